@@ -1,0 +1,38 @@
+// One step of Adam over whole arenas (Kingma and Ba 2015, Algorithm 1).
+//
+// a: gradients (count texels)
+// output_0: weights, updated
+// output_1: first moment, updated
+// output_2: second moment, updated
+
+struct Params {
+    count: u32, // texels
+    beta_1: f32,
+    beta_2: f32,
+    epsilon: f32,
+    quantisers: u32, // first texel of the layers' intercepts and slopes
+    quantiser_rate: f32, // multiple of the learning rate for those
+    gradient_base: u32, // texels
+    weight_base: u32,
+    first_base: u32,
+    second_base: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = thread_index(id, groups);
+    if i >= params.count {
+        return;
+    }
+    let gradient = read_a(params.gradient_base + i);
+    let m = params.beta_1 * previous_1(params.first_base + i) + (1.0 - params.beta_1) * gradient;
+    let v = params.beta_2 * previous_2(params.second_base + i)
+        + (1.0 - params.beta_2) * gradient * gradient;
+    let change = (m * schedule.first_correction)
+        / (sqrt(v * schedule.second_correction) + params.epsilon);
+    let rate = schedule.learning_rate * select(1.0, params.quantiser_rate, i >= params.quantisers);
+    output_0[params.weight_base + i] = previous_0(params.weight_base + i) - rate * change;
+    output_1[params.first_base + i] = m;
+    output_2[params.second_base + i] = v;
+}

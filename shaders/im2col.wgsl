@@ -1,0 +1,61 @@
+// Lays out the window of every output position as one row, so that a convolution over few
+// channels becomes a dense product without wasted lanes.
+//
+// a: x (batch, input_height, input_width, input_channels), channels not padded
+// output_0: rows (batch * output_height * output_width, row_texels * 4), the tail of a row zero
+
+struct Params {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    input_channels: u32, // floats
+    output_height: u32,
+    output_width: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride: u32,
+    padding: u32,
+    row_texels: u32,
+    x_base: u32, // texels
+    y_base: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+fn element(at: u32) -> f32 {
+    let texel = read_a(params.x_base + at / 4u);
+    let part = at & 3u;
+    let low = select(texel.x, texel.y, part == 1u);
+    let high = select(texel.z, texel.w, part == 3u);
+    return select(low, high, part > 1u);
+}
+
+fn tap(first: vec3i, at: u32) -> f32 {
+    let channel = at % params.input_channels;
+    let place = at / params.input_channels;
+    let row = first.y + i32(place / params.kernel_width);
+    let column = first.z + i32(place % params.kernel_width);
+    let inside = place < params.kernel_height * params.kernel_width
+        && u32(row) < params.input_height && u32(column) < params.input_width;
+    let pixel = (first.x * i32(params.input_height) + row) * i32(params.input_width) + column;
+    let value = element(select(0u, u32(pixel) * params.input_channels + channel, inside));
+    return select(0.0, value, inside);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = thread_index(id, groups);
+    if i >= params.batch * params.output_height * params.output_width * params.row_texels {
+        return;
+    }
+    let at = (i % params.row_texels) * 4u;
+    let position = i / params.row_texels;
+    let line = position / params.output_width;
+    let image = line / params.output_height;
+    let first = vec3i(
+        i32(image),
+        i32((line % params.output_height) * params.stride) - i32(params.padding),
+        i32((position % params.output_width) * params.stride) - i32(params.padding),
+    );
+    output_0[params.y_base + i] =
+        vec4f(tap(first, at), tap(first, at + 1u), tap(first, at + 2u), tap(first, at + 3u));
+}

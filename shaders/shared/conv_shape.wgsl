@@ -1,0 +1,38 @@
+// What the three convolution kernels know of a layer. Channels count in texels of four.
+// A dense layer is a convolution of 1 x 1 images.
+
+struct Params {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    input_channels: u32, // texels
+    output_height: u32,
+    output_width: u32,
+    output_channels: u32, // texels
+    kernel_height: u32,
+    kernel_width: u32,
+    stride: u32,
+    padding: u32,
+    relu: u32,
+    x_base: u32, // first texel of each operand within its buffer
+    w_base: u32,
+    bias_base: u32,
+    y_base: u32,
+    depth_chunk: u32, // texels of the depth that one split sums
+    splits: u32,
+    inverse_input_channels: f32,
+    inverse_output_channels: f32,
+    inverse_kernel_width: f32,
+    inverse_input_width: f32,
+    inverse_input_height: f32,
+    inverse_output_width: f32,
+    inverse_output_height: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+// Exact for values below 2^22 when inverse is 1 / divisor rounded to nearest: half a step is
+// added so that the quotient stays away from integers by more than the rounding error.
+fn divide(value: vec4u, inverse: f32) -> vec4u { return vec4u((vec4f(value) + 0.5) * inverse); }
+fn divide_one(value: u32, inverse: f32) -> u32 { return u32((f32(value) + 0.5) * inverse); }
+
+fn depth_chunk() -> u32 { return params.depth_chunk; }

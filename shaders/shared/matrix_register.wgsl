@@ -1,0 +1,55 @@
+// The matrix core for drivers that run on a CPU: a thread keeps a 16 x 8 tile of the result in
+// registers and reads both operands through textures; nothing is shared between threads.
+//
+// A matrix kernel defines rows(), columns() and depth() in blocks of four, cursors, loads and the
+// store. A block is a mat4x4f. Rows: column r holds row r along the depth. Columns: column q
+// holds depth q along the columns. So columns * rows is the product block, ready to be stored.
+
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let column_tiles = (columns() + 1u) / 2u;
+    let tiles = column_tiles * ((rows() + 3u) / 4u);
+    let split = id.x / tiles;
+    let tile = id.x - split * tiles;
+    let m = (tile / column_tiles) * 4u;
+    let n = (tile % column_tiles) * 2u;
+    let m_last = rows() - 1u;
+    let n_last = columns() - 1u;
+    let r0 = locate_rows(min(m + 0u, m_last));
+    let r1 = locate_rows(min(m + 1u, m_last));
+    let r2 = locate_rows(min(m + 2u, m_last));
+    let r3 = locate_rows(min(m + 3u, m_last));
+    let s0 = locate_columns(min(n + 0u, n_last));
+    let s1 = locate_columns(min(n + 1u, n_last));
+    var c00 = mat4x4f(); var c01 = mat4x4f();
+    var c10 = mat4x4f(); var c11 = mat4x4f();
+    var c20 = mat4x4f(); var c21 = mat4x4f();
+    var c30 = mat4x4f(); var c31 = mat4x4f();
+    let chunk = depth_chunk();
+    let end = min((split + 1u) * chunk, depth());
+    for (var k = split * chunk; k < end; k++) {
+        let b0 = load_columns(s0, k);
+        let b1 = load_columns(s1, k);
+        let a0 = load_rows(r0, k);
+        c00 += b0 * a0; c01 += b1 * a0;
+        let a1 = load_rows(r1, k);
+        c10 += b0 * a1; c11 += b1 * a1;
+        let a2 = load_rows(r2, k);
+        c20 += b0 * a2; c21 += b1 * a2;
+        let a3 = load_rows(r3, k);
+        c30 += b0 * a3; c31 += b1 * a3;
+    }
+    if split >= params.splits {
+        return; // a thread past the last tile
+    }
+    keep(m + 0u, n + 0u, split, c00); keep(m + 0u, n + 1u, split, c01);
+    keep(m + 1u, n + 0u, split, c10); keep(m + 1u, n + 1u, split, c11);
+    keep(m + 2u, n + 0u, split, c20); keep(m + 2u, n + 1u, split, c21);
+    keep(m + 3u, n + 0u, split, c30); keep(m + 3u, n + 1u, split, c31);
+}
+
+fn keep(m: u32, n: u32, split: u32, block: mat4x4f) {
+    if m < rows() && n < columns() {
+        store(m, n, split, block);
+    }
+}

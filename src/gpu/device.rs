@@ -1,0 +1,341 @@
+//! Opening an adapter, and what can go wrong on the way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::kernel::{Pipeline, PipelineKey};
+use super::{Buffer, TEXELS_PER_ROW};
+
+/// Which of the two forms of every kernel an adapter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// Storage buffers and workgroup tiles: what a GPU wants.
+    Gpu,
+    /// Texture reads and register tiles: ten times faster on drivers that run on a CPU.
+    Cpu,
+}
+
+impl Path {
+    /// The word used on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Path::Gpu => "gpu",
+            Path::Cpu => "cpu",
+        }
+    }
+}
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Index in [`list_adapters`] or a part of an adapter's name; `None` takes the fastest.
+    pub adapter: Option<String>,
+    /// Keep bounds checks, loop bounding and zeroed workgroup memory.
+    pub checked: bool,
+    /// Force the kernel family instead of choosing it by the kind of adapter.
+    pub path: Option<Path>,
+}
+
+/// Why a device could not be opened, or was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// There is no Vulkan, Metal, DX12 or WebGPU driver at all.
+    #[error(
+        "no graphics adapter found: no Vulkan, Metal or DX12 driver answered.\n\
+         On Debian or Ubuntu without a GPU: apt-get install mesa-vulkan-drivers libvulkan1\n\
+         On Fedora: dnf install mesa-vulkan-drivers vulkan-loader\n\
+         With a GPU: install its vendor's driver, then look at `gtc adapters`."
+    )]
+    NoAdapter,
+    /// `--adapter` named none of those present.
+    #[error("no adapter matches '{wanted}'{hint}. Adapters present:\n{present}")]
+    UnknownAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// The nearest name, as a sentence, or nothing.
+        hint: String,
+        /// One line for each adapter.
+        present: String,
+    },
+    /// The driver refused to give a device with WebGPU's default limits.
+    #[error(
+        "adapter '{adapter}' gives no device with WebGPU's default limits: {reason}. Try another one with --adapter."
+    )]
+    NoDevice {
+        /// Its name.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The device stopped answering, or reported an error it could not attach to a call.
+    #[error(
+        "the GPU device failed: {0}. Work up to the last checkpoint is safe: continue with `gtc train --resume DIR`, \
+         or choose another adapter with --adapter."
+    )]
+    Lost(String),
+    /// A buffer larger than one binding of this device.
+    #[error(
+        "'{what}' needs {bytes} bytes, more than the {limit} that one binding holds here. Use a smaller --batch-size."
+    )]
+    TooLarge {
+        /// The tensor.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// The largest binding.
+        limit: u64,
+    },
+}
+
+/// One line of `gtc adapters`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AdapterSummary {
+    /// Number to give to `--adapter`.
+    pub index: usize,
+    /// The adapter's name.
+    pub name: String,
+    /// Discrete, integrated, virtual, CPU, other.
+    pub kind: String,
+    /// Vulkan, Metal, Dx12 or BrowserWebGpu.
+    pub backend: String,
+    /// Driver and version.
+    pub driver: String,
+    /// Kernel family it would run: `gpu` or `cpu`.
+    pub path: &'static str,
+    /// Whether it is taken when none is named.
+    pub default: bool,
+}
+
+/// An open device with its queue and its compiled kernels.
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
+    pub(super) failure: Arc<Mutex<Option<String>>>,
+    info: wgpu::AdapterInfo,
+    path: Path,
+    checked: bool,
+}
+
+fn backends() -> wgpu::Backends {
+    wgpu::Backends::VULKAN
+        | wgpu::Backends::METAL
+        | wgpu::Backends::DX12
+        | wgpu::Backends::BROWSER_WEBGPU
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends();
+    wgpu::Instance::new(descriptor)
+}
+
+/// Fastest first; the order of discovery decides between equals.
+fn rank(kind: wgpu::DeviceType) -> u32 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+/// A browser hides the kind of its adapter, so the names of the known CPU drivers count too.
+fn path_of(info: &wgpu::AdapterInfo) -> Path {
+    let text = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
+    let software = ["swiftshader", "llvmpipe", "lavapipe", "warp"]
+        .iter()
+        .any(|name| text.contains(name));
+    if info.device_type == wgpu::DeviceType::Cpu || software {
+        Path::Cpu
+    } else {
+        Path::Gpu
+    }
+}
+
+async fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = instance();
+    let mut found = instance.enumerate_adapters(backends()).await;
+    if found.is_empty() {
+        // A browser enumerates nothing; it hands out one adapter on request.
+        found.extend(instance.request_adapter(&Default::default()).await.ok());
+    }
+    found
+}
+
+fn default_index(adapters: &[wgpu::Adapter]) -> Option<usize> {
+    (0..adapters.len()).min_by_key(|&i| (rank(adapters[i].get_info().device_type), i))
+}
+
+/// The adapters of this machine, in the order of their indices.
+pub async fn list_adapters() -> Vec<AdapterSummary> {
+    let adapters = adapters().await;
+    let default = default_index(&adapters);
+    adapters
+        .iter()
+        .enumerate()
+        .map(|(index, adapter)| summary(index, &adapter.get_info(), default == Some(index)))
+        .collect()
+}
+
+fn summary(index: usize, info: &wgpu::AdapterInfo, default: bool) -> AdapterSummary {
+    AdapterSummary {
+        index,
+        name: info.name.clone(),
+        kind: format!("{:?}", info.device_type),
+        backend: format!("{:?}", info.backend),
+        driver: format!("{} {}", info.driver, info.driver_info)
+            .trim()
+            .to_owned(),
+        path: path_of(info).name(),
+        default,
+    }
+}
+
+fn choose(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> Result<usize, GpuError> {
+    let default = default_index(adapters).ok_or(GpuError::NoAdapter)?;
+    let Some(wanted) = wanted else {
+        return Ok(default);
+    };
+    let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+    let found = match wanted.parse::<usize>() {
+        Ok(index) => (index < names.len()).then_some(index),
+        Err(_) => names
+            .iter()
+            .position(|name| name.to_lowercase().contains(&wanted.to_lowercase())),
+    };
+    found.ok_or_else(|| GpuError::UnknownAdapter {
+        wanted: wanted.to_owned(),
+        hint: crate::suggest::did_you_mean(wanted, names.iter().map(String::as_str)),
+        present: names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| format!("  {i}: {name}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    })
+}
+
+impl Gpu {
+    /// Opens one adapter with WebGPU's default limits, so that whatever runs here runs in a
+    /// browser too.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`], [`GpuError::UnknownAdapter`] or [`GpuError::NoDevice`].
+    pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
+        let adapters = adapters().await;
+        let adapter = &adapters[choose(&adapters, options.adapter.as_deref())?];
+        let info = adapter.get_info();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("gtc"),
+                required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+                required_limits: wgpu::Limits::default(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| GpuError::NoDevice {
+                adapter: info.name.clone(),
+                reason: error.to_string(),
+            })?;
+        let failure = Arc::new(Mutex::new(None));
+        let sink = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                remember(&sink, format!("device lost ({reason:?}): {message}"));
+            }
+        });
+        let sink = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            remember(&sink, error.to_string());
+        }));
+        Ok(Self {
+            path: options.path.unwrap_or_else(|| path_of(&info)),
+            checked: options.checked,
+            pipelines: Mutex::default(),
+            failure,
+            device,
+            queue,
+            info,
+        })
+    }
+
+    /// The adapter's name.
+    pub fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// Driver and version.
+    pub fn driver(&self) -> String {
+        format!("{} {}", self.info.driver, self.info.driver_info)
+            .trim()
+            .to_owned()
+    }
+
+    /// The kernel family in use.
+    pub fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Whether shader checks are on.
+    pub fn checked(&self) -> bool {
+        self.checked
+    }
+
+    /// Whether [`super::Plan::profile`] can time dispatches here.
+    pub fn has_timestamps(&self) -> bool {
+        self.device
+            .features()
+            .contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// Allocates zeroed memory for `elements` floats.
+    ///
+    /// # Errors
+    /// [`GpuError::TooLarge`] when one binding cannot hold them.
+    pub fn buffer(&self, label: &str, elements: usize) -> Result<Buffer, GpuError> {
+        let limit = self.device.limits().max_storage_buffer_binding_size;
+        let row = TEXELS_PER_ROW as usize * 4;
+        let bytes = (elements.div_ceil(row).max(1) * row * 4) as u64;
+        if bytes > limit {
+            return Err(GpuError::TooLarge {
+                what: label.to_owned(),
+                bytes,
+                limit,
+            });
+        }
+        Ok(Buffer::new(self, label, elements.div_ceil(4) as u32))
+    }
+
+    /// Writes floats at an element offset; takes effect before the next submission.
+    pub fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) {
+        self.queue
+            .write_buffer(buffer.raw(), offset as u64 * 4, bytemuck::cast_slice(values));
+    }
+
+    /// The first error the device reported outside any call.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] with the driver's message.
+    pub fn check(&self) -> Result<(), GpuError> {
+        match &*self.failure.lock().unwrap_or_else(|e| e.into_inner()) {
+            Some(message) => Err(GpuError::Lost(message.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything submitted is done. Returns at once in a browser, where waiting is
+    /// the event loop's business.
+    pub fn wait(&self) {
+        if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
+            remember(&self.failure, error.to_string());
+        }
+    }
+}
+
+fn remember(sink: &Mutex<Option<String>>, message: String) {
+    sink.lock()
+        .unwrap_or_else(|e| e.into_inner())
+        .get_or_insert(message);
+}

@@ -1,0 +1,129 @@
+//! A kernel is one WGSL file; this is how its text becomes a pipeline.
+
+use std::sync::Arc;
+
+use super::{Gpu, Path};
+
+/// Threads in a workgroup of every kernel that does not set its own: small enough that two cores
+/// share even a small grid, a multiple of every common SIMD width.
+pub const WORKGROUP: u32 = 64;
+
+/// What is included after a kernel's own text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `main` is in the file: one thread makes one or more texels.
+    Elementwise,
+    /// `main` is the matrix core; the file says how blocks are loaded and stored.
+    Matrix,
+}
+
+/// One file of `shaders/`.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The file's stem, also the name of its reference function.
+    pub name: &'static str,
+    /// The file's text.
+    pub text: &'static str,
+    /// What surrounds it.
+    pub family: Family,
+    /// Further files of `shaders/shared/` it uses.
+    pub shared: &'static [&'static str],
+    /// The Rust struct whose bytes are its uniform block.
+    pub params: &'static str,
+}
+
+const INPUTS_BUFFER: &str = include_str!("../../shaders/shared/inputs_buffer.wgsl");
+const INPUTS_TEXTURE: &str = include_str!("../../shaders/shared/inputs_texture.wgsl");
+const MATRIX_WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
+const MATRIX_REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
+
+impl Kernel {
+    /// The whole WGSL module for one path. The kernel's own text comes first, so that line
+    /// numbers in messages are those of its file.
+    pub fn source(&self, path: Path) -> String {
+        let (inputs, matrix) = match path {
+            Path::Gpu => (INPUTS_BUFFER, MATRIX_WORKGROUP),
+            Path::Cpu => (INPUTS_TEXTURE, MATRIX_REGISTER),
+        };
+        let mut parts = vec![self.text, inputs];
+        if self.family == Family::Matrix {
+            parts.push(matrix);
+        }
+        parts.extend(self.shared);
+        parts.join("\n")
+    }
+
+    /// Threads in a workgroup of the register core.
+    pub const MATRIX_CPU_THREADS: usize = 32;
+
+    /// Rows and columns of the result that one workgroup (GPU) or one thread (CPU) of a matrix
+    /// kernel makes.
+    pub fn matrix_tile(path: Path) -> (u32, u32) {
+        match path {
+            Path::Gpu => (64, 64),
+            Path::Cpu => (16, 8),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct PipelineKey {
+    kernel: &'static str,
+    /// Override names and the bits of their values.
+    constants: Vec<(&'static str, u64)>,
+}
+
+pub(super) struct Pipeline {
+    pub raw: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// The compiled kernel, from the cache when it was asked for before.
+    pub(super) fn pipeline(
+        &self,
+        kernel: &'static Kernel,
+        constants: &[(&'static str, f64)],
+    ) -> Arc<Pipeline> {
+        let key = PipelineKey {
+            kernel: kernel.name,
+            constants: constants.iter().map(|(n, v)| (*n, v.to_bits())).collect(),
+        };
+        let mut cache = self.pipelines.lock().unwrap_or_else(|e| e.into_inner());
+        cache
+            .entry(key)
+            .or_insert_with(|| Arc::new(self.compile(kernel, constants)))
+            .clone()
+    }
+
+    fn compile(&self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Pipeline {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(self.path()).into()),
+        };
+        let checks = if self.checked() {
+            wgpu::ShaderRuntimeChecks::checked()
+        } else {
+            // SAFETY: every module is text of this crate. `gtc verify --checked` and the tests
+            // run each of them with all checks on as well, over sizes that meet every edge.
+            unsafe { wgpu::ShaderRuntimeChecks::all(false) }
+        };
+        // SAFETY: as above.
+        let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
+        let raw = self
+            .device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(kernel.name),
+                layout: None,
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants,
+                    zero_initialize_workgroup_memory: self.checked(),
+                },
+                cache: None,
+            });
+        let layout = raw.get_bind_group_layout(0);
+        Pipeline { raw, layout }
+    }
+}

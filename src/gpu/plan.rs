@@ -1,0 +1,438 @@
+//! The complete, fixed list of dispatches of one step, and the ways to walk it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::kernel::{Kernel, Pipeline, WORKGROUP};
+use super::{Buffer, Gpu, GpuError, Path, TEXEL_BYTES, TEXELS_PER_ROW};
+use crate::tensor::Tensor;
+
+/// Uniform offsets must be multiples of this in WebGPU.
+const SLOT: usize = 256;
+/// Room for the numbers that change from step to step.
+const SCHEDULE_BYTES: usize = 64;
+/// Bindings: 0 params, 1 to 4 inputs, 5 to 8 outputs, 9 to 12 mirrors of outputs.
+const SCHEDULE_BINDING: u32 = 13;
+const MAX_GROUPS: u32 = 65_535;
+
+/// An output of a dispatch.
+#[derive(Clone, Copy)]
+pub enum Write<'a> {
+    /// Overwritten without looking.
+    New(&'a Tensor),
+    /// Read as `previous_N` and then overwritten.
+    Update(&'a Tensor),
+}
+
+impl<'a> Write<'a> {
+    fn tensor(self) -> &'a Tensor {
+        match self {
+            Write::New(tensor) | Write::Update(tensor) => tensor,
+        }
+    }
+}
+
+/// How many threads run.
+#[derive(Clone, Copy, Debug)]
+pub enum Grid {
+    /// At least this many threads in workgroups of [`WORKGROUP`]; a large number is folded into
+    /// y, and the kernel's `thread_index` unfolds it.
+    Threads(u32),
+    /// Exactly these workgroups.
+    Groups([u32; 3]),
+}
+
+impl Grid {
+    fn groups(self) -> [u32; 3] {
+        match self {
+            Grid::Groups(groups) => groups,
+            Grid::Threads(threads) => {
+                let groups = threads.div_ceil(WORKGROUP).max(1);
+                let y = groups.div_ceil(MAX_GROUPS);
+                [groups.div_ceil(y), y, 1]
+            }
+        }
+    }
+}
+
+/// One kernel call, as data.
+pub struct Dispatch<'a> {
+    /// The shader.
+    pub kernel: &'static Kernel,
+    /// What it does here: the layer's name.
+    pub label: &'a str,
+    /// Values of `override` constants.
+    pub constants: &'a [(&'static str, f64)],
+    /// The uniform block, a `#[repr(C)]` twin of the shader's `Params`.
+    pub params: &'a [u8],
+    /// Inputs `a`, `b`, `c`, `d`.
+    pub reads: &'a [&'a Tensor],
+    /// Outputs 0 to 3.
+    pub writes: &'a [Write<'a>],
+    /// Whether the kernel reads the block of numbers that change from step to step.
+    pub schedule: bool,
+    /// Threads.
+    pub grid: Grid,
+    /// Floating-point operations, for reports.
+    pub flops: u64,
+}
+
+/// One line of `gtc plan`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct PlanRow {
+    /// Layer and purpose.
+    pub label: String,
+    /// Shader.
+    pub kernel: &'static str,
+    /// Shapes read.
+    pub reads: Vec<Vec<usize>>,
+    /// Shapes written.
+    pub writes: Vec<Vec<usize>>,
+    /// Workgroups.
+    pub grid: [u32; 3],
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes that must move at least once.
+    pub bytes: u64,
+}
+
+pub(super) enum Command {
+    Dispatch {
+        pipeline: Arc<Pipeline>,
+        bind_group: wgpu::BindGroup,
+        row: usize,
+        outputs: Vec<Tensor>,
+    },
+    /// Copies a buffer to its texture, so that the next kernels can read it fast.
+    Mirror(Buffer, Range<u32>),
+}
+
+/// A list of dispatches, compiled, bound and placed in memory.
+pub struct Plan {
+    pub(super) commands: Vec<Command>,
+    pub(super) rows: Vec<PlanRow>,
+    schedule: wgpu::Buffer,
+    buffers: Vec<Buffer>,
+}
+
+/// Collects dispatches; [`PlanBuilder::finish`] makes the [`Plan`].
+pub struct PlanBuilder<'g> {
+    gpu: &'g Gpu,
+    pending: Vec<Pending>,
+    rows: Vec<PlanRow>,
+    params: Vec<u8>,
+    /// Rows of buffers whose mirrors hold what the buffer holds.
+    fresh_mirrors: Vec<(Buffer, Range<u32>)>,
+    buffers: Vec<Buffer>,
+}
+
+enum Pending {
+    Dispatch {
+        pipeline: Arc<Pipeline>,
+        params_offset: u64,
+        params_size: u64,
+        resources: Vec<(u32, Resource)>,
+        row: usize,
+        outputs: Vec<Tensor>,
+    },
+    Mirror(Buffer, Range<u32>),
+}
+
+enum Resource {
+    Buffer(Buffer),
+    Mirror(Buffer),
+    Schedule,
+}
+
+impl<'g> PlanBuilder<'g> {
+    /// An empty list.
+    pub fn new(gpu: &'g Gpu) -> Self {
+        Self {
+            gpu,
+            pending: Vec::new(),
+            rows: Vec::new(),
+            params: Vec::new(),
+            fresh_mirrors: Vec::new(),
+            buffers: Vec::new(),
+        }
+    }
+
+    /// The device the plan is for.
+    pub fn gpu(&self) -> &'g Gpu {
+        self.gpu
+    }
+
+    /// Appends one kernel call. On the CPU path the inputs are mirrored into textures first,
+    /// unless their mirrors are still true.
+    pub fn dispatch(&mut self, call: Dispatch<'_>) {
+        let mut resources = Vec::new();
+        for (slot, tensor) in call.reads.iter().enumerate() {
+            resources.push((1 + slot as u32, self.input(tensor)));
+        }
+        for (slot, write) in call.writes.iter().enumerate() {
+            let buffer = &write.tensor().buffer;
+            self.note(buffer);
+            if matches!(write, Write::Update(_)) && self.gpu.path() == Path::Cpu {
+                resources.push((9 + slot as u32, self.input(write.tensor())));
+            }
+            resources.push((5 + slot as u32, Resource::Buffer(buffer.clone())));
+        }
+        if call.schedule {
+            resources.push((SCHEDULE_BINDING, Resource::Schedule));
+        }
+        for write in call.writes {
+            let rows = mirror_rows(write.tensor());
+            let buffer = &write.tensor().buffer;
+            self.fresh_mirrors.retain(|(fresh, range)| {
+                !fresh.same(buffer) || range.end <= rows.start || rows.end <= range.start
+            });
+        }
+        let params_offset = self.params.len() as u64;
+        self.params.extend_from_slice(call.params);
+        self.params.resize(self.params.len().next_multiple_of(SLOT), 0);
+        let outputs: Vec<Tensor> = call.writes.iter().map(|w| w.tensor().clone()).collect();
+        let updates = call.writes.iter().filter(|w| matches!(w, Write::Update(_)));
+        let moved: usize = call.reads.iter().map(|t| t.len()).sum::<usize>()
+            + outputs.iter().map(Tensor::len).sum::<usize>()
+            + updates.map(|w| w.tensor().len()).sum::<usize>();
+        self.rows.push(PlanRow {
+            label: call.label.to_owned(),
+            kernel: call.kernel.name,
+            reads: call.reads.iter().map(|t| t.shape.clone()).collect(),
+            writes: outputs.iter().map(|t| t.shape.clone()).collect(),
+            grid: call.grid.groups(),
+            flops: call.flops,
+            bytes: moved as u64 * 4,
+        });
+        self.pending.push(Pending::Dispatch {
+            pipeline: self.gpu.pipeline(call.kernel, call.constants),
+            params_offset,
+            params_size: call.params.len() as u64,
+            resources,
+            row: self.rows.len() - 1,
+            outputs,
+        });
+    }
+
+    fn input(&mut self, tensor: &Tensor) -> Resource {
+        let buffer = &tensor.buffer;
+        self.note(buffer);
+        if self.gpu.path() == Path::Gpu {
+            return Resource::Buffer(buffer.clone());
+        }
+        let rows = mirror_rows(tensor);
+        let fresh = self.fresh_mirrors.iter().any(|(known, range)| {
+            known.same(buffer) && range.start <= rows.start && rows.end <= range.end
+        });
+        if !fresh {
+            self.fresh_mirrors.push((buffer.clone(), rows.clone()));
+            self.pending.push(Pending::Mirror(buffer.clone(), rows));
+        }
+        Resource::Mirror(buffer.clone())
+    }
+
+    fn note(&mut self, buffer: &Buffer) {
+        if !self.buffers.iter().any(|known| known.same(buffer)) {
+            self.buffers.push(buffer.clone());
+        }
+    }
+
+    /// Uploads the parameters and binds everything; nothing is decided after this.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the driver refused a kernel or a binding.
+    pub fn finish(self) -> Result<Plan, GpuError> {
+        let device = &self.gpu.device;
+        let uniform = |label, size: usize| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: size.max(SLOT) as u64,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        let params = uniform("params", self.params.len());
+        self.gpu.queue.write_buffer(&params, 0, &self.params);
+        let schedule = uniform("schedule", SCHEDULE_BYTES);
+        let mut commands = Vec::with_capacity(self.pending.len());
+        for pending in self.pending {
+            let (pipeline, offset, size, resources, row, outputs) = match pending {
+                Pending::Mirror(buffer, rows) => {
+                    buffer.mirror(self.gpu);
+                    commands.push(Command::Mirror(buffer, rows));
+                    continue;
+                }
+                Pending::Dispatch {
+                    pipeline,
+                    params_offset,
+                    params_size,
+                    resources,
+                    row,
+                    outputs,
+                } => (pipeline, params_offset, params_size, resources, row, outputs),
+            };
+            let mut entries = vec![wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &params,
+                    offset,
+                    size: std::num::NonZeroU64::new(size.next_multiple_of(16)),
+                }),
+            }];
+            for (binding, resource) in &resources {
+                entries.push(wgpu::BindGroupEntry {
+                    binding: *binding,
+                    resource: match resource {
+                        Resource::Buffer(buffer) => buffer.raw().as_entire_binding(),
+                        Resource::Mirror(buffer) => {
+                            wgpu::BindingResource::TextureView(&buffer.mirror(self.gpu).view)
+                        }
+                        Resource::Schedule => schedule.as_entire_binding(),
+                    },
+                });
+            }
+            let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&self.rows[row].label),
+                layout: &pipeline.layout,
+                entries: &entries,
+            });
+            commands.push(Command::Dispatch {
+                pipeline,
+                bind_group,
+                row,
+                outputs,
+            });
+        }
+        self.gpu.check()?;
+        Ok(Plan {
+            commands,
+            rows: self.rows,
+            schedule,
+            buffers: self.buffers,
+        })
+    }
+}
+
+impl Plan {
+    /// Replays the whole list in one submission. `schedule` holds the numbers that change from
+    /// step to step.
+    pub fn run(&self, gpu: &Gpu, schedule: &[u8]) {
+        self.write_schedule(gpu, schedule);
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut commands = self.commands.iter().peekable();
+        while let Some(command) = commands.next() {
+            match command {
+                Command::Mirror(buffer, rows) => copy_to_mirror(gpu, &mut encoder, buffer, rows),
+                Command::Dispatch { .. } => {
+                    let mut pass = encoder.begin_compute_pass(&Default::default());
+                    self.encode(&mut pass, command);
+                    while let Some(next) =
+                        commands.next_if(|next| matches!(next, Command::Dispatch { .. }))
+                    {
+                        self.encode(&mut pass, next);
+                    }
+                }
+            }
+        }
+        gpu.queue.submit([encoder.finish()]);
+    }
+
+    pub(super) fn write_schedule(&self, gpu: &Gpu, schedule: &[u8]) {
+        assert!(schedule.len() <= SCHEDULE_BYTES, "the schedule outgrew its block");
+        if !schedule.is_empty() {
+            gpu.queue.write_buffer(&self.schedule, 0, schedule);
+        }
+    }
+
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, command: &Command) {
+        if let Command::Dispatch {
+            pipeline,
+            bind_group,
+            row,
+            ..
+        } = command
+        {
+            let [x, y, z] = self.rows[*row].grid;
+            pass.set_pipeline(&pipeline.raw);
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// The list as data.
+    pub fn rows(&self) -> &[PlanRow] {
+        &self.rows
+    }
+
+    /// Every buffer the list touches, in order of first use.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
+    /// Runs the list one dispatch at a time and reads every output: for finding the first wrong
+    /// number.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn trace(
+        &self,
+        gpu: &Gpu,
+        schedule: &[u8],
+    ) -> Result<Vec<(String, Vec<Vec<f32>>)>, GpuError> {
+        self.write_schedule(gpu, schedule);
+        let mut trace = Vec::new();
+        for command in &self.commands {
+            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            match command {
+                Command::Mirror(buffer, rows) => {
+                    copy_to_mirror(gpu, &mut encoder, buffer, rows);
+                    gpu.queue.submit([encoder.finish()]);
+                }
+                Command::Dispatch { row, outputs, .. } => {
+                    self.encode(&mut encoder.begin_compute_pass(&Default::default()), command);
+                    gpu.queue.submit([encoder.finish()]);
+                    let mut values = Vec::new();
+                    for output in outputs {
+                        values.push(output.read(gpu).await?);
+                    }
+                    let row = &self.rows[*row];
+                    trace.push((format!("{} {}", row.label, row.kernel), values));
+                }
+            }
+        }
+        Ok(trace)
+    }
+}
+
+/// The rows of the mirror texture that a tensor lies in.
+fn mirror_rows(tensor: &Tensor) -> Range<u32> {
+    let end = tensor.base() + tensor.texels().max(1);
+    tensor.base() / TEXELS_PER_ROW..end.div_ceil(TEXELS_PER_ROW)
+}
+
+pub(super) fn copy_to_mirror(
+    gpu: &Gpu,
+    encoder: &mut wgpu::CommandEncoder,
+    buffer: &Buffer,
+    rows: &Range<u32>,
+) {
+    let bytes_per_row = TEXELS_PER_ROW * TEXEL_BYTES as u32;
+    let mut texture = buffer.mirror(gpu).texture.as_image_copy();
+    texture.origin.y = rows.start;
+    encoder.copy_buffer_to_texture(
+        wgpu::TexelCopyBufferInfo {
+            buffer: buffer.raw(),
+            layout: wgpu::TexelCopyBufferLayout {
+                offset: u64::from(rows.start) * u64::from(bytes_per_row),
+                bytes_per_row: Some(bytes_per_row),
+                rows_per_image: Some(rows.len() as u32),
+            },
+        },
+        texture,
+        wgpu::Extent3d {
+            width: TEXELS_PER_ROW,
+            height: rows.len() as u32,
+            depth_or_array_layers: 1,
+        },
+    );
+}

@@ -1,0 +1,92 @@
+//! Timing a plan: the same list, one pass a dispatch, a timestamp at either end.
+
+use super::plan::{Command, copy_to_mirror};
+use super::{Gpu, GpuError, Plan};
+
+/// Time spent in one dispatch, in the copies before it included apart.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Timing {
+    /// Layer and purpose.
+    pub label: String,
+    /// Shader, or `mirror` for copies from buffers to textures.
+    pub kernel: &'static str,
+    /// Microseconds.
+    pub microseconds: f64,
+    /// Floating-point operations done in that time.
+    pub flops: u64,
+    /// Bytes that had to move.
+    pub bytes: u64,
+}
+
+impl Plan {
+    /// Runs the list once and returns the time of every dispatch; the copies between two
+    /// dispatches are listed as `mirror`. Empty where the adapter has no timestamps.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn profile(&self, gpu: &Gpu, schedule: &[u8]) -> Result<Vec<Timing>, GpuError> {
+        if !gpu.has_timestamps() {
+            return Ok(Vec::new());
+        }
+        self.write_schedule(gpu, schedule);
+        let count = 2 * self.rows.len() as u32;
+        let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("profile"),
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        let bytes = u64::from(count) * 8;
+        let buffer = |usage| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: bytes,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        for command in &self.commands {
+            match command {
+                Command::Mirror(buffer, rows) => copy_to_mirror(gpu, &mut encoder, buffer, rows),
+                Command::Dispatch { row, .. } => {
+                    let first = 2 * *row as u32;
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                        label: None,
+                        timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                            query_set: &queries,
+                            beginning_of_pass_write_index: Some(first),
+                            end_of_pass_write_index: Some(first + 1),
+                        }),
+                    });
+                    self.encode(&mut pass, command);
+                }
+            }
+        }
+        encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+        gpu.queue.submit([encoder.finish()]);
+        let ticks = gpu.read_u64(&resolved, count as usize).await?;
+        let period = f64::from(gpu.queue.get_timestamp_period()) / 1000.0;
+        let microseconds = |from: u64, to: u64| to.saturating_sub(from) as f64 * period;
+        let mut timings: Vec<Timing> = Vec::new();
+        for (i, row) in self.rows.iter().enumerate() {
+            if i > 0 {
+                timings.push(Timing {
+                    label: row.label.clone(),
+                    kernel: "mirror",
+                    microseconds: microseconds(ticks[2 * i - 1], ticks[2 * i]),
+                    flops: 0,
+                    bytes: 0,
+                });
+            }
+            timings.push(Timing {
+                label: row.label.clone(),
+                kernel: row.kernel,
+                microseconds: microseconds(ticks[2 * i], ticks[2 * i + 1]),
+                flops: row.flops,
+                bytes: row.bytes,
+            });
+        }
+        Ok(timings)
+    }
+}

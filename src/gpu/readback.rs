@@ -1,0 +1,121 @@
+//! Reading results: the one place that waits for the GPU.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use super::{Buffer, Gpu, GpuError};
+
+/// A staging buffer of fixed size, reused for every read of the same few numbers.
+pub struct Readback {
+    staging: wgpu::Buffer,
+}
+
+#[derive(Default)]
+struct MapState {
+    result: Option<Result<(), String>>,
+    waker: Option<Waker>,
+}
+
+/// Completes when the driver has mapped the buffer.
+struct Mapped(Arc<Mutex<MapState>>);
+
+impl Future for Mapped {
+    type Output = Result<(), String>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        match state.result.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Readback {
+    /// Room for `elements` floats.
+    pub fn new(gpu: &Gpu, elements: usize) -> Self {
+        let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size: (elements.max(1) * 4) as u64,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Self { staging }
+    }
+
+    /// Reads floats from an element offset, after all work submitted so far.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn read(
+        &self,
+        gpu: &Gpu,
+        buffer: &Buffer,
+        offset: usize,
+    ) -> Result<Vec<f32>, GpuError> {
+        self.copy(gpu, buffer.raw(), offset as u64 * 4).await
+    }
+
+    async fn copy<T: bytemuck::Pod>(
+        &self,
+        gpu: &Gpu,
+        source: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<Vec<T>, GpuError> {
+        let bytes = self.staging.size();
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(source, offset, &self.staging, 0, bytes);
+        gpu.queue.submit([encoder.finish()]);
+        let state = Arc::new(Mutex::new(MapState::default()));
+        let shared = state.clone();
+        self.staging
+            .map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+                let mut state = shared.lock().unwrap_or_else(|e| e.into_inner());
+                state.result = Some(result.map_err(|e| e.to_string()));
+                if let Some(waker) = state.waker.take() {
+                    waker.wake();
+                }
+            });
+        #[cfg(not(target_arch = "wasm32"))]
+        gpu.wait();
+        Mapped(state).await.map_err(GpuError::Lost)?;
+        let values = {
+            let view = self
+                .staging
+                .get_mapped_range(0..bytes)
+                .map_err(|e| GpuError::Lost(e.to_string()))?;
+            bytemuck::pod_collect_to_vec(&view)
+        };
+        self.staging.unmap();
+        gpu.check()?;
+        Ok(values)
+    }
+}
+
+impl Gpu {
+    /// Reads `elements` floats at an element offset through a staging buffer of its own.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn read(
+        &self,
+        buffer: &Buffer,
+        offset: usize,
+        elements: usize,
+    ) -> Result<Vec<f32>, GpuError> {
+        Readback::new(self, elements).read(self, buffer, offset).await
+    }
+
+    pub(super) async fn read_u64(
+        &self,
+        source: &wgpu::Buffer,
+        count: usize,
+    ) -> Result<Vec<u64>, GpuError> {
+        Readback::new(self, 2 * count).copy(self, source, 0).await
+    }
+}

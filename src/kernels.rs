@@ -1,0 +1,161 @@
+//! Every shader of the engine. A new kernel is one line here, one file in `shaders/`, one function
+//! in [`crate::reference`] and one table in [`crate::verify`].
+
+use crate::gpu::{Family, Kernel};
+
+const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
+const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
+const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
+const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
+
+const fn matrix(name: &'static str, text: &'static str) -> Kernel {
+    Kernel {
+        name,
+        text,
+        family: Family::Matrix,
+        shared: &[CONV_SHAPE],
+        params: "ConvParams",
+    }
+}
+
+const fn elementwise(
+    name: &'static str,
+    params: &'static str,
+    text: &'static str,
+    shared: &'static [&'static str],
+) -> Kernel {
+    Kernel {
+        name,
+        text,
+        family: Family::Elementwise,
+        shared,
+        params,
+    }
+}
+
+/// y = x * w + bias, ReLU.
+pub static CONV_FORWARD: Kernel = matrix(
+    "conv_forward",
+    include_str!("../shaders/conv_forward.wgsl"),
+);
+/// Gradient of x.
+pub static CONV_BACKWARD_INPUT: Kernel = matrix(
+    "conv_backward_input",
+    include_str!("../shaders/conv_backward_input.wgsl"),
+);
+/// Gradient of w, in partial sums.
+pub static CONV_BACKWARD_WEIGHT: Kernel = matrix(
+    "conv_backward_weight",
+    include_str!("../shaders/conv_backward_weight.wgsl"),
+);
+/// Windows as rows.
+pub static IM2COL: Kernel = elementwise(
+    "im2col",
+    "Im2colParams",
+    include_str!("../shaders/im2col.wgsl"),
+    &[],
+);
+/// Gradient of a bias, in partial sums.
+pub static BIAS_BACKWARD: Kernel = elementwise(
+    "bias_backward",
+    "BiasParams",
+    include_str!("../shaders/bias_backward.wgsl"),
+    &[],
+);
+/// The sum of partial sums.
+pub static SUM_PARTIALS: Kernel = elementwise(
+    "sum_partials",
+    "SumParams",
+    include_str!("../shaders/sum_partials.wgsl"),
+    &[],
+);
+/// Largest of each window.
+pub static MAX_POOL_FORWARD: Kernel = elementwise(
+    "max_pool_forward",
+    "PoolParams",
+    include_str!("../shaders/max_pool_forward.wgsl"),
+    &[POOL_SHAPE],
+);
+/// Gradient of a max pool and of the ReLU before it.
+pub static MAX_POOL_BACKWARD: Kernel = elementwise(
+    "max_pool_backward",
+    "PoolParams",
+    include_str!("../shaders/max_pool_backward.wgsl"),
+    &[POOL_SHAPE],
+);
+/// Gradient of a ReLU.
+pub static RELU_BACKWARD: Kernel = elementwise(
+    "relu_backward",
+    "ReluParams",
+    include_str!("../shaders/relu_backward.wgsl"),
+    &[],
+);
+/// Loss and gradient of a classifier.
+pub static SOFTMAX_CROSS_ENTROPY: Kernel = elementwise(
+    "softmax_cross_entropy",
+    "SoftmaxParams",
+    include_str!("../shaders/softmax_cross_entropy.wgsl"),
+    &[],
+);
+/// Running totals of losses and hits.
+pub static METRICS: Kernel = elementwise(
+    "metrics",
+    "MetricsParams",
+    include_str!("../shaders/metrics.wgsl"),
+    &[],
+);
+/// Q(w) and partial extremes.
+pub static QUANTISER_FORWARD: Kernel = elementwise(
+    "quantiser_forward",
+    "QuantiserForwardParams",
+    include_str!("../shaders/quantiser_forward.wgsl"),
+    &[QUANTISER],
+);
+/// Exponents in use, bits, bit loss.
+pub static LEVELS: Kernel = elementwise(
+    "levels",
+    "LevelsParams",
+    include_str!("../shaders/levels.wgsl"),
+    &[],
+);
+/// Gradient of w through Q, with bit loss and L2.
+pub static QUANTISER_BACKWARD: Kernel = elementwise(
+    "quantiser_backward",
+    "QuantiserBackwardParams",
+    include_str!("../shaders/quantiser_backward.wgsl"),
+    &[QUANTISER, SCHEDULE],
+);
+/// Gradient of intercept and slope.
+pub static LEVELS_BACKWARD: Kernel = elementwise(
+    "levels_backward",
+    "LevelsBackwardParams",
+    include_str!("../shaders/levels_backward.wgsl"),
+    &[SCHEDULE],
+);
+/// One optimiser step.
+pub static ADAM: Kernel = elementwise(
+    "adam",
+    "AdamParams",
+    include_str!("../shaders/adam.wgsl"),
+    &[SCHEDULE],
+);
+
+/// All of them, in the order a training step meets them.
+pub static ALL: [&Kernel; 16] = [
+    &QUANTISER_FORWARD,
+    &LEVELS,
+    &IM2COL,
+    &CONV_FORWARD,
+    &MAX_POOL_FORWARD,
+    &SOFTMAX_CROSS_ENTROPY,
+    &METRICS,
+    &RELU_BACKWARD,
+    &BIAS_BACKWARD,
+    &SUM_PARTIALS,
+    &CONV_BACKWARD_WEIGHT,
+    &CONV_BACKWARD_INPUT,
+    &MAX_POOL_BACKWARD,
+    &QUANTISER_BACKWARD,
+    &LEVELS_BACKWARD,
+    &ADAM,
+];

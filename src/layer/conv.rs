@@ -1,0 +1,268 @@
+//! Convolution and, as convolutions of 1 x 1 images, dense layers.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Dispatch, Grid, Kernel, Path, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::{Tensor, pad4};
+
+/// The geometry of a convolution over stored tensors (channels padded to multiples of four).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Images.
+    pub batch: usize,
+    /// Pixels.
+    pub input_height: usize,
+    /// Pixels.
+    pub input_width: usize,
+    /// Logical channels.
+    pub input_channels: usize,
+    /// Logical channels.
+    pub output_channels: usize,
+    /// Taps.
+    pub kernel_height: usize,
+    /// Taps.
+    pub kernel_width: usize,
+    /// Pixels between windows, in both directions.
+    pub stride: usize,
+    /// Zero pixels around the image, on every side.
+    pub padding: usize,
+}
+
+impl ConvShape {
+    /// A dense layer: `inputs` numbers to `outputs` numbers.
+    pub fn dense(batch: usize, inputs: usize, outputs: usize) -> Self {
+        Self {
+            batch,
+            input_height: 1,
+            input_width: 1,
+            input_channels: inputs,
+            output_channels: outputs,
+            kernel_height: 1,
+            kernel_width: 1,
+            stride: 1,
+            padding: 0,
+        }
+    }
+
+    /// Pixels of the result.
+    pub fn output_height(&self) -> usize {
+        (self.input_height + 2 * self.padding - self.kernel_height) / self.stride + 1
+    }
+
+    /// Pixels of the result.
+    pub fn output_width(&self) -> usize {
+        (self.input_width + 2 * self.padding - self.kernel_width) / self.stride + 1
+    }
+
+    /// Stored shape of x.
+    pub fn x(&self) -> [usize; 4] {
+        let channels = pad4(self.input_channels);
+        [self.batch, self.input_height, self.input_width, channels]
+    }
+
+    /// Stored shape of w.
+    pub fn w(&self) -> [usize; 4] {
+        let (outputs, inputs) = (pad4(self.output_channels), pad4(self.input_channels));
+        [outputs, self.kernel_height, self.kernel_width, inputs]
+    }
+
+    /// Stored shape of y.
+    pub fn y(&self) -> [usize; 4] {
+        let channels = pad4(self.output_channels);
+        [self.batch, self.output_height(), self.output_width(), channels]
+    }
+
+    /// Floating-point operations of one pass: two for each multiply-add of the unpadded sizes.
+    pub fn flops(&self) -> u64 {
+        let taps = self.kernel_height * self.kernel_width * self.input_channels;
+        let outputs = self.output_height() * self.output_width() * self.output_channels;
+        2 * (self.batch * taps * outputs) as u64
+    }
+
+    /// How many ranges of positions the weight gradient is summed in: enough threads for the
+    /// device where the weight matrix is small and the positions are many.
+    pub fn weight_splits(&self, path: Path) -> usize {
+        let [outputs, height, width, inputs] = self.w();
+        let depth = (self.batch * self.output_height() * self.output_width()).div_ceil(4);
+        let (tile_rows, tile_columns) = Kernel::matrix_tile(path);
+        let tiles = outputs.div_ceil(tile_rows as usize)
+            * (height * width * inputs).div_ceil(tile_columns as usize);
+        let wanted = match path {
+            Path::Gpu => 256,
+            Path::Cpu => 512,
+        };
+        (wanted / tiles).clamp(1, depth.div_ceil(32))
+    }
+}
+
+/// The twin of `Params` in `shaders/shared/conv_shape.wgsl`. Channels count in texels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct ConvParams {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    input_channels: u32,
+    output_height: u32,
+    output_width: u32,
+    output_channels: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride: u32,
+    padding: u32,
+    relu: u32,
+    x_base: u32,
+    w_base: u32,
+    bias_base: u32,
+    y_base: u32,
+    depth_chunk: u32,
+    splits: u32,
+    inverse_input_channels: f32,
+    inverse_output_channels: f32,
+    inverse_kernel_width: f32,
+    inverse_input_width: f32,
+    inverse_input_height: f32,
+    inverse_output_width: f32,
+    inverse_output_height: f32,
+}
+
+impl ConvParams {
+    fn new(shape: &ConvShape) -> Self {
+        let [_, _, _, input_channels] = shape.x();
+        let [_, _, _, output_channels] = shape.y();
+        let (inputs, outputs) = (input_channels / 4, output_channels / 4);
+        let inverse = |n: usize| 1.0 / n as f32;
+        Self {
+            batch: shape.batch as u32,
+            input_height: shape.input_height as u32,
+            input_width: shape.input_width as u32,
+            input_channels: inputs as u32,
+            output_height: shape.output_height() as u32,
+            output_width: shape.output_width() as u32,
+            output_channels: outputs as u32,
+            kernel_height: shape.kernel_height as u32,
+            kernel_width: shape.kernel_width as u32,
+            stride: shape.stride as u32,
+            padding: shape.padding as u32,
+            splits: 1,
+            inverse_input_channels: inverse(inputs),
+            inverse_output_channels: inverse(outputs),
+            inverse_kernel_width: inverse(shape.kernel_width),
+            inverse_input_width: inverse(shape.input_width),
+            inverse_input_height: inverse(shape.input_height),
+            inverse_output_width: inverse(shape.output_width()),
+            inverse_output_height: inverse(shape.output_height()),
+            ..Default::default()
+        }
+    }
+}
+
+/// Workgroups for a product of `rows` x `columns` numbers.
+fn matrix_grid(path: Path, rows: usize, columns: usize, splits: usize) -> Grid {
+    let (tile_rows, tile_columns) = Kernel::matrix_tile(path);
+    let tiles = rows.div_ceil(tile_rows as usize) * columns.div_ceil(tile_columns as usize);
+    match path {
+        Path::Gpu => Grid::Groups([tiles as u32, 1, splits as u32]),
+        Path::Cpu => {
+            let groups = (tiles * splits).div_ceil(Kernel::MATRIX_CPU_THREADS);
+            Grid::Groups([groups as u32, 1, 1])
+        }
+    }
+}
+
+/// y = x * w + bias, then ReLU when asked.
+pub fn conv_forward(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    [x, w, bias]: [&Tensor; 3],
+    relu: bool,
+    y: &Tensor,
+) {
+    let [batch, height, width, channels] = shape.y();
+    let [_, kernel_height, kernel_width, input_channels] = shape.w();
+    let params = ConvParams {
+        relu: u32::from(relu),
+        x_base: x.base(),
+        w_base: w.base(),
+        bias_base: bias.base(),
+        y_base: y.base(),
+        depth_chunk: (kernel_height * kernel_width * input_channels / 4) as u32,
+        ..ConvParams::new(shape)
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::CONV_FORWARD,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x, w, bias],
+        writes: &[Write::New(y)],
+        schedule: false,
+        grid: matrix_grid(plan.gpu().path(), batch * height * width, channels, 1),
+        flops: shape.flops(),
+    });
+}
+
+/// d_x from d_y and w.
+pub fn conv_backward_input(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    [d_y, w]: [&Tensor; 2],
+    d_x: &Tensor,
+) {
+    let [batch, height, width, channels] = shape.x();
+    let [output_channels, kernel_height, kernel_width, _] = shape.w();
+    let params = ConvParams {
+        x_base: d_x.base(),
+        w_base: w.base(),
+        y_base: d_y.base(),
+        depth_chunk: (kernel_height * kernel_width * output_channels / 4) as u32,
+        ..ConvParams::new(shape)
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::CONV_BACKWARD_INPUT,
+        label,
+        constants: &[("STRIDE", shape.stride as f64)],
+        params: bytemuck::bytes_of(&params),
+        reads: &[d_y, w],
+        writes: &[Write::New(d_x)],
+        schedule: false,
+        grid: matrix_grid(plan.gpu().path(), batch * height * width, channels, 1),
+        flops: shape.flops(),
+    });
+}
+
+/// Partial sums of d_w from d_y and x; `partial` is (splits, w...). With one split it is d_w.
+pub fn conv_backward_weight(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    [d_y, x]: [&Tensor; 2],
+    splits: usize,
+    partial: &Tensor,
+) {
+    let [outputs, kernel_height, kernel_width, inputs] = shape.w();
+    let [batch, height, width, _] = shape.y();
+    let params = ConvParams {
+        x_base: x.base(),
+        w_base: partial.base(),
+        y_base: d_y.base(),
+        depth_chunk: (batch * height * width).div_ceil(4).div_ceil(splits) as u32,
+        splits: splits as u32,
+        ..ConvParams::new(shape)
+    };
+    let columns = kernel_height * kernel_width * inputs;
+    plan.dispatch(Dispatch {
+        kernel: &kernels::CONV_BACKWARD_WEIGHT,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[d_y, x],
+        writes: &[Write::New(partial)],
+        schedule: false,
+        grid: matrix_grid(plan.gpu().path(), outputs, columns, splits),
+        flops: shape.flops(),
+    });
+}

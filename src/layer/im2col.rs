@@ -1,0 +1,66 @@
+//! Windows as rows: how a layer over one or three channels reaches the dense kernels.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::ConvShape;
+use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::{Tensor, pad4};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Im2colParams {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    input_channels: u32,
+    output_height: u32,
+    output_width: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride: u32,
+    padding: u32,
+    row_texels: u32,
+    x_base: u32,
+    y_base: u32,
+}
+
+impl ConvShape {
+    /// The dense layer that remains once the windows are laid out as rows.
+    pub fn as_rows(&self) -> ConvShape {
+        let positions = self.batch * self.output_height() * self.output_width();
+        let window = self.kernel_height * self.kernel_width * self.input_channels;
+        ConvShape::dense(positions, window, self.output_channels)
+    }
+}
+
+/// rows (positions, window) from x (batch, height, width, channels), channels not padded.
+pub fn im2col(plan: &mut PlanBuilder<'_>, label: &str, shape: &ConvShape, x: &Tensor, rows: &Tensor) {
+    let row = pad4(shape.kernel_height * shape.kernel_width * shape.input_channels);
+    let params = Im2colParams {
+        batch: shape.batch as u32,
+        input_height: shape.input_height as u32,
+        input_width: shape.input_width as u32,
+        input_channels: shape.input_channels as u32,
+        output_height: shape.output_height() as u32,
+        output_width: shape.output_width() as u32,
+        kernel_height: shape.kernel_height as u32,
+        kernel_width: shape.kernel_width as u32,
+        stride: shape.stride as u32,
+        padding: shape.padding as u32,
+        row_texels: (row / 4) as u32,
+        x_base: x.base(),
+        y_base: rows.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::IM2COL,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x],
+        writes: &[Write::New(rows)],
+        schedule: false,
+        grid: Grid::Threads(rows.texels()),
+        flops: 0,
+    });
+}

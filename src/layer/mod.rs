@@ -1,0 +1,13 @@
+//! Layers: forward beside backward. Functions here only record dispatches into a plan.
+
+mod bias;
+mod conv;
+mod im2col;
+mod pool;
+mod relu;
+
+pub use bias::{bias_backward, bias_splits, sum_partials};
+pub use conv::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
+pub use im2col::im2col;
+pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
+pub use relu::relu_backward;

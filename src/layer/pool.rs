@@ -1,0 +1,121 @@
+//! Max pooling over windows that do not overlap.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::{Tensor, pad4};
+
+/// The geometry of a pooling layer. Rows and columns past the last whole window reach no output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Images.
+    pub batch: usize,
+    /// Pixels.
+    pub input_height: usize,
+    /// Pixels.
+    pub input_width: usize,
+    /// Logical channels.
+    pub channels: usize,
+    /// Pixels of a window's side, and between windows.
+    pub size: usize,
+}
+
+impl PoolShape {
+    /// Stored shape of x.
+    pub fn x(&self) -> [usize; 4] {
+        let channels = pad4(self.channels);
+        [self.batch, self.input_height, self.input_width, channels]
+    }
+
+    /// Stored shape of y.
+    pub fn y(&self) -> [usize; 4] {
+        let (height, width) = (self.input_height / self.size, self.input_width / self.size);
+        [self.batch, height, width, pad4(self.channels)]
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct PoolParams {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    output_height: u32,
+    output_width: u32,
+    channels: u32,
+    size: u32,
+    relu: u32,
+    x_base: u32,
+    y_base: u32,
+    d_x_base: u32,
+}
+
+impl PoolParams {
+    fn new(shape: &PoolShape, x: &Tensor, y: &Tensor) -> Self {
+        let [batch, output_height, output_width, channels] = shape.y();
+        Self {
+            batch: batch as u32,
+            input_height: shape.input_height as u32,
+            input_width: shape.input_width as u32,
+            output_height: output_height as u32,
+            output_width: output_width as u32,
+            channels: (channels / 4) as u32,
+            size: shape.size as u32,
+            relu: 0,
+            x_base: x.base(),
+            y_base: y.base(),
+            d_x_base: 0,
+        }
+    }
+}
+
+/// y = the largest x of each window.
+pub fn max_pool_forward(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &PoolShape,
+    x: &Tensor,
+    y: &Tensor,
+) {
+    plan.dispatch(Dispatch {
+        kernel: &kernels::MAX_POOL_FORWARD,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&PoolParams::new(shape, x, y)),
+        reads: &[x],
+        writes: &[Write::New(y)],
+        schedule: false,
+        grid: Grid::Threads(y.texels()),
+        flops: x.len() as u64,
+    });
+}
+
+/// d_x from x and d_y; with `relu`, x came out of a ReLU and d_x is the gradient before it.
+pub fn max_pool_backward(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &PoolShape,
+    [x, d_y]: [&Tensor; 2],
+    relu: bool,
+    d_x: &Tensor,
+) {
+    let params = PoolParams {
+        relu: u32::from(relu),
+        d_x_base: d_x.base(),
+        ..PoolParams::new(shape, x, d_y)
+    };
+    let rows = shape.input_height.div_ceil(shape.size);
+    let columns = shape.input_width.div_ceil(shape.size);
+    plan.dispatch(Dispatch {
+        kernel: &kernels::MAX_POOL_BACKWARD,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x, d_y],
+        writes: &[Write::New(d_x)],
+        schedule: false,
+        grid: Grid::Threads(params.batch * (rows * columns) as u32 * params.channels),
+        flops: x.len() as u64,
+    });
+}

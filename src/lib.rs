@@ -1,0 +1,12 @@
+//! gtc
+pub mod gpu;
+pub mod tensor;
+pub mod kernels;
+pub mod layer;
+pub mod loss;
+pub mod quantiser;
+pub mod optimiser;
+pub mod suggest;
+pub mod reference;
+pub mod rng;
+pub mod verify;

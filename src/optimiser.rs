@@ -1,0 +1,101 @@
+//! Adam over whole arenas, and the numbers that change from step to step.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::Tensor;
+
+/// Decay of the first moment.
+pub const BETA_1: f64 = 0.9;
+/// Decay of the second moment.
+pub const BETA_2: f64 = 0.999;
+/// Keeps the division finite.
+pub const ADAM_EPSILON: f32 = 1e-8;
+
+/// The twin of `Schedule` in `shaders/shared/schedule.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub struct Schedule {
+    /// Step size.
+    pub learning_rate: f32,
+    /// 1 / (1 - β1^t).
+    pub first_correction: f32,
+    /// 1 / (1 - β2^t).
+    pub second_correction: f32,
+    /// Weight of the bit loss.
+    pub lambda_bits: f32,
+}
+
+impl Schedule {
+    /// The numbers of step `t`, counted from 1.
+    pub fn new(t: u64, learning_rate: f64, lambda_bits: f64) -> Self {
+        let correction = |beta: f64| (1.0 / (1.0 - beta.powf(t as f64))) as f32;
+        Self {
+            learning_rate: learning_rate as f32,
+            first_correction: correction(BETA_1),
+            second_correction: correction(BETA_2),
+            lambda_bits: lambda_bits as f32,
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct AdamParams {
+    count: u32,
+    beta_1: f32,
+    beta_2: f32,
+    epsilon: f32,
+    quantisers: u32,
+    quantiser_rate: f32,
+    gradient_base: u32,
+    weight_base: u32,
+    first_base: u32,
+    second_base: u32,
+}
+
+/// Parallel arenas that one optimiser step walks.
+pub struct AdamState<'a> {
+    /// What is learned.
+    pub weights: &'a Tensor,
+    /// Running mean of the gradients.
+    pub first_moment: &'a Tensor,
+    /// Running mean of their squares.
+    pub second_moment: &'a Tensor,
+    /// First float of the layers' intercepts and slopes, which end the arenas.
+    pub quantisers: usize,
+    /// Multiple of the learning rate for those.
+    pub quantiser_rate: f32,
+}
+
+/// One step of Adam over everything in the arenas.
+pub fn adam(plan: &mut PlanBuilder<'_>, label: &str, gradients: &Tensor, state: &AdamState<'_>) {
+    let params = AdamParams {
+        count: gradients.texels(),
+        beta_1: BETA_1 as f32,
+        beta_2: BETA_2 as f32,
+        epsilon: ADAM_EPSILON,
+        quantisers: (state.quantisers / 4) as u32,
+        quantiser_rate: state.quantiser_rate,
+        gradient_base: gradients.base(),
+        weight_base: state.weights.base(),
+        first_base: state.first_moment.base(),
+        second_base: state.second_moment.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::ADAM,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[gradients],
+        writes: &[
+            Write::Update(state.weights),
+            Write::Update(state.first_moment),
+            Write::Update(state.second_moment),
+        ],
+        schedule: true,
+        grid: Grid::Threads(params.count),
+        flops: 12 * gradients.len() as u64,
+    });
+}

@@ -1,0 +1,133 @@
+//! Convolution, dense layers, bias and ReLU.
+
+use crate::layer::ConvShape;
+
+/// Calls `visit(image, output row, output column, tap row, tap column, input row, input column)`
+/// for every pair of an output position and a tap that lies inside the image.
+fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
+    let padding = shape.padding as isize;
+    for image in 0..shape.batch {
+        for row in 0..shape.output_height() {
+            for column in 0..shape.output_width() {
+                for tap_row in 0..shape.kernel_height {
+                    for tap_column in 0..shape.kernel_width {
+                        let y = (row * shape.stride + tap_row) as isize - padding;
+                        let x = (column * shape.stride + tap_column) as isize - padding;
+                        let inside = (0..shape.input_height as isize).contains(&y)
+                            && (0..shape.input_width as isize).contains(&x);
+                        if inside {
+                            let at = [y as usize, x as usize];
+                            visit([image, row, column, tap_row, tap_column, at[0], at[1]]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Offsets of (x, w, y) with channel 0 for one visit of [`each_tap`].
+fn offsets(shape: &ConvShape, at: [usize; 7]) -> [usize; 3] {
+    let [image, row, column, tap_row, tap_column, y, x] = at;
+    let [_, height, width, inputs] = shape.x();
+    let [_, output_height, output_width, outputs] = shape.y();
+    [
+        ((image * height + y) * width + x) * inputs,
+        (tap_row * shape.kernel_width + tap_column) * inputs,
+        ((image * output_height + row) * output_width + column) * outputs,
+    ]
+}
+
+/// y = x * w + bias, then ReLU when asked. x, w and y have the shapes of [`ConvShape`].
+pub fn conv_forward(shape: &ConvShape, x: &[f64], w: &[f64], bias: &[f64], relu: bool) -> Vec<f64> {
+    let [outputs, height, width, inputs] = shape.w();
+    let mut y: Vec<f64> = (0..shape.y().iter().product()).map(|i| bias[i % outputs]).collect();
+    each_tap(shape, |at| {
+        let [x_at, w_at, y_at] = offsets(shape, at);
+        for o in 0..outputs {
+            for i in 0..inputs {
+                y[y_at + o] += x[x_at + i] * w[o * height * width * inputs + w_at + i];
+            }
+        }
+    });
+    if relu {
+        y.iter_mut().for_each(|v| *v = v.max(0.0));
+    }
+    y
+}
+
+/// d_x from d_y and w.
+pub fn conv_backward_input(shape: &ConvShape, d_y: &[f64], w: &[f64]) -> Vec<f64> {
+    let [outputs, height, width, inputs] = shape.w();
+    let mut d_x = vec![0.0; shape.x().iter().product()];
+    each_tap(shape, |at| {
+        let [x_at, w_at, y_at] = offsets(shape, at);
+        for o in 0..outputs {
+            for i in 0..inputs {
+                d_x[x_at + i] += d_y[y_at + o] * w[o * height * width * inputs + w_at + i];
+            }
+        }
+    });
+    d_x
+}
+
+/// d_w from d_y and x.
+pub fn conv_backward_weight(shape: &ConvShape, d_y: &[f64], x: &[f64]) -> Vec<f64> {
+    let [outputs, height, width, inputs] = shape.w();
+    let mut d_w = vec![0.0; shape.w().iter().product()];
+    each_tap(shape, |at| {
+        let [x_at, w_at, y_at] = offsets(shape, at);
+        for o in 0..outputs {
+            for i in 0..inputs {
+                d_w[o * height * width * inputs + w_at + i] += d_y[y_at + o] * x[x_at + i];
+            }
+        }
+    });
+    d_w
+}
+
+/// The window of every output position as a row of `row` numbers, zero where it leaves the image
+/// and past its end. Here the channels of x are not padded.
+pub fn im2col(shape: &ConvShape, x: &[f64], row: usize) -> Vec<f64> {
+    let channels = shape.input_channels;
+    let positions = shape.batch * shape.output_height() * shape.output_width();
+    let mut rows = vec![0.0; positions * row];
+    each_tap(shape, |[image, y, x_out, tap_row, tap_column, y_in, x_in]| {
+        let position = (image * shape.output_height() + y) * shape.output_width() + x_out;
+        let tap = tap_row * shape.kernel_width + tap_column;
+        let pixel = (image * shape.input_height + y_in) * shape.input_width + x_in;
+        for c in 0..channels {
+            rows[position * row + tap * channels + c] = x[pixel * channels + c];
+        }
+    });
+    rows
+}
+
+/// d_x of a ReLU: d_y where its output y is positive.
+pub fn relu_backward(y: &[f64], d_y: &[f64]) -> Vec<f64> {
+    y.iter().zip(d_y).map(|(y, d)| if *y > 0.0 { *d } else { 0.0 }).collect()
+}
+
+/// Sums of d_y (rows, channels) over `splits` ranges of rows: (splits, channels).
+pub fn bias_backward(d_y: &[f64], channels: usize, splits: usize) -> Vec<f64> {
+    let rows = d_y.len() / channels;
+    let mut partial = vec![0.0; splits * channels];
+    for (row, values) in d_y.chunks(channels).enumerate() {
+        let split = row / rows.div_ceil(splits);
+        for (c, value) in values.iter().enumerate() {
+            partial[split * channels + c] += value;
+        }
+    }
+    partial
+}
+
+/// The sum of `partial` (splits, previous.len()), added to `previous`.
+pub fn sum_partials(partial: &[f64], previous: &[f64]) -> Vec<f64> {
+    let mut total = previous.to_vec();
+    for part in partial.chunks(previous.len()) {
+        for (sum, value) in total.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    total
+}

@@ -1,0 +1,90 @@
+//! Losses, totals and the optimiser.
+
+use crate::optimiser::{ADAM_EPSILON, BETA_1, BETA_2, Schedule};
+
+/// What `softmax_cross_entropy` writes.
+pub struct Outcome {
+    /// (rows, width)
+    pub d_logits: Vec<f64>,
+    /// (rows, width)
+    pub probabilities: Vec<f64>,
+    /// (rows, 4): cross entropy with the targets, 1 if the label won, cross entropy with the
+    /// label, 1 if the row counts.
+    pub outcome: Vec<f64>,
+}
+
+/// Cross entropy of softmax(logits) with targets; all (rows, width), of which the first
+/// `classes` columns are real. A row of `labels` that is all zero counts for nothing. The label
+/// wins when no logit is larger and no equal one stands before it.
+pub fn softmax_cross_entropy(
+    logits: &[f64],
+    targets: &[f64],
+    labels: &[f64],
+    width: usize,
+    classes: usize,
+    scale: f64,
+) -> Outcome {
+    let mut result = Outcome {
+        d_logits: vec![0.0; logits.len()],
+        probabilities: vec![0.0; logits.len()],
+        outcome: Vec::new(),
+    };
+    for first in (0..logits.len()).step_by(width) {
+        let row = &logits[first..first + classes];
+        let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let log_total = row.iter().map(|v| (v - top).exp()).sum::<f64>().ln() + top;
+        let label = (0..classes).find(|&c| labels[first + c] > 0.0);
+        let counted = if label.is_some() { 1.0 } else { 0.0 };
+        let mut cross = 0.0;
+        for c in 0..classes {
+            let probability = (row[c] - log_total).exp();
+            let target = targets[first + c] * counted;
+            cross += target * (log_total - row[c]);
+            result.probabilities[first + c] = probability;
+            result.d_logits[first + c] = scale * (probability * counted - target);
+        }
+        let won = label.is_some_and(|l| {
+            row[..l].iter().all(|v| *v < row[l]) && row[l..].iter().all(|v| *v <= row[l])
+        });
+        let hard = label.map_or(0.0, |l| log_total - row[l]);
+        result
+            .outcome
+            .extend([cross, f64::from(u8::from(won)), hard, counted]);
+    }
+    result
+}
+
+/// totals (2, 4): the first row plus the column sums of outcome (rows, 4) if those are finite,
+/// else one more broken batch in the second row.
+pub fn metrics(outcome: &[f64], totals: &[f64]) -> Vec<f64> {
+    let sums = super::sum_partials(outcome, &[0.0; 4]);
+    let mut result = totals.to_vec();
+    if sums.iter().all(|v| v.is_finite()) {
+        result.iter_mut().zip(sums).for_each(|(t, s)| *t += s);
+    } else {
+        result[4] += 1.0;
+    }
+    result
+}
+
+/// One step of Adam: new (weights, first moment, second moment). `rate` multiplies the learning
+/// rate of each number.
+pub fn adam(
+    gradients: &[f64],
+    [weights, first, second]: [&[f64]; 3],
+    schedule: &Schedule,
+    rate: impl Fn(usize) -> f64,
+) -> [Vec<f64>; 3] {
+    let mut result = [weights.to_vec(), first.to_vec(), second.to_vec()];
+    for (i, g) in gradients.iter().enumerate() {
+        let m = BETA_1 * first[i] + (1.0 - BETA_1) * g;
+        let v = BETA_2 * second[i] + (1.0 - BETA_2) * g * g;
+        let m_hat = m * f64::from(schedule.first_correction);
+        let v_hat = v * f64::from(schedule.second_correction);
+        let change = m_hat / (v_hat.sqrt() + f64::from(ADAM_EPSILON));
+        result[0][i] = weights[i] - f64::from(schedule.learning_rate) * rate(i) * change;
+        result[1][i] = m;
+        result[2][i] = v;
+    }
+    result
+}

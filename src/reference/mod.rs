@@ -1,0 +1,20 @@
+//! What every shader computes, as plain loops: one function a shader, of the same name.
+//!
+//! These are definitions, in `f64` and in the order of the formula; they know nothing of tiles,
+//! texels or threads. Slices hold stored shapes, the last axis contiguous.
+
+mod conv;
+mod loss;
+mod pool;
+mod quantiser;
+
+pub use conv::{
+    bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
+    sum_partials,
+};
+pub use loss::{Outcome, adam, metrics, softmax_cross_entropy};
+pub use pool::{max_pool_backward, max_pool_forward};
+pub use quantiser::{
+    Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,
+    quantiser_forward,
+};

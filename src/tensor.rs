@@ -1,0 +1,113 @@
+//! Shapes in GPU memory: a [`Tensor`] is a range of a buffer, an [`Arena`] one buffer per role.
+
+use crate::gpu::{Buffer, Gpu, GpuError};
+
+/// Rounds up to whole texels of four floats. Channel counts are stored padded like this; the
+/// padding is zero and stays zero, because a zero weight has a zero gradient and a zero code.
+pub fn pad4(channels: usize) -> usize {
+    channels.div_ceil(4) * 4
+}
+
+/// A range of GPU memory with a shape. The last axis is contiguous and a multiple of four.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Where it lives.
+    pub buffer: Buffer,
+    /// First float, a multiple of four.
+    pub offset: usize,
+    /// Stored shape, padding included.
+    pub shape: Vec<usize>,
+}
+
+impl Tensor {
+    /// A tensor in a buffer of its own.
+    ///
+    /// # Errors
+    /// [`GpuError::TooLarge`] when one binding cannot hold it.
+    pub fn new(gpu: &Gpu, label: &str, shape: &[usize]) -> Result<Self, GpuError> {
+        debug_assert!(shape.last().is_none_or(|last| last.is_multiple_of(4)), "{label}: {shape:?}");
+        let buffer = gpu.buffer(label, shape.iter().product())?;
+        Ok(Self {
+            buffer,
+            offset: 0,
+            shape: shape.to_vec(),
+        })
+    }
+
+    /// Floats in it.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Texels of four floats in it.
+    pub fn texels(&self) -> u32 {
+        self.len().div_ceil(4) as u32
+    }
+
+    /// Its first texel within the buffer: what kernels call a base.
+    pub fn base(&self) -> u32 {
+        (self.offset / 4) as u32
+    }
+
+    /// The same memory seen with another shape of equal length.
+    pub fn view(&self, shape: &[usize]) -> Self {
+        assert_eq!(shape.iter().product::<usize>(), self.len(), "view of {self:?}");
+        Self {
+            shape: shape.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// Reads all of it back.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, GpuError> {
+        gpu.read(&self.buffer, self.offset, self.len()).await
+    }
+
+    /// Overwrites all of it; takes effect before the next submission.
+    pub fn write(&self, gpu: &Gpu, values: &[f32]) {
+        assert_eq!(values.len(), self.len(), "write to {self:?}");
+        gpu.write(&self.buffer, self.offset, values);
+    }
+}
+
+/// The offsets of named ranges. Buffers made from one layout are parallel: weights, gradients
+/// and Adam's moments keep each parameter at the same place, so one dispatch updates them all.
+#[derive(Clone, Debug, Default)]
+pub struct ArenaLayout {
+    floats: usize,
+}
+
+impl ArenaLayout {
+    /// Reserves room for a stored shape and returns its offset in floats.
+    pub fn reserve(&mut self, shape: &[usize]) -> usize {
+        let offset = self.floats;
+        self.floats += pad4(shape.iter().product());
+        offset
+    }
+
+    /// Floats reserved so far.
+    pub fn len(&self) -> usize {
+        self.floats
+    }
+
+    /// Whether nothing was reserved.
+    pub fn is_empty(&self) -> bool {
+        self.floats == 0
+    }
+
+    /// A zeroed buffer with room for everything reserved.
+    ///
+    /// # Errors
+    /// [`GpuError::TooLarge`] when one binding cannot hold it.
+    pub fn allocate(&self, gpu: &Gpu, label: &str) -> Result<Tensor, GpuError> {
+        Tensor::new(gpu, label, &[pad4(self.floats)])
+    }
+}

@@ -1,0 +1,272 @@
+//! Cases of the matrix kernels and their helpers.
+
+use super::{Case, Expected, Tolerance, noise, padded_noise};
+use crate::kernels;
+use crate::layer::{self, ConvShape};
+use crate::optimiser::Schedule;
+use crate::reference;
+use crate::tensor::pad4;
+
+/// (batch, height, width, inputs, outputs, kernel height, kernel width, stride, padding): sizes of
+/// one, sizes around and off every tile, and the layers of the models.
+const SHAPES: [[usize; 9]; 15] = [
+    [1, 1, 1, 1, 1, 1, 1, 1, 0],
+    [1, 1, 1, 5, 3, 1, 1, 1, 0],
+    [3, 1, 1, 17, 70, 1, 1, 1, 0],
+    [65, 1, 1, 67, 10, 1, 1, 1, 0],
+    [128, 1, 1, 64, 64, 1, 1, 1, 0],
+    [2, 1, 1, 832, 500, 1, 1, 1, 0],
+    [577, 1, 1, 25, 20, 1, 1, 1, 0],
+    [2, 12, 12, 20, 50, 5, 5, 1, 0],
+    [2, 5, 7, 3, 6, 3, 3, 1, 1],
+    [3, 9, 6, 4, 9, 3, 3, 2, 1],
+    [1, 7, 7, 6, 5, 5, 3, 3, 2],
+    [1, 8, 8, 64, 64, 3, 3, 1, 1],
+    [2, 2, 2, 130, 33, 3, 3, 1, 1],
+    [1, 3, 3, 2, 4, 3, 3, 1, 0],
+    [5, 4, 4, 7, 8, 2, 2, 2, 0],
+];
+
+fn shape(
+    [batch, height, width, inputs, outputs, kernel_height, kernel_width, stride, padding]: [usize; 9],
+) -> ConvShape {
+    ConvShape {
+        batch,
+        input_height: height,
+        input_width: width,
+        input_channels: inputs,
+        output_channels: outputs,
+        kernel_height,
+        kernel_width,
+        stride,
+        padding,
+    }
+}
+
+fn name(s: &ConvShape) -> String {
+    format!(
+        "{}x{}x{}x{} -> {}, kernel {}x{}, stride {}, padding {}",
+        s.batch,
+        s.input_height,
+        s.input_width,
+        s.input_channels,
+        s.output_channels,
+        s.kernel_height,
+        s.kernel_width,
+        s.stride,
+        s.padding
+    )
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for s in SHAPES.map(shape) {
+        cases.push(forward(s, false));
+        cases.push(forward(s, true));
+        cases.push(backward_input(s));
+        cases.push(backward_weight(s, 1));
+        cases.push(backward_weight(s, 3));
+    }
+    for s in [[2, 6, 5, 1, 1, 5, 5, 1, 0], [3, 9, 9, 3, 1, 3, 3, 2, 1], [64, 28, 28, 1, 1, 5, 5, 1, 0]] {
+        cases.push(im2col(shape(s)));
+    }
+    for [rows, channels, splits] in [[1, 1, 1], [7, 20, 2], [577, 70, 9]] {
+        cases.push(bias_backward(rows, channels, splits));
+    }
+    for (count, splits, accumulate) in [(4, 1, false), (300, 5, false), (12, 130, true)] {
+        cases.push(sum_partials(count, splits, accumulate));
+    }
+    for count in [4, 1000] {
+        cases.push(relu_backward(count));
+    }
+    cases
+}
+
+fn forward(s: ConvShape, relu: bool) -> Case {
+    let name = format!("{}{}", name(&s), if relu { ", ReLU" } else { "" });
+    let (x, w, y) = (s.x(), s.w(), s.y());
+    let bias = padded_noise("bias", &[w[0]], s.output_channels);
+    Case {
+        kernel: &kernels::CONV_FORWARD,
+        inputs: vec![
+            padded_noise(&name, &x, s.input_channels),
+            noise("w", w.iter().product()),
+            bias,
+        ],
+        name,
+        input_shapes: vec![x.to_vec(), w.to_vec(), vec![w[0]]],
+        output_shapes: vec![y.to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::conv_forward(plan, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::conv_forward(&s, &i[0], &i[1], &i[2], relu),
+                tolerance: Tolerance::sum_of(w[1] * w[2] * w[3]),
+            }]
+        }),
+    }
+}
+
+fn backward_input(s: ConvShape) -> Case {
+    let (x, w, y) = (s.x(), s.w(), s.y());
+    let name = name(&s);
+    Case {
+        kernel: &kernels::CONV_BACKWARD_INPUT,
+        inputs: vec![
+            padded_noise(&name, &y, s.output_channels),
+            noise("w", w.iter().product()),
+        ],
+        name,
+        input_shapes: vec![y.to_vec(), w.to_vec()],
+        output_shapes: vec![x.to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::conv_backward_input(plan, "case", &s, [&i[0], &i[1]], &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::conv_backward_input(&s, &i[0], &i[1]),
+                tolerance: Tolerance::sum_of(w[0] * w[1] * w[2]),
+            }]
+        }),
+    }
+}
+
+/// Some splits may be empty when there are few positions: their sums must be zero, so the case
+/// adds them up and compares the whole.
+fn backward_weight(s: ConvShape, splits: usize) -> Case {
+    let (x, w, y) = (s.x(), s.w(), s.y());
+    let name = format!("{}, {splits} splits", name(&s));
+    let mut partial = vec![splits];
+    partial.extend(w);
+    let positions = y[0] * y[1] * y[2];
+    Case {
+        kernel: &kernels::CONV_BACKWARD_WEIGHT,
+        inputs: vec![
+            padded_noise(&name, &y, s.output_channels),
+            padded_noise("x", &x, s.input_channels),
+        ],
+        name,
+        input_shapes: vec![y.to_vec(), x.to_vec()],
+        output_shapes: vec![partial],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::conv_backward_weight(plan, "case", &s, [&i[0], &i[1]], splits, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            // The definition, once for each range of positions, the others masked out.
+            let chunk = 4 * positions.div_ceil(4).div_ceil(splits);
+            let values = (0..splits).flat_map(|split| {
+                let mut d_y = i[0].clone();
+                for (p, row) in d_y.chunks_mut(y[3]).enumerate() {
+                    if p / chunk != split {
+                        row.fill(0.0);
+                    }
+                }
+                reference::conv_backward_weight(&s, &d_y, &i[1])
+            });
+            vec![Expected {
+                values: values.collect(),
+                tolerance: Tolerance::sum_of(positions),
+            }]
+        }),
+    }
+}
+
+fn im2col(s: ConvShape) -> Case {
+    let name = name(&s);
+    let x = pad4(s.batch * s.input_height * s.input_width * s.input_channels);
+    let rows = s.as_rows();
+    let shape = [rows.batch, pad4(rows.input_channels)];
+    Case {
+        kernel: &kernels::IM2COL,
+        inputs: vec![noise(&name, x)],
+        name,
+        input_shapes: vec![vec![x]],
+        output_shapes: vec![shape.to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| layer::im2col(plan, "case", &s, &i[0], &o[0])),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::im2col(&s, &i[0], shape[1]),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}
+
+fn bias_backward(rows: usize, channels: usize, splits: usize) -> Case {
+    let shape = [rows, pad4(channels)];
+    let name = format!("{rows} rows, {channels} channels, {splits} splits");
+    Case {
+        kernel: &kernels::BIAS_BACKWARD,
+        inputs: vec![padded_noise(&name, &shape, channels)],
+        name,
+        input_shapes: vec![shape.to_vec()],
+        output_shapes: vec![vec![splits, shape[1]]],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::bias_backward(plan, "case", &i[0], splits, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::bias_backward(&i[0], shape[1], splits),
+                tolerance: Tolerance::sum_of(rows),
+            }]
+        }),
+    }
+}
+
+fn sum_partials(count: usize, splits: usize, accumulate: bool) -> Case {
+    let name = format!("{count} sums of {splits}, accumulate {accumulate}");
+    Case {
+        kernel: &kernels::SUM_PARTIALS,
+        inputs: vec![noise(&name, count * splits)],
+        name,
+        input_shapes: vec![vec![splits, count]],
+        output_shapes: vec![vec![count]],
+        initial: vec![accumulate.then(|| noise("previous", count))],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::sum_partials(plan, "case", &i[0], splits, accumulate, &o[0]);
+        }),
+        expected: Box::new(move |i, before| {
+            let zero = vec![0.0; count];
+            let previous = if accumulate { &before[0] } else { &zero };
+            vec![Expected {
+                values: reference::sum_partials(&i[0], previous),
+                tolerance: Tolerance::sum_of(splits),
+            }]
+        }),
+    }
+}
+
+fn relu_backward(count: usize) -> Case {
+    let name = format!("{count} numbers");
+    let y: Vec<f32> = noise("y", count).iter().map(|v| v.max(0.0)).collect();
+    Case {
+        kernel: &kernels::RELU_BACKWARD,
+        inputs: vec![y, noise(&name, count)],
+        name,
+        input_shapes: vec![vec![count]; 2],
+        output_shapes: vec![vec![count]],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(|plan, i, o| {
+            layer::relu_backward(plan, "case", [&i[0], &i[1]], &o[0]);
+        }),
+        expected: Box::new(|i, _| {
+            vec![Expected {
+                values: reference::relu_backward(&i[0], &i[1]),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}

@@ -1,0 +1,245 @@
+//! Cases of pooling, losses, totals and the optimiser.
+
+use super::{Case, Expected, Tolerance, noise, padded_noise};
+use crate::kernels;
+use crate::layer::{self, PoolShape};
+use crate::loss::{self, LossOutputs};
+use crate::optimiser::{self, AdamState, Schedule};
+use crate::reference;
+use crate::tensor::pad4;
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for [batch, input_height, input_width, channels, size] in [
+        [1, 1, 1, 1, 1],
+        [2, 4, 6, 5, 2],
+        [3, 7, 5, 4, 2],
+        [1, 8, 8, 3, 3],
+        [2, 24, 24, 20, 2],
+    ] {
+        let shape = PoolShape {
+            batch,
+            input_height,
+            input_width,
+            channels,
+            size,
+        };
+        cases.push(max_pool_forward(shape));
+        cases.push(max_pool_backward(shape, false));
+        cases.push(max_pool_backward(shape, true));
+    }
+    for [rows, classes] in [[1, 1], [3, 4], [70, 10], [64, 13]] {
+        cases.push(softmax(rows, classes, false));
+        cases.push(softmax(rows, classes, true));
+    }
+    for rows in [1, 64, 200] {
+        cases.push(metrics(rows, None));
+    }
+    cases.push(metrics(70, Some(f32::NAN)));
+    cases.push(metrics(70, Some(f32::INFINITY)));
+    for (count, t) in [(4, 1), (1000, 1), (5000, 1000)] {
+        cases.push(adam(count, t));
+    }
+    cases
+}
+
+fn pool_name(s: &PoolShape, relu: bool) -> String {
+    format!(
+        "{}x{}x{}x{}, window {}{}",
+        s.batch,
+        s.input_height,
+        s.input_width,
+        s.channels,
+        s.size,
+        if relu { ", ReLU before" } else { "" }
+    )
+}
+
+/// Coarse values, so that windows hold equal maxima, and zeros where a ReLU would leave them.
+fn pool_input(s: &PoolShape, relu: bool) -> Vec<f32> {
+    padded_noise("pool", &s.x(), s.channels)
+        .iter()
+        .map(|v| (v * 3.0).round() / 4.0)
+        .map(|v| if relu { v.max(0.0) } else { v })
+        .collect()
+}
+
+fn max_pool_forward(s: PoolShape) -> Case {
+    Case {
+        kernel: &kernels::MAX_POOL_FORWARD,
+        name: pool_name(&s, false),
+        inputs: vec![pool_input(&s, false)],
+        input_shapes: vec![s.x().to_vec()],
+        output_shapes: vec![s.y().to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::max_pool_forward(plan, "case", &s, &i[0], &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::max_pool_forward(&s, &i[0]),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}
+
+fn max_pool_backward(s: PoolShape, relu: bool) -> Case {
+    let name = pool_name(&s, relu);
+    Case {
+        kernel: &kernels::MAX_POOL_BACKWARD,
+        inputs: vec![pool_input(&s, relu), padded_noise(&name, &s.y(), s.channels)],
+        name,
+        input_shapes: vec![s.x().to_vec(), s.y().to_vec()],
+        output_shapes: vec![s.x().to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::max_pool_backward(plan, "case", &s, [&i[0], &i[1]], relu, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::max_pool_backward(&s, &i[0], &i[1], relu),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}
+
+/// Hard: the targets are the labels. Soft: they are probabilities. Every seventh row is padding.
+fn softmax(rows: usize, classes: usize, soft: bool) -> Case {
+    let width = pad4(classes);
+    let name = format!("{rows} rows of {classes}{}", if soft { ", soft" } else { "" });
+    let logits: Vec<f32> = padded_noise(&name, &[rows, width], classes)
+        .iter()
+        .map(|v| v * 8.0)
+        .collect();
+    let mut labels = vec![0.0; rows * width];
+    for row in (0..rows).filter(|row| row % 7 != 6) {
+        labels[row * width + (row * 5) % classes] = 1.0;
+    }
+    let targets = if soft {
+        let mut targets = padded_noise("targets", &[rows, width], classes);
+        for row in targets.chunks_mut(width) {
+            row[..classes].iter_mut().for_each(|v| *v = v.abs() + 0.01);
+            let sum: f32 = row.iter().sum();
+            row.iter_mut().for_each(|v| *v /= sum);
+        }
+        targets
+    } else {
+        labels.clone()
+    };
+    let scale = 0.5 / rows as f32;
+    Case {
+        kernel: &kernels::SOFTMAX_CROSS_ENTROPY,
+        name,
+        inputs: vec![logits, targets, labels],
+        input_shapes: vec![vec![rows, width]; 3],
+        output_shapes: vec![vec![rows, width], vec![rows, width], vec![rows, 4]],
+        initial: vec![None; 3],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let outputs = LossOutputs {
+                d_logits: &o[0],
+                probabilities: &o[1],
+                outcome: &o[2],
+            };
+            let inputs = [&i[0], &i[1], &i[2]];
+            loss::softmax_cross_entropy(plan, "case", classes, inputs, scale, &outputs);
+        }),
+        expected: Box::new(move |i, _| {
+            let answer = reference::softmax_cross_entropy(
+                &i[0],
+                &i[1],
+                &i[2],
+                width,
+                classes,
+                f64::from(scale),
+            );
+            // exp and log of a driver may be off by a few ulp of their argument.
+            let near = |size: f64| Tolerance {
+                absolute: 4e-6 * size,
+                relative: 1e-5,
+            };
+            vec![
+                Expected {
+                    values: answer.d_logits,
+                    tolerance: near(f64::from(scale)),
+                },
+                Expected {
+                    values: answer.probabilities,
+                    tolerance: near(1.0),
+                },
+                Expected {
+                    values: answer.outcome,
+                    tolerance: near(1.0),
+                },
+            ]
+        }),
+    }
+}
+
+fn metrics(rows: usize, broken: Option<f32>) -> Case {
+    let name = format!("{rows} rows, broken by {broken:?}");
+    let mut outcome = noise(&name, rows * 4);
+    if let Some(value) = broken {
+        outcome[4 * (rows - 2)] = value;
+    }
+    Case {
+        kernel: &kernels::METRICS,
+        inputs: vec![outcome],
+        name,
+        input_shapes: vec![vec![rows, 4]],
+        output_shapes: vec![vec![2, 4]],
+        initial: vec![Some(noise("totals", 8))],
+        schedule: Schedule::default(),
+        record: Box::new(|plan, i, o| loss::metrics(plan, "case", &i[0], &o[0])),
+        expected: Box::new(move |i, before| {
+            vec![Expected {
+                values: reference::metrics(&i[0], &before[0]),
+                tolerance: Tolerance::sum_of(rows),
+            }]
+        }),
+    }
+}
+
+fn adam(count: usize, t: u64) -> Case {
+    let name = format!("{count} numbers, step {t}");
+    let schedule = Schedule::new(t, 1e-3, 0.0);
+    let quantisers = count / 8 * 4;
+    let second = noise("v", count).iter().map(|v| v.abs() * 0.01).collect();
+    Case {
+        kernel: &kernels::ADAM,
+        inputs: vec![noise(&name, count)],
+        name,
+        input_shapes: vec![vec![count]],
+        output_shapes: vec![vec![count]; 3],
+        initial: vec![Some(noise("w", count)), Some(noise("m", count)), Some(second)],
+        schedule,
+        record: Box::new(move |plan, i, o| {
+            let state = AdamState {
+                weights: &o[0],
+                first_moment: &o[1],
+                second_moment: &o[2],
+                quantisers,
+                quantiser_rate: 10.0,
+            };
+            optimiser::adam(plan, "case", &i[0], &state);
+        }),
+        expected: Box::new(move |i, before| {
+            let state = [&before[0][..], &before[1], &before[2]];
+            // The step is at most 1e-2 times a quotient whose square root and division cost some ulp.
+            let rate = |i| if i < quantisers { 1.0 } else { 10.0 };
+            reference::adam(&i[0], state, &schedule, rate)
+                .map(|values| Expected {
+                    values,
+                    tolerance: Tolerance {
+                        absolute: 1e-6,
+                        relative: 1e-6,
+                    },
+                })
+                .into()
+        }),
+    }
+}

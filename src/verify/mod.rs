@@ -1,0 +1,196 @@
+//! One table of cases a kernel, used by the tests, by `gtc verify` and by the benchmarks: every
+//! case runs on the device and is compared with the reference function of the same name.
+
+mod conv;
+mod elementwise;
+mod golden;
+mod quantiser;
+
+pub use golden::{GoldenLayer, GoldenReport, check_golden};
+
+use crate::gpu::{Gpu, GpuError, Kernel, PlanBuilder};
+use crate::kernels;
+use crate::optimiser::Schedule;
+use crate::rng::Philox;
+use crate::tensor::{Tensor, pad4};
+
+/// What outputs hold before a case runs: a value no kernel writes by chance.
+const CANARY: f32 = -7.654_321e12;
+/// Floats around every output that must still hold the canary afterwards.
+const MARGIN: usize = 64;
+
+/// How far a float may be from its reference: |x - ref| <= absolute + relative |ref|.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// Allowed whatever the size.
+    pub absolute: f64,
+    /// Allowed per unit of size.
+    pub relative: f64,
+}
+
+impl Tolerance {
+    /// Not a bit may differ.
+    pub const EXACT: Self = Self {
+        absolute: 0.0,
+        relative: 0.0,
+    };
+
+    /// For sums of `terms` products of numbers below one. Every partial sum is rounded; partial
+    /// sums of random signs grow like the root of their number, so the error of them all grows
+    /// like the number: about an eighth of this, whatever the order.
+    pub fn sum_of(terms: usize) -> Self {
+        let error = terms as f64 * f64::from(f32::EPSILON);
+        Self {
+            absolute: error,
+            relative: 4.0 * f64::from(f32::EPSILON),
+        }
+    }
+}
+
+/// What one output must be.
+pub struct Expected {
+    /// The reference's values.
+    pub values: Vec<f64>,
+    /// How near.
+    pub tolerance: Tolerance,
+}
+
+/// One call of one kernel with known inputs.
+pub struct Case {
+    /// The shader.
+    pub kernel: &'static Kernel,
+    /// The sizes that make it interesting.
+    pub name: String,
+    /// Values of the inputs, in the order `record` takes them.
+    pub inputs: Vec<Vec<f32>>,
+    /// Stored shapes of the inputs.
+    pub input_shapes: Vec<Vec<usize>>,
+    /// Stored shapes of the outputs.
+    pub output_shapes: Vec<Vec<usize>>,
+    /// What outputs hold before the call, for kernels that update them.
+    pub initial: Vec<Option<Vec<f32>>>,
+    /// The schedule the kernel reads.
+    pub schedule: Schedule,
+    /// Records the call: (plan, inputs, outputs).
+    pub record: Record,
+    /// The reference's answer: from inputs and initial outputs, as f64.
+    pub expected: Box<dyn Fn(&[Vec<f64>], &[Vec<f64>]) -> Vec<Expected>>,
+}
+
+/// Records one kernel call into a plan.
+pub type Record = Box<dyn Fn(&mut PlanBuilder<'_>, &[Tensor], &[Tensor])>;
+
+/// How one case came out.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct CaseReport {
+    /// The shader.
+    pub kernel: &'static str,
+    /// The case.
+    pub case: String,
+    /// Largest error, as a share of what is allowed where anything is, else absolute.
+    pub max_error: f64,
+    /// The first disagreement, in words.
+    pub failure: Option<String>,
+}
+
+/// The whole case table.
+pub fn cases() -> Vec<Case> {
+    let mut all = conv::cases();
+    all.extend(elementwise::cases());
+    all.extend(quantiser::cases());
+    let order = |case: &Case| kernels::ALL.iter().position(|k| k.name == case.kernel.name);
+    all.sort_by_key(order);
+    all
+}
+
+/// Uniform numbers in -1 to 1 on a grid of 2^-10, from a seed made of the case's name, so that
+/// products and short sums are exact in f32.
+fn noise(name: &str, count: usize) -> Vec<f32> {
+    let seed = name.bytes().fold(17u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
+    let mut rng = Philox::new(seed, 0);
+    (0..count)
+        .map(|_| (rng.below(2049) as f32 - 1024.0) / 1024.0)
+        .collect()
+}
+
+/// Noise of a stored shape whose logical last axis is `logical` wide: the padding is zero.
+fn padded_noise(name: &str, shape: &[usize], logical: usize) -> Vec<f32> {
+    let width = shape[shape.len() - 1];
+    let mut values = noise(name, shape.iter().product());
+    for (i, value) in values.iter_mut().enumerate() {
+        if i % width >= logical {
+            *value = 0.0;
+        }
+    }
+    values
+}
+
+/// Runs one case and compares every output, its padding and its surroundings.
+///
+/// # Errors
+/// [`GpuError`] when the device fails; a wrong answer is part of the report.
+pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
+    let mut inputs = Vec::new();
+    for (values, shape) in case.inputs.iter().zip(&case.input_shapes) {
+        let tensor = Tensor::new(gpu, "input", shape)?;
+        tensor.write(gpu, values);
+        inputs.push(tensor);
+    }
+    let mut outputs = Vec::new();
+    for (shape, initial) in case.output_shapes.iter().zip(&case.initial) {
+        let length = shape.iter().product::<usize>();
+        let mut whole = Tensor::new(gpu, "output", &[pad4(length + 2 * MARGIN)])?;
+        whole.write(gpu, &vec![CANARY; whole.len()]);
+        whole.offset = MARGIN;
+        whole.shape = shape.clone();
+        if let Some(values) = initial {
+            whole.write(gpu, values);
+        }
+        outputs.push(whole);
+    }
+    let mut plan = PlanBuilder::new(gpu);
+    (case.record)(&mut plan, &inputs, &outputs);
+    plan.finish()?.run(gpu, bytemuck::bytes_of(&case.schedule));
+
+    let wide = |v: &Vec<f32>| v.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+    let initial: Vec<Vec<f64>> = case
+        .initial
+        .iter()
+        .map(|v| v.as_ref().map_or(Vec::new(), wide))
+        .collect();
+    let expected = (case.expected)(&case.inputs.iter().map(wide).collect::<Vec<_>>(), &initial);
+    let mut report = CaseReport {
+        kernel: case.kernel.name,
+        case: case.name.clone(),
+        max_error: 0.0,
+        failure: None,
+    };
+    for (number, (tensor, expected)) in outputs.iter().zip(&expected).enumerate() {
+        let got = gpu.read(&tensor.buffer, 0, tensor.len() + 2 * MARGIN).await?;
+        let (inside, around) = (&got[MARGIN..MARGIN + tensor.len()], tensor.len() + MARGIN);
+        if inside.len() != expected.values.len() {
+            report.failure = Some(format!(
+                "output {number} holds {} values, the reference {}",
+                inside.len(),
+                expected.values.len()
+            ));
+        }
+        let stray = got[..MARGIN].iter().chain(&got[around..]).any(|v| *v != CANARY);
+        if stray {
+            report.failure = Some(format!("wrote outside output {number}"));
+        }
+        for (i, (got, want)) in inside.iter().zip(&expected.values).enumerate() {
+            let error = (f64::from(*got) - want).abs();
+            let allowed = expected.tolerance.absolute + expected.tolerance.relative * want.abs();
+            let share = if allowed > 0.0 { error / allowed } else { error };
+            let wrong = error > allowed || got.is_nan();
+            report.max_error = report.max_error.max(if got.is_nan() { f64::INFINITY } else { share });
+            if wrong && report.failure.is_none() {
+                report.failure = Some(format!(
+                    "output {number}[{i}] is {got:?}, the reference {want:?} (off by {error:.3e}, allowed {allowed:.3e})"
+                ));
+            }
+        }
+    }
+    Ok(report)
+}
