@@ -9,6 +9,8 @@ struct Params {
     count: u32, // texels
     beta_1: f32,
     beta_2: f32,
+    one_minus_beta_1: f32, // apart, because 1 - 0.999 in f32 is off by 1e-5
+    one_minus_beta_2: f32,
     epsilon: f32,
     quantisers: u32, // first texel of the layers' intercepts and slopes
     quantiser_rate: f32, // multiple of the learning rate for those
@@ -26,9 +28,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     let gradient = read_a(params.gradient_base + i);
-    let m = params.beta_1 * previous_1(params.first_base + i) + (1.0 - params.beta_1) * gradient;
+    let m = params.beta_1 * previous_1(params.first_base + i) + params.one_minus_beta_1 * gradient;
     let v = params.beta_2 * previous_2(params.second_base + i)
-        + (1.0 - params.beta_2) * gradient * gradient;
+        + params.one_minus_beta_2 * gradient * gradient;
     let change = (m * schedule.first_correction)
         / (sqrt(v * schedule.second_correction) + params.epsilon);
     let rate = schedule.learning_rate * select(1.0, params.quantiser_rate, i >= params.quantisers);

@@ -1,14 +1,12 @@
-// d_x of a ReLU, from its output: d_y where y is positive.
+// The gradient before a ReLU from the one after it, in place: kept where the output is positive.
 //
-// a: y (count texels)
-// b: d_y (count texels)
-// output_0: d_x (count texels)
+// a: y (count texels), the output of the ReLU
+// output_0: d_y (count texels), updated to d_x
 
 struct Params {
     count: u32, // texels
     y_base: u32,
-    d_y_base: u32,
-    d_x_base: u32,
+    d_base: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -19,5 +17,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     let open = read_a(params.y_base + i) > vec4f(0.0);
-    output_0[params.d_x_base + i] = select(vec4f(0.0), read_b(params.d_y_base + i), open);
+    output_0[params.d_base + i] = select(vec4f(0.0), previous_0(params.d_base + i), open);
 }

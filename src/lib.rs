@@ -9,4 +9,7 @@ pub mod optimiser;
 pub mod suggest;
 pub mod reference;
 pub mod rng;
+pub mod data;
+pub mod model;
+pub mod train;
 pub mod verify;

@@ -105,6 +105,8 @@ pub(super) enum Command {
     },
     /// Copies a buffer to its texture, so that the next kernels can read it fast.
     Mirror(Buffer, Range<u32>),
+    /// Sets a buffer to zero.
+    Clear(Buffer),
 }
 
 /// A list of dispatches, compiled, bound and placed in memory.
@@ -136,6 +138,7 @@ enum Pending {
         outputs: Vec<Tensor>,
     },
     Mirror(Buffer, Range<u32>),
+    Clear(Buffer),
 }
 
 enum Resource {
@@ -214,6 +217,13 @@ impl<'g> PlanBuilder<'g> {
         });
     }
 
+    /// Appends setting a whole buffer to zero.
+    pub fn clear(&mut self, buffer: &Buffer) {
+        self.note(buffer);
+        self.fresh_mirrors.retain(|(fresh, _)| !fresh.same(buffer));
+        self.pending.push(Pending::Clear(buffer.clone()));
+    }
+
     fn input(&mut self, tensor: &Tensor) -> Resource {
         let buffer = &tensor.buffer;
         self.note(buffer);
@@ -260,6 +270,10 @@ impl<'g> PlanBuilder<'g> {
                 Pending::Mirror(buffer, rows) => {
                     buffer.mirror(self.gpu);
                     commands.push(Command::Mirror(buffer, rows));
+                    continue;
+                }
+                Pending::Clear(buffer) => {
+                    commands.push(Command::Clear(buffer));
                     continue;
                 }
                 Pending::Dispatch {
@@ -323,6 +337,7 @@ impl Plan {
         while let Some(command) = commands.next() {
             match command {
                 Command::Mirror(buffer, rows) => copy_to_mirror(gpu, &mut encoder, buffer, rows),
+                Command::Clear(buffer) => encoder.clear_buffer(buffer.raw(), 0, None),
                 Command::Dispatch { .. } => {
                     let mut pass = encoder.begin_compute_pass(&Default::default());
                     self.encode(&mut pass, command);
@@ -386,6 +401,10 @@ impl Plan {
             match command {
                 Command::Mirror(buffer, rows) => {
                     copy_to_mirror(gpu, &mut encoder, buffer, rows);
+                    gpu.queue.submit([encoder.finish()]);
+                }
+                Command::Clear(buffer) => {
+                    encoder.clear_buffer(buffer.raw(), 0, None);
                     gpu.queue.submit([encoder.finish()]);
                 }
                 Command::Dispatch { row, outputs, .. } => {

@@ -49,6 +49,7 @@ impl Plan {
         for command in &self.commands {
             match command {
                 Command::Mirror(buffer, rows) => copy_to_mirror(gpu, &mut encoder, buffer, rows),
+                Command::Clear(buffer) => encoder.clear_buffer(buffer.raw(), 0, None),
                 Command::Dispatch { row, .. } => {
                     let first = 2 * *row as u32;
                     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
