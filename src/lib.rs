@@ -11,5 +11,10 @@ pub mod reference;
 pub mod rng;
 pub mod data;
 pub mod model;
+pub mod evaluate;
 pub mod train;
+pub mod checkpoint;
+pub mod inspect;
 pub mod verify;
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -1,1 +1,5 @@
-fn main(){}
+//! The `gtc` command.
+
+fn main() -> std::process::ExitCode {
+    gtc::cli::main()
+}

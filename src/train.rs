@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Images, epoch_order};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Readback, Timing};
-use crate::loss::{LossOutputs, metrics, softmax_cross_entropy};
-use crate::model::{Inputs, Model, ModelError, Network, Parameters, Weights};
+use crate::evaluate::{Evaluator, Memory, Predictions, Progress};
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Timing, Trace};
+use crate::model::{Model, ModelError, Parameters};
 use crate::optimiser::{AdamState, Schedule, adam};
-use crate::quantiser::{Quantised, partial_len, quantiser_backward, quantiser_forward};
-use crate::tensor::{Tensor, pad4};
+use crate::quantiser::quantiser_backward;
+use crate::tensor::Tensor;
 
 /// What is minimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,14 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// Settings that press every layer to one or two levels.
+    pub fn almost_binary() -> Self {
+        Self {
+            lambda_bits: 1e-1,
+            ..Self::default()
+        }
+    }
+
     /// Checks every number against what makes sense for `images` training images.
     ///
     /// # Errors
@@ -172,78 +180,6 @@ pub enum TrainError {
     Gpu(#[from] GpuError),
 }
 
-/// Sums over the images seen since the last reset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Sum of the loss that trains this network.
-    pub loss: f64,
-    /// Images whose label won.
-    pub correct: f64,
-    /// Sum of the cross entropy with the labels.
-    pub label_loss: f64,
-    /// Images.
-    pub images: f64,
-}
-
-impl Totals {
-    fn new(values: &[f32]) -> Self {
-        let v: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
-        Self {
-            loss: v[0],
-            correct: v[1],
-            label_loss: v[2],
-            images: v[3],
-        }
-    }
-
-    /// Share of images whose label won.
-    pub fn accuracy(&self) -> f64 {
-        self.correct / self.images.max(1.0)
-    }
-
-    /// Mean loss that trains this network.
-    pub fn mean_loss(&self) -> f64 {
-        self.loss / self.images.max(1.0)
-    }
-
-    /// Mean cross entropy with the labels.
-    pub fn mean_label_loss(&self) -> f64 {
-        self.label_loss / self.images.max(1.0)
-    }
-}
-
-/// The levels of one layer as the device sees them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct LayerBits {
-    /// Largest exponent minus smallest plus one.
-    pub range: u32,
-    /// 1 + ⌈log2 range⌉
-    pub bits: u32,
-}
-
-/// How the run stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
-    /// High-precision network.
-    pub hp: Totals,
-    /// Low-precision network.
-    pub lp: Totals,
-    /// One entry a layer.
-    pub layers: Vec<LayerBits>,
-}
-
-impl Progress {
-    /// Σ 2^bits
-    pub fn bit_loss(&self) -> f64 {
-        self.layers.iter().map(|l| f64::from(l.bits).exp2()).sum()
-    }
-
-    /// Mean of the layers' bits.
-    pub fn mean_bits(&self) -> f64 {
-        self.layers.iter().map(|l| f64::from(l.bits)).sum::<f64>() / self.layers.len().max(1) as f64
-    }
-}
-
 /// Everything a run needs to continue as if it had never stopped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -255,138 +191,21 @@ pub struct Snapshot {
     pub first_moment: Vec<f32>,
     /// Adam's second moment of the same.
     pub second_moment: Vec<f32>,
-    /// Running totals of the epoch: HP and LP, (4, 4).
+    /// Running totals of the epoch: HP (2, 4) and LP (2, 4).
     pub totals: Vec<f32>,
-}
-
-/// What the low-precision network made of every test image.
-#[derive(Clone, Debug, Default)]
-pub struct Predictions {
-    /// Most probable class.
-    pub class: Vec<u8>,
-    /// Its probability.
-    pub confidence: Vec<f32>,
 }
 
 /// Trains one model on one device.
 pub struct Trainer<'g> {
-    gpu: &'g Gpu,
-    model: Model,
+    evaluator: Evaluator<'g>,
     options: TrainOptions,
-    parameters: Parameters,
-    inputs: Inputs,
-    arenas: Arenas,
-    train_plan: Plan,
-    quantise_plan: Plan,
-    test_plan: Plan,
-    totals_readback: Readback,
-    levels_readback: Readback,
-    order: Vec<u32>,
-    step: u64,
-    images: usize,
-    upload: Vec<f32>,
-}
-
-struct Arenas {
-    weights: Tensor,
     first_moment: Tensor,
     second_moment: Tensor,
     gradients: Tensor,
-    /// Gradients of the quantised weights.
-    d_values: Tensor,
-    /// Quantised weights.
-    values: Tensor,
-    /// (layers, 3, 4)
-    levels: Tensor,
-    /// Scratch of the quantiser.
-    partial: Tensor,
-    /// HP (2, 4), LP (2, 4)
-    totals: Tensor,
-    /// Probabilities of HP and LP, (batch, padded classes) each.
-    probabilities: [Tensor; 2],
-    /// (batch, 4)
-    outcome: Tensor,
-}
-
-impl Arenas {
-    fn new(gpu: &Gpu, parameters: &Parameters, batch: usize, width: usize) -> Result<Self, GpuError> {
-        let arena = |label| parameters.layout.allocate(gpu, label);
-        let largest = parameters.layers.iter().map(|l| l.stored_weights()).max();
-        Ok(Self {
-            weights: arena("weights")?,
-            first_moment: arena("first moment")?,
-            second_moment: arena("second moment")?,
-            gradients: arena("gradients")?,
-            d_values: arena("d_quantised")?,
-            values: arena("quantised")?,
-            levels: Tensor::new(gpu, "levels", &[parameters.layers.len(), 3, 4])?,
-            partial: Tensor::new(gpu, "quantiser partial", &[pad4(partial_len(largest.unwrap_or(4)))])?,
-            totals: Tensor::new(gpu, "totals", &[4, 4])?,
-            probabilities: [
-                Tensor::new(gpu, "HP probabilities", &[batch, width])?,
-                Tensor::new(gpu, "LP probabilities", &[batch, width])?,
-            ],
-            outcome: Tensor::new(gpu, "outcome", &[batch, 4])?,
-        })
-    }
-
-    fn totals_of(&self, network: usize) -> Tensor {
-        Tensor {
-            offset: 8 * network,
-            shape: vec![2, 4],
-            ..self.totals.clone()
-        }
-    }
-
-    /// Calls `record` with the places of every quantised layer.
-    fn each_layer(
-        &self,
-        parameters: &Parameters,
-        mut record: impl FnMut(usize, &str, &Quantised<'_>),
-    ) {
-        for (i, layer) in parameters.layers.iter().enumerate() {
-            let levels = Tensor {
-                offset: 12 * i,
-                shape: vec![3, 4],
-                ..self.levels.clone()
-            };
-            let quantised = Quantised {
-                weights: &layer.weight_of(&self.weights),
-                quantiser: &layer.quantiser_of(&self.weights),
-                values: &layer.weight_of(&self.values),
-                levels: &levels,
-                partial: &self.partial,
-            };
-            record(i, layer.name, &quantised);
-        }
-    }
-}
-
-/// Records one pass of one network through loss and totals. `network` is 0 for HP, 1 for LP.
-fn judge(
-    plan: &mut PlanBuilder<'_>,
-    network: usize,
-    net: &Network,
-    arenas: &Arenas,
-    inputs: &Inputs,
-    (targets, scale): (&Tensor, f32),
-    d_logits: &Tensor,
-) {
-    let name = ["HP", "LP"][network];
-    let weights = Weights {
-        weights: [&arenas.weights, &arenas.values][network],
-        biases: &arenas.weights,
-    };
-    net.forward(plan, name, inputs, weights);
-    let outputs = LossOutputs {
-        d_logits,
-        probabilities: &arenas.probabilities[network],
-        outcome: &arenas.outcome,
-    };
-    let label = format!("{name} loss");
-    let operands = [net.logits(), targets, &inputs.labels];
-    softmax_cross_entropy(plan, &label, net.classes(), operands, scale, &outputs);
-    metrics(plan, &label, &arenas.outcome, &arenas.totals_of(network));
+    plan: Plan,
+    order: Vec<u32>,
+    step: u64,
+    images: usize,
 }
 
 impl<'g> Trainer<'g> {
@@ -401,137 +220,45 @@ impl<'g> Trainer<'g> {
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
         options.check(images)?;
-        let parameters = Parameters::new(&model);
-        let batch = options.batch_size;
-        let width = pad4(model.classes);
-        let pixels: usize = model.input.iter().product();
-        let inputs = Inputs {
-            images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
-            labels: Tensor::new(gpu, "labels", &[batch, width])?,
+        let evaluator = Evaluator::with_memory(gpu, model, options.batch_size, true)?;
+        let parameters = evaluator.parameters();
+        evaluator.set_weights(&parameters.initial(options.seed));
+        let arena = |label| parameters.layout.allocate(gpu, label);
+        let (first_moment, second_moment) = (arena("first moment")?, arena("second moment")?);
+        let gradients = arena("gradients")?;
+        let d_values = arena("d_quantised")?;
+        let mut plan = PlanBuilder::new(gpu);
+        record_gradients(&mut plan, &options, &evaluator.memory, &gradients, &d_values);
+        let low_precision = options.objective.low_precision();
+        let state = AdamState {
+            weights: &evaluator.memory.weights,
+            first_moment: &first_moment,
+            second_moment: &second_moment,
+            quantisers: parameters.quantisers,
+            quantiser_rate: if low_precision { options.quantiser_rate as f32 } else { 0.0 },
         };
-        let arenas = Arenas::new(gpu, &parameters, batch, width)?;
-        arenas.weights.write(gpu, &parameters.initial(options.seed));
-        let net = Network::new(gpu, &model, batch, true)?;
-        let quantise_plan = {
-            let mut plan = PlanBuilder::new(gpu);
-            arenas.each_layer(&parameters, |_, name, layer| {
-                quantiser_forward(&mut plan, &format!("quantise {name}"), layer);
-            });
-            plan.finish()?
-        };
-        let test_plan = {
-            let mut plan = PlanBuilder::new(gpu);
-            net.prepare(&mut plan, &inputs);
-            for network in [0, 1] {
-                let scratch = &arenas.probabilities[1 - network];
-                // The gradient goes unused; HP's lands where LP's probabilities will be.
-                let d_logits = net.d_logits().unwrap_or(scratch);
-                judge(&mut plan, network, &net, &arenas, &inputs, (&inputs.labels, 0.0), d_logits);
-            }
-            plan.finish()?
-        };
-        let train_plan = Self::train_plan(gpu, &options, &parameters, &arenas, &inputs, &net)?;
+        adam(&mut plan, "optimiser", &gradients, &state);
         Ok(Self {
-            totals_readback: Readback::new(gpu, 16),
-            levels_readback: Readback::new(gpu, 12 * parameters.layers.len()),
-            upload: vec![0.0; pad4(batch * pixels)],
+            plan: plan.finish()?,
             order: Vec::new(),
             step: 0,
-            gpu,
-            model,
+            evaluator,
             options,
-            parameters,
-            inputs,
-            arenas,
-            train_plan,
-            quantise_plan,
-            test_plan,
+            first_moment,
+            second_moment,
+            gradients,
             images,
         })
     }
 
-    fn train_plan(
-        gpu: &Gpu,
-        options: &TrainOptions,
-        parameters: &Parameters,
-        arenas: &Arenas,
-        inputs: &Inputs,
-        net: &Network,
-    ) -> Result<Plan, GpuError> {
-        let objective = options.objective;
-        let scale = 1.0 / options.batch_size as f32;
-        let mut plan = PlanBuilder::new(gpu);
-        let d_logits = net.d_logits().unwrap_or(&arenas.probabilities[0]);
-        let quantise = objective.low_precision() || options.lambda_l2 > 0.0;
-        if quantise {
-            arenas.each_layer(parameters, |_, name, layer| {
-                quantiser_forward(&mut plan, &format!("quantise {name}"), layer);
-            });
-        }
-        net.prepare(&mut plan, inputs);
-        let biases = &arenas.weights;
-        if objective.high_precision() {
-            judge(&mut plan, 0, net, arenas, inputs, (&inputs.labels, scale), d_logits);
-            let weights = Weights {
-                weights: &arenas.weights,
-                biases,
-            };
-            let d_biases = (&arenas.gradients, false);
-            net.backward(&mut plan, "HP", inputs, weights, &arenas.gradients, d_biases);
-        } else {
-            // What the quantiser's backward pass adds to.
-            plan.clear(&arenas.gradients.buffer);
-        }
-        if objective.low_precision() {
-            let target = if objective == Objective::Gtc {
-                (&arenas.probabilities[0], options.lambda_distill as f32 * scale)
-            } else {
-                (&inputs.labels, scale)
-            };
-            judge(&mut plan, 1, net, arenas, inputs, target, d_logits);
-            let weights = Weights {
-                weights: &arenas.values,
-                biases,
-            };
-            let d_biases = (&arenas.gradients, objective.high_precision());
-            net.backward(&mut plan, "LP", inputs, weights, &arenas.d_values, d_biases);
-        }
-        if quantise {
-            arenas.each_layer(parameters, |i, name, layer| {
-                let parts = &parameters.layers[i];
-                let gradients = [
-                    &parts.weight_of(&arenas.gradients),
-                    &parts.quantiser_of(&arenas.gradients),
-                ];
-                let d_values = parts.weight_of(&arenas.d_values);
-                let label = format!("quantise {name}");
-                let lambda_l2 = options.lambda_l2 as f32;
-                quantiser_backward(&mut plan, &label, layer, &d_values, lambda_l2, gradients);
-            });
-        }
-        let state = AdamState {
-            weights: &arenas.weights,
-            first_moment: &arenas.first_moment,
-            second_moment: &arenas.second_moment,
-            quantisers: parameters.quantisers,
-            quantiser_rate: if objective.low_precision() {
-                options.quantiser_rate as f32
-            } else {
-                0.0
-            },
-        };
-        adam(&mut plan, "optimiser", &arenas.gradients, &state);
-        plan.finish()
-    }
-
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.model
+        self.evaluator.model()
     }
 
     /// Where the parameters lie.
     pub fn parameters(&self) -> &Parameters {
-        &self.parameters
+        self.evaluator.parameters()
     }
 
     /// The options.
@@ -539,19 +266,16 @@ impl<'g> Trainer<'g> {
         &self.options
     }
 
-    /// Changes λ_bits and the learning rate while the run goes on.
+    /// Changes learning rate and λ_bits while the run goes on.
     pub fn adjust(&mut self, learning_rate: f64, lambda_bits: f64) {
         self.options.learning_rate = learning_rate;
         self.options.lambda_bits = lambda_bits;
     }
 
-    /// The dispatches of a step, of quantising for a test, and of testing a batch.
+    /// The dispatches of a training step, of quantising for a test, and of testing a batch.
     pub fn plans(&self) -> [(&'static str, &Plan); 3] {
-        [
-            ("training step", &self.train_plan),
-            ("quantise", &self.quantise_plan),
-            ("test batch", &self.test_plan),
-        ]
+        let [quantise, test] = self.evaluator.plans();
+        [("training step", &self.plan), quantise, test]
     }
 
     /// Steps done.
@@ -569,23 +293,8 @@ impl<'g> Trainer<'g> {
         self.steps_per_epoch() * u64::from(self.options.epochs)
     }
 
-    fn upload(&mut self, images: &Images, which: &[u32]) {
-        let pixels: usize = self.model.input.iter().product();
-        let width = pad4(self.model.classes);
-        self.upload.fill(0.0);
-        let mut labels = vec![0.0; self.options.batch_size * width];
-        for (row, &i) in which.iter().enumerate() {
-            let target = &mut self.upload[row * pixels..(row + 1) * pixels];
-            for (pixel, value) in target.iter_mut().zip(images.scaled(i as usize)) {
-                *pixel = value;
-            }
-            labels[row * width + usize::from(images.labels[i as usize])] = 1.0;
-        }
-        self.inputs.images.write(self.gpu, &self.upload);
-        self.inputs.labels.write(self.gpu, &labels);
-    }
-
-    fn next_batch(&mut self, images: &Images) {
+    /// Uploads the next batch and returns the schedule of its step.
+    fn next_batch(&mut self, images: &Images) -> Schedule {
         let per_epoch = self.steps_per_epoch();
         let within = (self.step % per_epoch) as usize;
         if within == 0 || self.order.is_empty() {
@@ -593,16 +302,16 @@ impl<'g> Trainer<'g> {
             self.order = epoch_order(self.options.seed, epoch, images.count());
         }
         let batch = self.options.batch_size;
-        let which = self.order[within * batch..(within + 1) * batch].to_vec();
-        self.upload(images, &which);
+        let which = &self.order[within * batch..(within + 1) * batch];
+        self.evaluator.upload(images, which);
+        self.step += 1;
+        self.options.schedule(self.step, self.total_steps())
     }
 
     /// Learns from the next batch: uploads it and submits the plan, without waiting.
     pub fn train_step(&mut self, images: &Images) {
-        self.next_batch(images);
-        self.step += 1;
-        let schedule = self.options.schedule(self.step, self.total_steps());
-        self.train_plan.run(self.gpu, bytemuck::bytes_of(&schedule));
+        let schedule = self.next_batch(images);
+        self.plan.run(self.evaluator.gpu, bytemuck::bytes_of(&schedule));
     }
 
     /// Learns from the next batch and returns the time of every dispatch.
@@ -610,24 +319,17 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn profile_step(&mut self, images: &Images) -> Result<Vec<Timing>, GpuError> {
-        self.next_batch(images);
-        self.step += 1;
-        let schedule = self.options.schedule(self.step, self.total_steps());
-        self.train_plan.profile(self.gpu, bytemuck::bytes_of(&schedule)).await
+        let schedule = self.next_batch(images);
+        self.plan.profile(self.evaluator.gpu, bytemuck::bytes_of(&schedule)).await
     }
 
     /// Learns from the next batch, one dispatch at a time, and returns every output.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
-    pub async fn trace_step(
-        &mut self,
-        images: &Images,
-    ) -> Result<Vec<(String, Vec<Vec<f32>>)>, GpuError> {
-        self.next_batch(images);
-        self.step += 1;
-        let schedule = self.options.schedule(self.step, self.total_steps());
-        self.train_plan.trace(self.gpu, bytemuck::bytes_of(&schedule)).await
+    pub async fn trace_step(&mut self, images: &Images) -> Result<Trace, GpuError> {
+        let schedule = self.next_batch(images);
+        self.plan.trace(self.evaluator.gpu, bytemuck::bytes_of(&schedule)).await
     }
 
     /// Waits for the steps submitted so far and reads how the epoch stands.
@@ -635,78 +337,30 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// [`TrainError::NotFinite`] when a loss is no number, [`GpuError::Lost`] when the device fails.
     pub async fn progress(&self) -> Result<Progress, TrainError> {
-        let totals = self.read_totals().await?;
-        let broken = totals[4].max(totals[12]);
-        if broken > 0.0 {
+        let (progress, broken) = self.evaluator.progress().await?;
+        if broken > 0 {
             return Err(TrainError::NotFinite {
-                step: self.step + 1 - broken as u64,
+                step: self.step + 1 - broken,
             });
         }
-        Ok(Progress {
-            hp: Totals::new(&totals[0..4]),
-            lp: Totals::new(&totals[8..12]),
-            layers: self.layer_bits().await?,
-        })
-    }
-
-    async fn read_totals(&self) -> Result<Vec<f32>, GpuError> {
-        self.totals_readback.read(self.gpu, &self.arenas.totals.buffer, 0).await
-    }
-
-    async fn layer_bits(&self) -> Result<Vec<LayerBits>, GpuError> {
-        if self.options.objective == Objective::Float {
-            return Ok(Vec::new());
-        }
-        let levels = self.levels_readback.read(self.gpu, &self.arenas.levels.buffer, 0).await?;
-        Ok(levels
-            .chunks(12)
-            .map(|l| LayerBits {
-                range: l[2] as u32,
-                bits: l[3] as u32,
-            })
-            .collect())
+        Ok(progress)
     }
 
     /// Sets the running totals to zero: at the start of an epoch.
     pub fn reset_totals(&self) {
-        self.arenas.totals.write(self.gpu, &[0.0; 16]);
+        self.evaluator.set_totals(&[0.0; 16]);
     }
 
-    /// Tests both networks on `images`; the totals of the epoch are kept. `tick` is called after
-    /// every batch with the number of images done.
+    /// Tests both networks on `images`, see [`Evaluator::test`].
     ///
     /// # Errors
-    /// [`TrainError::NotFinite`] or [`GpuError::Lost`].
+    /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn test(
         &mut self,
         images: &Images,
-        mut tick: impl FnMut(usize),
-    ) -> Result<(Progress, Predictions), TrainError> {
-        let kept = self.read_totals().await?;
-        self.reset_totals();
-        self.quantise_plan.run(self.gpu, &[]);
-        let mut predictions = Predictions::default();
-        let all: Vec<u32> = (0..images.count() as u32).collect();
-        let width = pad4(self.model.classes);
-        for which in all.chunks(self.options.batch_size) {
-            self.upload(images, which);
-            self.test_plan.run(self.gpu, &[]);
-            let probabilities = self.arenas.probabilities[1].read(self.gpu).await?;
-            for row in probabilities.chunks(width).take(which.len()) {
-                let mut best = 0;
-                for class in 1..self.model.classes {
-                    if row[class] > row[best] {
-                        best = class;
-                    }
-                }
-                predictions.class.push(best as u8);
-                predictions.confidence.push(row[best]);
-            }
-            tick(predictions.class.len());
-        }
-        let progress = self.progress().await;
-        self.arenas.totals.write(self.gpu, &kept);
-        Ok((progress?, predictions))
+        tick: impl FnMut(usize),
+    ) -> Result<(Progress, Predictions), GpuError> {
+        self.evaluator.test(images, tick).await
     }
 
     /// Reads everything needed to continue later.
@@ -714,23 +368,25 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn snapshot(&self) -> Result<Snapshot, GpuError> {
+        let gpu = self.evaluator.gpu;
         Ok(Snapshot {
             step: self.step,
-            weights: self.arenas.weights.read(self.gpu).await?,
-            first_moment: self.arenas.first_moment.read(self.gpu).await?,
-            second_moment: self.arenas.second_moment.read(self.gpu).await?,
-            totals: self.read_totals().await?,
+            weights: self.evaluator.memory.weights.read(gpu).await?,
+            first_moment: self.first_moment.read(gpu).await?,
+            second_moment: self.second_moment.read(gpu).await?,
+            totals: self.evaluator.totals().await?,
         })
     }
 
     /// Continues from a snapshot of the same model.
     pub fn restore(&mut self, snapshot: &Snapshot) {
+        let gpu = self.evaluator.gpu;
         self.step = snapshot.step;
         self.order.clear();
-        self.arenas.weights.write(self.gpu, &snapshot.weights);
-        self.arenas.first_moment.write(self.gpu, &snapshot.first_moment);
-        self.arenas.second_moment.write(self.gpu, &snapshot.second_moment);
-        self.arenas.totals.write(self.gpu, &snapshot.totals);
+        self.evaluator.set_weights(&snapshot.weights);
+        self.first_moment.write(gpu, &snapshot.first_moment);
+        self.second_moment.write(gpu, &snapshot.second_moment);
+        self.evaluator.set_totals(&snapshot.totals);
     }
 
     /// The arena of gradients of the last step.
@@ -738,7 +394,54 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn gradients(&self) -> Result<Vec<f32>, GpuError> {
-        self.arenas.gradients.read(self.gpu).await
+        self.gradients.read(self.evaluator.gpu).await
+    }
+}
+
+/// Records everything of a step but the optimiser: both networks, forward and backward.
+fn record_gradients(
+    plan: &mut PlanBuilder<'_>,
+    options: &TrainOptions,
+    memory: &Memory,
+    gradients: &Tensor,
+    d_values: &Tensor,
+) {
+    let objective = options.objective;
+    let scale = 1.0 / options.batch_size as f32;
+    let labels = &memory.inputs.labels;
+    let (net, inputs) = (&memory.network, &memory.inputs);
+    let quantise = objective.low_precision() || options.lambda_l2 > 0.0;
+    if quantise {
+        memory.quantise(plan);
+    }
+    net.prepare(plan, inputs);
+    if objective.high_precision() {
+        memory.judge(plan, 0, labels, scale);
+        let d_biases = (gradients, false);
+        net.backward(plan, "HP", inputs, memory.weights_of(0), gradients, d_biases);
+    } else {
+        // What the quantiser's backward pass adds to.
+        plan.clear(&gradients.buffer);
+    }
+    if objective.low_precision() {
+        if objective == Objective::Gtc {
+            let teacher = &memory.probabilities[0];
+            memory.judge(plan, 1, teacher, options.lambda_distill as f32 * scale);
+        } else {
+            memory.judge(plan, 1, labels, scale);
+        }
+        let d_biases = (gradients, objective.high_precision());
+        net.backward(plan, "LP", inputs, memory.weights_of(1), d_values, d_biases);
+    }
+    if quantise {
+        memory.each_layer(|i, name, layer| {
+            let parts = &memory.parameters.layers[i];
+            let targets = [&parts.weight_of(gradients), &parts.quantiser_of(gradients)];
+            let d_values = parts.weight_of(d_values);
+            let lambda_l2 = options.lambda_l2 as f32;
+            let label = format!("quantise {name}");
+            quantiser_backward(plan, &label, layer, &d_values, lambda_l2, targets);
+        });
     }
 }
 

@@ -14,6 +14,6 @@ mod readback;
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
 pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, Path, list_adapters};
 pub use kernel::{Family, Kernel, WORKGROUP};
-pub use plan::{Dispatch, Grid, Plan, PlanBuilder, PlanRow, Write};
+pub use plan::{Dispatch, Grid, Plan, PlanBuilder, PlanRow, Trace, Write};
 pub use profile::Timing;
 pub use readback::Readback;

@@ -109,6 +109,9 @@ pub(super) enum Command {
     Clear(Buffer),
 }
 
+/// What every dispatch wrote: its name and its outputs, in order.
+pub type Trace = Vec<(String, Vec<Vec<f32>>)>;
+
 /// A list of dispatches, compiled, bound and placed in memory.
 pub struct Plan {
     pub(super) commands: Vec<Command>,
@@ -393,7 +396,7 @@ impl Plan {
         &self,
         gpu: &Gpu,
         schedule: &[u8],
-    ) -> Result<Vec<(String, Vec<Vec<f32>>)>, GpuError> {
+    ) -> Result<Trace, GpuError> {
         self.write_schedule(gpu, schedule);
         let mut trace = Vec::new();
         for command in &self.commands {

@@ -1,0 +1,296 @@
+//! Trained models and interrupted runs as one safetensors file, written all or nothing.
+//!
+//! Tensors, all f32: `LAYER.weight` (outputs, kernel height, kernel width, inputs), `LAYER.bias`
+//! (outputs), `LAYER.quantiser` (intercept, slope), the same under `first_moment.` and
+//! `second_moment.`, and `totals` (4, 4). The metadata key `gtc` holds a JSON text, see [`Header`].
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Model, ModelError, Parameters};
+use crate::tensor::pad4;
+use crate::train::{Snapshot, TrainOptions};
+
+/// Version of what [`encode`] writes.
+pub const VERSION: u32 = 1;
+
+/// What a file says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`]
+    pub version: u32,
+    /// Name of the model.
+    pub model: String,
+    /// Name of the data set it learned from.
+    pub data: String,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Training images in that data set.
+    pub images: usize,
+    /// Steps done.
+    pub step: u64,
+    /// How it was and will be trained.
+    pub options: TrainOptions,
+}
+
+/// A model with all its state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Names and options.
+    pub header: Header,
+    /// Numbers.
+    pub snapshot: Snapshot,
+}
+
+/// Why a file is not a usable checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The operating system refused.
+    #[error("{file}: {reason}")]
+    Io {
+        /// The file.
+        file: String,
+        /// Its words.
+        reason: String,
+    },
+    /// Not a safetensors file, or not a whole one.
+    #[error(
+        "{file}: not a whole safetensors file ({reason}). If it was copied, copy it again; the file it came from is intact."
+    )]
+    Damaged {
+        /// The file.
+        file: String,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A safetensors file of something else.
+    #[error("{file}: not a checkpoint of gtc: {reason}")]
+    Foreign {
+        /// The file.
+        file: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// Written by a later version.
+    #[error("{file}: written in format {found}, this gtc reads up to {VERSION}. Use a newer gtc.")]
+    Newer {
+        /// The file.
+        file: String,
+        /// Its version.
+        found: u64,
+    },
+    /// Of another model than asked for.
+    #[error("{file}: holds model '{found}', not '{wanted}'")]
+    OtherModel {
+        /// The file.
+        file: String,
+        /// Its model.
+        found: String,
+        /// The model asked for.
+        wanted: String,
+    },
+    /// NaN or infinity in what should be numbers.
+    #[error(
+        "{file}: tensor '{tensor}' holds {value} at {at}: the run it came from diverged. Use an earlier checkpoint."
+    )]
+    NotFinite {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// NaN or infinity.
+        value: f32,
+        /// Its index.
+        at: usize,
+    },
+    /// A model this version does not know.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+const PARTS: [&str; 3] = ["", "first_moment.", "second_moment."];
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// The file's bytes: equal for equal checkpoints.
+///
+/// # Errors
+/// [`CheckpointError::NotFinite`]: a diverged model is never written.
+pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
+    let Checkpoint { header, snapshot } = checkpoint;
+    let parameters = Parameters::new(&Model::by_name(&header.model)?);
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let arenas = [&snapshot.weights, &snapshot.first_moment, &snapshot.second_moment];
+    for (prefix, arena) in PARTS.iter().zip(arenas) {
+        for layer in &parameters.layers {
+            for (suffix, shape, values) in [
+                ("weight", layer.shape.to_vec(), layer.weight_values(arena)),
+                ("bias", vec![layer.shape[0]], layer.bias_values(arena)),
+                ("quantiser", vec![2], layer.quantiser_values(arena).to_vec()),
+            ] {
+                let name = format!("{prefix}{}.{suffix}", layer.name);
+                check_finite("the model", &name, &values)?;
+                tensors.push((name, shape, bytes(&values)));
+            }
+        }
+    }
+    tensors.push(("totals".to_owned(), vec![4, 4], bytes(&snapshot.totals)));
+    let foreign = |reason: String| CheckpointError::Foreign {
+        file: "the model".to_owned(),
+        reason,
+    };
+    let views: Result<Vec<_>, CheckpointError> = tensors
+        .iter()
+        .map(|(name, shape, data)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), data);
+            Ok((name.clone(), view.map_err(|e| foreign(e.to_string()))?))
+        })
+        .collect();
+    let text = serde_json::to_string(header).map_err(|e| foreign(e.to_string()))?;
+    // One key, so that no map decides an order and equal models are equal files.
+    let metadata = HashMap::from([("gtc".to_owned(), text)]);
+    safetensors::serialize(views?, Some(metadata)).map_err(|e| foreign(e.to_string()))
+}
+
+fn check_finite(file: &str, tensor: &str, values: &[f32]) -> Result<(), CheckpointError> {
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(CheckpointError::NotFinite {
+            file: file.to_owned(),
+            tensor: tensor.to_owned(),
+            value: values[at],
+            at,
+        }),
+    }
+}
+
+/// Reads a checkpoint from a file's bytes; `file` is its name for messages.
+///
+/// # Errors
+/// [`CheckpointError`] for anything that is not exactly what [`encode`] writes.
+pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    let damaged = |e: safetensors::SafeTensorError| CheckpointError::Damaged {
+        file: file.to_owned(),
+        reason: e.to_string(),
+    };
+    let foreign = |reason: String| CheckpointError::Foreign {
+        file: file.to_owned(),
+        reason,
+    };
+    let (_, metadata) = SafeTensors::read_metadata(data).map_err(damaged)?;
+    let tensors = SafeTensors::deserialize(data).map_err(damaged)?;
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|map| map.get("gtc"))
+        .ok_or_else(|| foreign("no metadata of gtc in it".to_owned()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|e| foreign(format!("metadata: {e}")))?;
+    let version = value["version"]
+        .as_u64()
+        .ok_or_else(|| foreign("no version in the metadata".to_owned()))?;
+    if version > u64::from(VERSION) {
+        return Err(CheckpointError::Newer {
+            file: file.to_owned(),
+            found: version,
+        });
+    }
+    let header: Header =
+        serde_json::from_value(value).map_err(|e| foreign(format!("metadata: {e}")))?;
+    let model = Model::by_name(&header.model)?;
+    if header.classes.len() != model.classes {
+        return Err(foreign(format!("{} class names", header.classes.len())));
+    }
+    let parameters = Parameters::new(&model);
+    let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, CheckpointError> {
+        let view = tensors
+            .tensor(name)
+            .map_err(|_| foreign(format!("tensor '{name}' is missing")))?;
+        if view.dtype() != Dtype::F32 || view.shape() != shape {
+            return Err(foreign(format!(
+                "tensor '{name}' is {:?} {:?}, not F32 {shape:?}",
+                view.dtype(),
+                view.shape()
+            )));
+        }
+        let words = view.data().chunks_exact(4);
+        let values: Vec<f32> = words
+            .map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]))
+            .collect();
+        check_finite(file, name, &values)?;
+        Ok(values)
+    };
+    let mut arenas = Vec::new();
+    for prefix in PARTS {
+        let mut arena = vec![0.0; pad4(parameters.layout.len())];
+        for layer in &parameters.layers {
+            let name = |suffix| format!("{prefix}{}.{suffix}", layer.name);
+            let weights = read(&name("weight"), &layer.shape)?;
+            let bias = read(&name("bias"), &[layer.shape[0]])?;
+            let quantiser = read(&name("quantiser"), &[2])?;
+            layer.place(&mut arena, &weights, &bias, &quantiser);
+        }
+        arenas.push(arena);
+    }
+    let mut arenas = arenas.into_iter();
+    let mut next = || arenas.next().unwrap_or_default();
+    Ok(Checkpoint {
+        snapshot: Snapshot {
+            step: header.step,
+            weights: next(),
+            first_moment: next(),
+            second_moment: next(),
+            totals: read("totals", &[4, 4])?,
+        },
+        header,
+    })
+}
+
+/// Writes a file so that at every moment either the old or the new one is there, whole: into a
+/// temporary file beside it, to the disk, then renamed.
+///
+/// # Errors
+/// [`CheckpointError::Io`]; the old file is then as it was.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn write_atomically(path: &std::path::Path, data: &[u8]) -> Result<(), CheckpointError> {
+    use std::io::Write;
+    let io = |error: std::io::Error| CheckpointError::Io {
+        file: path.display().to_string(),
+        reason: format!("{error}. The file that was there before is untouched"),
+    };
+    let temporary = path.with_extension("tmp");
+    let write = || {
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(data)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|error| {
+        // Best effort: a full disk wants the room back.
+        std::fs::remove_file(&temporary).ok();
+        io(error)
+    })
+}
+
+/// Reads a checkpoint file, or `model.safetensors` of a run folder.
+///
+/// # Errors
+/// [`CheckpointError`], naming the file.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn load(path: &std::path::Path) -> Result<Checkpoint, CheckpointError> {
+    let path = if path.is_dir() {
+        path.join("model.safetensors")
+    } else {
+        path.to_owned()
+    };
+    let file = path.display().to_string();
+    let data = std::fs::read(&path).map_err(|error| CheckpointError::Io {
+        file: file.clone(),
+        reason: error.to_string(),
+    })?;
+    decode(&file, &data)
+}

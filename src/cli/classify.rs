@@ -1,0 +1,123 @@
+//! `gtc classify`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use image::imageops::FilterType;
+use serde::Serialize;
+
+use super::{CliError, DeviceArgs, ModelArg, print_json};
+use crate::checkpoint;
+use crate::data::Images;
+use crate::evaluate::Evaluator;
+use crate::model::Model;
+
+/// Largest side of a picture taken for sensible, in pixels.
+const MAX_SIDE: u32 = 16_384;
+
+#[derive(clap::Args)]
+pub(crate) struct ClassifyArgs {
+    #[command(flatten)]
+    model: ModelArg,
+    /// Pictures, PNG or JPEG; they are made grey and scaled to the model's size
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// One picture in what `--json` prints.
+#[derive(Serialize)]
+struct Answer {
+    image: String,
+    class: String,
+    probability: f32,
+    probabilities: Vec<f32>,
+    inverted: bool,
+}
+
+pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
+    let checkpoint = checkpoint::load(&args.model.model)?;
+    let model = Model::by_name(&checkpoint.header.model)?;
+    let [height, width, channels] = model.input;
+    let mut images = Images {
+        height,
+        width,
+        channels,
+        ..Images::default()
+    };
+    let mut inverted = Vec::new();
+    for path in &args.images {
+        let (pixels, flipped) = load(path, width as u32, height as u32)?;
+        images.pixels.extend(pixels);
+        images.labels.push(0);
+        inverted.push(flipped);
+    }
+    let gpu = args.device.open()?;
+    let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64))?;
+    evaluator.set_weights(&checkpoint.snapshot.weights);
+    let (_, predictions) = pollster::block_on(evaluator.test(&images, |_| ()))?;
+    let classes = &checkpoint.header.classes;
+    let answers: Vec<Answer> = (0..images.count())
+        .map(|i| {
+            let class = usize::from(predictions.class[i]);
+            Answer {
+                image: args.images[i].display().to_string(),
+                class: classes[class].clone(),
+                probability: predictions.probabilities[i][class],
+                probabilities: predictions.probabilities[i].clone(),
+                inverted: inverted[i],
+            }
+        })
+        .collect();
+    if args.json {
+        print_json(&answers)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for answer in &answers {
+        let note = if answer.inverted { "  (dark on light: inverted)" } else { "" };
+        println!(
+            "{}: {}  {:.1} %{note}",
+            answer.image,
+            answer.class,
+            100.0 * answer.probability
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pixels of a picture as the data sets have them, light on dark, and whether it came the other
+/// way round: a picture whose border is light is inverted.
+fn load(path: &Path, width: u32, height: u32) -> Result<(Vec<u8>, bool), CliError> {
+    let shown = path.display();
+    let mut reader = image::ImageReader::open(path)
+        .and_then(|reader| reader.with_guessed_format())
+        .map_err(|e| format!("{shown}: {e}"))?;
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    reader.limits(limits);
+    let picture = reader.decode().map_err(|e| {
+        format!("{shown}: not a picture that can be read ({e}). PNG and JPEG up to {MAX_SIDE} pixels a side are.")
+    })?;
+    let mut pixels = picture
+        .resize_exact(width, height, FilterType::Triangle)
+        .into_luma8()
+        .into_raw();
+    let (width, height) = (width as usize, height as usize);
+    let border: Vec<u8> = (0..pixels.len())
+        .filter(|i| {
+            let (x, y) = (i % width, i / width);
+            x == 0 || y == 0 || x == width - 1 || y == height - 1
+        })
+        .map(|i| pixels[i])
+        .collect();
+    let light = border.iter().map(|v| u32::from(*v)).sum::<u32>() > 128 * border.len() as u32;
+    if light {
+        pixels.iter_mut().for_each(|v| *v = 255 - *v);
+    }
+    Ok((pixels, light))
+}

@@ -1,0 +1,106 @@
+//! The settings of a run: defaults, then a preset, then a TOML file, then flags.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::CliError;
+use crate::suggest::did_you_mean;
+use crate::train::TrainOptions;
+
+/// What `config.toml` of a run folder holds, and what `--config` may set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    /// Name of the model.
+    pub model: String,
+    /// Folder of the data; absent for the digits inside the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// Adapter, by number or part of its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// Whether shader checks stay on.
+    pub checked: bool,
+    /// How to train.
+    #[serde(flatten)]
+    pub options: TrainOptions,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: "lenet5".to_owned(),
+            data: None,
+            adapter: None,
+            checked: false,
+            options: TrainOptions::default(),
+        }
+    }
+}
+
+/// Named settings that were measured; the README shows with what result.
+pub(crate) fn preset(name: &str) -> TrainOptions {
+    match name {
+        "almost-binary" => TrainOptions::almost_binary(),
+        _ => TrainOptions::default(),
+    }
+}
+
+/// Lays the keys of a TOML file over a configuration.
+pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{shown}: {e}"))?;
+    let given: toml::Table = text.parse().map_err(|e| format!("{shown}: {e}"))?;
+    let mut all = toml::Table::try_from(config)?;
+    let mut known: Vec<String> = all.keys().cloned().collect();
+    known.extend(["data".to_owned(), "adapter".to_owned()]);
+    for (key, value) in given {
+        if !known.contains(&key) {
+            let hint = did_you_mean(&key, known.iter().map(String::as_str));
+            known.sort();
+            let keys = known.join(", ");
+            return Err(format!("{shown}: unknown key '{key}'{hint}. Keys: {keys}").into());
+        }
+        all.insert(key, value);
+    }
+    all.try_into()
+        .map_err(|e: toml::de::Error| format!("{shown}: {}", e.message()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn laid_over(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        overlay(&Config::default(), &path).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_nothing_else() {
+        let config = laid_over("epochs = 3\nobjective = \"float\"").unwrap();
+        assert_eq!(config.options.epochs, 3);
+        assert_eq!(config.model, "lenet5");
+        assert_eq!(config.options.seed, TrainOptions::default().seed);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_the_nearest_key() {
+        let error = laid_over("learning_rat = 0.1").unwrap_err();
+        assert!(error.contains("did you mean 'learning_rate'"), "{error}");
+        let error = laid_over("epochs = \"many\"").unwrap_err();
+        assert!(error.contains("c.toml") && error.contains("many"), "{error}");
+    }
+
+    #[test]
+    fn a_written_configuration_reads_back_the_same() {
+        let config = Config {
+            data: Some("mnist".into()),
+            ..Config::default()
+        };
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line: one file per command.
+
+mod adapters;
+mod classify;
+mod config;
+mod eval;
+mod inspect;
+mod plan;
+mod report;
+mod run_folder;
+mod train;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::data::{Dataset, embedded_digits, read_folder};
+use crate::gpu::{Gpu, GpuOptions};
+
+/// Anything a person can mend: shown as one message, exit code 2.
+pub(crate) type CliError = Box<dyn std::error::Error>;
+
+const EXAMPLES: &str = "\
+Examples:
+  gtc train                          LeNet-5 on the digits inside the program
+  gtc train lenet5 --data mnist/     on a folder in MNIST's format
+  gtc train --resume runs/lenet5-1   continue an interrupted run
+  gtc inspect runs/lenet5-1          which powers of two each layer uses
+  gtc eval runs/lenet5-1 --data mnist/
+  gtc classify runs/lenet5-1 digit.png
+  gtc verify                         is every kernel right on this machine?
+
+Exit codes: 0 done, 1 a check failed, 2 something to mend (the message says what).";
+
+/// Train neural networks whose weights are powers of two, on any GPU.
+#[derive(Parser)]
+#[command(name = "gtc", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Teach a model, its levels and its weights together.
+    Train(Box<train::TrainArgs>),
+    /// Measure a trained model on test images.
+    Eval(eval::EvalArgs),
+    /// Name what is on pictures.
+    Classify(classify::ClassifyArgs),
+    /// Show a model's levels, exponents, bits and sizes.
+    Inspect(inspect::InspectArgs),
+    /// List the graphics adapters of this machine.
+    Adapters(adapters::AdaptersArgs),
+    /// List the dispatches of a training step, and the memory they need.
+    Plan(plan::PlanArgs),
+    /// Check every kernel against its reference on an adapter.
+    Verify(verify::VerifyArgs),
+}
+
+/// Which device, and how carefully.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct DeviceArgs {
+    /// Adapter to use: its index in `gtc adapters` or a part of its name [default: the fastest]
+    #[arg(long, value_name = "X")]
+    adapter: Option<String>,
+    /// Keep all shader checks on: bounds, endless loops, uninitialised memory
+    #[arg(long)]
+    checked: bool,
+}
+
+impl DeviceArgs {
+    fn open(&self) -> Result<Gpu, CliError> {
+        let options = GpuOptions {
+            adapter: self.adapter.clone(),
+            checked: self.checked,
+            path: None,
+        };
+        Ok(pollster::block_on(Gpu::open(&options))?)
+    }
+}
+
+/// Runs the program and turns its outcome into an exit code.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(*args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Adapters(args) => adapters::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Verify(args) => verify::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The data of `--data`, or the digits inside the program.
+fn load_data(folder: Option<&Path>) -> Result<Dataset, CliError> {
+    Ok(match folder {
+        Some(folder) => read_folder(folder)?,
+        None => embedded_digits()?,
+    })
+}
+
+/// Prints one JSON document.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// A path argument that names a checkpoint or a run folder.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ModelArg {
+    /// A model: a .safetensors file, or the folder of a run
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+}
+
+/// Bytes in the unit people read.
+fn human_bytes(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}

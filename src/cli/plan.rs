@@ -1,0 +1,110 @@
+//! `gtc plan`
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{CliError, DeviceArgs, human_bytes, print_json};
+use crate::gpu::{Plan, PlanRow};
+use crate::model::Model;
+use crate::train::{TrainOptions, Trainer};
+
+#[derive(clap::Args)]
+pub(crate) struct PlanArgs {
+    /// Name of a model
+    #[arg(value_name = "MODEL-NAME")]
+    model: String,
+    /// Images in a step
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    batch_size: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    buffer: String,
+    bytes: u64,
+    mirror_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct PlanReport<'a> {
+    plans: Vec<(&'a str, &'a [PlanRow])>,
+    memory: Vec<Memory>,
+    total_bytes: u64,
+}
+
+pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
+    let model = Model::by_name(&args.model)?;
+    let gpu = args.device.open()?;
+    let options = TrainOptions {
+        batch_size: args.batch_size,
+        ..TrainOptions::default()
+    };
+    let trainer = Trainer::new(&gpu, model, args.batch_size.max(1), options)?;
+    let plans = trainer.plans();
+    let mut buffers: Vec<&crate::gpu::Buffer> = Vec::new();
+    for buffer in plans.iter().flat_map(|(_, plan)| plan.buffers()) {
+        if !buffers.iter().any(|known| known.same(buffer)) {
+            buffers.push(buffer);
+        }
+    }
+    let memory: Vec<Memory> = buffers
+        .iter()
+        .map(|b| Memory {
+            buffer: b.label().to_owned(),
+            bytes: b.bytes(),
+            mirror_bytes: b.mirror_bytes(),
+        })
+        .collect();
+    let total_bytes = memory.iter().map(|m| m.bytes + m.mirror_bytes).sum();
+    if args.json {
+        print_json(&PlanReport {
+            plans: plans.iter().map(|(name, plan)| (*name, plan.rows())).collect(),
+            memory,
+            total_bytes,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, plan) in &plans {
+        print_plan(name, plan);
+    }
+    println!("memory");
+    for m in &memory {
+        let mirror = match m.mirror_bytes {
+            0 => String::new(),
+            bytes => format!("  + {} mirror texture", human_bytes(bytes)),
+        };
+        println!("  {:18} {:>12}{mirror}", m.buffer, human_bytes(m.bytes));
+    }
+    println!("  {:18} {:>12}", "in all", human_bytes(total_bytes));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_plan(name: &str, plan: &Plan) {
+    println!("{name}: {} dispatches", plan.rows().len());
+    println!(
+        "  {:16} {:22} {:>14} {:>9} {:>9}  shapes",
+        "what", "kernel", "grid", "MFLOP", "MB"
+    );
+    for row in plan.rows() {
+        let [x, y, z] = row.grid;
+        println!(
+            "  {:16} {:22} {:>14} {:9.2} {:9.2}  {:?} -> {:?}",
+            row.label,
+            row.kernel,
+            format!("{x}x{y}x{z}"),
+            row.flops as f64 / 1e6,
+            row.bytes as f64 / 1e6,
+            row.reads,
+            row.writes
+        );
+    }
+    let flops: u64 = plan.rows().iter().map(|r| r.flops).sum();
+    let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();
+    println!("  {:.2} GFLOP, {:.2} GB\n", flops as f64 / 1e9, bytes as f64 / 1e9);
+}

@@ -1,0 +1,365 @@
+//! `report.html`: one page that needs nothing else, light or dark as the reader prefers.
+
+use std::fmt::Write;
+
+use base64::Engine;
+
+use super::CliError;
+use super::run_folder::EpochMetrics;
+use crate::checkpoint::Header;
+use crate::data::Images;
+use crate::evaluate::Predictions;
+use crate::inspect::{LayerReport, mean_bits, weighted_bits};
+
+/// Misread images shown at most.
+const SHOWN_ERRORS: usize = 60;
+
+/// Everything a report shows.
+pub(crate) struct ReportData<'a> {
+    /// Names and settings.
+    pub header: &'a Header,
+    /// One entry an epoch.
+    pub history: &'a [EpochMetrics],
+    /// Layers before the first step.
+    pub start: Vec<LayerReport>,
+    /// Layers now.
+    pub end: Vec<LayerReport>,
+    /// Test images.
+    pub test: &'a Images,
+    /// What LP made of them; may be empty.
+    pub predictions: &'a Predictions,
+}
+
+const STYLE: &str = include_str!("../../assets/report.css");
+
+/// The page.
+///
+/// # Errors
+/// When a picture cannot be encoded.
+pub(crate) fn render(data: &ReportData<'_>) -> Result<String, CliError> {
+    let title = format!("{} on {}", data.header.model, data.header.data);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{0} - gtc</title><style>{STYLE}</style></head><body><main><h1>{0}</h1>",
+        escape(&title)
+    );
+    summary(&mut page, data)?;
+    curves(&mut page, data)?;
+    histograms(&mut page, data)?;
+    if !data.predictions.class.is_empty() {
+        confusion(&mut page, data)?;
+        misread(&mut page, data)?;
+    }
+    settings(&mut page, data)?;
+    page += "</main></body></html>\n";
+    Ok(page)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
+    let Some(last) = data.history.last() else {
+        return Ok(());
+    };
+    page.push_str("<section class=\"tiles\">");
+    let percent = |x: f64| format!("{:.2} %", 100.0 * x);
+    for (value, what) in [
+        (percent(last.lp_accuracy), "test accuracy with powers of two (LP)"),
+        (percent(last.hp_accuracy), "with floats (HP)"),
+        (format!("{:.2}", mean_bits(&data.end)), "bits, mean over layers"),
+        (format!("{:.2}", weighted_bits(&data.end)), "bits, mean over weights"),
+    ] {
+        write!(page, "<div class=\"tile\"><b>{value}</b><span>{what}</span></div>")?;
+    }
+    page.push_str("</section>");
+    Ok(())
+}
+
+/// One line of a chart.
+struct Series {
+    name: String,
+    /// Number of the colour, 0 to 7.
+    colour: usize,
+    values: Vec<f64>,
+}
+
+fn series(name: &str, colour: usize, values: impl Iterator<Item = f64>) -> Series {
+    Series {
+        name: name.to_owned(),
+        colour,
+        values: values.collect(),
+    }
+}
+
+fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
+    let h = data.history;
+    page.push_str("<h2>How it learned</h2><section class=\"charts\">");
+    let accuracy = [
+        series("HP", 0, h.iter().map(|m| 100.0 * m.hp_accuracy)),
+        series("LP", 1, h.iter().map(|m| 100.0 * m.lp_accuracy)),
+    ];
+    chart(page, "Test accuracy, %", &accuracy)?;
+    let loss = [
+        series("HP test", 0, h.iter().map(|m| m.hp_loss)),
+        series("LP test", 1, h.iter().map(|m| m.lp_loss)),
+        series("HP training", 2, h.iter().map(|m| m.train_hp_loss)),
+        series("LP distillation", 3, h.iter().map(|m| m.train_lp_loss)),
+    ];
+    chart(page, "Cross entropy", &loss)?;
+    let bits: Vec<Series> = data
+        .end
+        .iter()
+        .enumerate()
+        .map(|(i, layer)| {
+            let values = h.iter().map(|m| m.bits.get(i).copied().map_or(0.0, f64::from));
+            series(&layer.name, i % 8, values)
+        })
+        .collect();
+    chart(page, "Bits of each layer", &bits)?;
+    let levels: Vec<Series> = data
+        .end
+        .iter()
+        .enumerate()
+        .map(|(i, layer)| {
+            let values = h.iter().map(|m| m.levels.get(i).copied().map_or(0.0, f64::from));
+            series(&layer.name, i % 8, values)
+        })
+        .collect();
+    chart(page, "Exponents in use, by layer", &levels)?;
+    page.push_str("</section>");
+    Ok(())
+}
+
+/// A step for axis marks: 1, 2 or 5 times a power of ten, giving about four marks.
+fn nice_step(range: f64) -> f64 {
+    let raw = (range / 4.0).max(1e-9);
+    let power = 10f64.powf(raw.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|m| m * power)
+        .into_iter()
+        .find(|step| *step >= raw)
+        .unwrap_or(raw)
+}
+
+fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliError> {
+    let (width, height, left, bottom, top) = (420.0, 220.0, 42.0, 24.0, 8.0);
+    let values = || lines.iter().flat_map(|l| l.values.iter().copied()).filter(|v| v.is_finite());
+    let (mut low, mut high) = values().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
+    if low > high {
+        return Ok(());
+    }
+    let step = nice_step((high - low).max(high.abs() * 0.02).max(1e-3));
+    low = (low / step).floor() * step;
+    high = ((high / step).ceil() * step).max(low + step);
+    let count = lines.iter().map(|l| l.values.len()).max().unwrap_or(1);
+    let x = |i: usize| left + (width - left - 10.0) * i as f64 / (count.max(2) - 1) as f64;
+    let y = |v: f64| top + (height - top - bottom) * (high - v) / (high - low);
+    write!(
+        page,
+        "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">"
+    )?;
+    let marks = ((high - low) / step).round() as usize;
+    for mark in 0..=marks {
+        let v = low + step * mark as f64;
+        let decimals = if step >= 1.0 { 0 } else { (-step.log10().floor()) as usize };
+        write!(
+            page,
+            "<line class=\"grid\" x1=\"{left}\" x2=\"{}\" y1=\"{1:.1}\" y2=\"{1:.1}\"/>\
+             <text x=\"{2}\" y=\"{3:.1}\" text-anchor=\"end\">{v:.decimals$}</text>",
+            width - 10.0,
+            y(v),
+            left - 6.0,
+            y(v) + 4.0
+        )?;
+    }
+    for i in [0, count / 2, count - 1] {
+        write!(
+            page,
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            x(i),
+            height - 6.0,
+            i + 1
+        )?;
+    }
+    for line in lines {
+        let points: Vec<String> = line
+            .values
+            .iter()
+            .enumerate()
+            .filter(|(_, v)| v.is_finite())
+            .map(|(i, v)| format!("{:.1},{:.1}", x(i), y(*v)))
+            .collect();
+        write!(page, "<polyline class=\"c{}\" points=\"{}\"/>", line.colour, points.join(" "))?;
+        if let (Some(last), Some(v)) = (points.last(), line.values.last()) {
+            let (cx, cy) = last.split_once(',').unwrap_or(("0", "0"));
+            write!(
+                page,
+                "<circle class=\"c{}\" cx=\"{cx}\" cy=\"{cy}\" r=\"3\"><title>{} {v:.3}</title></circle>",
+                line.colour,
+                escape(&line.name)
+            )?;
+        }
+    }
+    page.push_str("</svg><div class=\"legend\">");
+    for line in lines {
+        write!(page, "<span class=\"c{}\">{}</span>", line.colour, escape(&line.name))?;
+    }
+    page.push_str("</div></figure>");
+    Ok(())
+}
+
+fn histograms(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
+    page.push_str(
+        "<h2>Where the weights went</h2><p>Share of each layer's weights by exponent, before the \
+         first step and now. Q(w) = &plusmn;2<sup>e</sup>.</p><section class=\"charts\">",
+    );
+    for (start, end) in data.start.iter().zip(&data.end) {
+        let low = start.exponent_min.min(end.exponent_min);
+        let high = start.exponent_max.max(end.exponent_max);
+        let (width, height) = (420.0, 180.0);
+        let slot = (width - 20.0) / f64::from(high - low + 1);
+        let share = |layer: &LayerReport, e: i32| {
+            let (negative, positive) = usize::try_from(e - layer.exponent_min)
+                .ok()
+                .and_then(|i| layer.histogram.get(i).copied())
+                .unwrap_or((0, 0));
+            (negative + positive) as f64 / layer.weights as f64
+        };
+        let tallest = (low..=high)
+            .flat_map(|e| [share(start, e), share(end, e)])
+            .fold(1e-9, f64::max);
+        write!(
+            page,
+            "<figure><figcaption><b>{}</b> {:?}, {} weights: {} &rarr; {} bits; slope 1 &rarr; {:.3}, intercept 0 &rarr; {:.2}</figcaption>\
+             <svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"exponents of {}\">",
+            end.name, end.shape, end.weights, start.bits, end.bits, end.slope, end.intercept, end.name
+        )?;
+        let every = ((high - low + 1) / 10 + 1).max(1);
+        for e in low..=high {
+            let x = 10.0 + slot * f64::from(e - low);
+            for (layer, class, shift) in [(start, "before", 0.0), (end, "now", 0.5)] {
+                let tall = 140.0 * share(layer, e) / tallest;
+                write!(
+                    page,
+                    "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\"><title>2^{e}: {:.2} %</title></rect>",
+                    x + slot * (0.05 + 0.9 * shift),
+                    150.0 - tall,
+                    slot * 0.42,
+                    100.0 * share(layer, e)
+                )?;
+            }
+            if (e - low) % every == 0 {
+                write!(
+                    page,
+                    "<text x=\"{:.1}\" y=\"168\" text-anchor=\"middle\">{e}</text>",
+                    x + slot / 2.0
+                )?;
+            }
+        }
+        page.push_str("</svg></figure>");
+    }
+    page.push_str(
+        "</section><div class=\"legend\"><span class=\"before\">before the first step</span>\
+         <span class=\"now\">now</span></div>",
+    );
+    Ok(())
+}
+
+fn confusion(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
+    let classes = &data.header.classes;
+    let mut counts = vec![vec![0usize; classes.len()]; classes.len()];
+    for (label, class) in data.test.labels.iter().zip(&data.predictions.class) {
+        counts[usize::from(*label)][usize::from(*class)] += 1;
+    }
+    page.push_str(
+        "<h2>What it takes for what</h2><p>Rows: what the picture shows. Columns: what LP reads.</p>\
+         <div class=\"scroll\"><table class=\"confusion\"><tr><th></th>",
+    );
+    for class in classes {
+        write!(page, "<th>{}</th>", escape(class))?;
+    }
+    page.push_str("<th>right</th></tr>");
+    for (i, row) in counts.iter().enumerate() {
+        let all: usize = row.iter().sum();
+        write!(page, "<tr><th>{}</th>", escape(&classes[i]))?;
+        for (j, count) in row.iter().enumerate() {
+            let share = *count as f64 / all.max(1) as f64;
+            let class = if i == j { "hit" } else { "miss" };
+            let strength = if i == j { share } else { (share * 20.0).min(1.0) };
+            let text = if *count > 0 { count.to_string() } else { String::new() };
+            write!(page, "<td class=\"{class}\" style=\"--s:{strength:.2}\">{text}</td>")?;
+        }
+        write!(page, "<td>{:.1} %</td></tr>", 100.0 * row[i] as f64 / all.max(1) as f64)?;
+    }
+    page.push_str("</table></div>");
+    Ok(())
+}
+
+fn misread(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
+    let wrong: Vec<usize> = (0..data.predictions.class.len())
+        .filter(|&i| data.predictions.class[i] != data.test.labels[i])
+        .collect();
+    write!(
+        page,
+        "<h2>What it misread</h2><p>{} of {} test images{}.</p><section class=\"digits\">",
+        wrong.len(),
+        data.test.count(),
+        if wrong.len() > SHOWN_ERRORS { format!(", {SHOWN_ERRORS} shown") } else { String::new() }
+    )?;
+    for &i in wrong.iter().take(SHOWN_ERRORS) {
+        let name = |class: u8| escape(&data.header.classes[usize::from(class)]);
+        let (label, class) = (data.test.labels[i], data.predictions.class[i]);
+        let sure = data.predictions.probabilities[i][usize::from(class)];
+        write!(
+            page,
+            "<figure><img alt=\"test image {i}, a {0}\" src=\"{1}\"><figcaption>{0} read as <b>{2}</b><br>{3:.0} % sure</figcaption></figure>",
+            name(label),
+            png(data.test, i)?,
+            name(class),
+            100.0 * sure
+        )?;
+    }
+    page.push_str("</section>");
+    Ok(())
+}
+
+/// One image as a data address.
+fn png(images: &Images, i: usize) -> Result<String, CliError> {
+    let (width, height) = (images.width as u32, images.height as u32);
+    let colour = if images.channels == 1 {
+        image::ExtendedColorType::L8
+    } else {
+        image::ExtendedColorType::Rgb8
+    };
+    let mut bytes = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+    image::ImageEncoder::write_image(encoder, images.image(i), width, height, colour)?;
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    Ok(format!("data:image/png;base64,{text}"))
+}
+
+fn settings(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
+    page.push_str("<h2>Layers and settings</h2><div class=\"scroll\"><table><tr><th>layer</th><th>weights</th><th>bits</th><th>levels</th></tr>");
+    for layer in &data.end {
+        let exponents = if layer.exponent_min == layer.exponent_max {
+            format!("&plusmn;2<sup>{}</sup>", layer.exponent_min)
+        } else {
+            format!(
+                "&plusmn;2<sup>{}</sup> to &plusmn;2<sup>{}</sup>",
+                layer.exponent_min, layer.exponent_max
+            )
+        };
+        let zero = if layer.zeros > 0 { format!(", 0 ({} times)", layer.zeros) } else { String::new() };
+        write!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{exponents}{zero}</td></tr>",
+            layer.name, layer.weights, layer.bits
+        )?;
+    }
+    let options = toml::to_string(&data.header.options)?;
+    write!(page, "</table></div><pre>{}</pre>", escape(&options))?;
+    Ok(())
+}

@@ -1,0 +1,437 @@
+//! `gtc train`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pollster::block_on;
+
+use super::config::{Config, overlay, preset};
+use super::report::{ReportData, render};
+use super::run_folder::{EpochMetrics, RunFolder};
+use super::{CliError, DeviceArgs, load_data};
+use crate::checkpoint::{Checkpoint, Header, VERSION};
+use crate::data::Dataset;
+use crate::evaluate::{Predictions, Progress};
+use crate::gpu::{Gpu, Timing};
+use crate::inspect::inspect;
+use crate::model::Model;
+use crate::train::{Objective, Snapshot, Trainer, check_data};
+
+/// Longest time between two checkpoints: what a killed process costs at most.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// Steps between two looks at the losses.
+const LOOK_EVERY: u64 = 4;
+
+#[derive(clap::Args)]
+pub(crate) struct TrainArgs {
+    /// Name of a model: lenet5, lenet-small [default: lenet5]
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+    /// Folder in MNIST's format [default: the digits inside the program]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Passes over the data
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Images in a step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Adam's step size at the start
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
+    /// Multiple of the learning rate for each layer's intercept and slope
+    #[arg(long, value_name = "X")]
+    quantiser_rate: Option<f64>,
+    /// Price of a layer's 2^bits: more makes fewer levels
+    #[arg(long, value_name = "X")]
+    lambda_bits: Option<f64>,
+    /// Part of the run over which that price rises from zero, 0 to 1
+    #[arg(long, value_name = "X")]
+    bits_ramp: Option<f64>,
+    /// Weight of the low-precision network's distillation loss
+    #[arg(long, value_name = "X")]
+    lambda_distill: Option<f64>,
+    /// Weight of half the sum of all squared weights
+    #[arg(long, value_name = "X")]
+    lambda_l2: Option<f64>,
+    /// How the learning rate falls
+    #[arg(long, value_parser = ["cosine", "constant"])]
+    decay: Option<String>,
+    /// gtc: both networks; direct: low precision alone; float: an ordinary network
+    #[arg(long, value_parser = ["gtc", "direct", "float"])]
+    objective: Option<String>,
+    /// Measured settings to start from
+    #[arg(long, value_parser = ["default", "almost-binary"])]
+    preset: Option<String>,
+    /// Decides initial weights and the order of the images
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Folder for everything the run makes [default: runs/MODEL-N]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "model", "data", "epochs", "batch_size", "learning_rate", "quantiser_rate", "lambda_bits",
+        "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "preset", "seed", "out",
+        "config",
+    ])]
+    resume: Option<PathBuf>,
+    /// TOML file with settings; flags override it
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print the time of every kernel of one step before training
+    #[arg(long)]
+    profile: bool,
+}
+
+impl TrainArgs {
+    fn resolve(&self) -> Result<Config, CliError> {
+        let mut config = Config::default();
+        if let Some(name) = &self.preset {
+            config.options = preset(name);
+        }
+        if let Some(path) = &self.config {
+            config = overlay(&config, path)?;
+        }
+        fn set<T: Clone>(target: &mut T, value: &Option<T>) {
+            if let Some(value) = value {
+                *target = value.clone();
+            }
+        }
+        fn set_word<T: serde::de::DeserializeOwned>(
+            target: &mut T,
+            value: &Option<String>,
+        ) -> Result<(), CliError> {
+            if let Some(value) = value {
+                *target = serde_json::from_value(value.as_str().into())?;
+            }
+            Ok(())
+        }
+        let options = &mut config.options;
+        set(&mut options.epochs, &self.epochs);
+        set(&mut options.batch_size, &self.batch_size);
+        set(&mut options.learning_rate, &self.learning_rate);
+        set(&mut options.quantiser_rate, &self.quantiser_rate);
+        set(&mut options.lambda_bits, &self.lambda_bits);
+        set(&mut options.bits_ramp, &self.bits_ramp);
+        set(&mut options.lambda_distill, &self.lambda_distill);
+        set(&mut options.lambda_l2, &self.lambda_l2);
+        set(&mut options.seed, &self.seed);
+        set_word(&mut options.decay, &self.decay)?;
+        set_word(&mut options.objective, &self.objective)?;
+        set(&mut config.model, &self.model);
+        config.data = self.data.clone().or(config.data);
+        config.adapter = self.device.adapter.clone().or(config.adapter);
+        config.checked |= self.device.checked;
+        Ok(config)
+    }
+}
+
+pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
+    let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
+    let mut config = match &resumed {
+        Some((_, config, _)) => config.clone(),
+        None => args.resolve()?,
+    };
+    if resumed.is_some() {
+        config.adapter = args.device.adapter.clone().or(config.adapter);
+        config.checked |= args.device.checked;
+    }
+    let model = Model::by_name(&config.model)?;
+    let data = load_data(config.data.as_deref())?;
+    check_data(&model, &data)?;
+    config.options.check(data.train.count())?;
+    let gpu = DeviceArgs {
+        adapter: config.adapter.clone(),
+        checked: config.checked,
+    }
+    .open()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })?;
+    let trainer = Trainer::new(&gpu, model, data.train.count(), config.options.clone())?;
+    let header = Header {
+        version: VERSION,
+        model: config.model.clone(),
+        data: data.name.clone(),
+        classes: data.classes.clone(),
+        images: data.train.count(),
+        step: 0,
+        options: config.options.clone(),
+    };
+    let mut session = Session {
+        trainer,
+        header,
+        data: &data,
+        stop,
+        saved: Instant::now(),
+        history: Vec::new(),
+        folder: match &resumed {
+            Some((folder, ..)) => RunFolder::resume(folder.path())?.0,
+            None => RunFolder::create(args.out.as_deref(), &config)?,
+        },
+    };
+    if let Some((_, _, checkpoint)) = &resumed {
+        session.continue_from(checkpoint)?;
+    }
+    session.introduce(&gpu);
+    if args.profile {
+        session.profile()?;
+    }
+    block_on(session.train())
+}
+
+struct Session<'a> {
+    trainer: Trainer<'a>,
+    header: Header,
+    data: &'a Dataset,
+    folder: RunFolder,
+    stop: Arc<AtomicBool>,
+    saved: Instant,
+    history: Vec<EpochMetrics>,
+}
+
+impl Session<'_> {
+    fn continue_from(&mut self, checkpoint: &Checkpoint) -> Result<(), CliError> {
+        let (old, new) = (&checkpoint.header, &self.header);
+        if (&old.data, old.images, &old.options) != (&new.data, new.images, &new.options) {
+            return Err(format!(
+                "{}: the checkpoint was made with other data or settings than config.toml says; \
+                 restore the folder's files, or start a new run.",
+                self.folder.path().display()
+            )
+            .into());
+        }
+        self.trainer.restore(&checkpoint.snapshot);
+        let epochs = self.trainer.steps_done() / self.trainer.steps_per_epoch();
+        self.history = self.folder.metrics_until(epochs as u32)?;
+        Ok(())
+    }
+
+    fn introduce(&self, gpu: &Gpu) {
+        let o = self.trainer.options();
+        println!(
+            "{} ({} weights) on {}: {} training and {} test images",
+            self.header.model,
+            self.trainer.parameters().weights(),
+            self.data.name,
+            self.data.train.count(),
+            self.data.test.count()
+        );
+        println!("device: {} ({} kernels)", gpu.name(), gpu.path().name());
+        println!(
+            "{} epochs of {} steps of {} images, seed {}; results go to {}",
+            o.epochs,
+            self.trainer.steps_per_epoch(),
+            o.batch_size,
+            o.seed,
+            self.folder.path().display()
+        );
+        println!("Ctrl-C stops after the step and saves.\n");
+    }
+
+    async fn train(&mut self) -> Result<ExitCode, CliError> {
+        let steps = self.trainer.steps_per_epoch();
+        let total = self.trainer.total_steps();
+        let first = (self.trainer.steps_done() / steps) as u32;
+        let mut predictions = Predictions::default();
+        if self.trainer.steps_done() == 0 {
+            self.save(self.trainer.snapshot().await?)?;
+        }
+        for epoch in first..self.trainer.options().epochs {
+            let end = steps * u64::from(epoch + 1);
+            let bar = ProgressBar::new(steps).with_style(ProgressStyle::with_template(
+                "epoch {prefix} {bar:24} {pos}/{len} {msg}",
+            )?);
+            bar.set_prefix((epoch + 1).to_string());
+            let started = (Instant::now(), self.trainer.steps_done());
+            while self.trainer.steps_done() < end {
+                self.trainer.train_step(&self.data.train);
+                let done = self.trainer.steps_done();
+                let stopping = self.stop.load(Ordering::SeqCst);
+                if done.is_multiple_of(LOOK_EVERY) || stopping || done == end {
+                    let progress = self.trainer.progress().await?;
+                    bar.set_position(done - (end - steps));
+                    bar.set_message(self.line(&progress, self.speed(started)));
+                    if stopping {
+                        bar.abandon();
+                        return self.interrupted().await;
+                    }
+                    if done < end && self.saved.elapsed() > CHECKPOINT_EVERY {
+                        self.save(self.trainer.snapshot().await?)?;
+                    }
+                }
+            }
+            let speed = self.speed(started);
+            let trained = self.trainer.progress().await?;
+            self.trainer.reset_totals();
+            bar.set_message("testing");
+            let (tested, predicted) = self.trainer.test(&self.data.test, |_| bar.tick()).await?;
+            bar.finish_and_clear();
+            predictions = predicted;
+            self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
+            let snapshot = self.trainer.snapshot().await?;
+            self.save(snapshot.clone())?;
+            if self.trainer.steps_done() < total {
+                self.report(&snapshot, &predictions)?;
+            }
+        }
+        if predictions.class.is_empty() {
+            println!("This run was finished already; making its report again.");
+            predictions = self.trainer.test(&self.data.test, |_| ()).await?.1;
+        }
+        let snapshot = self.trainer.snapshot().await?;
+        let page = self.report(&snapshot, &predictions)?;
+        let folder = self.folder.path().display();
+        println!("\nmodel   {}", self.folder.model().display());
+        println!("report  {} (open it in a browser)", page.display());
+        println!("next    gtc inspect {folder}");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn speed(&self, (since, first): (Instant, u64)) -> f64 {
+        let images = (self.trainer.steps_done() - first) as usize * self.trainer.options().batch_size;
+        images as f64 / since.elapsed().as_secs_f64()
+    }
+
+    fn line(&self, p: &Progress, speed: f64) -> String {
+        let bits: Vec<String> = p.layers.iter().map(|l| l.bits.to_string()).collect();
+        let hp = format!("HP loss {:.3} acc {:.1} %", p.hp.mean_loss(), 100.0 * p.hp.accuracy());
+        let lp = format!("LP loss {:.3} acc {:.1} %", p.lp.mean_loss(), 100.0 * p.lp.accuracy());
+        let bits = format!("bits {}", bits.join(" "));
+        let speed = format!("{speed:.0} images/s");
+        match self.trainer.options().objective {
+            Objective::Gtc => [hp, lp, bits, speed].join(" | "),
+            Objective::Direct => [lp, bits, speed].join(" | "),
+            Objective::Float => [hp, speed].join(" | "),
+        }
+    }
+
+    fn finish_epoch(
+        &mut self,
+        epoch: u32,
+        trained: &Progress,
+        tested: &Progress,
+        images_per_second: f64,
+    ) -> Result<(), CliError> {
+        let metrics = EpochMetrics {
+            epoch,
+            step: self.trainer.steps_done(),
+            train_hp_loss: trained.hp.mean_loss(),
+            train_lp_loss: trained.lp.mean_loss(),
+            hp_loss: tested.hp.mean_label_loss(),
+            lp_loss: tested.lp.mean_label_loss(),
+            hp_accuracy: tested.hp.accuracy(),
+            lp_accuracy: tested.lp.accuracy(),
+            bit_loss: tested.bit_loss(),
+            bits: tested.layers.iter().map(|l| l.bits).collect(),
+            levels: tested.layers.iter().map(|l| l.range).collect(),
+            images_per_second,
+        };
+        println!(
+            "epoch {epoch:3}: test accuracy HP {:.2} %, LP {:.2} %; bits {:?} (mean {:.2}); {:.0} images/s",
+            100.0 * metrics.hp_accuracy,
+            100.0 * metrics.lp_accuracy,
+            metrics.bits,
+            tested.mean_bits(),
+            images_per_second
+        );
+        self.folder.append(&metrics)?;
+        self.history.push(metrics);
+        Ok(())
+    }
+
+    fn save(&mut self, snapshot: Snapshot) -> Result<(), CliError> {
+        self.header.step = snapshot.step;
+        self.folder.save(&Checkpoint {
+            header: self.header.clone(),
+            snapshot,
+        })?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    fn report(
+        &self,
+        snapshot: &Snapshot,
+        predictions: &Predictions,
+    ) -> Result<PathBuf, CliError> {
+        let parameters = self.trainer.parameters();
+        let page = render(&ReportData {
+            header: &self.header,
+            history: &self.history,
+            start: inspect(parameters, &parameters.initial(self.header.options.seed)),
+            end: inspect(parameters, &snapshot.weights),
+            test: &self.data.test,
+            predictions,
+        })?;
+        self.folder.save_report(&page)
+    }
+
+    async fn interrupted(&mut self) -> Result<ExitCode, CliError> {
+        self.save(self.trainer.snapshot().await?)?;
+        let folder = self.folder.path().display();
+        println!(
+            "stopped and saved after step {} of {}. Continue with: gtc train --resume {folder}",
+            self.trainer.steps_done(),
+            self.trainer.total_steps()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Profiles one step on a copy of the state, so that the run is the same with and without.
+    fn profile(&mut self) -> Result<(), CliError> {
+        let before = block_on(self.trainer.snapshot())?;
+        // Kernels are compiled and memory is touched on first use: not what a profile is about.
+        self.trainer.train_step(&self.data.train);
+        block_on(self.trainer.progress())?;
+        let timings = block_on(self.trainer.profile_step(&self.data.train))?;
+        self.trainer.restore(&before);
+        if timings.is_empty() {
+            println!("this adapter has no timestamps; no profile\n");
+            return Ok(());
+        }
+        print_profile(&timings);
+        Ok(())
+    }
+}
+
+fn print_profile(timings: &[Timing]) {
+    let total: f64 = timings.iter().map(|t| t.microseconds).sum();
+    let mut rows: Vec<Timing> = Vec::new();
+    for t in timings {
+        match rows.iter_mut().find(|r| r.kernel == t.kernel && r.label == t.label) {
+            Some(row) => {
+                row.microseconds += t.microseconds;
+                row.flops += t.flops;
+                row.bytes += t.bytes;
+            }
+            None => rows.push(t.clone()),
+        }
+    }
+    rows.sort_by(|a, b| b.microseconds.total_cmp(&a.microseconds));
+    println!("one step: {:.1} ms", total / 1e3);
+    println!("  {:22} {:16} {:>9} {:>6} {:>8} {:>7}", "kernel", "what", "ms", "%", "GFLOP/s", "GB/s");
+    for r in rows.iter().filter(|r| r.microseconds > 0.005 * total) {
+        println!(
+            "  {:22} {:16} {:9.3} {:6.1} {:8.2} {:7.2}",
+            r.kernel,
+            r.label,
+            r.microseconds / 1e3,
+            100.0 * r.microseconds / total,
+            r.flops as f64 / r.microseconds / 1e3,
+            r.bytes as f64 / r.microseconds / 1e3
+        );
+    }
+    println!();
+}

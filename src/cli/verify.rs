@@ -1,0 +1,127 @@
+//! `gtc verify`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{CliError, DeviceArgs, print_json};
+use crate::gpu::{GpuOptions, Path};
+use crate::verify::{CaseReport, GoldenLayer, GoldenReport, cases, check_golden, run_case};
+
+#[derive(clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Also compare the quantiser with a file of golden values
+    #[arg(long, value_name = "FILE")]
+    golden: Option<PathBuf>,
+    /// Run the form of the kernels for this kind of device instead of the adapter's own
+    #[arg(long, value_parser = ["gpu", "cpu"])]
+    path: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints. `max_error` is the largest error as a share of the allowed one.
+#[derive(Serialize)]
+struct VerifyReport {
+    adapter: String,
+    driver: String,
+    path: &'static str,
+    checked: bool,
+    cases: usize,
+    failed: usize,
+    max_error: f64,
+    results: Vec<CaseReport>,
+    golden: Option<GoldenReport>,
+}
+
+pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
+    let golden: Option<Vec<GoldenLayer>> = match &args.golden {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| format!("{}: {e}", path.display()))?;
+            let layers = serde_json::from_str(&text)
+                .map_err(|e| format!("{}: not a file of golden values: {e}", path.display()))?;
+            Some(layers)
+        }
+    };
+    let gpu = pollster::block_on(crate::gpu::Gpu::open(&GpuOptions {
+        adapter: args.device.adapter.clone(),
+        checked: args.device.checked,
+        path: args.path.as_deref().map(|p| if p == "gpu" { Path::Gpu } else { Path::Cpu }),
+    }))?;
+    let cases = cases();
+    let bar = if args.json {
+        indicatif::ProgressBar::hidden()
+    } else {
+        indicatif::ProgressBar::new(cases.len() as u64)
+    };
+    let mut results = Vec::new();
+    for case in &cases {
+        results.push(pollster::block_on(run_case(&gpu, case))?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let golden = match golden {
+        None => None,
+        Some(layers) => Some(pollster::block_on(check_golden(&gpu, &layers))?),
+    };
+    let wrong_golden = golden.as_ref().map_or(0, |g| usize::from(!g.failures.is_empty()));
+    let report = VerifyReport {
+        adapter: gpu.name().to_owned(),
+        driver: gpu.driver(),
+        path: gpu.path().name(),
+        checked: gpu.checked(),
+        cases: results.len() + usize::from(golden.is_some()),
+        failed: results.iter().filter(|r| r.failure.is_some()).count() + wrong_golden,
+        max_error: results.iter().map(|r| r.max_error).fold(0.0, f64::max),
+        results,
+        golden,
+    };
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&report);
+    }
+    Ok(ExitCode::from(u8::from(report.failed > 0)))
+}
+
+fn print(report: &VerifyReport) {
+    println!(
+        "{} ({}), {} kernels{}",
+        report.adapter,
+        report.driver,
+        report.path,
+        if report.checked { ", checked" } else { "" }
+    );
+    for kernel in crate::kernels::ALL {
+        let of: Vec<&CaseReport> = report.results.iter().filter(|r| r.kernel == kernel.name).collect();
+        let failed = of.iter().filter(|r| r.failure.is_some()).count();
+        let worst = of.iter().map(|r| r.max_error).fold(0.0, f64::max);
+        let word = if failed == 0 { "agrees" } else { "FAILS" };
+        println!(
+            "  {:22} {word:7} {:3} cases, largest error {:5.1} % of the allowed",
+            kernel.name,
+            of.len(),
+            100.0 * worst
+        );
+        for case in of.iter().filter(|r| r.failure.is_some()) {
+            println!("      [{}] {}", case.case, case.failure.as_deref().unwrap_or(""));
+        }
+    }
+    if let Some(golden) = &report.golden {
+        let word = if golden.failures.is_empty() { "agrees" } else { "FAILS" };
+        println!(
+            "  {:22} {word:7} {} layers, {} values, largest relative error {:.1e}",
+            "golden values", golden.layers, golden.values, golden.max_error
+        );
+        for failure in &golden.failures {
+            println!("      {failure}");
+        }
+    }
+    println!("{} cases, {} failed", report.cases, report.failed);
+}

@@ -1,0 +1,352 @@
+//! Testing: both networks of a model over a set of images.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Images;
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Readback};
+use crate::loss::{LossOutputs, metrics, softmax_cross_entropy};
+use crate::model::{Inputs, Model, Network, Parameters, Weights};
+use crate::quantiser::{Quantised, partial_len, quantiser_forward};
+use crate::tensor::{Tensor, pad4};
+
+/// Sums over the images seen since the last reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Sum of the loss that trains this network.
+    pub loss: f64,
+    /// Images whose label won.
+    pub correct: f64,
+    /// Sum of the cross entropy with the labels.
+    pub label_loss: f64,
+    /// Images.
+    pub images: f64,
+}
+
+impl Totals {
+    fn new(values: &[f32]) -> Self {
+        let v: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
+        Self {
+            loss: v[0],
+            correct: v[1],
+            label_loss: v[2],
+            images: v[3],
+        }
+    }
+
+    /// Share of images whose label won.
+    pub fn accuracy(&self) -> f64 {
+        self.correct / self.images.max(1.0)
+    }
+
+    /// Mean loss that trains this network.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.images.max(1.0)
+    }
+
+    /// Mean cross entropy with the labels.
+    pub fn mean_label_loss(&self) -> f64 {
+        self.label_loss / self.images.max(1.0)
+    }
+}
+
+/// The levels of one layer as the device sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LayerBits {
+    /// Largest exponent minus smallest plus one.
+    pub range: u32,
+    /// 1 + ⌈log2 range⌉
+    pub bits: u32,
+}
+
+/// How the run stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// High-precision network.
+    pub hp: Totals,
+    /// Low-precision network.
+    pub lp: Totals,
+    /// One entry a layer.
+    pub layers: Vec<LayerBits>,
+}
+
+impl Progress {
+    /// Σ 2^bits
+    pub fn bit_loss(&self) -> f64 {
+        self.layers.iter().map(|l| f64::from(l.bits).exp2()).sum()
+    }
+
+    /// Mean of the layers' bits.
+    pub fn mean_bits(&self) -> f64 {
+        self.layers.iter().map(|l| f64::from(l.bits)).sum::<f64>() / self.layers.len().max(1) as f64
+    }
+}
+
+/// What the low-precision network made of every test image.
+#[derive(Clone, Debug, Default)]
+pub struct Predictions {
+    /// Most probable class.
+    pub class: Vec<u8>,
+    /// Probability of every class.
+    pub probabilities: Vec<Vec<f32>>,
+}
+
+/// Memory that both testing and training use.
+pub(crate) struct Memory {
+    pub parameters: Parameters,
+    pub inputs: Inputs,
+    /// Weights, biases, intercepts and slopes.
+    pub weights: Tensor,
+    /// Quantised weights.
+    pub values: Tensor,
+    /// (layers, 3, 4), see `shaders/levels.wgsl`
+    pub levels: Tensor,
+    /// Scratch of the quantiser.
+    pub partial: Tensor,
+    /// HP (2, 4), LP (2, 4)
+    pub totals: Tensor,
+    /// Probabilities of HP and LP, (batch, padded classes) each.
+    pub probabilities: [Tensor; 2],
+    /// Gradient of the logits, where nobody asks for it.
+    pub unused: Tensor,
+    /// (batch, 4)
+    pub outcome: Tensor,
+    pub network: Network,
+}
+
+impl Memory {
+    fn new(gpu: &Gpu, model: &Model, batch: usize, training: bool) -> Result<Self, GpuError> {
+        let parameters = Parameters::new(model);
+        let width = pad4(model.classes);
+        let pixels: usize = model.input.iter().product();
+        let largest = parameters.layers.iter().map(|l| l.stored_weights()).max();
+        let partial = pad4(partial_len(largest.unwrap_or(4)));
+        let rows = |label| Tensor::new(gpu, label, &[batch, width]);
+        Ok(Self {
+            inputs: Inputs {
+                images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
+                labels: rows("labels")?,
+            },
+            weights: parameters.layout.allocate(gpu, "weights")?,
+            values: parameters.layout.allocate(gpu, "quantised")?,
+            levels: Tensor::new(gpu, "levels", &[parameters.layers.len(), 3, 4])?,
+            partial: Tensor::new(gpu, "quantiser partial", &[partial])?,
+            totals: Tensor::new(gpu, "totals", &[4, 4])?,
+            probabilities: [rows("HP probabilities")?, rows("LP probabilities")?],
+            unused: rows("unused gradient")?,
+            outcome: Tensor::new(gpu, "outcome", &[batch, 4])?,
+            network: Network::new(gpu, model, batch, training)?,
+            parameters,
+        })
+    }
+
+    /// Calls `record` with the places of every quantised layer.
+    pub fn each_layer(&self, mut record: impl FnMut(usize, &str, &Quantised<'_>)) {
+        for (i, layer) in self.parameters.layers.iter().enumerate() {
+            let levels = Tensor {
+                offset: 12 * i,
+                shape: vec![3, 4],
+                ..self.levels.clone()
+            };
+            let quantised = Quantised {
+                weights: &layer.weight_of(&self.weights),
+                quantiser: &layer.quantiser_of(&self.weights),
+                values: &layer.weight_of(&self.values),
+                levels: &levels,
+                partial: &self.partial,
+            };
+            record(i, layer.name, &quantised);
+        }
+    }
+
+    /// Records the quantiser's forward pass over all layers.
+    pub fn quantise(&self, plan: &mut PlanBuilder<'_>) {
+        self.each_layer(|_, name, layer| {
+            quantiser_forward(plan, &format!("quantise {name}"), layer);
+        });
+    }
+
+    /// The arenas a network reads. 0 is HP, 1 is LP; they share biases.
+    pub fn weights_of(&self, network: usize) -> Weights<'_> {
+        Weights {
+            weights: [&self.weights, &self.values][network],
+            biases: &self.weights,
+        }
+    }
+
+    /// Records the forward pass of one network, its loss and its totals. `network` is 0 for HP,
+    /// 1 for LP; `scale` multiplies the gradient.
+    pub fn judge(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        network: usize,
+        targets: &Tensor,
+        scale: f32,
+    ) {
+        let name = ["HP", "LP"][network];
+        let net = &self.network;
+        net.forward(plan, name, &self.inputs, self.weights_of(network));
+        let outputs = LossOutputs {
+            d_logits: net.d_logits().unwrap_or(&self.unused),
+            probabilities: &self.probabilities[network],
+            outcome: &self.outcome,
+        };
+        let label = format!("{name} loss");
+        let operands = [net.logits(), targets, &self.inputs.labels];
+        softmax_cross_entropy(plan, &label, net.classes(), operands, scale, &outputs);
+        let totals = Tensor {
+            offset: 8 * network,
+            shape: vec![2, 4],
+            ..self.totals.clone()
+        };
+        metrics(plan, &label, &self.outcome, &totals);
+    }
+}
+
+/// Tests a model, high and low precision, batch by batch.
+pub struct Evaluator<'g> {
+    pub(crate) gpu: &'g Gpu,
+    pub(crate) memory: Memory,
+    model: Model,
+    batch: usize,
+    quantise_plan: Plan,
+    test_plan: Plan,
+    totals_readback: Readback,
+    levels_readback: Readback,
+    upload: Vec<f32>,
+}
+
+impl<'g> Evaluator<'g> {
+    /// Compiles the plans; the weights are zero until [`Evaluator::set_weights`].
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory or a kernel is refused.
+    pub fn new(gpu: &'g Gpu, model: Model, batch: usize) -> Result<Self, GpuError> {
+        Self::with_memory(gpu, model, batch, false)
+    }
+
+    pub(crate) fn with_memory(
+        gpu: &'g Gpu,
+        model: Model,
+        batch: usize,
+        training: bool,
+    ) -> Result<Self, GpuError> {
+        let memory = Memory::new(gpu, &model, batch, training)?;
+        let mut plan = PlanBuilder::new(gpu);
+        memory.quantise(&mut plan);
+        let quantise_plan = plan.finish()?;
+        let mut plan = PlanBuilder::new(gpu);
+        memory.network.prepare(&mut plan, &memory.inputs);
+        for network in [0, 1] {
+            memory.judge(&mut plan, network, &memory.inputs.labels, 0.0);
+        }
+        let test_plan = plan.finish()?;
+        let pixels: usize = model.input.iter().product();
+        Ok(Self {
+            totals_readback: Readback::new(gpu, 16),
+            levels_readback: Readback::new(gpu, 12 * memory.parameters.layers.len()),
+            upload: vec![0.0; pad4(batch * pixels)],
+            gpu,
+            memory,
+            model,
+            batch,
+            quantise_plan,
+            test_plan,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Where the parameters lie.
+    pub fn parameters(&self) -> &Parameters {
+        &self.memory.parameters
+    }
+
+    /// The dispatches of quantising and of testing a batch.
+    pub fn plans(&self) -> [(&'static str, &Plan); 2] {
+        [("quantise", &self.quantise_plan), ("test batch", &self.test_plan)]
+    }
+
+    /// Sets the arena of weights, biases, intercepts and slopes.
+    pub fn set_weights(&self, arena: &[f32]) {
+        self.memory.weights.write(self.gpu, arena);
+    }
+
+    pub(crate) fn upload(&mut self, images: &Images, which: &[u32]) {
+        let pixels: usize = self.model.input.iter().product();
+        let width = pad4(self.model.classes);
+        self.upload.fill(0.0);
+        let mut labels = vec![0.0; self.batch * width];
+        for (row, &i) in which.iter().enumerate() {
+            let target = &mut self.upload[row * pixels..(row + 1) * pixels];
+            for (pixel, value) in target.iter_mut().zip(images.scaled(i as usize)) {
+                *pixel = value;
+            }
+            labels[row * width + usize::from(images.labels[i as usize])] = 1.0;
+        }
+        self.memory.inputs.images.write(self.gpu, &self.upload);
+        self.memory.inputs.labels.write(self.gpu, &labels);
+    }
+
+    pub(crate) async fn totals(&self) -> Result<Vec<f32>, GpuError> {
+        let totals = &self.memory.totals;
+        self.totals_readback.read(self.gpu, &totals.buffer, totals.offset).await
+    }
+
+    pub(crate) fn set_totals(&self, totals: &[f32]) {
+        self.memory.totals.write(self.gpu, totals);
+    }
+
+    /// Waits for what was submitted and reads totals and levels, with the number of batches whose
+    /// loss was not finite.
+    pub(crate) async fn progress(&self) -> Result<(Progress, u64), GpuError> {
+        let totals = self.totals().await?;
+        let levels = &self.memory.levels;
+        let levels = self.levels_readback.read(self.gpu, &levels.buffer, levels.offset).await?;
+        let layers = levels.chunks(12).map(|l| LayerBits {
+            range: l[2] as u32,
+            bits: l[3] as u32,
+        });
+        let progress = Progress {
+            hp: Totals::new(&totals[0..4]),
+            lp: Totals::new(&totals[8..12]),
+            layers: layers.collect(),
+        };
+        Ok((progress, totals[4].max(totals[12]) as u64))
+    }
+
+    /// Tests both networks on `images`; running totals are kept. `tick` is called after every
+    /// batch with the number of images done.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn test(
+        &mut self,
+        images: &Images,
+        mut tick: impl FnMut(usize),
+    ) -> Result<(Progress, Predictions), GpuError> {
+        let kept = self.totals().await?;
+        self.set_totals(&[0.0; 16]);
+        self.quantise_plan.run(self.gpu, &[]);
+        let mut predictions = Predictions::default();
+        let all: Vec<u32> = (0..images.count() as u32).collect();
+        let width = pad4(self.model.classes);
+        for which in all.chunks(self.batch) {
+            self.upload(images, which);
+            self.test_plan.run(self.gpu, &[]);
+            let probabilities = self.memory.probabilities[1].read(self.gpu).await?;
+            for row in probabilities.chunks(width).take(which.len()) {
+                let row = &row[..self.model.classes];
+                let best = (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
+                predictions.class.push(best as u8);
+                predictions.probabilities.push(row.to_vec());
+            }
+            tick(predictions.class.len());
+        }
+        let (progress, _) = self.progress().await?;
+        self.set_totals(&kept);
+        Ok((progress, predictions))
+    }
+}
