@@ -1,7 +1,7 @@
 use gtc::gpu::*; use gtc::layer::*; use gtc::tensor::Tensor;
 fn cpu() -> f64 { let s=std::fs::read_to_string("/proc/self/stat").unwrap(); let f:Vec<&str>=s.rsplit(')').next().unwrap().split_whitespace().collect(); (f[11].parse::<f64>().unwrap()+f[12].parse::<f64>().unwrap())/100.0 }
 fn main() { pollster::block_on(async {
-  let gpu = Gpu::open(&GpuOptions{adapter: std::env::args().nth(1), path: match std::env::args().nth(2).as_deref() {Some("gpu")=>Some(Path::Gpu),_=>None}, checked:false}).await.unwrap();
+  let gpu = Gpu::open(&GpuOptions{adapter: std::env::args().nth(1), path: match std::env::args().nth(2).as_deref() {Some("gpu")=>Some(Path::Gpu),Some("sampled")=>Some(Path::CpuSampled),Some("storage")=>Some(Path::CpuStorage),_=>None}, checked:false}).await.unwrap();
   println!("{} {:?}", gpu.name(), gpu.path());
   let d=|b,i,o| ConvShape::dense(b,i,o);
   let c=|b,h,i,o,k,p| ConvShape{batch:b,input_height:h,input_width:h,input_channels:i,output_channels:o,kernel_height:k,kernel_width:k,stride:1,padding:p};

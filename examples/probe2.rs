@@ -1,7 +1,7 @@
 use gtc::gpu::*; 
 fn main() { pollster::block_on(async {
   let a: Vec<String> = std::env::args().collect();
-  let gpu = Gpu::open(&GpuOptions{adapter: None, path: match a.get(1).map(|s|s.as_str()) {Some("gpu")=>Some(Path::Gpu),_=>None}, checked: a.len()>2}).await.unwrap();
+  let gpu = Gpu::open(&GpuOptions{adapter: None, path: match a.get(1).map(|s|s.as_str()) {Some("gpu")=>Some(Path::Gpu),Some("sampled")=>Some(Path::CpuSampled),Some("storage")=>Some(Path::CpuStorage),_=>None}, checked: a.len()>2}).await.unwrap();
   println!("{} {:?}", gpu.name(), gpu.path());
   let t=std::time::Instant::now();
   let mut bad=0;

@@ -18,6 +18,11 @@ struct Params {
     row_texels: u32,
     x_base: u32, // texels
     y_base: u32,
+    inverse_row_texels: f32,
+    inverse_output_width: f32,
+    inverse_output_height: f32,
+    inverse_input_channels: f32,
+    inverse_kernel_width: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -30,10 +35,11 @@ fn element(at: u32) -> f32 {
 }
 
 fn tap(first: vec3i, at: u32) -> f32 {
-    let channel = at % params.input_channels;
-    let place = at / params.input_channels;
-    let row = first.y + i32(place / params.kernel_width);
-    let column = first.z + i32(place % params.kernel_width);
+    let place = divide_one(at, params.inverse_input_channels);
+    let channel = at - place * params.input_channels;
+    let tap_row = divide_one(place, params.inverse_kernel_width);
+    let row = first.y + i32(tap_row);
+    let column = first.z + i32(place - tap_row * params.kernel_width);
     let inside = place < params.kernel_height * params.kernel_width
         && u32(row) < params.input_height && u32(column) < params.input_width;
     let pixel = (first.x * i32(params.input_height) + row) * i32(params.input_width) + column;
@@ -47,14 +53,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if i >= params.batch * params.output_height * params.output_width * params.row_texels {
         return;
     }
-    let at = (i % params.row_texels) * 4u;
-    let position = i / params.row_texels;
-    let line = position / params.output_width;
-    let image = line / params.output_height;
+    let position = divide_one(i, params.inverse_row_texels);
+    let at = (i - position * params.row_texels) * 4u;
+    let line = divide_one(position, params.inverse_output_width);
+    let image = divide_one(line, params.inverse_output_height);
     let first = vec3i(
         i32(image),
-        i32((line % params.output_height) * params.stride) - i32(params.padding),
-        i32((position % params.output_width) * params.stride) - i32(params.padding),
+        i32((line - image * params.output_height) * params.stride) - i32(params.padding),
+        i32((position - line * params.output_width) * params.stride) - i32(params.padding),
     );
     output_0[params.y_base + i] =
         vec4f(tap(first, at), tap(first, at + 1u), tap(first, at + 2u), tap(first, at + 3u));

@@ -4,6 +4,7 @@
 use crate::gpu::{Family, Kernel};
 
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
+const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
@@ -13,7 +14,7 @@ const fn matrix(name: &'static str, text: &'static str) -> Kernel {
         name,
         text,
         family: Family::Matrix,
-        shared: &[CONV_SHAPE],
+        shared: &[CONV_SHAPE, DIVIDE],
         params: "ConvParams",
     }
 }
@@ -53,7 +54,7 @@ pub static IM2COL: Kernel = elementwise(
     "im2col",
     "Im2colParams",
     include_str!("../shaders/im2col.wgsl"),
-    &[],
+    &[DIVIDE],
 );
 /// Gradient of a bias, in partial sums.
 pub static BIAS_BACKWARD: Kernel = elementwise(
@@ -74,14 +75,14 @@ pub static MAX_POOL_FORWARD: Kernel = elementwise(
     "max_pool_forward",
     "PoolParams",
     include_str!("../shaders/max_pool_forward.wgsl"),
-    &[POOL_SHAPE],
+    &[POOL_SHAPE, DIVIDE],
 );
 /// Gradient of a max pool and of the ReLU before it.
 pub static MAX_POOL_BACKWARD: Kernel = elementwise(
     "max_pool_backward",
     "PoolParams",
     include_str!("../shaders/max_pool_backward.wgsl"),
-    &[POOL_SHAPE],
+    &[POOL_SHAPE, DIVIDE],
 );
 /// Gradient of a ReLU.
 pub static RELU_BACKWARD: Kernel = elementwise(

@@ -12,15 +12,19 @@ struct Params {
     x_base: u32, // texels
     y_base: u32,
     d_x_base: u32,
+    inverse_channels: f32,
+    inverse_windows_wide: f32, // of the windows that threads are counted over
+    inverse_windows_high: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
-// Image, row, column and channel of a number counted over (batch, height, width, channels).
-fn locate(i: u32, height: u32, width: u32) -> vec4u {
-    let channel = i % params.channels;
-    let pixel = i / params.channels;
-    let line = pixel / width;
-    return vec4u(line / height, line % height, pixel % width, channel);
+// Image, row, column and channel of a number counted over (batch, rows, columns, channels) of
+// windows.
+fn locate(i: u32, rows: u32, columns: u32) -> vec4u {
+    let pixel = divide_one(i, params.inverse_channels);
+    let line = divide_one(pixel, params.inverse_windows_wide);
+    let image = divide_one(line, params.inverse_windows_high);
+    return vec4u(image, line - image * rows, pixel - line * columns, i - pixel * params.channels);
 }
 
 fn input_texel(at: vec4u, row: u32, column: u32) -> u32 {

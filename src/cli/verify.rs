@@ -15,7 +15,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     golden: Option<PathBuf>,
     /// Run the form of the kernels for this kind of device instead of the adapter's own
-    #[arg(long, value_parser = ["gpu", "cpu"])]
+    #[arg(long, value_parser = Path::ALL.map(Path::name))]
     path: Option<String>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -52,7 +52,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let gpu = pollster::block_on(crate::gpu::Gpu::open(&GpuOptions {
         adapter: args.device.adapter.clone(),
         checked: args.device.checked,
-        path: args.path.as_deref().map(|p| if p == "gpu" { Path::Gpu } else { Path::Cpu }),
+        path: Path::ALL.into_iter().find(|p| Some(p.name()) == args.path.as_deref()),
     }))?;
     let cases = cases();
     let bar = if args.json {

@@ -6,22 +6,33 @@ use std::sync::{Arc, Mutex};
 use super::kernel::{Pipeline, PipelineKey};
 use super::{Buffer, TEXELS_PER_ROW};
 
-/// Which of the two forms of every kernel an adapter runs.
+/// Which form of every kernel an adapter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
     /// Storage buffers and workgroup tiles: what a GPU wants.
     Gpu,
-    /// Texture reads and register tiles: ten times faster on drivers that run on a CPU.
-    Cpu,
+    /// Sampled textures and register tiles: for SwiftShader and other drivers on a CPU.
+    CpuSampled,
+    /// Storage textures and register tiles: for lavapipe, where these reads are twice as fast.
+    CpuStorage,
 }
 
 impl Path {
+    /// All of them.
+    pub const ALL: [Path; 3] = [Path::Gpu, Path::CpuSampled, Path::CpuStorage];
+
     /// The word used on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Path::Gpu => "gpu",
-            Path::Cpu => "cpu",
+            Path::CpuSampled => "cpu-sampled",
+            Path::CpuStorage => "cpu-storage",
         }
+    }
+
+    /// Whether kernels read textures that mirror the buffers.
+    pub fn mirrors(self) -> bool {
+        self != Path::Gpu
     }
 }
 
@@ -100,7 +111,7 @@ pub struct AdapterSummary {
     pub backend: String,
     /// Driver and version.
     pub driver: String,
-    /// Kernel family it would run: `gpu` or `cpu`.
+    /// Form of the kernels it would run, see [`Path`].
     pub path: &'static str,
     /// Whether it is taken when none is named.
     pub default: bool,
@@ -144,11 +155,11 @@ fn rank(kind: wgpu::DeviceType) -> u32 {
 /// A browser hides the kind of its adapter, so the names of the known CPU drivers count too.
 fn path_of(info: &wgpu::AdapterInfo) -> Path {
     let text = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
-    let software = ["swiftshader", "llvmpipe", "lavapipe", "warp"]
-        .iter()
-        .any(|name| text.contains(name));
-    if info.device_type == wgpu::DeviceType::Cpu || software {
-        Path::Cpu
+    let named = |names: &[&str]| names.iter().any(|name| text.contains(name));
+    if named(&["llvmpipe", "lavapipe"]) {
+        Path::CpuStorage
+    } else if info.device_type == wgpu::DeviceType::Cpu || named(&["swiftshader", "warp"]) {
+        Path::CpuSampled
     } else {
         Path::Gpu
     }

@@ -33,7 +33,8 @@ pub struct Kernel {
 }
 
 const INPUTS_BUFFER: &str = include_str!("../../shaders/shared/inputs_buffer.wgsl");
-const INPUTS_TEXTURE: &str = include_str!("../../shaders/shared/inputs_texture.wgsl");
+const INPUTS_SAMPLED: &str = include_str!("../../shaders/shared/inputs_sampled_texture.wgsl");
+const INPUTS_STORAGE: &str = include_str!("../../shaders/shared/inputs_storage_texture.wgsl");
 const MATRIX_WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
 const MATRIX_REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
 
@@ -43,7 +44,8 @@ impl Kernel {
     pub fn source(&self, path: Path) -> String {
         let (inputs, matrix) = match path {
             Path::Gpu => (INPUTS_BUFFER, MATRIX_WORKGROUP),
-            Path::Cpu => (INPUTS_TEXTURE, MATRIX_REGISTER),
+            Path::CpuSampled => (INPUTS_SAMPLED, MATRIX_REGISTER),
+            Path::CpuStorage => (INPUTS_STORAGE, MATRIX_REGISTER),
         };
         let mut parts = vec![self.text, inputs];
         if self.family == Family::Matrix {
@@ -61,7 +63,7 @@ impl Kernel {
     pub fn matrix_tile(path: Path) -> (u32, u32) {
         match path {
             Path::Gpu => (64, 64),
-            Path::Cpu => (16, 8),
+            Path::CpuSampled | Path::CpuStorage => (16, 8),
         }
     }
 }

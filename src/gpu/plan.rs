@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::kernel::{Kernel, Pipeline, WORKGROUP};
-use super::{Buffer, Gpu, GpuError, Path, TEXEL_BYTES, TEXELS_PER_ROW};
+use super::{Buffer, Gpu, GpuError, TEXEL_BYTES, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
 
 /// Uniform offsets must be multiples of this in WebGPU.
@@ -168,7 +168,7 @@ impl<'g> PlanBuilder<'g> {
         self.gpu
     }
 
-    /// Appends one kernel call. On the CPU path the inputs are mirrored into textures first,
+    /// Appends one kernel call. On the paths for CPU drivers the inputs are mirrored into textures first,
     /// unless their mirrors are still true.
     pub fn dispatch(&mut self, call: Dispatch<'_>) {
         let mut resources = Vec::new();
@@ -178,7 +178,7 @@ impl<'g> PlanBuilder<'g> {
         for (slot, write) in call.writes.iter().enumerate() {
             let buffer = &write.tensor().buffer;
             self.note(buffer);
-            if matches!(write, Write::Update(_)) && self.gpu.path() == Path::Cpu {
+            if matches!(write, Write::Update(_)) && self.gpu.path().mirrors() {
                 resources.push((9 + slot as u32, self.input(write.tensor())));
             }
             resources.push((5 + slot as u32, Resource::Buffer(buffer.clone())));
@@ -230,7 +230,7 @@ impl<'g> PlanBuilder<'g> {
     fn input(&mut self, tensor: &Tensor) -> Resource {
         let buffer = &tensor.buffer;
         self.note(buffer);
-        if self.gpu.path() == Path::Gpu {
+        if !self.gpu.path().mirrors() {
             return Resource::Buffer(buffer.clone());
         }
         let rows = mirror_rows(tensor);

@@ -90,7 +90,7 @@ impl ConvShape {
             * (height * width * inputs).div_ceil(tile_columns as usize);
         let wanted = match path {
             Path::Gpu => 256,
-            Path::Cpu => 512,
+            Path::CpuSampled | Path::CpuStorage => 512,
         };
         (wanted / tiles).clamp(1, depth.div_ceil(32))
     }
@@ -164,7 +164,7 @@ fn matrix_grid(path: Path, rows: usize, columns: usize, splits: usize) -> Grid {
     let tiles = rows.div_ceil(tile_rows as usize) * columns.div_ceil(tile_columns as usize);
     match path {
         Path::Gpu => Grid::Groups([tiles as u32, 1, splits as u32]),
-        Path::Cpu => {
+        Path::CpuSampled | Path::CpuStorage => {
             let groups = (tiles * splits).div_ceil(Kernel::MATRIX_CPU_THREADS);
             Grid::Groups([groups as u32, 1, 1])
         }

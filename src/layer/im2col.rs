@@ -23,6 +23,11 @@ struct Im2colParams {
     row_texels: u32,
     x_base: u32,
     y_base: u32,
+    inverse_row_texels: f32,
+    inverse_output_width: f32,
+    inverse_output_height: f32,
+    inverse_input_channels: f32,
+    inverse_kernel_width: f32,
 }
 
 impl ConvShape {
@@ -51,6 +56,11 @@ pub fn im2col(plan: &mut PlanBuilder<'_>, label: &str, shape: &ConvShape, x: &Te
         row_texels: (row / 4) as u32,
         x_base: x.base(),
         y_base: rows.base(),
+        inverse_row_texels: 1.0 / (row / 4) as f32,
+        inverse_output_width: 1.0 / shape.output_width() as f32,
+        inverse_output_height: 1.0 / shape.output_height() as f32,
+        inverse_input_channels: 1.0 / shape.input_channels as f32,
+        inverse_kernel_width: 1.0 / shape.kernel_width as f32,
     };
     plan.dispatch(Dispatch {
         kernel: &kernels::IM2COL,

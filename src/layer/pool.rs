@@ -49,6 +49,9 @@ struct PoolParams {
     x_base: u32,
     y_base: u32,
     d_x_base: u32,
+    inverse_channels: f32,
+    inverse_windows_wide: f32,
+    inverse_windows_high: f32,
 }
 
 impl PoolParams {
@@ -66,6 +69,9 @@ impl PoolParams {
             x_base: x.base(),
             y_base: y.base(),
             d_x_base: 0,
+            inverse_channels: 1.0 / (channels / 4) as f32,
+            inverse_windows_wide: 1.0 / output_width as f32,
+            inverse_windows_high: 1.0 / output_height as f32,
         }
     }
 }
@@ -100,13 +106,15 @@ pub fn max_pool_backward(
     relu: bool,
     d_x: &Tensor,
 ) {
+    let rows = shape.input_height.div_ceil(shape.size);
+    let columns = shape.input_width.div_ceil(shape.size);
     let params = PoolParams {
         relu: u32::from(relu),
         d_x_base: d_x.base(),
+        inverse_windows_wide: 1.0 / columns as f32,
+        inverse_windows_high: 1.0 / rows as f32,
         ..PoolParams::new(shape, x, d_y)
     };
-    let rows = shape.input_height.div_ceil(shape.size);
-    let columns = shape.input_width.div_ceil(shape.size);
     plan.dispatch(Dispatch {
         kernel: &kernels::MAX_POOL_BACKWARD,
         label,

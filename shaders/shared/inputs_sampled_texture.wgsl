@@ -1,5 +1,6 @@
-// Inputs as textures that mirror the buffers: the form for drivers that run on a CPU, where a
-// texture load costs a tenth of a buffer load. Mirrors are 1,024 texels wide.
+// Inputs as sampled textures that mirror the buffers: the form for SwiftShader and other drivers
+// that run on a CPU, where a texture load costs a fraction of a buffer load. Mirrors are 1,024
+// texels wide.
 
 @group(0) @binding(1) var input_a: texture_2d<f32>;
 @group(0) @binding(2) var input_b: texture_2d<f32>;
