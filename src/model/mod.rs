@@ -5,6 +5,7 @@ mod network;
 mod parameters;
 
 pub use network::{Inputs, Network, Weights};
+pub(crate) use parameters::shapes;
 pub use parameters::{LayerParameters, Parameters};
 
 use crate::suggest::did_you_mean;

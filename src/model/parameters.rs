@@ -179,7 +179,7 @@ pub(super) fn uses_rows(shape: &ConvShape) -> bool {
 }
 
 /// Every layer with its geometry; of a pooling layer only the input side means anything.
-pub(super) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
+pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
     let [mut height, mut width, mut channels] = model.input;
     let mut result = Vec::new();
     for layer in &model.layers {

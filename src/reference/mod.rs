@@ -7,6 +7,7 @@ mod conv;
 mod loss;
 mod pool;
 mod quantiser;
+mod trainer;
 
 pub use conv::{
     bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
@@ -18,3 +19,4 @@ pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,
     quantiser_forward,
 };
+pub use trainer::{LayerTrace, PlainTrainer, StepTrace};

@@ -1,0 +1,266 @@
+//! The whole trainer in plain loops and `f64`, for networks small enough to wait for: what
+//! [`crate::train::Trainer`] must do, step by step.
+
+use super::{
+    adam, bias_backward, conv_backward_input, conv_backward_weight, conv_forward, levels,
+    levels_backward, max_pool_backward, max_pool_forward, quantiser_backward, quantiser_forward,
+    relu_backward, softmax_cross_entropy,
+};
+use crate::layer::{ConvShape, PoolShape};
+use crate::model::{Layer, Model, Parameters, shapes};
+use crate::tensor::pad4;
+use crate::train::TrainOptions;
+
+/// Weights, bias, intercept and slope of a layer, or anything parallel to them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerTrace {
+    /// Logical weights (outputs, kernel height, kernel width, inputs).
+    pub weights: Vec<f64>,
+    /// (outputs)
+    pub bias: Vec<f64>,
+    /// Intercept and slope.
+    pub quantiser: [f64; 2],
+}
+
+/// What one step came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepTrace {
+    /// Mean cross entropy of HP with the labels, before the step.
+    pub hp_loss: f64,
+    /// Mean cross entropy of LP with HP's probabilities, before the step.
+    pub lp_loss: f64,
+    /// Sum of 2^bits, before the step.
+    pub bit_loss: f64,
+    /// Gradients of everything.
+    pub gradients: Vec<LayerTrace>,
+    /// Everything after the step.
+    pub parameters: Vec<LayerTrace>,
+}
+
+enum Op {
+    Matrix { shape: ConvShape, relu: bool },
+    Pool(PoolShape),
+}
+
+/// Trains HP and LP together (objective `gtc`).
+pub struct PlainTrainer {
+    ops: Vec<Op>,
+    classes: usize,
+    options: TrainOptions,
+    total_steps: u64,
+    step: u64,
+    parameters: Vec<LayerTrace>,
+    first: Vec<LayerTrace>,
+    second: Vec<LayerTrace>,
+}
+
+/// Stored weights of a layer out of logical ones: channels padded with zeros.
+fn store(shape: &ConvShape, logical: &[f64]) -> Vec<f64> {
+    let [_, height, width, stored_inputs] = shape.w();
+    let taps = height * width;
+    let mut stored = vec![0.0; shape.w().iter().product()];
+    for (i, value) in logical.iter().enumerate() {
+        let (row, input) = (i / shape.input_channels, i % shape.input_channels);
+        let (output, tap) = (row / taps, row % taps);
+        stored[(output * taps + tap) * stored_inputs + input] = *value;
+    }
+    stored
+}
+
+/// The inverse of [`store`].
+fn unstore(shape: &ConvShape, stored: &[f64]) -> Vec<f64> {
+    let [_, height, width, stored_inputs] = shape.w();
+    let rows = shape.output_channels * height * width;
+    (0..rows * shape.input_channels)
+        .map(|i| stored[i / shape.input_channels * stored_inputs + i % shape.input_channels])
+        .collect()
+}
+
+fn padded(values: &[f64]) -> Vec<f64> {
+    let mut padded = values.to_vec();
+    padded.resize(pad4(values.len()), 0.0);
+    padded
+}
+
+impl PlainTrainer {
+    /// Starts from the same parameters as the engine does with these options.
+    pub fn new(model: &Model, options: TrainOptions, total_steps: u64) -> Self {
+        let layout = Parameters::new(model);
+        let arena = layout.initial(options.seed);
+        let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();
+        let parameters: Vec<LayerTrace> = layout
+            .layers
+            .iter()
+            .map(|layer| LayerTrace {
+                weights: wide(layer.weight_values(&arena)),
+                bias: wide(layer.bias_values(&arena)),
+                quantiser: layer.quantiser_values(&arena).map(f64::from),
+            })
+            .collect();
+        let zero: Vec<LayerTrace> = parameters
+            .iter()
+            .map(|p| LayerTrace {
+                weights: vec![0.0; p.weights.len()],
+                bias: vec![0.0; p.bias.len()],
+                quantiser: [0.0; 2],
+            })
+            .collect();
+        let ops = shapes(model, options.batch_size)
+            .into_iter()
+            .map(|(layer, shape)| match layer {
+                Layer::MaxPool { size } => Op::Pool(PoolShape {
+                    batch: shape.batch,
+                    input_height: shape.input_height,
+                    input_width: shape.input_width,
+                    channels: shape.input_channels,
+                    size: *size,
+                }),
+                Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => {
+                    Op::Matrix { shape, relu: *relu }
+                }
+            })
+            .collect();
+        Self {
+            ops,
+            classes: model.classes,
+            options,
+            total_steps,
+            step: 0,
+            parameters,
+            first: zero.clone(),
+            second: zero,
+        }
+    }
+
+    /// Activations: the input of every op, then the logits.
+    fn forward(&self, x: &[f64], weights: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let mut activations = vec![x.to_vec()];
+        let mut layer = 0;
+        for op in &self.ops {
+            let x = &activations[activations.len() - 1];
+            let y = match op {
+                Op::Pool(shape) => max_pool_forward(shape, x),
+                Op::Matrix { shape, relu } => {
+                    let w = store(shape, &weights[layer]);
+                    let bias = padded(&self.parameters[layer].bias);
+                    layer += 1;
+                    conv_forward(shape, x, &w, &bias, *relu)
+                }
+            };
+            activations.push(y);
+        }
+        activations
+    }
+
+    /// Gradients of the weights and biases of every layer.
+    fn backward(
+        &self,
+        activations: &[Vec<f64>],
+        weights: &[Vec<f64>],
+        d_logits: Vec<f64>,
+    ) -> Vec<(Vec<f64>, Vec<f64>)> {
+        let mut gradients = Vec::new();
+        let mut d_y = d_logits;
+        let mut layer = weights.len();
+        for (i, op) in self.ops.iter().enumerate().rev() {
+            let x = &activations[i];
+            d_y = match op {
+                Op::Pool(shape) => max_pool_backward(shape, x, &d_y, false),
+                Op::Matrix { shape, relu } => {
+                    layer -= 1;
+                    if *relu {
+                        d_y = relu_backward(&activations[i + 1], &d_y);
+                    }
+                    let d_w = unstore(shape, &conv_backward_weight(shape, &d_y, x));
+                    let mut d_bias = bias_backward(&d_y, shape.y()[3], 1);
+                    d_bias.truncate(shape.output_channels);
+                    gradients.insert(0, (d_w, d_bias));
+                    conv_backward_input(shape, &d_y, &store(shape, &weights[layer]))
+                }
+            };
+        }
+        gradients
+    }
+
+    /// One step on a batch: images (batch, height, width, channels) of 0 to 1, and their labels.
+    pub fn train_step(&mut self, images: &[f64], labels: &[u8]) -> StepTrace {
+        let batch = self.options.batch_size;
+        let channels = images.len() / batch / self.pixels();
+        let x: Vec<f64> = images.chunks(channels).flat_map(padded).collect();
+        let width = pad4(self.classes);
+        let mut one_hot = vec![0.0; batch * width];
+        for (row, label) in labels.iter().enumerate() {
+            one_hot[row * width + usize::from(*label)] = 1.0;
+        }
+        let scale = 1.0 / batch as f64;
+        let weights: Vec<Vec<f64>> = self.parameters.iter().map(|p| p.weights.clone()).collect();
+        let values: Vec<Vec<f64>> = self
+            .parameters
+            .iter()
+            .map(|p| quantiser_forward(&p.weights, p.quantiser[0], p.quantiser[1]))
+            .collect();
+        let loss = |logits: &[f64], targets: &[f64], scale: f64| {
+            softmax_cross_entropy(logits, targets, &one_hot, width, self.classes, scale)
+        };
+        let mean = |outcome: &[f64]| outcome.iter().step_by(4).sum::<f64>() * scale;
+
+        let hp = self.forward(&x, &weights);
+        let hp_loss = loss(&hp[self.ops.len()], &one_hot, scale);
+        let hp_gradients = self.backward(&hp, &weights, hp_loss.d_logits);
+        let lp = self.forward(&x, &values);
+        let distill = self.options.lambda_distill * scale;
+        let lp_loss = loss(&lp[self.ops.len()], &hp_loss.probabilities, distill);
+        let lp_gradients = self.backward(&lp, &values, lp_loss.d_logits);
+
+        self.step += 1;
+        let schedule = self.options.schedule(self.step, self.total_steps);
+        let lambda_bits = f64::from(schedule.lambda_bits);
+        let mut bit_loss = 0.0;
+        let mut gradients = Vec::new();
+        for (i, p) in self.parameters.iter().enumerate() {
+            let found = levels(&p.weights, p.quantiser[0], p.quantiser[1]);
+            bit_loss += found.bit_loss;
+            let (weights, sums) = quantiser_backward(
+                &p.weights,
+                p.quantiser,
+                &lp_gradients[i].0,
+                &hp_gradients[i].0,
+                [lambda_bits, self.options.lambda_l2],
+            );
+            let biases = hp_gradients[i].1.iter().zip(&lp_gradients[i].1);
+            gradients.push(LayerTrace {
+                weights,
+                bias: biases.map(|(a, b)| a + b).collect(),
+                quantiser: levels_backward(sums, &found, lambda_bits),
+            });
+        }
+        for (i, g) in gradients.iter().enumerate() {
+            let (p, m, v) = (&mut self.parameters[i], &mut self.first[i], &mut self.second[i]);
+            let rate = self.options.quantiser_rate;
+            for (g, p, m, v, rate) in [
+                (&g.weights[..], &mut p.weights[..], &mut m.weights[..], &mut v.weights[..], 1.0),
+                (&g.bias, &mut p.bias, &mut m.bias, &mut v.bias, 1.0),
+                (&g.quantiser, &mut p.quantiser, &mut m.quantiser, &mut v.quantiser, rate),
+            ] {
+                let [new, first, second] = adam(g, [p, m, v], &schedule, |_| rate);
+                p.copy_from_slice(&new);
+                m.copy_from_slice(&first);
+                v.copy_from_slice(&second);
+            }
+        }
+        StepTrace {
+            hp_loss: mean(&hp_loss.outcome),
+            lp_loss: mean(&lp_loss.outcome),
+            bit_loss,
+            gradients,
+            parameters: self.parameters.clone(),
+        }
+    }
+
+    fn pixels(&self) -> usize {
+        match &self.ops[0] {
+            Op::Matrix { shape, .. } => shape.input_height * shape.input_width,
+            Op::Pool(shape) => shape.input_height * shape.input_width,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Every shader: present in the tables, sound, and equal to its reference on every path.
+
+use std::collections::BTreeSet;
+use std::path::Path as FilePath;
+use std::sync::OnceLock;
+
+use gtc::gpu::{Gpu, GpuOptions, Path};
+use gtc::{kernels, verify};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use pollster::block_on;
+
+fn root() -> &'static FilePath {
+    FilePath::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn shader_stems() -> BTreeSet<String> {
+    std::fs::read_dir(root().join("shaders"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn sources(folder: &str) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text += &sources(path.strip_prefix(root()).unwrap().to_str().unwrap());
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            text += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    text
+}
+
+/// A shader file without a kernel, a reference function or a case fails here.
+#[test]
+fn every_shader_has_a_kernel_a_reference_and_cases() {
+    let known: BTreeSet<String> = kernels::ALL.iter().map(|k| k.name.to_owned()).collect();
+    assert_eq!(shader_stems(), known, "files in shaders/ and entries of kernels::ALL");
+    let references = sources("src/reference");
+    let cases = verify::cases();
+    for kernel in kernels::ALL {
+        let function = format!("pub fn {}(", kernel.name);
+        assert!(references.contains(&function), "no reference::{}", kernel.name);
+        assert!(
+            cases.iter().any(|case| case.kernel.name == kernel.name),
+            "no cases for {}",
+            kernel.name
+        );
+    }
+}
+
+fn parse(kernel: &gtc::gpu::Kernel, path: Path) -> naga::Module {
+    naga::front::wgsl::parse_str(&kernel.source(path))
+        .unwrap_or_else(|e| panic!("{} ({}): {}", kernel.name, path.name(), e.emit_to_string(kernel.text)))
+}
+
+/// WebGPU core: no capability beyond what every browser has.
+#[test]
+fn every_shader_is_valid_webgpu_on_every_path() {
+    for kernel in kernels::ALL {
+        for path in Path::ALL {
+            let module = parse(kernel, path);
+            Validator::new(ValidationFlags::all(), Capabilities::empty())
+                .validate(&module)
+                .unwrap_or_else(|e| panic!("{} ({}): {e:?}", kernel.name, path.name()));
+            assert!(module.entry_points.iter().any(|e| e.name == "main"), "{}", kernel.name);
+        }
+    }
+}
+
+/// Names and types of the fields of a `#[repr(C)]` struct, from its text. All are four bytes, so
+/// names in order are offsets in order.
+fn rust_fields(text: &str, name: &str) -> Vec<(String, String)> {
+    let start = text
+        .find(&format!("struct {name} {{"))
+        .unwrap_or_else(|| panic!("no Rust struct {name}"));
+    let before = &text[..start];
+    let attributes = &before[before.trim_end().rfind("\n\n").unwrap_or(0)..];
+    assert!(attributes.contains("#[repr(C)]"), "{name} is not #[repr(C)]");
+    let body = &text[start..start + text[start..].find("\n}").unwrap()];
+    body.lines()
+        .skip(1)
+        .map(|line| line.trim().trim_start_matches("pub "))
+        .filter(|line| !line.starts_with("//"))
+        .map(|line| {
+            let (field, kind) = line.trim_end_matches(',').split_once(": ").unwrap();
+            (field.to_owned(), kind.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn uniform_blocks_match_their_rust_twins() {
+    let rust = sources("src");
+    for kernel in kernels::ALL {
+        let module = parse(kernel, Path::Gpu);
+        let mut twins = vec![("Params", kernel.params)];
+        if kernel.shared.iter().any(|text| text.contains("struct Schedule")) {
+            twins.push(("Schedule", "Schedule"));
+        }
+        for (wgsl, twin) in twins {
+            let (_, kind) = module
+                .types
+                .iter()
+                .find(|(_, t)| t.name.as_deref() == Some(wgsl))
+                .unwrap_or_else(|| panic!("{}: no struct {wgsl}", kernel.name));
+            let naga::TypeInner::Struct { members, .. } = &kind.inner else {
+                panic!("{}: {wgsl} is no struct", kernel.name)
+            };
+            let fields = rust_fields(&rust, twin);
+            assert_eq!(members.len(), fields.len(), "{}: {wgsl} and {twin}", kernel.name);
+            for (i, (member, (field, kind))) in members.iter().zip(&fields).enumerate() {
+                assert_eq!(member.name.as_deref(), Some(field.as_str()), "{}", kernel.name);
+                assert_eq!(member.offset as usize, 4 * i, "{}: {field}", kernel.name);
+                let naga::TypeInner::Scalar(scalar) = module.types[member.ty].inner else {
+                    panic!("{}: {field} is no scalar", kernel.name)
+                };
+                let expected = match scalar.kind {
+                    naga::ScalarKind::Uint => "u32",
+                    naga::ScalarKind::Sint => "i32",
+                    naga::ScalarKind::Float => "f32",
+                    other => panic!("{}: {field} is {other:?}", kernel.name),
+                };
+                assert_eq!((kind.as_str(), scalar.width), (expected, 4), "{}: {field}", kernel.name);
+            }
+        }
+    }
+}
+
+fn gpu(path: Path, checked: bool) -> Gpu {
+    block_on(Gpu::open(&GpuOptions {
+        path: Some(path),
+        checked,
+        ..GpuOptions::default()
+    }))
+    .unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn all_cases_agree(path: Path, checked: bool) {
+    // One device at a time: CPU drivers share two cores, and devices are never freed whole.
+    static TURN: OnceLock<std::sync::Mutex<()>> = OnceLock::new();
+    let turn = TURN.get_or_init(Default::default);
+    let _turn = turn.lock().unwrap_or_else(|e| e.into_inner());
+    let gpu = gpu(path, checked);
+    for case in verify::cases() {
+        let report = block_on(verify::run_case(&gpu, &case)).unwrap();
+        assert!(
+            report.failure.is_none(),
+            "{} [{}] on {} ({}, checked {checked}): {}",
+            report.kernel,
+            report.case,
+            gpu.name(),
+            path.name(),
+            report.failure.unwrap()
+        );
+    }
+    let text = std::fs::read_to_string(root().join("assets/golden/quantiser.json")).unwrap();
+    let layers: Vec<verify::GoldenLayer> = serde_json::from_str(&text).unwrap();
+    let golden = block_on(verify::check_golden(&gpu, &layers)).unwrap();
+    assert!(golden.failures.is_empty(), "{:?}", golden.failures);
+    assert!(golden.values > 1000);
+}
+
+#[test]
+fn gpu_kernels_agree_unchecked() {
+    all_cases_agree(Path::Gpu, false);
+}
+
+#[test]
+fn gpu_kernels_agree_checked() {
+    all_cases_agree(Path::Gpu, true);
+}
+
+#[test]
+fn cpu_sampled_kernels_agree_unchecked() {
+    all_cases_agree(Path::CpuSampled, false);
+}
+
+#[test]
+fn cpu_sampled_kernels_agree_checked() {
+    all_cases_agree(Path::CpuSampled, true);
+}
+
+#[test]
+fn cpu_storage_kernels_agree_unchecked() {
+    all_cases_agree(Path::CpuStorage, false);
+}
+
+#[test]
+fn cpu_storage_kernels_agree_checked() {
+    all_cases_agree(Path::CpuStorage, true);
+}

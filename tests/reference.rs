@@ -1,0 +1,142 @@
+//! The reference's gradients against finite differences of its forward functions, away from the
+//! kinks of ReLU, max and round; its quantiser against the golden values.
+
+use gtc::layer::{ConvShape, PoolShape};
+use gtc::reference as r;
+use gtc::rng::Philox;
+use gtc::verify::GoldenLayer;
+
+fn noise(seed: u64, count: usize) -> Vec<f64> {
+    let mut rng = Philox::new(seed, 7);
+    (0..count).map(|_| 2.0 * rng.uniform() - 1.0).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// Compares `gradient` with central differences of `f` at `x`, one number after another.
+fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
+    assert_eq!(x.len(), gradient.len(), "{what}");
+    let step = 1e-5;
+    for i in 0..x.len() {
+        let at = |delta: f64| {
+            let mut moved = x.to_vec();
+            moved[i] += delta;
+            f(&moved)
+        };
+        let difference = (at(step) - at(-step)) / (2.0 * step);
+        let error = (difference - gradient[i]).abs();
+        assert!(error < 1e-6 * (1.0 + gradient[i].abs()), "{what}[{i}]: {} but {difference}", gradient[i]);
+    }
+}
+
+#[test]
+fn convolution_gradients_are_those_of_its_forward() {
+    for (stride, padding) in [(1, 0), (1, 1), (2, 1), (3, 2)] {
+        let shape = ConvShape {
+            batch: 2,
+            input_height: 5,
+            input_width: 4,
+            input_channels: 3,
+            output_channels: 2,
+            kernel_height: 3,
+            kernel_width: 2,
+            stride,
+            padding,
+        };
+        let len = |s: [usize; 4]| s.iter().product::<usize>();
+        let (x, w) = (noise(1, len(shape.x())), noise(2, len(shape.w())));
+        let bias = noise(3, shape.w()[0]);
+        let g = noise(4, len(shape.y()));
+        let loss = |x: &[f64], w: &[f64], b: &[f64]| dot(&g, &r::conv_forward(&shape, x, w, b, false));
+        check("d_x", &x, &r::conv_backward_input(&shape, &g, &w), |x| loss(x, &w, &bias));
+        check("d_w", &w, &r::conv_backward_weight(&shape, &g, &x), |w| loss(&x, w, &bias));
+        check("d_bias", &bias, &r::bias_backward(&g, bias.len(), 1), |b| loss(&x, &w, b));
+    }
+}
+
+#[test]
+fn relu_and_max_pool_pass_the_gradient_they_should() {
+    let shape = PoolShape {
+        batch: 1,
+        input_height: 5,
+        input_width: 4,
+        channels: 4,
+        size: 2,
+    };
+    let x = noise(5, 80);
+    let g = noise(6, r::max_pool_forward(&shape, &x).len());
+    check("pool", &x, &r::max_pool_backward(&shape, &x, &g, false), |x| {
+        dot(&g, &r::max_pool_forward(&shape, x))
+    });
+    let relu = |x: &[f64]| x.iter().map(|v| v.max(0.0)).collect::<Vec<f64>>();
+    let fused = r::max_pool_backward(&shape, &relu(&x), &g, true);
+    check("ReLU and pool", &x, &fused, |x| dot(&g, &r::max_pool_forward(&shape, &relu(x))));
+    let g = noise(7, 80);
+    check("ReLU", &x, &r::relu_backward(&relu(&x), &g), |x| dot(&g, &relu(x)));
+}
+
+#[test]
+fn cross_entropy_gradient_is_that_of_its_loss() {
+    let (rows, width, classes) = (3, 8, 6);
+    let logits = noise(8, rows * width);
+    let mut labels = vec![0.0; rows * width];
+    let mut targets = noise(9, rows * width);
+    for row in 0..rows {
+        labels[row * width + row] = 1.0;
+        let t = &mut targets[row * width..(row + 1) * width];
+        t.iter_mut().enumerate().for_each(|(c, v)| *v = if c < classes { v.abs() } else { 0.0 });
+        let sum: f64 = t.iter().sum();
+        t.iter_mut().for_each(|v| *v /= sum);
+    }
+    let loss = |x: &[f64]| r::softmax_cross_entropy(x, &targets, &labels, width, classes, 0.3);
+    check("d_logits", &logits, &loss(&logits).d_logits, |x| {
+        0.3 * loss(x).outcome.iter().step_by(4).sum::<f64>()
+    });
+}
+
+/// Where rounding is left out the quantiser is smooth: sgn(w) 2^(c + s log2(|w| + eps)). Its
+/// straight-through gradient is that function's, with Q in the place of the unrounded value.
+#[test]
+fn straight_through_gradient_is_that_of_the_unrounded_quantiser() {
+    let w: Vec<f64> = noise(10, 40).iter().map(|v| v * 0.2 + 0.3_f64.copysign(*v)).collect();
+    let (c, s) = (-0.7, 0.6);
+    let g = noise(11, 40);
+    let smooth = |w: f64, c: f64, s: f64| w.signum() * (c + s * r::log2_size(w)).exp2();
+    let q = r::quantiser_forward(&w, c, s);
+    let (d_w, [d_c, d_s]) = r::quantiser_backward(&w, [c, s], &g, &[0.0; 40], [0.0, 0.0]);
+    let h = 1e-6;
+    let (mut sum_c, mut sum_s) = (0.0, 0.0);
+    for i in 0..w.len() {
+        let ratio = g[i] * q[i] / smooth(w[i], c, s);
+        let slope = |a: f64, b: f64| (a - b) / (2.0 * h) * ratio;
+        let d = slope(smooth(w[i] + h, c, s), smooth(w[i] - h, c, s));
+        assert!((d - d_w[i]).abs() < 1e-6, "{d} {}", d_w[i]);
+        sum_c += slope(smooth(w[i], c + h, s), smooth(w[i], c - h, s));
+        sum_s += slope(smooth(w[i], c, s + h), smooth(w[i], c, s - h));
+    }
+    assert!((sum_c - d_c).abs() < 1e-6 && (sum_s - d_s).abs() < 1e-6);
+}
+
+#[test]
+fn the_reference_matches_the_golden_values() {
+    let text = include_str!("../assets/golden/quantiser.json");
+    let layers: Vec<GoldenLayer> = serde_json::from_str(text).unwrap();
+    for layer in &layers {
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * (1.0 + b.abs());
+        let (c, s) = (layer.intercept, layer.slope);
+        assert_eq!(r::quantiser_forward(&layer.weights, c, s), layer.quantised);
+        let levels = r::levels(&layer.weights, c, s);
+        assert_eq!((levels.bits, levels.bit_loss), (layer.bits, layer.bit_loss));
+        assert!(near(levels.d_slope, layer.bit_grad_slope));
+        let zero = vec![0.0; layer.weights.len()];
+        let (plain, sums) = r::quantiser_backward(&layer.weights, [c, s], &layer.upstream, &zero, [0.0; 2]);
+        let (bits, _) = r::quantiser_backward(&layer.weights, [c, s], &zero, &zero, [1.0, 0.0]);
+        for i in 0..zero.len() {
+            assert!(near(plain[i], layer.grad_weights[i]), "{i}");
+            assert!(near(bits[i], layer.bit_grad_weights[i]), "{i}");
+        }
+        assert!(near(sums[0], layer.grad_intercept) && near(sums[1], layer.grad_slope));
+    }
+}

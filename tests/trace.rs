@@ -1,0 +1,154 @@
+//! Ten steps of the whole trainer on the device beside the plain f64 trainer: losses, all
+//! gradients, all parameters.
+
+use gtc::data::{Images, epoch_order};
+use gtc::gpu::{Gpu, GpuOptions, Path};
+use gtc::model::{Layer, Model};
+use gtc::reference::PlainTrainer;
+use gtc::rng::Philox;
+use gtc::train::{TrainOptions, Trainer};
+use pollster::block_on;
+
+const STEPS: u64 = 10;
+
+fn tiny() -> Model {
+    Model {
+        name: "tiny",
+        input: [9, 8, 1],
+        classes: 3,
+        layers: vec![
+            Layer::Conv {
+                name: "conv1",
+                outputs: 3,
+                kernel: 3,
+                stride: 1,
+                padding: 0,
+                relu: true,
+            },
+            Layer::MaxPool { size: 2 },
+            Layer::Conv {
+                name: "conv2",
+                outputs: 5,
+                kernel: 3,
+                stride: 2,
+                padding: 1,
+                relu: true,
+            },
+            Layer::Dense {
+                name: "fc1",
+                outputs: 7,
+                relu: true,
+            },
+            Layer::Dense {
+                name: "fc2",
+                outputs: 3,
+                relu: false,
+            },
+        ],
+    }
+}
+
+/// Noise with a bright block whose place is the label.
+fn images(model: &Model, count: usize) -> Images {
+    let [height, width, channels] = model.input;
+    let mut rng = Philox::new(5, 5);
+    let mut images = Images {
+        height,
+        width,
+        channels,
+        ..Images::default()
+    };
+    for i in 0..count {
+        let label = i % model.classes;
+        for pixel in 0..height * width {
+            let (y, x) = (pixel / width, pixel % width);
+            let bright = y / 3 == label && (2..5).contains(&x);
+            images.pixels.push(rng.below(100) as u8 + if bright { 150 } else { 0 });
+        }
+        images.labels.push(label as u8);
+    }
+    images
+}
+
+fn worst(got: &[f32], want: &[f64]) -> (f64, f64) {
+    let size = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let error = got
+        .iter()
+        .zip(want)
+        .fold(0.0f64, |m, (g, w)| m.max((f64::from(*g) - w).abs()));
+    (error, size)
+}
+
+fn trace(path: Path) {
+    let gpu = block_on(Gpu::open(&GpuOptions {
+        path: Some(path),
+        ..GpuOptions::default()
+    }))
+    .unwrap_or_else(|e| panic!("{e}"));
+    let model = tiny();
+    let options = TrainOptions {
+        batch_size: 6,
+        epochs: 2,
+        learning_rate: 3e-3,
+        lambda_bits: 1e-2,
+        lambda_l2: 1e-3,
+        bits_ramp: 0.3,
+        ..TrainOptions::default()
+    };
+    let images = images(&model, 30);
+    let mut trainer = Trainer::new(&gpu, model.clone(), images.count(), options.clone()).unwrap();
+    assert_eq!(trainer.total_steps(), STEPS);
+    let mut plain = PlainTrainer::new(&model, options.clone(), STEPS);
+    for step in 0..STEPS {
+        trainer.reset_totals();
+        trainer.train_step(&images);
+        let progress = block_on(trainer.progress()).unwrap();
+        let gradients = block_on(trainer.gradients()).unwrap();
+        let weights = block_on(trainer.snapshot()).unwrap().weights;
+
+        let order = epoch_order(options.seed, (step / 5) as u32, images.count());
+        let first = (step % 5) as usize * options.batch_size;
+        let which = &order[first..first + options.batch_size];
+        let batch: Vec<f64> = which
+            .iter()
+            .flat_map(|&i| images.scaled(i as usize).map(f64::from).collect::<Vec<_>>())
+            .collect();
+        let labels: Vec<u8> = which.iter().map(|&i| images.labels[i as usize]).collect();
+        let want = plain.train_step(&batch, &labels);
+
+        let near = |got: f64, want: f64| (got - want).abs() < 2e-5 * (1.0 + want.abs());
+        assert!(near(progress.hp.mean_loss(), want.hp_loss), "step {step}: HP loss");
+        assert!(near(progress.lp.mean_loss(), want.lp_loss), "step {step}: LP loss");
+        assert_eq!(progress.bit_loss(), want.bit_loss, "step {step}: bit loss");
+        for (i, layer) in trainer.parameters().layers.iter().enumerate() {
+            let (g, p) = (&want.gradients[i], &want.parameters[i]);
+            let parts = [
+                ("d_w", layer.weight_values(&gradients), &g.weights[..], 1e-4),
+                ("d_bias", layer.bias_values(&gradients), &g.bias, 1e-4),
+                ("d_quantiser", layer.quantiser_values(&gradients).to_vec(), &g.quantiser, 1e-4),
+                ("w", layer.weight_values(&weights), &p.weights, 1e-4),
+                ("bias", layer.bias_values(&weights), &p.bias, 1e-3),
+                ("quantiser", layer.quantiser_values(&weights).to_vec(), &p.quantiser, 1e-4),
+            ];
+            for (what, got, want, allowed) in parts {
+                assert_eq!(got.len(), want.len());
+                let (error, size) = worst(&got, want);
+                assert!(
+                    error <= allowed * size + 1e-7,
+                    "step {step}, {} {what}: off by {error:.2e} of {size:.2e}",
+                    layer.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_steps_follow_the_plain_trainer_on_the_gpu_path() {
+    trace(Path::Gpu);
+}
+
+#[test]
+fn ten_steps_follow_the_plain_trainer_on_the_cpu_path() {
+    trace(Path::CpuStorage);
+}
