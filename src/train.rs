@@ -78,8 +78,8 @@ impl Default for TrainOptions {
         Self {
             epochs: 8,
             batch_size: 64,
-            learning_rate: 1e-3,
-            quantiser_rate: 4.0,
+            learning_rate: 2e-3,
+            quantiser_rate: 5.0,
             lambda_bits: 1e-2,
             bits_ramp: 0.5,
             lambda_distill: 1.0,
@@ -120,7 +120,7 @@ impl TrainOptions {
             return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
         }
         for (option, value, limit) in [
-            ("learning-rate", self.learning_rate, 10.0),
+            ("learning-rate", self.learning_rate, 1e30),
             ("quantiser-rate", self.quantiser_rate, 1e4),
             ("lambda-bits", self.lambda_bits, 1e6),
             ("lambda-distill", self.lambda_distill, 1e6),

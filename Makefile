@@ -1,0 +1,29 @@
+# Two commands matter: make train, make test.
+
+.PHONY: help setup train test lint doc bench
+
+help:
+	@echo "make train   set up what is missing, build, teach LeNet-5 the digits in the repository"
+	@echo "make test    set up what is missing, run every test"
+	@echo "make lint    formatting and clippy"
+	@echo "make doc     the library's documentation"
+	@echo "make bench   time every kernel (checks its answer first)"
+
+setup:
+	@scripts/setup
+
+train: setup
+	cargo run --release --quiet -- train
+
+test: setup
+	cargo test --release
+
+lint:
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+
+bench: setup
+	cargo bench --bench kernels

@@ -1,0 +1,65 @@
+//! Running the program as its users do.
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use gtc::data::{encode_images, encode_labels};
+use gtc::rng::Philox;
+
+/// The built program.
+pub fn gtc() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_gtc"))
+}
+
+/// Runs the program and returns (exit code, stdout, stderr).
+pub fn run(args: &[&str]) -> (i32, String, String) {
+    finish(gtc().args(args).output().unwrap())
+}
+
+/// (exit code, stdout, stderr)
+pub fn finish(output: Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// Runs the program, demands success and returns stdout.
+pub fn succeed(args: &[&str]) -> String {
+    let (code, stdout, stderr) = run(args);
+    assert_eq!(code, 0, "gtc {args:?}\n{stdout}\n{stderr}");
+    stdout
+}
+
+/// Runs the program, demands exit code 2 and a message that holds every one of `words`.
+pub fn refuse(args: &[&str], words: &[&str]) {
+    let (code, stdout, stderr) = run(args);
+    assert_eq!(code, 2, "gtc {args:?}\n{stdout}\n{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "gtc {args:?}: no '{word}' in\n{stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+/// The four files of a small data set in MNIST's format: a bright block whose place is the label.
+pub fn write_data(folder: &Path, train: usize, test: usize) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (part, count) in [("train", train), ("t10k", test)] {
+        let mut rng = Philox::new(1, count as u64);
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for i in 0..count {
+            let label = i % 10;
+            let corner = (2 + 5 * (label % 5), 4 + 12 * (label / 5));
+            for pixel in 0..28 * 28 {
+                let (y, x) = (pixel / 28, pixel % 28);
+                let inside = (corner.0..corner.0 + 5).contains(&x) && (corner.1..corner.1 + 8).contains(&y);
+                pixels.push(if inside { 255 } else { rng.below(60) as u8 });
+            }
+            labels.push(label as u8);
+        }
+        std::fs::write(folder.join(format!("{part}-images-idx3-ubyte")), encode_images(28, 28, &pixels)).unwrap();
+        std::fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), encode_labels(&labels)).unwrap();
+    }
+}

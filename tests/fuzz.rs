@@ -1,0 +1,148 @@
+//! Thousands of damaged files: the parsers answer with an error or a sound value, never with a
+//! panic, and never allocate more than a file can justify.
+
+use std::io::Write;
+use std::sync::OnceLock;
+
+use gtc::checkpoint::{self, Checkpoint, Header, VERSION};
+use gtc::data::{encode_images, encode_labels, parse_images, parse_labels};
+use gtc::model::{Model, Parameters};
+use gtc::train::{Snapshot, TrainOptions};
+use proptest::prelude::*;
+
+/// Ways a file goes wrong.
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip(usize, u8),
+    Truncate(usize),
+    Insert(usize, Vec<u8>),
+    Word(usize, u32),
+}
+
+fn damage() -> impl Strategy<Value = Vec<Damage>> {
+    let one = prop_oneof![
+        (any::<usize>(), 1u8..).prop_map(|(at, mask)| Damage::Flip(at, mask)),
+        (0usize..64, 1u8..).prop_map(|(at, mask)| Damage::Flip(at, mask)),
+        any::<usize>().prop_map(Damage::Truncate),
+        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..40)).prop_map(|(at, b)| Damage::Insert(at, b)),
+        (0usize..6, prop_oneof![Just(0), Just(u32::MAX), Just(1 << 31), any::<u32>()])
+            .prop_map(|(word, value)| Damage::Word(word, value)),
+    ];
+    prop::collection::vec(one, 0..4)
+}
+
+fn apply(bytes: &[u8], damages: &[Damage]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for damage in damages {
+        let len = bytes.len().max(1);
+        match damage {
+            Damage::Flip(at, mask) => {
+                if let Some(byte) = bytes.get_mut(at % len) {
+                    *byte ^= mask;
+                }
+            }
+            Damage::Truncate(at) => bytes.truncate(at % len),
+            Damage::Insert(at, more) => {
+                let at = (at % len).min(bytes.len());
+                bytes.splice(at..at, more.iter().copied());
+            }
+            Damage::Word(word, value) => {
+                if let Some(place) = bytes.get_mut(4 * word..4 * word + 4) {
+                    place.copy_from_slice(&value.to_be_bytes());
+                }
+            }
+        }
+    }
+    bytes
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn small_checkpoint() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let model = Model::by_name("lenet-small").unwrap();
+        let weights = Parameters::new(&model).initial(1);
+        checkpoint::encode(&Checkpoint {
+            header: Header {
+                version: VERSION,
+                model: "lenet-small".to_owned(),
+                data: "noise".to_owned(),
+                classes: (0..10).map(|c| c.to_string()).collect(),
+                images: 10,
+                step: 0,
+                options: TrainOptions::default(),
+            },
+            snapshot: Snapshot {
+                step: 0,
+                first_moment: vec![0.0; weights.len()],
+                second_moment: vec![0.0; weights.len()],
+                weights,
+                totals: vec![0.0; 16],
+            },
+        })
+        .unwrap()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_image_files(damages in damage(), packed in any::<bool>()) {
+        let good = encode_images(5, 4, &[7; 60]);
+        let bytes = if packed { gzip(&apply(&good, &damages)) } else { apply(&good, &damages) };
+        if let Ok(([count, height, width], pixels)) = parse_images("fuzz", &bytes) {
+            prop_assert_eq!(pixels.len(), count * height * width);
+            prop_assert!(count > 0 && height > 0 && width > 0);
+        }
+    }
+
+    #[test]
+    fn damaged_gzip_files(damages in damage()) {
+        let bytes = apply(&gzip(&encode_images(5, 4, &[7; 60])), &damages);
+        if let Ok(([count, height, width], pixels)) = parse_images("fuzz", &bytes) {
+            prop_assert_eq!(pixels.len(), count * height * width);
+        }
+    }
+
+    #[test]
+    fn damaged_label_files(damages in damage()) {
+        let bytes = apply(&encode_labels(&[0, 9, 5, 3, 1]), &damages);
+        if let Ok(labels) = parse_labels("fuzz", &bytes, 10) {
+            prop_assert!(labels.iter().all(|l| *l < 10));
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_all(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = parse_images("fuzz", &bytes);
+        let _ = parse_labels("fuzz", &bytes, 10);
+        prop_assert!(checkpoint::decode("fuzz", &bytes).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_checkpoints(damages in damage(), head in 0usize..3000, mask in 1u8..) {
+        let mut bytes = apply(small_checkpoint(), &damages);
+        if let Some(byte) = bytes.get_mut(head) {
+            *byte ^= mask;
+        }
+        if let Ok(checkpoint) = checkpoint::decode("fuzz", &bytes) {
+            prop_assert!(checkpoint.snapshot.weights.iter().all(|v| v.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn an_undamaged_checkpoint_survives_the_round_trip() {
+    let read = checkpoint::decode("good", small_checkpoint()).unwrap();
+    assert_eq!(checkpoint::encode(&read).unwrap(), small_checkpoint());
+}

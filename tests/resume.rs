@@ -1,0 +1,152 @@
+//! Interrupted runs end where uninterrupted ones do, bit for bit.
+#![cfg(unix)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{finish, gtc, refuse, succeed, write_data};
+
+fn arguments(data: &Path, out: &Path) -> Vec<String> {
+    let mut args: Vec<String> = ["train", "lenet-small", "--epochs", "4", "--batch-size", "16", "--seed", "3"]
+        .map(str::to_owned)
+        .to_vec();
+    args.extend(["--data".to_owned(), data.display().to_string()]);
+    args.extend(["--out".to_owned(), out.display().to_string()]);
+    args
+}
+
+fn start(data: &Path, out: &Path) -> Child {
+    gtc().args(arguments(data, out)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn wait_for(path: &Path, lines: usize) {
+    let begun = Instant::now();
+    while std::fs::read_to_string(path).map_or(0, |t| t.lines().count()) < lines {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} did not come", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = std::process::Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn model(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("model.safetensors")).unwrap()
+}
+
+/// Metrics without the speed, the one thing that may differ.
+fn metrics(folder: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value["images_per_second"] = 0.into();
+            value
+        })
+        .collect()
+}
+
+#[test]
+fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 600, 50);
+    let run = |name: &str| -> PathBuf { folder.path().join(name) };
+    for name in ["whole", "again"] {
+        let args = arguments(&data, &run(name));
+        succeed(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    assert_eq!(model(&run("whole")), model(&run("again")), "same seed, same bits");
+
+    // Killed outright at several moments: in the first epoch, around a checkpoint, later.
+    for (name, lines, pause) in [("early", 0, 700), ("between", 1, 0), ("later", 2, 40), ("last", 3, 90)] {
+        let out = run(name);
+        let mut child = start(&data, &out);
+        if lines == 0 {
+            let begun = Instant::now();
+            while !out.join("model.safetensors").exists() {
+                assert!(begun.elapsed() < Duration::from_secs(120));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        } else {
+            wait_for(&out.join("metrics.jsonl"), lines);
+        }
+        std::thread::sleep(Duration::from_millis(pause));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        succeed(&["train", "--resume", out.to_str().unwrap()]);
+        assert_eq!(model(&out), model(&run("whole")), "killed: {name}");
+        assert_eq!(metrics(&out), metrics(&run("whole")), "killed: {name}");
+    }
+
+    // Ctrl-C: finishes the step, saves, says how to go on.
+    let out = run("stopped");
+    let child = gtc()
+        .args(arguments(&data, &out))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for(&out.join("metrics.jsonl"), 1);
+    std::thread::sleep(Duration::from_millis(60));
+    signal(&child, "INT");
+    let (code, stdout, stderr) = finish(child.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("gtc train --resume"), "{stdout}");
+    assert_ne!(model(&out), model(&run("whole")));
+    succeed(&["train", "--resume", out.to_str().unwrap()]);
+    assert_eq!(model(&out), model(&run("whole")), "stopped and resumed");
+    // A finished run resumes to itself.
+    let text = succeed(&["train", "--resume", out.to_str().unwrap()]);
+    assert!(text.contains("finished already"), "{text}");
+    assert_eq!(model(&out), model(&run("whole")));
+    // Settings belong to the run.
+    refuse(&["train", "--resume", out.to_str().unwrap(), "--epochs", "9"], &["--epochs"]);
+    refuse(&["train", "--resume", "/nowhere"], &["/nowhere"]);
+    // A checkpoint of other settings is not mixed in.
+    let other = run("other");
+    let mut args = arguments(&data, &other);
+    args[7] = "4".to_owned();
+    succeed(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    std::fs::copy(other.join("model.safetensors"), out.join("model.safetensors")).unwrap();
+    refuse(&["train", "--resume", out.to_str().unwrap()], &["other data or settings"]);
+}
+
+/// A file that may not grow stands for a full disk: the old checkpoint must stay whole.
+#[test]
+fn a_full_disk_leaves_the_old_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 200, 20);
+    let out = folder.path().join("run");
+    let mut child = start(&data, &out);
+    wait_for(&out.join("metrics.jsonl"), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = model(&out);
+    let command = format!(
+        "trap '' XFSZ; ulimit -f 64; exec {} train --resume {}",
+        env!("CARGO_BIN_EXE_gtc"),
+        out.display()
+    );
+    // The driver's own cache would meet the limit too.
+    let output = std::process::Command::new("bash")
+        .args(["-c", &command])
+        .env("MESA_SHADER_CACHE_DISABLE", "true")
+        .output()
+        .unwrap();
+    let (code, stdout, stderr) = finish(output);
+    assert_eq!(code, 2, "{stdout}\n{stderr}");
+    assert!(stderr.contains("model.safetensors") && stderr.contains("untouched"), "{stderr}");
+    assert_eq!(model(&out), before);
+    assert!(!out.join("model.tmp").exists());
+    succeed(&["inspect", out.to_str().unwrap()]);
+}
