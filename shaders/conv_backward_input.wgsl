@@ -22,6 +22,20 @@ fn rows() -> u32 { return (positions() + 3u) / 4u; }
 fn columns() -> u32 { return params.input_channels; }
 fn depth() -> u32 { return params.kernel_height * params.kernel_width * params.output_channels; }
 
+// Near the upper and lower edge some rows of taps reach no output for any position of the tile.
+fn depth_range(m: u32, blocks: u32, split: u32) -> vec2u {
+    let first = divide_one(min(m * 4u, positions() - 1u), params.inverse_input_width);
+    let last = divide_one(min((m + blocks) * 4u, positions()) - 1u, params.inverse_input_width);
+    let image = divide_one(first, params.inverse_input_height) * params.input_height;
+    if STRIDE > 1 || last - image >= params.input_height {
+        return vec2u(0u, depth());
+    }
+    let highest = i32(first - image + params.padding) - i32(params.output_height) + 1;
+    let lowest = min(last - image + params.padding, params.kernel_height - 1u);
+    let row = params.kernel_width * params.output_channels;
+    return vec2u(u32(max(highest, 0)) * row, (lowest + 1u) * row);
+}
+
 fn locate_rows(m: u32) -> Rows {
     let position = min(m * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(positions() - 1u));
     let line = divide(position, params.inverse_input_width);

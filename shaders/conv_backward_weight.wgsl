@@ -18,6 +18,11 @@ fn rows() -> u32 { return params.output_channels; }
 fn columns() -> u32 { return params.kernel_height * params.kernel_width * params.input_channels; }
 fn depth() -> u32 { return (positions() + 3u) / 4u; }
 
+fn depth_range(m: u32, blocks: u32, split: u32) -> vec2u {
+    let first = split * params.depth_chunk;
+    return vec2u(first, min(first + params.depth_chunk, depth()));
+}
+
 fn locate_rows(m: u32) -> u32 { return params.y_base + m; }
 
 fn load_rows(base: u32, k: u32) -> mat4x4f {

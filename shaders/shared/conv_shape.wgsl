@@ -18,7 +18,7 @@ struct Params {
     w_base: u32,
     bias_base: u32,
     y_base: u32,
-    depth_chunk: u32, // texels of the depth that one split sums
+    depth_chunk: u32, // blocks of the depth that one split sums
     splits: u32,
     inverse_input_channels: f32,
     inverse_output_channels: f32,
@@ -29,5 +29,3 @@ struct Params {
     inverse_output_height: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-
-fn depth_chunk() -> u32 { return params.depth_chunk; }

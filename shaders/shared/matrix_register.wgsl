@@ -1,8 +1,8 @@
 // The matrix core for drivers that run on a CPU: a thread keeps a 16 x 8 tile of the result in
 // registers and reads both operands through textures; nothing is shared between threads.
 //
-// A matrix kernel defines rows(), columns() and depth() in blocks of four, cursors, loads and the
-// store. A block is a mat4x4f. Rows: column r holds row r along the depth. Columns: column q
+// A matrix kernel defines rows() and columns() in blocks of four, the range of the depth, cursors,
+// loads and the store. A block is a mat4x4f. Rows: column r holds row r along the depth. Columns: column q
 // holds depth q along the columns. So columns * rows is the product block, ready to be stored.
 
 @compute @workgroup_size(32)
@@ -25,9 +25,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var c10 = mat4x4f(); var c11 = mat4x4f();
     var c20 = mat4x4f(); var c21 = mat4x4f();
     var c30 = mat4x4f(); var c31 = mat4x4f();
-    let chunk = depth_chunk();
-    let end = min((split + 1u) * chunk, depth());
-    for (var k = split * chunk; k < end; k++) {
+    let range = depth_range(m, 4u, split);
+    for (var k = range.x; k < range.y; k++) {
         let b0 = load_columns(s0, k);
         let b1 = load_columns(s1, k);
         let a0 = load_rows(r0, k);

@@ -1,8 +1,8 @@
 // The matrix core for GPUs: 64 threads make a 64 x 64 tile of the result, staged through
 // workgroup memory 16 steps of the depth at a time; each thread keeps 8 x 8 of it.
 //
-// A matrix kernel defines rows(), columns() and depth() in blocks of four, cursors, loads and the
-// store. A block is a mat4x4f. Rows: column r holds row r along the depth. Columns: column q
+// A matrix kernel defines rows() and columns() in blocks of four, the range of the depth, cursors,
+// loads and the store. A block is a mat4x4f. Rows: column r holds row r along the depth. Columns: column q
 // holds depth q along the columns. So columns * rows is the product block, ready to be stored.
 
 // [step of the depth][block of four rows or columns]
@@ -24,13 +24,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let mx = thread & 7u;
     var c00 = mat4x4f(); var c01 = mat4x4f();
     var c10 = mat4x4f(); var c11 = mat4x4f();
-    let chunk = depth_chunk();
-    let end = min((group.z + 1u) * chunk, depth());
-    for (var start = group.z * chunk; start < end; start += 4u) {
+    let range = depth_range(m_tile, 16u, group.z);
+    for (var start = range.x; start < range.y; start += 4u) {
         var a = mat4x4f();
         var b = mat4x4f();
         let k = start + quarter;
-        if k < end {
+        if k < range.y {
             a = transpose(load_rows(row_cursor, k));
             b = load_columns(column_cursor, k);
         }

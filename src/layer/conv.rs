@@ -181,14 +181,12 @@ pub fn conv_forward(
     y: &Tensor,
 ) {
     let [batch, height, width, channels] = shape.y();
-    let [_, kernel_height, kernel_width, input_channels] = shape.w();
     let params = ConvParams {
         relu: u32::from(relu),
         x_base: x.base(),
         w_base: w.base(),
         bias_base: bias.base(),
         y_base: y.base(),
-        depth_chunk: (kernel_height * kernel_width * input_channels / 4) as u32,
         ..ConvParams::new(shape)
     };
     plan.dispatch(Dispatch {
@@ -213,12 +211,10 @@ pub fn conv_backward_input(
     d_x: &Tensor,
 ) {
     let [batch, height, width, channels] = shape.x();
-    let [output_channels, kernel_height, kernel_width, _] = shape.w();
     let params = ConvParams {
         x_base: d_x.base(),
         w_base: w.base(),
         y_base: d_y.base(),
-        depth_chunk: (kernel_height * kernel_width * output_channels / 4) as u32,
         ..ConvParams::new(shape)
     };
     plan.dispatch(Dispatch {
