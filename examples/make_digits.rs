@@ -11,7 +11,9 @@ use std::path::Path;
 use gtc::data::{Images, encode_images, encode_labels, read_folder};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args().nth(1).ok_or("name the folder of MNIST's four files")?;
+    let folder = std::env::args()
+        .nth(1)
+        .ok_or("name the folder of MNIST's four files")?;
     let mnist = read_folder(folder.as_ref())?;
     save("train", &mnist.train, 600)?;
     save("test", &mnist.test, 100)
@@ -35,11 +37,17 @@ fn save(name: &str, images: &Images, of_each: usize) -> Result<(), Box<dyn std::
 
 /// No time of day and no name in the header, so that the same input gives the same file.
 fn write(name: &str, bytes: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/digits").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("assets/digits")
+        .join(name);
     let file = std::fs::File::create(&path)?;
     let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::best());
     encoder.write_all(bytes)?;
     encoder.finish()?;
-    println!("{} ({} bytes)", path.display(), std::fs::metadata(&path)?.len());
+    println!(
+        "{} ({} bytes)",
+        path.display(),
+        std::fs::metadata(&path)?.len()
+    );
     Ok(())
 }

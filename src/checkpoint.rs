@@ -124,7 +124,11 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
     let Checkpoint { header, snapshot } = checkpoint;
     let parameters = Parameters::new(&Model::by_name(&header.model)?);
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    let arenas = [&snapshot.weights, &snapshot.first_moment, &snapshot.second_moment];
+    let arenas = [
+        &snapshot.weights,
+        &snapshot.first_moment,
+        &snapshot.second_moment,
+    ];
     for (prefix, arena) in PARTS.iter().zip(arenas) {
         for layer in &parameters.layers {
             for (suffix, shape, values) in [

@@ -175,13 +175,7 @@ impl Memory {
 
     /// Records the forward pass of one network, its loss and its totals. `network` is 0 for HP,
     /// 1 for LP; `scale` multiplies the gradient.
-    pub fn judge(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        network: usize,
-        targets: &Tensor,
-        scale: f32,
-    ) {
+    pub fn judge(&self, plan: &mut PlanBuilder<'_>, network: usize, targets: &Tensor, scale: f32) {
         let name = ["HP", "LP"][network];
         let net = &self.network;
         net.forward(plan, name, &self.inputs, self.weights_of(network));
@@ -266,7 +260,10 @@ impl<'g> Evaluator<'g> {
 
     /// The dispatches of quantising and of testing a batch.
     pub fn plans(&self) -> [(&'static str, &Plan); 2] {
-        [("quantise", &self.quantise_plan), ("test batch", &self.test_plan)]
+        [
+            ("quantise", &self.quantise_plan),
+            ("test batch", &self.test_plan),
+        ]
     }
 
     /// Sets the arena of weights, biases, intercepts and slopes.
@@ -292,7 +289,9 @@ impl<'g> Evaluator<'g> {
 
     pub(crate) async fn totals(&self) -> Result<Vec<f32>, GpuError> {
         let totals = &self.memory.totals;
-        self.totals_readback.read(self.gpu, &totals.buffer, totals.offset).await
+        self.totals_readback
+            .read(self.gpu, &totals.buffer, totals.offset)
+            .await
     }
 
     pub(crate) fn set_totals(&self, totals: &[f32]) {
@@ -304,7 +303,10 @@ impl<'g> Evaluator<'g> {
     pub(crate) async fn progress(&self) -> Result<(Progress, u64), GpuError> {
         let totals = self.totals().await?;
         let levels = &self.memory.levels;
-        let levels = self.levels_readback.read(self.gpu, &levels.buffer, levels.offset).await?;
+        let levels = self
+            .levels_readback
+            .read(self.gpu, &levels.buffer, levels.offset)
+            .await?;
         let layers = levels.chunks(12).map(|l| LayerBits {
             range: l[2] as u32,
             bits: l[3] as u32,
@@ -339,7 +341,8 @@ impl<'g> Evaluator<'g> {
             let probabilities = self.memory.probabilities[1].read(self.gpu).await?;
             for row in probabilities.chunks(width).take(which.len()) {
                 let row = &row[..self.model.classes];
-                let best = (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
+                let best =
+                    (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
                 predictions.class.push(best as u8);
                 predictions.probabilities.push(row.to_vec());
             }

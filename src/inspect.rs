@@ -87,6 +87,9 @@ pub fn mean_bits(layers: &[LayerReport]) -> f64 {
 /// Mean of the layers' bits, each counted as often as it has weights.
 pub fn weighted_bits(layers: &[LayerReport]) -> f64 {
     let weights: usize = layers.iter().map(|l| l.weights).sum();
-    let bits: f64 = layers.iter().map(|l| f64::from(l.bits) * l.weights as f64).sum();
+    let bits: f64 = layers
+        .iter()
+        .map(|l| f64::from(l.bits) * l.weights as f64)
+        .sum();
     bits / weights.max(1) as f64
 }

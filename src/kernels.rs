@@ -35,10 +35,8 @@ const fn elementwise(
 }
 
 /// y = x * w + bias, ReLU.
-pub static CONV_FORWARD: Kernel = matrix(
-    "conv_forward",
-    include_str!("../shaders/conv_forward.wgsl"),
-);
+pub static CONV_FORWARD: Kernel =
+    matrix("conv_forward", include_str!("../shaders/conv_forward.wgsl"));
 /// Gradient of x.
 pub static CONV_BACKWARD_INPUT: Kernel = matrix(
     "conv_backward_input",

@@ -1,20 +1,69 @@
-//! gtc
+//! `gtc` trains neural networks whose weights are all powers of two, on any GPU, with every kernel
+//! in WGSL (Generalized Ternary Connect: Parajuli, Raghavan, Chai 2018, arXiv 1811.04985).
+//!
+//! Each layer learns how many levels it needs and where they lie, together with the weights. Two
+//! networks share one set of weights: the high-precision one (HP) runs on them as they are, the
+//! low-precision one (LP) on their quantised values, taught by HP.
+//!
+//! # The machine on one page
+//!
+//! ```text
+//! data  ->  layer  ->  model  ->  train  ->  checkpoint  ->  inspect
+//!             \          \          \
+//!              `----------`----------`------>  gpu: a Plan is the fixed list of dispatches of a step
+//! ```
+//!
+//! Compiling a model for a batch size makes a [`gpu::Plan`]: every dispatch of one training step,
+//! with its pipeline, bind group, parameters and grid, all memory placed. A step uploads a batch
+//! and a [`optimiser::Schedule`], replays the list in one submission, and reads back a handful of
+//! numbers every few steps. Nothing is allocated, compiled or decided while training. Profiling,
+//! tracing and printing are other ways to walk the same list.
+//!
+//! A kernel is one file in `shaders/`, one line in [`kernels`], one plain function of the same
+//! name in [`reference`](mod@reference) and one table of cases in [`verify`].
+//!
+//! # Ten lines
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> { pollster::block_on(async {
+//! use gtc::{data, gpu, model, train};
+//!
+//! let gpu = gpu::Gpu::open(&gpu::GpuOptions::default()).await?;
+//! let digits = data::embedded_digits()?;
+//! let options = train::TrainOptions { epochs: 2, ..Default::default() };
+//! let mut trainer = train::Trainer::new(&gpu, model::lenet5(), digits.train.count(), options)?;
+//! while trainer.steps_done() < trainer.total_steps() {
+//!     trainer.train_step(&digits.train);
+//! }
+//! let (result, _) = trainer.test(&digits.test, |_| ()).await?;
+//! println!("LP {:.1} % at {:.2} bits a layer", 100.0 * result.lp.accuracy(), result.mean_bits());
+//! # Ok(()) }) }
+//! ```
+
+// What everything runs on.
 pub mod gpu;
-pub mod tensor;
 pub mod kernels;
+pub mod rng;
+pub mod tensor;
+
+// In the order data flows.
+pub mod data;
 pub mod layer;
 pub mod loss;
-pub mod quantiser;
-pub mod optimiser;
-pub mod suggest;
-pub mod reference;
-pub mod rng;
-pub mod data;
 pub mod model;
+pub mod optimiser;
+pub mod quantiser;
+
 pub mod evaluate;
 pub mod train;
+
 pub mod checkpoint;
 pub mod inspect;
+
+// What it must compute, and whether it does.
+pub mod reference;
 pub mod verify;
+
 #[cfg(feature = "cli")]
 pub mod cli;
+mod suggest;

@@ -91,7 +91,13 @@ pub fn quantiser_forward(plan: &mut PlanBuilder<'_>, label: &str, layer: &Quanti
         grid: Grid::Threads(threads),
         flops: 30 * layer.weights.len() as u64,
     });
-    levels(plan, label, [layer.partial, layer.quantiser], threads as usize, layer.levels);
+    levels(
+        plan,
+        label,
+        [layer.partial, layer.quantiser],
+        threads as usize,
+        layer.levels,
+    );
 }
 
 /// The second half of [`quantiser_forward`]: levels (3, 4) from partial extremes (threads, 2, 4).
@@ -177,7 +183,13 @@ pub fn quantiser_backward(
         grid: Grid::Threads(threads),
         flops: 40 * layer.weights.len() as u64,
     });
-    levels_backward(plan, label, [layer.partial, layer.levels], threads as usize, d_quantiser);
+    levels_backward(
+        plan,
+        label,
+        [layer.partial, layer.levels],
+        threads as usize,
+        d_quantiser,
+    );
 }
 
 /// The second half of [`quantiser_backward`]: partial sums (threads, 4) to (d_intercept, d_slope).

@@ -47,7 +47,12 @@ impl Philox {
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
             let (low, high) = (self.block_index, self.stream);
-            let counter = [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32];
+            let counter = [
+                low as u32,
+                (low >> 32) as u32,
+                high as u32,
+                (high >> 32) as u32,
+            ];
             self.ready = Self::block(counter, self.key);
             self.block_index += 1;
             self.used = 0;

@@ -10,7 +10,9 @@ pub fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) 
         })
         .filter(|(score, _)| *score > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(String::new(), |(_, name)| format!(" (did you mean '{name}'?)"))
+        .map_or(String::new(), |(_, name)| {
+            format!(" (did you mean '{name}'?)")
+        })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Shapes in GPU memory: a [`Tensor`] is a range of a buffer, an [`Arena`] one buffer per role.
+//! Shapes in GPU memory: a [`Tensor`] is a range of a buffer, an [`ArenaLayout`] places many in one.
 
 use crate::gpu::{Buffer, Gpu, GpuError};
 
@@ -25,7 +25,10 @@ impl Tensor {
     /// # Errors
     /// [`GpuError::TooLarge`] when one binding cannot hold it.
     pub fn new(gpu: &Gpu, label: &str, shape: &[usize]) -> Result<Self, GpuError> {
-        debug_assert!(shape.last().is_none_or(|last| last.is_multiple_of(4)), "{label}: {shape:?}");
+        debug_assert!(
+            shape.last().is_none_or(|last| last.is_multiple_of(4)),
+            "{label}: {shape:?}"
+        );
         let buffer = gpu.buffer(label, shape.iter().product())?;
         Ok(Self {
             buffer,
@@ -56,7 +59,11 @@ impl Tensor {
 
     /// The same memory seen with another shape of equal length.
     pub fn view(&self, shape: &[usize]) -> Self {
-        assert_eq!(shape.iter().product::<usize>(), self.len(), "view of {self:?}");
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            self.len(),
+            "view of {self:?}"
+        );
         Self {
             shape: shape.to_vec(),
             ..self.clone()

@@ -92,10 +92,12 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// Settings that press every layer to one or two levels.
+    /// Settings that press every layer of LeNet-5 to one or two exponents on the complete MNIST.
     pub fn almost_binary() -> Self {
         Self {
-            lambda_bits: 1e-1,
+            lambda_bits: 5e-3,
+            lambda_distill: 4.0,
+            quantiser_rate: 1.0,
             ..Self::default()
         }
     }
@@ -128,7 +130,11 @@ impl TrainOptions {
             ("bits-ramp", self.bits_ramp, 1.0),
         ] {
             if !(0.0..=limit).contains(&value) {
-                return bad(option, value.to_string(), format!("it must be 0 to {limit}"));
+                return bad(
+                    option,
+                    value.to_string(),
+                    format!("it must be 0 to {limit}"),
+                );
             }
         }
         Ok(())
@@ -228,14 +234,24 @@ impl<'g> Trainer<'g> {
         let gradients = arena("gradients")?;
         let d_values = arena("d_quantised")?;
         let mut plan = PlanBuilder::new(gpu);
-        record_gradients(&mut plan, &options, &evaluator.memory, &gradients, &d_values);
+        record_gradients(
+            &mut plan,
+            &options,
+            &evaluator.memory,
+            &gradients,
+            &d_values,
+        );
         let low_precision = options.objective.low_precision();
         let state = AdamState {
             weights: &evaluator.memory.weights,
             first_moment: &first_moment,
             second_moment: &second_moment,
             quantisers: parameters.quantisers,
-            quantiser_rate: if low_precision { options.quantiser_rate as f32 } else { 0.0 },
+            quantiser_rate: if low_precision {
+                options.quantiser_rate as f32
+            } else {
+                0.0
+            },
         };
         adam(&mut plan, "optimiser", &gradients, &state);
         Ok(Self {
@@ -311,7 +327,8 @@ impl<'g> Trainer<'g> {
     /// Learns from the next batch: uploads it and submits the plan, without waiting.
     pub fn train_step(&mut self, images: &Images) {
         let schedule = self.next_batch(images);
-        self.plan.run(self.evaluator.gpu, bytemuck::bytes_of(&schedule));
+        self.plan
+            .run(self.evaluator.gpu, bytemuck::bytes_of(&schedule));
     }
 
     /// Learns from the next batch and returns the time of every dispatch.
@@ -320,7 +337,9 @@ impl<'g> Trainer<'g> {
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn profile_step(&mut self, images: &Images) -> Result<Vec<Timing>, GpuError> {
         let schedule = self.next_batch(images);
-        self.plan.profile(self.evaluator.gpu, bytemuck::bytes_of(&schedule)).await
+        self.plan
+            .profile(self.evaluator.gpu, bytemuck::bytes_of(&schedule))
+            .await
     }
 
     /// Learns from the next batch, one dispatch at a time, and returns every output.
@@ -329,7 +348,9 @@ impl<'g> Trainer<'g> {
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn trace_step(&mut self, images: &Images) -> Result<Trace, GpuError> {
         let schedule = self.next_batch(images);
-        self.plan.trace(self.evaluator.gpu, bytemuck::bytes_of(&schedule)).await
+        self.plan
+            .trace(self.evaluator.gpu, bytemuck::bytes_of(&schedule))
+            .await
     }
 
     /// Waits for the steps submitted so far and reads how the epoch stands.
@@ -418,7 +439,14 @@ fn record_gradients(
     if objective.high_precision() {
         memory.judge(plan, 0, labels, scale);
         let d_biases = (gradients, false);
-        net.backward(plan, "HP", inputs, memory.weights_of(0), gradients, d_biases);
+        net.backward(
+            plan,
+            "HP",
+            inputs,
+            memory.weights_of(0),
+            gradients,
+            d_biases,
+        );
     } else {
         // What the quantiser's backward pass adds to.
         plan.clear(&gradients.buffer);

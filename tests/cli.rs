@@ -19,7 +19,16 @@ fn trained() -> &'static (String, String) {
         let out = folder.join("run").display().to_string();
         let data = data.display().to_string();
         succeed(&[
-            "train", "lenet-small", "--data", &data, "--epochs", "2", "--batch-size", "20", "--out", &out,
+            "train",
+            "lenet-small",
+            "--data",
+            &data,
+            "--epochs",
+            "2",
+            "--batch-size",
+            "20",
+            "--out",
+            &out,
         ]);
         (out, data)
     })
@@ -46,15 +55,31 @@ fn a_run_folder_holds_what_the_readme_says() {
         assert_eq!(line["step"], 10 * (i + 1));
         assert_eq!(line["bits"].as_array().unwrap().len(), 5);
         assert_eq!(line["levels"].as_array().unwrap().len(), 5);
-        for key in ["hp_accuracy", "lp_accuracy", "bit_loss", "images_per_second", "hp_loss", "lp_loss"] {
+        for key in [
+            "hp_accuracy",
+            "lp_accuracy",
+            "bit_loss",
+            "images_per_second",
+            "hp_loss",
+            "lp_loss",
+        ] {
             assert!(line[key].is_number(), "{key}");
         }
     }
     let page = file("report.html");
-    for part in ["How it learned", "Where the weights went", "What it takes for what", "What it misread", "<svg"] {
+    for part in [
+        "How it learned",
+        "Where the weights went",
+        "What it takes for what",
+        "What it misread",
+        "<svg",
+    ] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(!page.contains("http"), "the report needs nothing from elsewhere");
+    assert!(
+        !page.contains("http"),
+        "the report needs nothing from elsewhere"
+    );
 }
 
 #[test]
@@ -70,9 +95,29 @@ fn json_documents_have_the_promised_keys() {
     let layers = inspect["layers"].as_array().unwrap();
     assert_eq!(layers.len(), 5);
     for layer in layers {
-        let levels: Vec<f64> = layer["levels"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
-        assert!(levels.is_sorted() && levels.iter().all(|v| *v == 0.0 || v.abs().log2().fract() == 0.0));
-        for key in ["name", "shape", "weights", "bits", "exponent_min", "exponent_max", "zeros", "intercept", "slope"] {
+        let levels: Vec<f64> = layer["levels"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap())
+            .collect();
+        assert!(
+            levels.is_sorted()
+                && levels
+                    .iter()
+                    .all(|v| *v == 0.0 || v.abs().log2().fract() == 0.0)
+        );
+        for key in [
+            "name",
+            "shape",
+            "weights",
+            "bits",
+            "exponent_min",
+            "exponent_max",
+            "zeros",
+            "intercept",
+            "slope",
+        ] {
             assert!(!layer[key].is_null(), "{key}");
         }
     }
@@ -96,7 +141,10 @@ fn verify_prints_one_document_and_fails_on_wrong_golden_values() {
     assert!(report["cases"].as_u64().unwrap() > 100);
     assert!(report["max_error"].is_number() && report["adapter"].is_string());
     let wrong = tempfile::NamedTempFile::new().unwrap();
-    let text = std::fs::read_to_string(golden).unwrap().replacen("\"bits\": 6.0", "\"bits\": 5.0", 1);
+    let text =
+        std::fs::read_to_string(golden)
+            .unwrap()
+            .replacen("\"bits\": 6.0", "\"bits\": 5.0", 1);
     std::fs::write(&wrong, text).unwrap();
     let (code, stdout, _) = run(&["verify", "--golden", wrong.path().to_str().unwrap()]);
     assert_eq!(code, 1, "{stdout}");
@@ -114,16 +162,27 @@ fn classify_reads_pictures_either_way_round() {
         path.display().to_string()
     };
     let light = save("light.png", images.image(3).to_vec());
-    let dark = save("dark.jpg", images.image(3).iter().map(|v| 255 - v).collect());
+    let dark = save(
+        "dark.jpg",
+        images.image(3).iter().map(|v| 255 - v).collect(),
+    );
     let answers = json(&["classify", model, &light, &dark, "--json"]);
     assert_eq!(answers[0]["inverted"], false);
     assert_eq!(answers[1]["inverted"], true);
     assert_eq!(answers[0]["class"], answers[1]["class"]);
-    let sum: f64 = answers[0]["probabilities"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).sum();
+    let sum: f64 = answers[0]["probabilities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .sum();
     assert!((sum - 1.0).abs() < 1e-4);
     let text = folder.path().join("text.png");
     std::fs::write(&text, "not a picture").unwrap();
-    refuse(&["classify", model, text.to_str().unwrap()], &["text.png", "PNG and JPEG"]);
+    refuse(
+        &["classify", model, text.to_str().unwrap()],
+        &["text.png", "PNG and JPEG"],
+    );
     refuse(&["classify", model, "/nowhere/x.png"], &["/nowhere/x.png"]);
     // A PNG whose header promises 2^31 - 1 pixels a side.
     let mut huge = std::fs::read(&light).unwrap();
@@ -143,7 +202,10 @@ fn no_adapter_names_the_packages_to_install() {
         .unwrap();
     let (code, _, stderr) = finish(output);
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("mesa-vulkan-drivers libvulkan1"), "{stderr}");
+    assert!(
+        stderr.contains("mesa-vulkan-drivers libvulkan1"),
+        "{stderr}"
+    );
     assert!(!Path::new("/tmp/gtc-never").exists());
 }
 
@@ -151,11 +213,20 @@ fn no_adapter_names_the_packages_to_install() {
 fn mistyped_names_are_answered_with_the_nearest() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run").display().to_string();
-    refuse(&["train", "lenet", "--out", &out], &["unknown model 'lenet'", "did you mean 'lenet5'"]);
+    refuse(
+        &["train", "lenet", "--out", &out],
+        &["unknown model 'lenet'", "did you mean 'lenet5'"],
+    );
     refuse(&["train", "--epoch", "3"], &["--epochs"]);
     refuse(&["plan", "vgg99"], &["unknown model 'vgg99'"]);
-    refuse(&["train", "--adapter", "llvmpip3 nonsense", "--out", &out], &["no adapter matches", "  0: "]);
-    refuse(&["train", "--adapter", "99", "--out", &out], &["no adapter matches '99'"]);
+    refuse(
+        &["train", "--adapter", "llvmpip3 nonsense", "--out", &out],
+        &["no adapter matches", "  0: "],
+    );
+    refuse(
+        &["train", "--adapter", "99", "--out", &out],
+        &["no adapter matches '99'"],
+    );
     let config = folder.path().join("c.toml");
     std::fs::write(&config, "lambda_bit = 1").unwrap();
     refuse(
@@ -171,13 +242,28 @@ fn flags_override_the_config_file() {
     let data = folder.path().join("data");
     write_data(&data, 40, 10);
     let config = folder.path().join("c.toml");
-    std::fs::write(&config, "model = \"lenet-small\"\nepochs = 5\nbatch_size = 10\nseed = 9").unwrap();
+    std::fs::write(
+        &config,
+        "model = \"lenet-small\"\nepochs = 5\nbatch_size = 10\nseed = 9",
+    )
+    .unwrap();
     let out = folder.path().join("run");
     let path = |p: &Path| p.display().to_string();
     succeed(&[
-        "train", "--config", &path(&config), "--data", &path(&data), "--epochs", "1", "--out", &path(&out),
+        "train",
+        "--config",
+        &path(&config),
+        "--data",
+        &path(&data),
+        "--epochs",
+        "1",
+        "--out",
+        &path(&out),
     ]);
-    let config: toml::Table = std::fs::read_to_string(out.join("config.toml")).unwrap().parse().unwrap();
+    let config: toml::Table = std::fs::read_to_string(out.join("config.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(config["epochs"].as_integer(), Some(1));
     assert_eq!(config["seed"].as_integer(), Some(9));
     assert_eq!(config["batch_size"].as_integer(), Some(10));
@@ -203,8 +289,14 @@ fn numbers_that_make_no_sense_are_refused_before_anything_is_written() {
 fn a_folder_that_holds_a_run_is_not_overwritten() {
     let (run, _) = trained();
     let before = std::fs::read(Path::new(run).join("model.safetensors")).unwrap();
-    refuse(&["train", "--out", run, "--epochs", "1"], &["already holds a run", "--resume"]);
-    assert_eq!(std::fs::read(Path::new(run).join("model.safetensors")).unwrap(), before);
+    refuse(
+        &["train", "--out", run, "--epochs", "1"],
+        &["already holds a run", "--resume"],
+    );
+    assert_eq!(
+        std::fs::read(Path::new(run).join("model.safetensors")).unwrap(),
+        before
+    );
 }
 
 #[test]
@@ -215,7 +307,10 @@ fn damaged_data_files_are_named_with_place_and_remedy() {
         let data = folder.path().join(name);
         write_data(&data, 20, 10);
         change(&data);
-        refuse(&["train", "--data", data.to_str().unwrap(), "--out", &out], words);
+        refuse(
+            &["train", "--data", data.to_str().unwrap(), "--out", &out],
+            words,
+        );
     };
     let edit = |file: &'static str, change: &'static dyn Fn(&mut Vec<u8>)| {
         move |data: &Path| {
@@ -226,16 +321,52 @@ fn damaged_data_files_are_named_with_place_and_remedy() {
         }
     };
     let (images, labels) = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
-    attempt("missing", &|d| std::fs::remove_file(d.join(labels)).unwrap(), &[labels, "it holds"]);
-    attempt("truncated", &edit(images, &|b| b.truncate(5000)), &[images, "has 5000"]);
-    attempt("short", &edit(images, &|b| b.truncate(3)), &[images, "only 3 bytes"]);
-    attempt("header", &edit(images, &|b| b.truncate(9)), &[images, "has 9"]);
+    attempt(
+        "missing",
+        &|d| std::fs::remove_file(d.join(labels)).unwrap(),
+        &[labels, "it holds"],
+    );
+    attempt(
+        "truncated",
+        &edit(images, &|b| b.truncate(5000)),
+        &[images, "has 5000"],
+    );
+    attempt(
+        "short",
+        &edit(images, &|b| b.truncate(3)),
+        &[images, "only 3 bytes"],
+    );
+    attempt(
+        "header",
+        &edit(images, &|b| b.truncate(9)),
+        &[images, "has 9"],
+    );
     attempt("long", &edit(images, &|b| b.push(0)), &[images, "promises"]);
-    attempt("type", &edit(images, &|b| b[3] = 1), &[images, "file of labels"]);
-    attempt("magic", &edit(labels, &|b| b[0] = 9), &[labels, "0x09000801"]);
-    attempt("side", &edit(images, &|b| b[8] = 1), &[images, "image side"]);
-    attempt("zero", &edit(images, &|b| b[4..8].fill(0)), &[images, "promises nothing"]);
-    attempt("label", &edit(labels, &|b| b[10] = 77), &[labels, "byte 10", "label 77 of image 2"]);
+    attempt(
+        "type",
+        &edit(images, &|b| b[3] = 1),
+        &[images, "file of labels"],
+    );
+    attempt(
+        "magic",
+        &edit(labels, &|b| b[0] = 9),
+        &[labels, "0x09000801"],
+    );
+    attempt(
+        "side",
+        &edit(images, &|b| b[8] = 1),
+        &[images, "image side"],
+    );
+    attempt(
+        "zero",
+        &edit(images, &|b| b[4..8].fill(0)),
+        &[images, "promises nothing"],
+    );
+    attempt(
+        "label",
+        &edit(labels, &|b| b[10] = 77),
+        &[labels, "byte 10", "label 77 of image 2"],
+    );
     attempt(
         "count",
         &edit(labels, &|b| {
@@ -244,8 +375,15 @@ fn damaged_data_files_are_named_with_place_and_remedy() {
         }),
         &[labels, "20 images", "19 labels"],
     );
-    attempt("gzip", &edit(images, &|b| b[0..2].copy_from_slice(&[0x1f, 0x8b])), &[images, "gzip"]);
-    refuse(&["train", "--data", "/nowhere", "--out", &out], &["/nowhere"]);
+    attempt(
+        "gzip",
+        &edit(images, &|b| b[0..2].copy_from_slice(&[0x1f, 0x8b])),
+        &[images, "gzip"],
+    );
+    refuse(
+        &["train", "--data", "/nowhere", "--out", &out],
+        &["/nowhere"],
+    );
     assert!(!Path::new(&out).exists(), "nothing was written");
 }
 
@@ -281,30 +419,61 @@ fn damaged_checkpoints_are_refused() {
         refuse(&["inspect", &path], words);
         refuse(&["eval", &path], words);
     };
-    attempt("truncated", &good[..good.len() - 100], &["truncated.safetensors", "not a whole"]);
+    attempt(
+        "truncated",
+        &good[..good.len() - 100],
+        &["truncated.safetensors", "not a whole"],
+    );
     attempt("empty", &[], &["empty.safetensors", "not a whole"]);
-    attempt("text", b"hello, this is no model at all", &["text.safetensors"]);
+    attempt(
+        "text",
+        b"hello, this is no model at all",
+        &["text.safetensors"],
+    );
     let text = String::from_utf8_lossy(&good).into_owned();
     assert!(text.contains("lenet-small"));
     let swap = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
-        let at = good.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let at = good
+            .windows(from.len())
+            .position(|w| w == from.as_bytes())
+            .unwrap();
         let mut bytes = good.clone();
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         bytes
     };
-    attempt("newer", &swap("\\\"version\\\":1", "\\\"version\\\":9"), &["format 9", "newer gtc"]);
-    attempt("other", &swap("lenet-small", "resnet-9999"), &["resnet-9999"]);
-    attempt("foreign", &swap("\"gtc\"", "\"xyz\""), &["not a checkpoint of gtc"]);
+    attempt(
+        "newer",
+        &swap("\\\"version\\\":1", "\\\"version\\\":9"),
+        &["format 9", "newer gtc"],
+    );
+    attempt(
+        "other",
+        &swap("lenet-small", "resnet-9999"),
+        &["resnet-9999"],
+    );
+    attempt(
+        "foreign",
+        &swap("\"gtc\"", "\"xyz\""),
+        &["not a checkpoint of gtc"],
+    );
     let mut checkpoint = checkpoint::decode("good", &good).unwrap();
     checkpoint.snapshot.weights[0] = f32::NAN;
-    assert!(checkpoint::encode(&checkpoint).unwrap_err().to_string().contains("NaN"));
+    assert!(
+        checkpoint::encode(&checkpoint)
+            .unwrap_err()
+            .to_string()
+            .contains("NaN")
+    );
     let one = checkpoint::decode("good", &good).unwrap().snapshot.weights[0].to_le_bytes();
     let at = good.windows(4).rposition(|w| w == one).unwrap();
     let mut bytes = good.clone();
     bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     attempt("nan", &bytes, &["NaN", "diverged"]);
-    refuse(&["eval", "/nowhere/model.safetensors"], &["/nowhere/model.safetensors"]);
+    refuse(
+        &["eval", "/nowhere/model.safetensors"],
+        &["/nowhere/model.safetensors"],
+    );
 }
 
 #[test]
@@ -316,9 +485,20 @@ fn a_diverging_run_stops_and_keeps_its_last_checkpoint() {
     let data = data.display().to_string();
     refuse(
         &[
-            "train", "lenet-small", "--data", &data, "--batch-size", "10", "--epochs", "3",
-            "--objective", "float", "--learning-rate", "1e30",
-            "--out", &out,
+            "train",
+            "lenet-small",
+            "--data",
+            &data,
+            "--batch-size",
+            "10",
+            "--epochs",
+            "3",
+            "--objective",
+            "float",
+            "--learning-rate",
+            "1e30",
+            "--out",
+            &out,
         ],
         &["stopped being a number at step", "last checkpoint"],
     );

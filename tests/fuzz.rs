@@ -24,8 +24,12 @@ fn damage() -> impl Strategy<Value = Vec<Damage>> {
         (any::<usize>(), 1u8..).prop_map(|(at, mask)| Damage::Flip(at, mask)),
         (0usize..64, 1u8..).prop_map(|(at, mask)| Damage::Flip(at, mask)),
         any::<usize>().prop_map(Damage::Truncate),
-        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..40)).prop_map(|(at, b)| Damage::Insert(at, b)),
-        (0usize..6, prop_oneof![Just(0), Just(u32::MAX), Just(1 << 31), any::<u32>()])
+        (any::<usize>(), prop::collection::vec(any::<u8>(), 1..40))
+            .prop_map(|(at, b)| Damage::Insert(at, b)),
+        (
+            0usize..6,
+            prop_oneof![Just(0), Just(u32::MAX), Just(1 << 31), any::<u32>()]
+        )
             .prop_map(|(word, value)| Damage::Word(word, value)),
     ];
     prop::collection::vec(one, 0..4)

@@ -39,12 +39,20 @@ fn sources(folder: &str) -> String {
 #[test]
 fn every_shader_has_a_kernel_a_reference_and_cases() {
     let known: BTreeSet<String> = kernels::ALL.iter().map(|k| k.name.to_owned()).collect();
-    assert_eq!(shader_stems(), known, "files in shaders/ and entries of kernels::ALL");
+    assert_eq!(
+        shader_stems(),
+        known,
+        "files in shaders/ and entries of kernels::ALL"
+    );
     let references = sources("src/reference");
     let cases = verify::cases();
     for kernel in kernels::ALL {
         let function = format!("pub fn {}(", kernel.name);
-        assert!(references.contains(&function), "no reference::{}", kernel.name);
+        assert!(
+            references.contains(&function),
+            "no reference::{}",
+            kernel.name
+        );
         assert!(
             cases.iter().any(|case| case.kernel.name == kernel.name),
             "no cases for {}",
@@ -54,8 +62,14 @@ fn every_shader_has_a_kernel_a_reference_and_cases() {
 }
 
 fn parse(kernel: &gtc::gpu::Kernel, path: Path) -> naga::Module {
-    naga::front::wgsl::parse_str(&kernel.source(path))
-        .unwrap_or_else(|e| panic!("{} ({}): {}", kernel.name, path.name(), e.emit_to_string(kernel.text)))
+    naga::front::wgsl::parse_str(&kernel.source(path)).unwrap_or_else(|e| {
+        panic!(
+            "{} ({}): {}",
+            kernel.name,
+            path.name(),
+            e.emit_to_string(kernel.text)
+        )
+    })
 }
 
 /// WebGPU core: no capability beyond what every browser has.
@@ -67,7 +81,11 @@ fn every_shader_is_valid_webgpu_on_every_path() {
             Validator::new(ValidationFlags::all(), Capabilities::empty())
                 .validate(&module)
                 .unwrap_or_else(|e| panic!("{} ({}): {e:?}", kernel.name, path.name()));
-            assert!(module.entry_points.iter().any(|e| e.name == "main"), "{}", kernel.name);
+            assert!(
+                module.entry_points.iter().any(|e| e.name == "main"),
+                "{}",
+                kernel.name
+            );
         }
     }
 }
@@ -80,7 +98,10 @@ fn rust_fields(text: &str, name: &str) -> Vec<(String, String)> {
         .unwrap_or_else(|| panic!("no Rust struct {name}"));
     let before = &text[..start];
     let attributes = &before[before.trim_end().rfind("\n\n").unwrap_or(0)..];
-    assert!(attributes.contains("#[repr(C)]"), "{name} is not #[repr(C)]");
+    assert!(
+        attributes.contains("#[repr(C)]"),
+        "{name} is not #[repr(C)]"
+    );
     let body = &text[start..start + text[start..].find("\n}").unwrap()];
     body.lines()
         .skip(1)
@@ -99,7 +120,11 @@ fn uniform_blocks_match_their_rust_twins() {
     for kernel in kernels::ALL {
         let module = parse(kernel, Path::Gpu);
         let mut twins = vec![("Params", kernel.params)];
-        if kernel.shared.iter().any(|text| text.contains("struct Schedule")) {
+        if kernel
+            .shared
+            .iter()
+            .any(|text| text.contains("struct Schedule"))
+        {
             twins.push(("Schedule", "Schedule"));
         }
         for (wgsl, twin) in twins {
@@ -112,9 +137,19 @@ fn uniform_blocks_match_their_rust_twins() {
                 panic!("{}: {wgsl} is no struct", kernel.name)
             };
             let fields = rust_fields(&rust, twin);
-            assert_eq!(members.len(), fields.len(), "{}: {wgsl} and {twin}", kernel.name);
+            assert_eq!(
+                members.len(),
+                fields.len(),
+                "{}: {wgsl} and {twin}",
+                kernel.name
+            );
             for (i, (member, (field, kind))) in members.iter().zip(&fields).enumerate() {
-                assert_eq!(member.name.as_deref(), Some(field.as_str()), "{}", kernel.name);
+                assert_eq!(
+                    member.name.as_deref(),
+                    Some(field.as_str()),
+                    "{}",
+                    kernel.name
+                );
                 assert_eq!(member.offset as usize, 4 * i, "{}: {field}", kernel.name);
                 let naga::TypeInner::Scalar(scalar) = module.types[member.ty].inner else {
                     panic!("{}: {field} is no scalar", kernel.name)
@@ -125,7 +160,12 @@ fn uniform_blocks_match_their_rust_twins() {
                     naga::ScalarKind::Float => "f32",
                     other => panic!("{}: {field} is {other:?}", kernel.name),
                 };
-                assert_eq!((kind.as_str(), scalar.width), (expected, 4), "{}: {field}", kernel.name);
+                assert_eq!(
+                    (kind.as_str(), scalar.width),
+                    (expected, 4),
+                    "{}: {field}",
+                    kernel.name
+                );
             }
         }
     }

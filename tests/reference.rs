@@ -27,7 +27,11 @@ fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
         };
         let difference = (at(step) - at(-step)) / (2.0 * step);
         let error = (difference - gradient[i]).abs();
-        assert!(error < 1e-6 * (1.0 + gradient[i].abs()), "{what}[{i}]: {} but {difference}", gradient[i]);
+        assert!(
+            error < 1e-6 * (1.0 + gradient[i].abs()),
+            "{what}[{i}]: {} but {difference}",
+            gradient[i]
+        );
     }
 }
 
@@ -49,10 +53,17 @@ fn convolution_gradients_are_those_of_its_forward() {
         let (x, w) = (noise(1, len(shape.x())), noise(2, len(shape.w())));
         let bias = noise(3, shape.w()[0]);
         let g = noise(4, len(shape.y()));
-        let loss = |x: &[f64], w: &[f64], b: &[f64]| dot(&g, &r::conv_forward(&shape, x, w, b, false));
-        check("d_x", &x, &r::conv_backward_input(&shape, &g, &w), |x| loss(x, &w, &bias));
-        check("d_w", &w, &r::conv_backward_weight(&shape, &g, &x), |w| loss(&x, w, &bias));
-        check("d_bias", &bias, &r::bias_backward(&g, bias.len(), 1), |b| loss(&x, &w, b));
+        let loss =
+            |x: &[f64], w: &[f64], b: &[f64]| dot(&g, &r::conv_forward(&shape, x, w, b, false));
+        check("d_x", &x, &r::conv_backward_input(&shape, &g, &w), |x| {
+            loss(x, &w, &bias)
+        });
+        check("d_w", &w, &r::conv_backward_weight(&shape, &g, &x), |w| {
+            loss(&x, w, &bias)
+        });
+        check("d_bias", &bias, &r::bias_backward(&g, bias.len(), 1), |b| {
+            loss(&x, &w, b)
+        });
     }
 }
 
@@ -67,14 +78,21 @@ fn relu_and_max_pool_pass_the_gradient_they_should() {
     };
     let x = noise(5, 80);
     let g = noise(6, r::max_pool_forward(&shape, &x).len());
-    check("pool", &x, &r::max_pool_backward(&shape, &x, &g, false), |x| {
-        dot(&g, &r::max_pool_forward(&shape, x))
-    });
+    check(
+        "pool",
+        &x,
+        &r::max_pool_backward(&shape, &x, &g, false),
+        |x| dot(&g, &r::max_pool_forward(&shape, x)),
+    );
     let relu = |x: &[f64]| x.iter().map(|v| v.max(0.0)).collect::<Vec<f64>>();
     let fused = r::max_pool_backward(&shape, &relu(&x), &g, true);
-    check("ReLU and pool", &x, &fused, |x| dot(&g, &r::max_pool_forward(&shape, &relu(x))));
+    check("ReLU and pool", &x, &fused, |x| {
+        dot(&g, &r::max_pool_forward(&shape, &relu(x)))
+    });
     let g = noise(7, 80);
-    check("ReLU", &x, &r::relu_backward(&relu(&x), &g), |x| dot(&g, &relu(x)));
+    check("ReLU", &x, &r::relu_backward(&relu(&x), &g), |x| {
+        dot(&g, &relu(x))
+    });
 }
 
 #[test]
@@ -86,7 +104,9 @@ fn cross_entropy_gradient_is_that_of_its_loss() {
     for row in 0..rows {
         labels[row * width + row] = 1.0;
         let t = &mut targets[row * width..(row + 1) * width];
-        t.iter_mut().enumerate().for_each(|(c, v)| *v = if c < classes { v.abs() } else { 0.0 });
+        t.iter_mut()
+            .enumerate()
+            .for_each(|(c, v)| *v = if c < classes { v.abs() } else { 0.0 });
         let sum: f64 = t.iter().sum();
         t.iter_mut().for_each(|v| *v /= sum);
     }
@@ -100,7 +120,10 @@ fn cross_entropy_gradient_is_that_of_its_loss() {
 /// straight-through gradient is that function's, with Q in the place of the unrounded value.
 #[test]
 fn straight_through_gradient_is_that_of_the_unrounded_quantiser() {
-    let w: Vec<f64> = noise(10, 40).iter().map(|v| v * 0.2 + 0.3_f64.copysign(*v)).collect();
+    let w: Vec<f64> = noise(10, 40)
+        .iter()
+        .map(|v| v * 0.2 + 0.3_f64.copysign(*v))
+        .collect();
     let (c, s) = (-0.7, 0.6);
     let g = noise(11, 40);
     let smooth = |w: f64, c: f64, s: f64| w.signum() * (c + s * r::log2_size(w)).exp2();
@@ -131,7 +154,8 @@ fn the_reference_matches_the_golden_values() {
         assert_eq!((levels.bits, levels.bit_loss), (layer.bits, layer.bit_loss));
         assert!(near(levels.d_slope, layer.bit_grad_slope));
         let zero = vec![0.0; layer.weights.len()];
-        let (plain, sums) = r::quantiser_backward(&layer.weights, [c, s], &layer.upstream, &zero, [0.0; 2]);
+        let (plain, sums) =
+            r::quantiser_backward(&layer.weights, [c, s], &layer.upstream, &zero, [0.0; 2]);
         let (bits, _) = r::quantiser_backward(&layer.weights, [c, s], &zero, &zero, [1.0, 0.0]);
         for i in 0..zero.len() {
             assert!(near(plain[i], layer.grad_weights[i]), "{i}");

@@ -10,22 +10,40 @@ use std::time::{Duration, Instant};
 use common::{finish, gtc, refuse, succeed, write_data};
 
 fn arguments(data: &Path, out: &Path) -> Vec<String> {
-    let mut args: Vec<String> = ["train", "lenet-small", "--epochs", "4", "--batch-size", "16", "--seed", "3"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut args: Vec<String> = [
+        "train",
+        "lenet-small",
+        "--epochs",
+        "4",
+        "--batch-size",
+        "16",
+        "--seed",
+        "3",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     args.extend(["--data".to_owned(), data.display().to_string()]);
     args.extend(["--out".to_owned(), out.display().to_string()]);
     args
 }
 
 fn start(data: &Path, out: &Path) -> Child {
-    gtc().args(arguments(data, out)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    gtc()
+        .args(arguments(data, out))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 fn wait_for(path: &Path, lines: usize) {
     let begun = Instant::now();
     while std::fs::read_to_string(path).map_or(0, |t| t.lines().count()) < lines {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{} did not come", path.display());
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "{} did not come",
+            path.display()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -64,10 +82,19 @@ fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
         let args = arguments(&data, &run(name));
         succeed(&args.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    assert_eq!(model(&run("whole")), model(&run("again")), "same seed, same bits");
+    assert_eq!(
+        model(&run("whole")),
+        model(&run("again")),
+        "same seed, same bits"
+    );
 
     // Killed outright at several moments: in the first epoch, around a checkpoint, later.
-    for (name, lines, pause) in [("early", 0, 700), ("between", 1, 0), ("later", 2, 40), ("last", 3, 90)] {
+    for (name, lines, pause) in [
+        ("early", 0, 700),
+        ("between", 1, 0),
+        ("later", 2, 40),
+        ("last", 3, 90),
+    ] {
         let out = run(name);
         let mut child = start(&data, &out);
         if lines == 0 {
@@ -109,15 +136,25 @@ fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
     assert!(text.contains("finished already"), "{text}");
     assert_eq!(model(&out), model(&run("whole")));
     // Settings belong to the run.
-    refuse(&["train", "--resume", out.to_str().unwrap(), "--epochs", "9"], &["--epochs"]);
+    refuse(
+        &["train", "--resume", out.to_str().unwrap(), "--epochs", "9"],
+        &["--epochs"],
+    );
     refuse(&["train", "--resume", "/nowhere"], &["/nowhere"]);
     // A checkpoint of other settings is not mixed in.
     let other = run("other");
     let mut args = arguments(&data, &other);
     args[7] = "4".to_owned();
     succeed(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    std::fs::copy(other.join("model.safetensors"), out.join("model.safetensors")).unwrap();
-    refuse(&["train", "--resume", out.to_str().unwrap()], &["other data or settings"]);
+    std::fs::copy(
+        other.join("model.safetensors"),
+        out.join("model.safetensors"),
+    )
+    .unwrap();
+    refuse(
+        &["train", "--resume", out.to_str().unwrap()],
+        &["other data or settings"],
+    );
 }
 
 /// A file that may not grow stands for a full disk: the old checkpoint must stay whole.
@@ -145,7 +182,10 @@ fn a_full_disk_leaves_the_old_checkpoint() {
         .unwrap();
     let (code, stdout, stderr) = finish(output);
     assert_eq!(code, 2, "{stdout}\n{stderr}");
-    assert!(stderr.contains("model.safetensors") && stderr.contains("untouched"), "{stderr}");
+    assert!(
+        stderr.contains("model.safetensors") && stderr.contains("untouched"),
+        "{stderr}"
+    );
     assert_eq!(model(&out), before);
     assert!(!out.join("model.tmp").exists());
     succeed(&["inspect", out.to_str().unwrap()]);

@@ -63,7 +63,9 @@ fn images(model: &Model, count: usize) -> Images {
         for pixel in 0..height * width {
             let (y, x) = (pixel / width, pixel % width);
             let bright = y / 3 == label && (2..5).contains(&x);
-            images.pixels.push(rng.below(100) as u8 + if bright { 150 } else { 0 });
+            images
+                .pixels
+                .push(rng.below(100) as u8 + if bright { 150 } else { 0 });
         }
         images.labels.push(label as u8);
     }
@@ -117,18 +119,34 @@ fn trace(path: Path) {
         let want = plain.train_step(&batch, &labels);
 
         let near = |got: f64, want: f64| (got - want).abs() < 2e-5 * (1.0 + want.abs());
-        assert!(near(progress.hp.mean_loss(), want.hp_loss), "step {step}: HP loss");
-        assert!(near(progress.lp.mean_loss(), want.lp_loss), "step {step}: LP loss");
+        assert!(
+            near(progress.hp.mean_loss(), want.hp_loss),
+            "step {step}: HP loss"
+        );
+        assert!(
+            near(progress.lp.mean_loss(), want.lp_loss),
+            "step {step}: LP loss"
+        );
         assert_eq!(progress.bit_loss(), want.bit_loss, "step {step}: bit loss");
         for (i, layer) in trainer.parameters().layers.iter().enumerate() {
             let (g, p) = (&want.gradients[i], &want.parameters[i]);
             let parts = [
                 ("d_w", layer.weight_values(&gradients), &g.weights[..], 1e-4),
                 ("d_bias", layer.bias_values(&gradients), &g.bias, 1e-4),
-                ("d_quantiser", layer.quantiser_values(&gradients).to_vec(), &g.quantiser, 1e-4),
+                (
+                    "d_quantiser",
+                    layer.quantiser_values(&gradients).to_vec(),
+                    &g.quantiser,
+                    1e-4,
+                ),
                 ("w", layer.weight_values(&weights), &p.weights, 1e-4),
                 ("bias", layer.bias_values(&weights), &p.bias, 1e-3),
-                ("quantiser", layer.quantiser_values(&weights).to_vec(), &p.quantiser, 1e-4),
+                (
+                    "quantiser",
+                    layer.quantiser_values(&weights).to_vec(),
+                    &p.quantiser,
+                    1e-4,
+                ),
             ];
             for (what, got, want, allowed) in parts {
                 assert_eq!(got.len(), want.len());

@@ -78,7 +78,11 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     for answer in &answers {
-        let note = if answer.inverted { "  (dark on light: inverted)" } else { "" };
+        let note = if answer.inverted {
+            "  (dark on light: inverted)"
+        } else {
+            ""
+        };
         println!(
             "{}: {}  {:.1} %{note}",
             answer.image,

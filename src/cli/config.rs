@@ -91,7 +91,10 @@ mod tests {
         let error = laid_over("learning_rat = 0.1").unwrap_err();
         assert!(error.contains("did you mean 'learning_rate'"), "{error}");
         let error = laid_over("epochs = \"many\"").unwrap_err();
-        assert!(error.contains("c.toml") && error.contains("many"), "{error}");
+        assert!(
+            error.contains("c.toml") && error.contains("many"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -63,13 +63,26 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
     if args.json {
         print_json(&report)?;
     } else {
-        println!("{} test images of {} on {}", report.images, data.name, gpu.name());
+        println!(
+            "{} test images of {} on {}",
+            report.images,
+            data.name,
+            gpu.name()
+        );
         println!("                              accuracy    loss");
         let row = |name, accuracy: f64, loss: f64| {
             println!("{name:28} {:8.2} %  {loss:.4}", 100.0 * accuracy);
         };
-        row("high precision (HP, floats)", report.hp_accuracy, report.hp_loss);
-        row("low precision (LP, 2^e)", report.lp_accuracy, report.lp_loss);
+        row(
+            "high precision (HP, floats)",
+            report.hp_accuracy,
+            report.hp_loss,
+        );
+        row(
+            "low precision (LP, 2^e)",
+            report.lp_accuracy,
+            report.lp_loss,
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -63,14 +63,26 @@ fn print_layer(layer: &LayerReport) {
         "\n{}  {:?}  {} weights  {} bits  Q = ±2^round({:.3} + {:.3} log2|w|)",
         layer.name, layer.shape, layer.weights, layer.bits, layer.intercept, layer.slope
     );
-    let most = layer.histogram.iter().map(|(n, p)| n + p).max().unwrap_or(1).max(1);
+    let most = layer
+        .histogram
+        .iter()
+        .map(|(n, p)| n + p)
+        .max()
+        .unwrap_or(1)
+        .max(1);
     for (i, (negative, positive)) in layer.histogram.iter().enumerate() {
         let count = negative + positive;
         let bar = "#".repeat((count * 48).div_ceil(most));
         let e = layer.exponent_min + i as i32;
-        println!("  ±2^{e:<4} {:5.1} %  {bar}", 100.0 * count as f64 / layer.weights as f64);
+        println!(
+            "  ±2^{e:<4} {:5.1} %  {bar}",
+            100.0 * count as f64 / layer.weights as f64
+        );
     }
     if layer.zeros > 0 {
-        println!("  0       {:5.1} %", 100.0 * layer.zeros as f64 / layer.weights as f64);
+        println!(
+            "  0       {:5.1} %",
+            100.0 * layer.zeros as f64 / layer.weights as f64
+        );
     }
 }

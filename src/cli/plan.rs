@@ -64,7 +64,10 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let total_bytes = memory.iter().map(|m| m.bytes + m.mirror_bytes).sum();
     if args.json {
         print_json(&PlanReport {
-            plans: plans.iter().map(|(name, plan)| (*name, plan.rows())).collect(),
+            plans: plans
+                .iter()
+                .map(|(name, plan)| (*name, plan.rows()))
+                .collect(),
             memory,
             total_bytes,
         })?;
@@ -106,5 +109,9 @@ fn print_plan(name: &str, plan: &Plan) {
     }
     let flops: u64 = plan.rows().iter().map(|r| r.flops).sum();
     let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();
-    println!("  {:.2} GFLOP, {:.2} GB\n", flops as f64 / 1e9, bytes as f64 / 1e9);
+    println!(
+        "  {:.2} GFLOP, {:.2} GB\n",
+        flops as f64 / 1e9,
+        bytes as f64 / 1e9
+    );
 }

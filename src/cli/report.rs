@@ -57,7 +57,9 @@ pub(crate) fn render(data: &ReportData<'_>) -> Result<String, CliError> {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
 }
 
 fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
@@ -67,12 +69,24 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     page.push_str("<section class=\"tiles\">");
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     for (value, what) in [
-        (percent(last.lp_accuracy), "test accuracy with powers of two (LP)"),
+        (
+            percent(last.lp_accuracy),
+            "test accuracy with powers of two (LP)",
+        ),
         (percent(last.hp_accuracy), "with floats (HP)"),
-        (format!("{:.2}", mean_bits(&data.end)), "bits, mean over layers"),
-        (format!("{:.2}", weighted_bits(&data.end)), "bits, mean over weights"),
+        (
+            format!("{:.2}", mean_bits(&data.end)),
+            "bits, mean over layers",
+        ),
+        (
+            format!("{:.2}", weighted_bits(&data.end)),
+            "bits, mean over weights",
+        ),
     ] {
-        write!(page, "<div class=\"tile\"><b>{value}</b><span>{what}</span></div>")?;
+        write!(
+            page,
+            "<div class=\"tile\"><b>{value}</b><span>{what}</span></div>"
+        )?;
     }
     page.push_str("</section>");
     Ok(())
@@ -114,7 +128,9 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         .iter()
         .enumerate()
         .map(|(i, layer)| {
-            let values = h.iter().map(|m| m.bits.get(i).copied().map_or(0.0, f64::from));
+            let values = h
+                .iter()
+                .map(|m| m.bits.get(i).copied().map_or(0.0, f64::from));
             series(&layer.name, i % 8, values)
         })
         .collect();
@@ -124,7 +140,9 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         .iter()
         .enumerate()
         .map(|(i, layer)| {
-            let values = h.iter().map(|m| m.levels.get(i).copied().map_or(0.0, f64::from));
+            let values = h
+                .iter()
+                .map(|m| m.levels.get(i).copied().map_or(0.0, f64::from));
             series(&layer.name, i % 8, values)
         })
         .collect();
@@ -146,7 +164,12 @@ fn nice_step(range: f64) -> f64 {
 
 fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliError> {
     let (width, height, left, bottom, top) = (420.0, 220.0, 42.0, 24.0, 8.0);
-    let values = || lines.iter().flat_map(|l| l.values.iter().copied()).filter(|v| v.is_finite());
+    let values = || {
+        lines
+            .iter()
+            .flat_map(|l| l.values.iter().copied())
+            .filter(|v| v.is_finite())
+    };
     let (mut low, mut high) = values().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
     if low > high {
         return Ok(());
@@ -164,7 +187,11 @@ fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliErro
     let marks = ((high - low) / step).round() as usize;
     for mark in 0..=marks {
         let v = low + step * mark as f64;
-        let decimals = if step >= 1.0 { 0 } else { (-step.log10().floor()) as usize };
+        let decimals = if step >= 1.0 {
+            0
+        } else {
+            (-step.log10().floor()) as usize
+        };
         write!(
             page,
             "<line class=\"grid\" x1=\"{left}\" x2=\"{}\" y1=\"{1:.1}\" y2=\"{1:.1}\"/>\
@@ -192,7 +219,12 @@ fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliErro
             .filter(|(_, v)| v.is_finite())
             .map(|(i, v)| format!("{:.1},{:.1}", x(i), y(*v)))
             .collect();
-        write!(page, "<polyline class=\"c{}\" points=\"{}\"/>", line.colour, points.join(" "))?;
+        write!(
+            page,
+            "<polyline class=\"c{}\" points=\"{}\"/>",
+            line.colour,
+            points.join(" ")
+        )?;
         if let (Some(last), Some(v)) = (points.last(), line.values.last()) {
             let (cx, cy) = last.split_once(',').unwrap_or(("0", "0"));
             write!(
@@ -205,7 +237,12 @@ fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliErro
     }
     page.push_str("</svg><div class=\"legend\">");
     for line in lines {
-        write!(page, "<span class=\"c{}\">{}</span>", line.colour, escape(&line.name))?;
+        write!(
+            page,
+            "<span class=\"c{}\">{}</span>",
+            line.colour,
+            escape(&line.name)
+        )?;
     }
     page.push_str("</div></figure>");
     Ok(())
@@ -235,7 +272,14 @@ fn histograms(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> 
             page,
             "<figure><figcaption><b>{}</b> {:?}, {} weights: {} &rarr; {} bits; slope 1 &rarr; {:.3}, intercept 0 &rarr; {:.2}</figcaption>\
              <svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"exponents of {}\">",
-            end.name, end.shape, end.weights, start.bits, end.bits, end.slope, end.intercept, end.name
+            end.name,
+            end.shape,
+            end.weights,
+            start.bits,
+            end.bits,
+            end.slope,
+            end.intercept,
+            end.name
         )?;
         let every = ((high - low + 1) / 10 + 1).max(1);
         for e in low..=high {
@@ -288,11 +332,26 @@ fn confusion(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         for (j, count) in row.iter().enumerate() {
             let share = *count as f64 / all.max(1) as f64;
             let class = if i == j { "hit" } else { "miss" };
-            let strength = if i == j { share } else { (share * 20.0).min(1.0) };
-            let text = if *count > 0 { count.to_string() } else { String::new() };
-            write!(page, "<td class=\"{class}\" style=\"--s:{strength:.2}\">{text}</td>")?;
+            let strength = if i == j {
+                share
+            } else {
+                (share * 20.0).min(1.0)
+            };
+            let text = if *count > 0 {
+                count.to_string()
+            } else {
+                String::new()
+            };
+            write!(
+                page,
+                "<td class=\"{class}\" style=\"--s:{strength:.2}\">{text}</td>"
+            )?;
         }
-        write!(page, "<td>{:.1} %</td></tr>", 100.0 * row[i] as f64 / all.max(1) as f64)?;
+        write!(
+            page,
+            "<td>{:.1} %</td></tr>",
+            100.0 * row[i] as f64 / all.max(1) as f64
+        )?;
     }
     page.push_str("</table></div>");
     Ok(())
@@ -307,7 +366,11 @@ fn misread(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         "<h2>What it misread</h2><p>{} of {} test images{}.</p><section class=\"digits\">",
         wrong.len(),
         data.test.count(),
-        if wrong.len() > SHOWN_ERRORS { format!(", {SHOWN_ERRORS} shown") } else { String::new() }
+        if wrong.len() > SHOWN_ERRORS {
+            format!(", {SHOWN_ERRORS} shown")
+        } else {
+            String::new()
+        }
     )?;
     for &i in wrong.iter().take(SHOWN_ERRORS) {
         let name = |class: u8| escape(&data.header.classes[usize::from(class)]);
@@ -352,7 +415,11 @@ fn settings(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
                 layer.exponent_min, layer.exponent_max
             )
         };
-        let zero = if layer.zeros > 0 { format!(", 0 ({} times)", layer.zeros) } else { String::new() };
+        let zero = if layer.zeros > 0 {
+            format!(", 0 ({} times)", layer.zeros)
+        } else {
+            String::new()
+        };
         write!(
             page,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{exponents}{zero}</td></tr>",

@@ -63,7 +63,10 @@ impl RunFolder {
         }
         std::fs::create_dir_all(&folder.path)
             .map_err(|e| format!("{}: {e}", folder.path.display()))?;
-        write_atomically(&folder.file("config.toml"), toml::to_string(config)?.as_bytes())?;
+        write_atomically(
+            &folder.file("config.toml"),
+            toml::to_string(config)?.as_bytes(),
+        )?;
         Ok(folder)
     }
 
@@ -113,7 +116,10 @@ impl RunFolder {
 
     /// Replaces the checkpoint, all or nothing.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), CliError> {
-        Ok(write_atomically(&self.model(), &checkpoint::encode(checkpoint)?)?)
+        Ok(write_atomically(
+            &self.model(),
+            &checkpoint::encode(checkpoint)?,
+        )?)
     }
 
     /// Replaces the report.

@@ -300,14 +300,23 @@ impl Session<'_> {
     }
 
     fn speed(&self, (since, first): (Instant, u64)) -> f64 {
-        let images = (self.trainer.steps_done() - first) as usize * self.trainer.options().batch_size;
+        let images =
+            (self.trainer.steps_done() - first) as usize * self.trainer.options().batch_size;
         images as f64 / since.elapsed().as_secs_f64()
     }
 
     fn line(&self, p: &Progress, speed: f64) -> String {
         let bits: Vec<String> = p.layers.iter().map(|l| l.bits.to_string()).collect();
-        let hp = format!("HP loss {:.3} acc {:.1} %", p.hp.mean_loss(), 100.0 * p.hp.accuracy());
-        let lp = format!("LP loss {:.3} acc {:.1} %", p.lp.mean_loss(), 100.0 * p.lp.accuracy());
+        let hp = format!(
+            "HP loss {:.3} acc {:.1} %",
+            p.hp.mean_loss(),
+            100.0 * p.hp.accuracy()
+        );
+        let lp = format!(
+            "LP loss {:.3} acc {:.1} %",
+            p.lp.mean_loss(),
+            100.0 * p.lp.accuracy()
+        );
         let bits = format!("bits {}", bits.join(" "));
         let speed = format!("{speed:.0} images/s");
         match self.trainer.options().objective {
@@ -361,11 +370,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn report(
-        &self,
-        snapshot: &Snapshot,
-        predictions: &Predictions,
-    ) -> Result<PathBuf, CliError> {
+    fn report(&self, snapshot: &Snapshot, predictions: &Predictions) -> Result<PathBuf, CliError> {
         let parameters = self.trainer.parameters();
         let page = render(&ReportData {
             header: &self.header,
@@ -410,7 +415,10 @@ fn print_profile(timings: &[Timing]) {
     let total: f64 = timings.iter().map(|t| t.microseconds).sum();
     let mut rows: Vec<Timing> = Vec::new();
     for t in timings {
-        match rows.iter_mut().find(|r| r.kernel == t.kernel && r.label == t.label) {
+        match rows
+            .iter_mut()
+            .find(|r| r.kernel == t.kernel && r.label == t.label)
+        {
             Some(row) => {
                 row.microseconds += t.microseconds;
                 row.flops += t.flops;
@@ -421,7 +429,10 @@ fn print_profile(timings: &[Timing]) {
     }
     rows.sort_by(|a, b| b.microseconds.total_cmp(&a.microseconds));
     println!("one step: {:.1} ms", total / 1e3);
-    println!("  {:22} {:16} {:>9} {:>6} {:>8} {:>7}", "kernel", "what", "ms", "%", "GFLOP/s", "GB/s");
+    println!(
+        "  {:22} {:16} {:>9} {:>6} {:>8} {:>7}",
+        "kernel", "what", "ms", "%", "GFLOP/s", "GB/s"
+    );
     for r in rows.iter().filter(|r| r.microseconds > 0.005 * total) {
         println!(
             "  {:22} {:16} {:9.3} {:6.1} {:8.2} {:7.2}",

@@ -42,8 +42,8 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let golden: Option<Vec<GoldenLayer>> = match &args.golden {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| format!("{}: {e}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
             let layers = serde_json::from_str(&text)
                 .map_err(|e| format!("{}: not a file of golden values: {e}", path.display()))?;
             Some(layers)
@@ -52,7 +52,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let gpu = pollster::block_on(crate::gpu::Gpu::open(&GpuOptions {
         adapter: args.device.adapter.clone(),
         checked: args.device.checked,
-        path: Path::ALL.into_iter().find(|p| Some(p.name()) == args.path.as_deref()),
+        path: Path::ALL
+            .into_iter()
+            .find(|p| Some(p.name()) == args.path.as_deref()),
     }))?;
     let cases = cases();
     let bar = if args.json {
@@ -70,7 +72,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         None => None,
         Some(layers) => Some(pollster::block_on(check_golden(&gpu, &layers))?),
     };
-    let wrong_golden = golden.as_ref().map_or(0, |g| usize::from(!g.failures.is_empty()));
+    let wrong_golden = golden
+        .as_ref()
+        .map_or(0, |g| usize::from(!g.failures.is_empty()));
     let report = VerifyReport {
         adapter: gpu.name().to_owned(),
         driver: gpu.driver(),
@@ -99,7 +103,11 @@ fn print(report: &VerifyReport) {
         if report.checked { ", checked" } else { "" }
     );
     for kernel in crate::kernels::ALL {
-        let of: Vec<&CaseReport> = report.results.iter().filter(|r| r.kernel == kernel.name).collect();
+        let of: Vec<&CaseReport> = report
+            .results
+            .iter()
+            .filter(|r| r.kernel == kernel.name)
+            .collect();
         let failed = of.iter().filter(|r| r.failure.is_some()).count();
         let worst = of.iter().map(|r| r.max_error).fold(0.0, f64::max);
         let word = if failed == 0 { "agrees" } else { "FAILS" };
@@ -110,11 +118,19 @@ fn print(report: &VerifyReport) {
             100.0 * worst
         );
         for case in of.iter().filter(|r| r.failure.is_some()) {
-            println!("      [{}] {}", case.case, case.failure.as_deref().unwrap_or(""));
+            println!(
+                "      [{}] {}",
+                case.case,
+                case.failure.as_deref().unwrap_or("")
+            );
         }
     }
     if let Some(golden) = &report.golden {
-        let word = if golden.failures.is_empty() { "agrees" } else { "FAILS" };
+        let word = if golden.failures.is_empty() {
+            "agrees"
+        } else {
+            "FAILS"
+        };
         println!(
             "  {:22} {word:7} {} layers, {} values, largest relative error {:.1e}",
             "golden values", golden.layers, golden.values, golden.max_error

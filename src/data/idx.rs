@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::io::Read;
 
+use super::DataError;
 #[cfg(not(target_arch = "wasm32"))]
 use super::{Dataset, Images};
-use super::DataError;
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
@@ -49,7 +49,9 @@ fn header(
         }
         Some(_) => {}
     }
-    let words: Vec<u32> = (0..dimensions).map_while(|i| be32(bytes, 4 + 4 * i)).collect();
+    let words: Vec<u32> = (0..dimensions)
+        .map_while(|i| be32(bytes, 4 + 4 * i))
+        .collect();
     let header = 4 + 4 * dimensions as u64;
     if words.len() < dimensions {
         return Err(DataError::WrongSize {
@@ -65,12 +67,17 @@ fn header(
     if words[0] == 0 {
         return Err(absurd("the header promises nothing".to_owned()));
     }
-    if let Some(side) = words[1..].iter().find(|side| **side == 0 || **side > MAX_SIDE) {
+    if let Some(side) = words[1..]
+        .iter()
+        .find(|side| **side == 0 || **side > MAX_SIDE)
+    {
         return Err(absurd(format!(
             "an image side of {side} pixels (1 to {MAX_SIDE} are possible)"
         )));
     }
-    let bytes = words.iter().try_fold(1u64, |product, word| product.checked_mul(u64::from(*word)));
+    let bytes = words
+        .iter()
+        .try_fold(1u64, |product, word| product.checked_mul(u64::from(*word)));
     let total = bytes
         .filter(|bytes| *bytes <= MAX_BYTES)
         .ok_or_else(|| absurd(format!("{words:?} would be more than 4 GiB")))?;
@@ -95,9 +102,15 @@ fn unpack<'a>(
     let mut decoder = flate2::read::GzDecoder::new(bytes);
     let mut unpacked = Vec::new();
     let head = 4 + 4 * dimensions as u64;
-    (&mut decoder).take(head).read_to_end(&mut unpacked).map_err(bad)?;
+    (&mut decoder)
+        .take(head)
+        .read_to_end(&mut unpacked)
+        .map_err(bad)?;
     let (_, total) = header(file, &unpacked, magic, wanted, dimensions)?;
-    (&mut decoder).take(total + 1 - head).read_to_end(&mut unpacked).map_err(bad)?;
+    (&mut decoder)
+        .take(total + 1 - head)
+        .read_to_end(&mut unpacked)
+        .map_err(bad)?;
     Ok(Cow::Owned(unpacked))
 }
 
@@ -138,7 +151,10 @@ pub fn parse_images(file: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), D
 pub fn parse_labels(file: &str, bytes: &[u8], classes: usize) -> Result<Vec<u8>, DataError> {
     let (_, data) = parse(file, bytes, LABELS_MAGIC, "files of labels", 1)?;
     let labels = data[8..].to_vec();
-    match labels.iter().position(|label| usize::from(*label) >= classes) {
+    match labels
+        .iter()
+        .position(|label| usize::from(*label) >= classes)
+    {
         None => Ok(labels),
         Some(image) => Err(DataError::BadLabel {
             file: file.to_owned(),
@@ -217,11 +233,7 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn read_pair(
-    folder: &std::path::Path,
-    part: &str,
-    classes: usize,
-) -> Result<Images, DataError> {
+fn read_pair(folder: &std::path::Path, part: &str, classes: usize) -> Result<Images, DataError> {
     let (images_file, bytes) = find(folder, &format!("{part}-images"), "idx3-ubyte")?;
     let ([images, height, width], pixels) = parse_images(&images_file, &bytes)?;
     let (labels_file, bytes) = find(folder, &format!("{part}-labels"), "idx1-ubyte")?;

@@ -4,9 +4,9 @@ mod embedded;
 mod idx;
 
 pub use embedded::embedded_digits;
-pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
 #[cfg(not(target_arch = "wasm32"))]
 pub use idx::read_folder;
+pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
 
 use crate::rng::Philox;
 
@@ -76,7 +76,9 @@ pub enum DataError {
         reason: String,
     },
     /// Counts that differ.
-    #[error("{images_file} holds {images} images, {labels_file} {labels} labels. They must come in pairs.")]
+    #[error(
+        "{images_file} holds {images} images, {labels_file} {labels} labels. They must come in pairs."
+    )]
     CountMismatch {
         /// The image file.
         images_file: String,

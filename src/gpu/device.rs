@@ -321,8 +321,11 @@ impl Gpu {
 
     /// Writes floats at an element offset; takes effect before the next submission.
     pub fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) {
-        self.queue
-            .write_buffer(buffer.raw(), offset as u64 * 4, bytemuck::cast_slice(values));
+        self.queue.write_buffer(
+            buffer.raw(),
+            offset as u64 * 4,
+            bytemuck::cast_slice(values),
+        );
     }
 
     /// The first error the device reported outside any call.

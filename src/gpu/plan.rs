@@ -195,7 +195,8 @@ impl<'g> PlanBuilder<'g> {
         }
         let params_offset = self.params.len() as u64;
         self.params.extend_from_slice(call.params);
-        self.params.resize(self.params.len().next_multiple_of(SLOT), 0);
+        self.params
+            .resize(self.params.len().next_multiple_of(SLOT), 0);
         let outputs: Vec<Tensor> = call.writes.iter().map(|w| w.tensor().clone()).collect();
         let updates = call.writes.iter().filter(|w| matches!(w, Write::Update(_)));
         let moved: usize = call.reads.iter().map(|t| t.len()).sum::<usize>()
@@ -286,7 +287,14 @@ impl<'g> PlanBuilder<'g> {
                     resources,
                     row,
                     outputs,
-                } => (pipeline, params_offset, params_size, resources, row, outputs),
+                } => (
+                    pipeline,
+                    params_offset,
+                    params_size,
+                    resources,
+                    row,
+                    outputs,
+                ),
             };
             let mut entries = vec![wgpu::BindGroupEntry {
                 binding: 0,
@@ -356,7 +364,10 @@ impl Plan {
     }
 
     pub(super) fn write_schedule(&self, gpu: &Gpu, schedule: &[u8]) {
-        assert!(schedule.len() <= SCHEDULE_BYTES, "the schedule outgrew its block");
+        assert!(
+            schedule.len() <= SCHEDULE_BYTES,
+            "the schedule outgrew its block"
+        );
         if !schedule.is_empty() {
             gpu.queue.write_buffer(&self.schedule, 0, schedule);
         }
@@ -392,11 +403,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
-    pub async fn trace(
-        &self,
-        gpu: &Gpu,
-        schedule: &[u8],
-    ) -> Result<Trace, GpuError> {
+    pub async fn trace(&self, gpu: &Gpu, schedule: &[u8]) -> Result<Trace, GpuError> {
         self.write_schedule(gpu, schedule);
         let mut trace = Vec::new();
         for command in &self.commands {
@@ -411,7 +418,10 @@ impl Plan {
                     gpu.queue.submit([encoder.finish()]);
                 }
                 Command::Dispatch { row, outputs, .. } => {
-                    self.encode(&mut encoder.begin_compute_pass(&Default::default()), command);
+                    self.encode(
+                        &mut encoder.begin_compute_pass(&Default::default()),
+                        command,
+                    );
                     gpu.queue.submit([encoder.finish()]);
                     let mut values = Vec::new();
                     for output in outputs {

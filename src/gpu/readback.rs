@@ -108,7 +108,9 @@ impl Gpu {
         offset: usize,
         elements: usize,
     ) -> Result<Vec<f32>, GpuError> {
-        Readback::new(self, elements).read(self, buffer, offset).await
+        Readback::new(self, elements)
+            .read(self, buffer, offset)
+            .await
     }
 
     pub(super) async fn read_u64(

@@ -70,7 +70,12 @@ impl ConvShape {
     /// Stored shape of y.
     pub fn y(&self) -> [usize; 4] {
         let channels = pad4(self.output_channels);
-        [self.batch, self.output_height(), self.output_width(), channels]
+        [
+            self.batch,
+            self.output_height(),
+            self.output_width(),
+            channels,
+        ]
     }
 
     /// Floating-point operations of one pass: two for each multiply-add of the unpadded sizes.
@@ -99,7 +104,7 @@ impl ConvShape {
 /// The twin of `Params` in `shaders/shared/conv_shape.wgsl`. Channels count in texels.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-pub struct ConvParams {
+struct ConvParams {
     batch: u32,
     input_height: u32,
     input_width: u32,

@@ -40,7 +40,13 @@ impl ConvShape {
 }
 
 /// rows (positions, window) from x (batch, height, width, channels), channels not padded.
-pub fn im2col(plan: &mut PlanBuilder<'_>, label: &str, shape: &ConvShape, x: &Tensor, rows: &Tensor) {
+pub fn im2col(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    x: &Tensor,
+    rows: &Tensor,
+) {
     let row = pad4(shape.kernel_height * shape.kernel_width * shape.input_channels);
     let params = Im2colParams {
         batch: shape.batch as u32,

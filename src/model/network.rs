@@ -86,7 +86,8 @@ impl Network {
                         rows = Some((shape, tensor));
                         laid_out
                     } else if matches!(layer, Layer::Dense { .. }) {
-                        let inputs = shape.input_height * shape.input_width * pad4(shape.input_channels);
+                        let inputs =
+                            shape.input_height * shape.input_width * pad4(shape.input_channels);
                         ConvShape::dense(batch, inputs, shape.output_channels)
                     } else {
                         shape

@@ -47,7 +47,11 @@ impl LayerParameters {
 
     /// The stored weights within an arena: (padded outputs, stored length of a row).
     pub fn weight_of(&self, arena: &Tensor) -> Tensor {
-        Self::part(arena, self.weight, vec![pad4(self.shape[0]), self.stored_row])
+        Self::part(
+            arena,
+            self.weight,
+            vec![pad4(self.shape[0]), self.stored_row],
+        )
     }
 
     /// The bias within an arena: (padded outputs).

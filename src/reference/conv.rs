@@ -41,7 +41,9 @@ fn offsets(shape: &ConvShape, at: [usize; 7]) -> [usize; 3] {
 /// y = x * w + bias, then ReLU when asked. x, w and y have the shapes of [`ConvShape`].
 pub fn conv_forward(shape: &ConvShape, x: &[f64], w: &[f64], bias: &[f64], relu: bool) -> Vec<f64> {
     let [outputs, height, width, inputs] = shape.w();
-    let mut y: Vec<f64> = (0..shape.y().iter().product()).map(|i| bias[i % outputs]).collect();
+    let mut y: Vec<f64> = (0..shape.y().iter().product())
+        .map(|i| bias[i % outputs])
+        .collect();
     each_tap(shape, |at| {
         let [x_at, w_at, y_at] = offsets(shape, at);
         for o in 0..outputs {
@@ -92,20 +94,26 @@ pub fn im2col(shape: &ConvShape, x: &[f64], row: usize) -> Vec<f64> {
     let channels = shape.input_channels;
     let positions = shape.batch * shape.output_height() * shape.output_width();
     let mut rows = vec![0.0; positions * row];
-    each_tap(shape, |[image, y, x_out, tap_row, tap_column, y_in, x_in]| {
-        let position = (image * shape.output_height() + y) * shape.output_width() + x_out;
-        let tap = tap_row * shape.kernel_width + tap_column;
-        let pixel = (image * shape.input_height + y_in) * shape.input_width + x_in;
-        for c in 0..channels {
-            rows[position * row + tap * channels + c] = x[pixel * channels + c];
-        }
-    });
+    each_tap(
+        shape,
+        |[image, y, x_out, tap_row, tap_column, y_in, x_in]| {
+            let position = (image * shape.output_height() + y) * shape.output_width() + x_out;
+            let tap = tap_row * shape.kernel_width + tap_column;
+            let pixel = (image * shape.input_height + y_in) * shape.input_width + x_in;
+            for c in 0..channels {
+                rows[position * row + tap * channels + c] = x[pixel * channels + c];
+            }
+        },
+    );
     rows
 }
 
 /// d_x of a ReLU: d_y where its output y is positive.
 pub fn relu_backward(y: &[f64], d_y: &[f64]) -> Vec<f64> {
-    y.iter().zip(d_y).map(|(y, d)| if *y > 0.0 { *d } else { 0.0 }).collect()
+    y.iter()
+        .zip(d_y)
+        .map(|(y, d)| if *y > 0.0 { *d } else { 0.0 })
+        .collect()
 }
 
 /// Sums of d_y (rows, channels) over `splits` ranges of rows: (splits, channels).

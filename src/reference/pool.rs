@@ -31,7 +31,10 @@ fn each_window(shape: &PoolShape, mut visit: impl FnMut(usize, &[usize])) {
 pub fn max_pool_forward(shape: &PoolShape, x: &[f64]) -> Vec<f64> {
     let mut y = vec![0.0; shape.y().iter().product()];
     each_window(shape, |at, window| {
-        y[at] = window.iter().map(|&i| x[i]).fold(f64::NEG_INFINITY, f64::max);
+        y[at] = window
+            .iter()
+            .map(|&i| x[i])
+            .fold(f64::NEG_INFINITY, f64::max);
     });
     y
 }

@@ -16,7 +16,11 @@ pub fn exponent(w: f64, intercept: f64, slope: f64) -> Option<i32> {
     if w.abs() < f64::from(EPSILON as f32) {
         return None;
     }
-    Some((intercept + slope * log2_size(w)).round_ties_even().clamp(-126.0, 127.0) as i32)
+    Some(
+        (intercept + slope * log2_size(w))
+            .round_ties_even()
+            .clamp(-126.0, 127.0) as i32,
+    )
 }
 
 /// Q(w) = sgn(w) 2^e(w)
@@ -107,7 +111,11 @@ pub fn quantiser_backward(
         sums[1] += d_q[i] * q[i] * LN_2 * log2_size(w);
         if let Some(e) = exponent(w, intercept, slope) {
             let share = |end: &Extreme| {
-                if e == end.exponent { 1.0 / end.count as f64 } else { 0.0 }
+                if e == end.exponent {
+                    1.0 / end.count as f64
+                } else {
+                    0.0
+                }
             };
             let pull = lambda_bits * k * slope * w.signum() / (size * LN_2);
             result[i] += pull * (share(&levels.top) - share(&levels.low));

@@ -235,12 +235,28 @@ impl PlainTrainer {
             });
         }
         for (i, g) in gradients.iter().enumerate() {
-            let (p, m, v) = (&mut self.parameters[i], &mut self.first[i], &mut self.second[i]);
+            let (p, m, v) = (
+                &mut self.parameters[i],
+                &mut self.first[i],
+                &mut self.second[i],
+            );
             let rate = self.options.quantiser_rate;
             for (g, p, m, v, rate) in [
-                (&g.weights[..], &mut p.weights[..], &mut m.weights[..], &mut v.weights[..], 1.0),
+                (
+                    &g.weights[..],
+                    &mut p.weights[..],
+                    &mut m.weights[..],
+                    &mut v.weights[..],
+                    1.0,
+                ),
                 (&g.bias, &mut p.bias, &mut m.bias, &mut v.bias, 1.0),
-                (&g.quantiser, &mut p.quantiser, &mut m.quantiser, &mut v.quantiser, rate),
+                (
+                    &g.quantiser,
+                    &mut p.quantiser,
+                    &mut m.quantiser,
+                    &mut v.quantiser,
+                    rate,
+                ),
             ] {
                 let [new, first, second] = adam(g, [p, m, v], &schedule, |_| rate);
                 p.copy_from_slice(&new);

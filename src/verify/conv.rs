@@ -28,7 +28,17 @@ const SHAPES: [[usize; 9]; 15] = [
 ];
 
 fn shape(
-    [batch, height, width, inputs, outputs, kernel_height, kernel_width, stride, padding]: [usize; 9],
+    [
+        batch,
+        height,
+        width,
+        inputs,
+        outputs,
+        kernel_height,
+        kernel_width,
+        stride,
+        padding,
+    ]: [usize; 9],
 ) -> ConvShape {
     ConvShape {
         batch,
@@ -67,7 +77,11 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(backward_weight(s, 1));
         cases.push(backward_weight(s, 3));
     }
-    for s in [[2, 6, 5, 1, 1, 5, 5, 1, 0], [3, 9, 9, 3, 1, 3, 3, 2, 1], [64, 28, 28, 1, 1, 5, 5, 1, 0]] {
+    for s in [
+        [2, 6, 5, 1, 1, 5, 5, 1, 0],
+        [3, 9, 9, 3, 1, 3, 3, 2, 1],
+        [64, 28, 28, 1, 1, 5, 5, 1, 0],
+    ] {
         cases.push(im2col(shape(s)));
     }
     for [rows, channels, splits] in [[1, 1, 1], [7, 20, 2], [577, 70, 9]] {

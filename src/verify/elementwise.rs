@@ -89,7 +89,10 @@ fn max_pool_backward(s: PoolShape, relu: bool) -> Case {
     let name = pool_name(&s, relu);
     Case {
         kernel: &kernels::MAX_POOL_BACKWARD,
-        inputs: vec![pool_input(&s, relu), padded_noise(&name, &s.y(), s.channels)],
+        inputs: vec![
+            pool_input(&s, relu),
+            padded_noise(&name, &s.y(), s.channels),
+        ],
         name,
         input_shapes: vec![s.x().to_vec(), s.y().to_vec()],
         output_shapes: vec![s.x().to_vec()],
@@ -110,7 +113,10 @@ fn max_pool_backward(s: PoolShape, relu: bool) -> Case {
 /// Hard: the targets are the labels. Soft: they are probabilities. Every seventh row is padding.
 fn softmax(rows: usize, classes: usize, soft: bool) -> Case {
     let width = pad4(classes);
-    let name = format!("{rows} rows of {classes}{}", if soft { ", soft" } else { "" });
+    let name = format!(
+        "{rows} rows of {classes}{}",
+        if soft { ", soft" } else { "" }
+    );
     let logits: Vec<f32> = padded_noise(&name, &[rows, width], classes)
         .iter()
         .map(|v| v * 8.0)
@@ -215,7 +221,11 @@ fn adam(count: usize, t: u64) -> Case {
         name,
         input_shapes: vec![vec![count]],
         output_shapes: vec![vec![count]; 3],
-        initial: vec![Some(noise("w", count)), Some(noise("m", count)), Some(second)],
+        initial: vec![
+            Some(noise("w", count)),
+            Some(noise("m", count)),
+            Some(second),
+        ],
         schedule,
         record: Box::new(move |plan, i, o| {
             let state = AdamState {

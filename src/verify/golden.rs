@@ -64,8 +64,9 @@ impl GoldenReport {
         let error = if got == want { 0.0 } else { error };
         self.max_error = self.max_error.max(error);
         if error > ALLOWED || got.is_nan() {
-            self.failures
-                .push(format!("{what}: {got:e}, golden {want:e} (relative error {error:.2e})"));
+            self.failures.push(format!(
+                "{what}: {got:e}, golden {want:e} (relative error {error:.2e})"
+            ));
         }
     }
 
@@ -107,10 +108,18 @@ pub async fn check_golden(gpu: &Gpu, layers: &[GoldenLayer]) -> Result<GoldenRep
             debug_assert!(w.is_finite());
         }
         let terms = |slope: bool| {
-            let parts = layer.weights.iter().zip(&layer.upstream).zip(&layer.quantised);
+            let parts = layer
+                .weights
+                .iter()
+                .zip(&layer.upstream)
+                .zip(&layer.quantised);
             parts
                 .map(|((w, g), q)| {
-                    let log = if slope { crate::reference::log2_size(*w) } else { 1.0 };
+                    let log = if slope {
+                        crate::reference::log2_size(*w)
+                    } else {
+                        1.0
+                    };
                     (g * q * std::f64::consts::LN_2 * log).abs()
                 })
                 .sum::<f64>()

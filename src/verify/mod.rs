@@ -74,8 +74,11 @@ pub struct Case {
     /// Records the call: (plan, inputs, outputs).
     pub record: Record,
     /// The reference's answer: from inputs and initial outputs, as f64.
-    pub expected: Box<dyn Fn(&[Vec<f64>], &[Vec<f64>]) -> Vec<Expected>>,
+    pub expected: Answer,
 }
+
+/// The reference's outputs from inputs and initial outputs.
+pub type Answer = Box<dyn Fn(&[Vec<f64>], &[Vec<f64>]) -> Vec<Expected>>;
 
 /// Records one kernel call into a plan.
 pub type Record = Box<dyn Fn(&mut PlanBuilder<'_>, &[Tensor], &[Tensor])>;
@@ -106,7 +109,9 @@ pub fn cases() -> Vec<Case> {
 /// Uniform numbers in -1 to 1 on a grid of 2^-10, from a seed made of the case's name, so that
 /// products and short sums are exact in f32.
 fn noise(name: &str, count: usize) -> Vec<f32> {
-    let seed = name.bytes().fold(17u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
+    let seed = name
+        .bytes()
+        .fold(17u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
     let mut rng = Philox::new(seed, 0);
     (0..count)
         .map(|_| (rng.below(2049) as f32 - 1024.0) / 1024.0)
@@ -166,7 +171,9 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
         failure: None,
     };
     for (number, (tensor, expected)) in outputs.iter().zip(&expected).enumerate() {
-        let got = gpu.read(&tensor.buffer, 0, tensor.len() + 2 * MARGIN).await?;
+        let got = gpu
+            .read(&tensor.buffer, 0, tensor.len() + 2 * MARGIN)
+            .await?;
         let (inside, around) = (&got[MARGIN..MARGIN + tensor.len()], tensor.len() + MARGIN);
         if inside.len() != expected.values.len() {
             report.failure = Some(format!(
@@ -175,16 +182,26 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
                 expected.values.len()
             ));
         }
-        let stray = got[..MARGIN].iter().chain(&got[around..]).any(|v| *v != CANARY);
+        let stray = got[..MARGIN]
+            .iter()
+            .chain(&got[around..])
+            .any(|v| *v != CANARY);
         if stray {
             report.failure = Some(format!("wrote outside output {number}"));
         }
         for (i, (got, want)) in inside.iter().zip(&expected.values).enumerate() {
             let error = (f64::from(*got) - want).abs();
             let allowed = expected.tolerance.absolute + expected.tolerance.relative * want.abs();
-            let share = if allowed > 0.0 { error / allowed } else { error };
+            let share = if allowed > 0.0 {
+                error / allowed
+            } else {
+                error
+            };
             let wrong = error > allowed || got.is_nan();
-            report.max_error = report.max_error.max(if got.is_nan() { f64::INFINITY } else { share });
+            report.max_error =
+                report
+                    .max_error
+                    .max(if got.is_nan() { f64::INFINITY } else { share });
             if wrong && report.failure.is_none() {
                 report.failure = Some(format!(
                     "output {number}[{i}] is {got:?}, the reference {want:?} (off by {error:.3e}, allowed {allowed:.3e})"

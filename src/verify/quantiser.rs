@@ -160,7 +160,10 @@ fn levels(count: usize, intercept: f32, slope: f32) -> Case {
 fn stored_levels(w: &[f32], intercept: f32, slope: f32) -> Vec<f32> {
     let w: Vec<f64> = w.iter().map(|v| wide(*v)).collect();
     let levels = reference::levels(&w, wide(intercept), wide(slope));
-    levels_values(&levels, wide(slope)).iter().map(|v| *v as f32).collect()
+    levels_values(&levels, wide(slope))
+        .iter()
+        .map(|v| *v as f32)
+        .collect()
 }
 
 fn backward(count: usize, intercept: f32, slope: f32) -> Case {
@@ -207,14 +210,7 @@ fn backward(count: usize, intercept: f32, slope: f32) -> Case {
                 partial: &i[4],
             };
             let gradients = [&o[0], &i[5]];
-            quantiser::quantiser_backward(
-                plan,
-                "case",
-                &layer,
-                &i[1],
-                lambda_l2 as f32,
-                gradients,
-            );
+            quantiser::quantiser_backward(plan, "case", &layer, &i[1], lambda_l2 as f32, gradients);
         }),
         expected: Box::new(move |i, before| {
             let (values, _) = reference::quantiser_backward(
@@ -244,7 +240,10 @@ fn levels_backward(count: usize, intercept: f32, slope: f32) -> Case {
         .collect();
     Case {
         kernel: &kernels::LEVELS_BACKWARD,
-        name: format!("{threads} threads of {}", case_name(count, intercept, slope)),
+        name: format!(
+            "{threads} threads of {}",
+            case_name(count, intercept, slope)
+        ),
         input_shapes: vec![vec![threads, 4], vec![3, 4]],
         inputs: vec![partial, stored_levels(&w, intercept, slope)],
         output_shapes: vec![vec![4]],

@@ -38,7 +38,10 @@ pub fn refuse(args: &[&str], words: &[&str]) {
     let (code, stdout, stderr) = run(args);
     assert_eq!(code, 2, "gtc {args:?}\n{stdout}\n{stderr}");
     for word in words {
-        assert!(stderr.contains(word), "gtc {args:?}: no '{word}' in\n{stderr}");
+        assert!(
+            stderr.contains(word),
+            "gtc {args:?}: no '{word}' in\n{stderr}"
+        );
     }
     assert!(!stderr.contains("panicked"), "{stderr}");
 }
@@ -54,12 +57,21 @@ pub fn write_data(folder: &Path, train: usize, test: usize) {
             let corner = (2 + 5 * (label % 5), 4 + 12 * (label / 5));
             for pixel in 0..28 * 28 {
                 let (y, x) = (pixel / 28, pixel % 28);
-                let inside = (corner.0..corner.0 + 5).contains(&x) && (corner.1..corner.1 + 8).contains(&y);
+                let inside =
+                    (corner.0..corner.0 + 5).contains(&x) && (corner.1..corner.1 + 8).contains(&y);
                 pixels.push(if inside { 255 } else { rng.below(60) as u8 });
             }
             labels.push(label as u8);
         }
-        std::fs::write(folder.join(format!("{part}-images-idx3-ubyte")), encode_images(28, 28, &pixels)).unwrap();
-        std::fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), encode_labels(&labels)).unwrap();
+        std::fs::write(
+            folder.join(format!("{part}-images-idx3-ubyte")),
+            encode_images(28, 28, &pixels),
+        )
+        .unwrap();
+        std::fs::write(
+            folder.join(format!("{part}-labels-idx1-ubyte")),
+            encode_labels(&labels),
+        )
+        .unwrap();
     }
 }

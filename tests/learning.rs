@@ -1,0 +1,25 @@
+//! What a newcomer sees: `gtc train` with nothing else must learn the embedded digits.
+
+mod common;
+
+use common::succeed;
+
+#[test]
+fn the_default_run_learns_digits_with_few_levels() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run").display().to_string();
+    let begun = std::time::Instant::now();
+    succeed(&["train", "--out", &out]);
+    println!("trained in {:.0} s", begun.elapsed().as_secs_f64());
+    let document =
+        |args: &[&str]| -> serde_json::Value { serde_json::from_str(&succeed(args)).unwrap() };
+    let eval = document(&["eval", &out, "--json"]);
+    let number = |key: &str| eval[key].as_f64().unwrap();
+    let (hp, lp) = (number("hp_accuracy"), number("lp_accuracy"));
+    assert!(lp >= 0.96, "LP {lp}");
+    assert!(hp - lp <= 0.010, "HP {hp}, LP {lp}");
+    let mean_bits = document(&["inspect", &out, "--json"])["mean_bits"]
+        .as_f64()
+        .unwrap();
+    assert!(mean_bits <= 3.0, "{mean_bits} bits");
+}
