@@ -14,6 +14,9 @@ use crate::inspect::{LayerReport, mean_bits, weighted_bits};
 /// Misread images shown at most.
 const SHOWN_ERRORS: usize = 60;
 
+/// Colours of lines that are layers: neighbours differ most.
+const LAYER_COLOURS: [usize; 8] = [0, 1, 4, 5, 6, 7, 2, 3];
+
 /// Everything a report shows.
 pub(crate) struct ReportData<'a> {
     /// Names and settings.
@@ -131,7 +134,7 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             let values = h
                 .iter()
                 .map(|m| m.bits.get(i).copied().map_or(0.0, f64::from));
-            series(&layer.name, i % 8, values)
+            series(&layer.name, LAYER_COLOURS[i % 8], values)
         })
         .collect();
     chart(page, "Bits of each layer", &bits)?;
@@ -143,7 +146,7 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             let values = h
                 .iter()
                 .map(|m| m.levels.get(i).copied().map_or(0.0, f64::from));
-            series(&layer.name, i % 8, values)
+            series(&layer.name, LAYER_COLOURS[i % 8], values)
         })
         .collect();
     chart(page, "Exponents in use, by layer", &levels)?;
