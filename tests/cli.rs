@@ -151,6 +151,36 @@ fn verify_prints_one_document_and_fails_on_wrong_golden_values() {
     assert!(stdout.contains("golden values          FAILS"), "{stdout}");
 }
 
+/// The second Vulkan implementation a machine without a GPU can have: Chromium's.
+#[test]
+fn swiftshader_agrees_too() {
+    const DRIVER: &str = "/usr/lib/chromium/vk_swiftshader_icd.json";
+    if !Path::new(DRIVER).exists() {
+        eprintln!("SKIPPED: no SwiftShader here ({DRIVER}); it comes with Debian's chromium");
+        return;
+    }
+    for extra in [
+        &[][..],
+        &["--checked"],
+        &["--path", "gpu"],
+        &["--path", "cpu-storage"],
+    ] {
+        let output = gtc()
+            .args(["verify", "--golden", "assets/golden/quantiser.json"])
+            .args(extra)
+            .env("VK_DRIVER_FILES", DRIVER)
+            .env("VK_ICD_FILENAMES", DRIVER)
+            .output()
+            .unwrap();
+        let (code, stdout, stderr) = finish(output);
+        assert_eq!(code, 0, "{extra:?}\n{stdout}\n{stderr}");
+        assert!(
+            stdout.contains("SwiftShader") && stdout.contains(", 0 failed"),
+            "{stdout}"
+        );
+    }
+}
+
 #[test]
 fn classify_reads_pictures_either_way_round() {
     let (model, data) = trained();

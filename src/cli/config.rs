@@ -46,6 +46,19 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
     }
 }
 
+/// The settings of every preset, for `--help`.
+pub(crate) fn defaults() -> String {
+    let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
+    let (default, binary) = (table("default"), table("almost-binary"));
+    let mut text =
+        String::from("Settings, as in a config file, of --preset default and almost-binary:\n");
+    for (key, value) in &default {
+        let other = binary.get(key).unwrap_or(value);
+        text += &format!("  {key:16} {:10} {other}\n", value.to_string());
+    }
+    text
+}
+
 /// Lays the keys of a TOML file over a configuration.
 pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> {
     let shown = path.display();

@@ -45,6 +45,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Teach a model, its levels and its weights together.
+    #[command(after_help = config::defaults())]
     Train(Box<train::TrainArgs>),
     /// Measure a trained model on test images.
     Eval(eval::EvalArgs),

@@ -126,30 +126,17 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         series("LP distillation", 3, h.iter().map(|m| m.train_lp_loss)),
     ];
     chart(page, "Cross entropy", &loss)?;
-    let bits: Vec<Series> = data
-        .end
-        .iter()
-        .enumerate()
-        .map(|(i, layer)| {
-            let values = h
-                .iter()
-                .map(|m| m.bits.get(i).copied().map_or(0.0, f64::from));
-            series(&layer.name, LAYER_COLOURS[i % 8], values)
-        })
-        .collect();
-    chart(page, "Bits of each layer", &bits)?;
-    let levels: Vec<Series> = data
-        .end
-        .iter()
-        .enumerate()
-        .map(|(i, layer)| {
-            let values = h
-                .iter()
-                .map(|m| m.levels.get(i).copied().map_or(0.0, f64::from));
-            series(&layer.name, LAYER_COLOURS[i % 8], values)
-        })
-        .collect();
-    chart(page, "Exponents in use, by layer", &levels)?;
+    let by_layer = |values: fn(&EpochMetrics) -> &Vec<u32>| -> Vec<Series> {
+        let of = |i: usize| {
+            h.iter()
+                .map(move |m| values(m).get(i).map_or(0.0, |v| f64::from(*v)))
+        };
+        (0..data.end.len())
+            .map(|i| series(&data.end[i].name, LAYER_COLOURS[i % 8], of(i)))
+            .collect()
+    };
+    chart(page, "Bits of each layer", &by_layer(|m| &m.bits))?;
+    chart(page, "Exponents in use, by layer", &by_layer(|m| &m.levels))?;
     page.push_str("</section>");
     Ok(())
 }

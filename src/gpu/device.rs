@@ -346,6 +346,13 @@ impl Gpu {
             remember(&self.failure, error.to_string());
         }
     }
+
+    /// Frees what finished submissions held, without waiting for others.
+    pub(super) fn poll(&self) {
+        if let Err(error) = self.device.poll(wgpu::PollType::Poll) {
+            remember(&self.failure, error.to_string());
+        }
+    }
 }
 
 fn remember(sink: &Mutex<Option<String>>, message: String) {

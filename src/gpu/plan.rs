@@ -361,6 +361,8 @@ impl Plan {
             }
         }
         gpu.queue.submit([encoder.finish()]);
+        // Finished submissions are freed only when somebody polls.
+        gpu.poll();
     }
 
     pub(super) fn write_schedule(&self, gpu: &Gpu, schedule: &[u8]) {
