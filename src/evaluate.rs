@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Images;
+use crate::data::{Images, shift_image};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Readback};
 use crate::loss::{LossOutputs, metrics, softmax_cross_entropy};
 use crate::model::{Inputs, Model, Network, Parameters, Weights};
@@ -271,16 +271,21 @@ impl<'g> Evaluator<'g> {
         self.memory.weights.write(self.gpu, arena);
     }
 
-    pub(crate) fn upload(&mut self, images: &Images, which: &[u32]) {
+    /// Uploads a batch; `shift` says how far each image is moved, down and right.
+    pub(crate) fn upload(
+        &mut self,
+        images: &Images,
+        which: &[u32],
+        shift: impl Fn(u32) -> [i32; 2],
+    ) {
         let pixels: usize = self.model.input.iter().product();
         let width = pad4(self.model.classes);
         self.upload.fill(0.0);
         let mut labels = vec![0.0; self.batch * width];
         for (row, &i) in which.iter().enumerate() {
             let target = &mut self.upload[row * pixels..(row + 1) * pixels];
-            for (pixel, value) in target.iter_mut().zip(images.scaled(i as usize)) {
-                *pixel = value;
-            }
+            let image: Vec<f32> = images.scaled(i as usize).collect();
+            shift_image(&image, images.size(), shift(i), target);
             labels[row * width + usize::from(images.labels[i as usize])] = 1.0;
         }
         self.memory.inputs.images.write(self.gpu, &self.upload);
@@ -336,7 +341,7 @@ impl<'g> Evaluator<'g> {
         let all: Vec<u32> = (0..images.count() as u32).collect();
         let width = pad4(self.model.classes);
         for which in all.chunks(self.batch) {
-            self.upload(images, which);
+            self.upload(images, which, |_| [0, 0]);
             self.test_plan.run(self.gpu, &[]);
             let probabilities = self.memory.probabilities[1].read(self.gpu).await?;
             for row in probabilities.chunks(width).take(which.len()) {

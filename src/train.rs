@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Images, epoch_order};
+use crate::data::{Dataset, Images, epoch_order, random_shift};
 use crate::evaluate::{Evaluator, Memory, Predictions, Progress};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Timing, Trace};
 use crate::model::{Model, ModelError, Parameters};
@@ -69,6 +69,8 @@ pub struct TrainOptions {
     pub decay: Decay,
     /// What is minimised.
     pub objective: Objective,
+    /// Largest random shift of a training image, in pixels, up or down and left or right.
+    pub shift: u32,
     /// Decides initial weights and the order of the images.
     pub seed: u64,
 }
@@ -86,14 +88,15 @@ impl Default for TrainOptions {
             lambda_l2: 0.0,
             decay: Decay::Cosine,
             objective: Objective::Gtc,
+            shift: 0,
             seed: 1,
         }
     }
 }
 
 impl TrainOptions {
-    /// Settings that press every layer of LeNet-5 to one or two exponents on the complete MNIST.
-    pub fn almost_binary() -> Self {
+    /// Settings for LeNet-5 on the complete MNIST: more distillation, a lower price of bits.
+    pub fn mnist() -> Self {
         Self {
             lambda_bits: 5e-3,
             lambda_distill: 4.0,
@@ -117,6 +120,10 @@ impl TrainOptions {
         if self.batch_size == 0 || self.batch_size > images {
             let remedy = format!("it must be 1 to {images}, the number of training images");
             return bad("batch-size", self.batch_size.to_string(), remedy);
+        }
+        if self.shift > 16 {
+            let remedy = "it must be 0 to 16 pixels".to_owned();
+            return bad("shift", self.shift.to_string(), remedy);
         }
         if self.epochs == 0 {
             return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
@@ -313,13 +320,15 @@ impl<'g> Trainer<'g> {
     fn next_batch(&mut self, images: &Images) -> Schedule {
         let per_epoch = self.steps_per_epoch();
         let within = (self.step % per_epoch) as usize;
+        let epoch = (self.step / per_epoch) as u32;
         if within == 0 || self.order.is_empty() {
-            let epoch = (self.step / per_epoch) as u32;
             self.order = epoch_order(self.options.seed, epoch, images.count());
         }
         let batch = self.options.batch_size;
         let which = &self.order[within * batch..(within + 1) * batch];
-        self.evaluator.upload(images, which);
+        let (seed, shift) = (self.options.seed, self.options.shift);
+        self.evaluator
+            .upload(images, which, |i| random_shift(seed, epoch, i, shift));
         self.step += 1;
         self.options.schedule(self.step, self.total_steps())
     }

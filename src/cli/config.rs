@@ -41,7 +41,7 @@ impl Default for Config {
 /// Named settings that were measured; the README shows with what result.
 pub(crate) fn preset(name: &str) -> TrainOptions {
     match name {
-        "almost-binary" => TrainOptions::almost_binary(),
+        "mnist" => TrainOptions::mnist(),
         _ => TrainOptions::default(),
     }
 }
@@ -49,11 +49,10 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
 /// The settings of every preset, for `--help`.
 pub(crate) fn defaults() -> String {
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
-    let (default, binary) = (table("default"), table("almost-binary"));
-    let mut text =
-        String::from("Settings, as in a config file, of --preset default and almost-binary:\n");
+    let (default, mnist) = (table("default"), table("mnist"));
+    let mut text = String::from("Settings, as in a config file, of --preset default and mnist:\n");
     for (key, value) in &default {
-        let other = binary.get(key).unwrap_or(value);
+        let other = mnist.get(key).unwrap_or(value);
         text += &format!("  {key:16} {:10} {other}\n", value.to_string());
     }
     text

@@ -64,8 +64,11 @@ pub(crate) struct TrainArgs {
     /// gtc: both networks; direct: low precision alone; float: an ordinary network
     #[arg(long, value_parser = ["gtc", "direct", "float"])]
     objective: Option<String>,
+    /// Move each training image at random by up to N pixels, up or down and left or right
+    #[arg(long, value_name = "N")]
+    shift: Option<u32>,
     /// Measured settings to start from
-    #[arg(long, value_parser = ["default", "almost-binary"])]
+    #[arg(long, value_parser = ["default", "mnist"])]
     preset: Option<String>,
     /// Decides initial weights and the order of the images
     #[arg(long, value_name = "N")]
@@ -76,7 +79,8 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "epochs", "batch_size", "learning_rate", "quantiser_rate", "lambda_bits",
-        "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "preset", "seed", "out",
+        "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift", "preset", "seed",
+        "out",
         "config",
     ])]
     resume: Option<PathBuf>,
@@ -122,6 +126,7 @@ impl TrainArgs {
         set(&mut options.bits_ramp, &self.bits_ramp);
         set(&mut options.lambda_distill, &self.lambda_distill);
         set(&mut options.lambda_l2, &self.lambda_l2);
+        set(&mut options.shift, &self.shift);
         set(&mut options.seed, &self.seed);
         set_word(&mut options.decay, &self.decay)?;
         set_word(&mut options.objective, &self.objective)?;

@@ -159,9 +159,73 @@ pub struct Dataset {
     pub test: Images,
 }
 
+/// Moves an image by whole pixels, down and right; what comes in from outside is zero.
+/// `image` and `target` are (height, width, channels).
+pub fn shift_image(
+    image: &[f32],
+    [height, width, channels]: [usize; 3],
+    [down, right]: [i32; 2],
+    target: &mut [f32],
+) {
+    for y in 0..height {
+        for x in 0..width {
+            let from = [y as i32 - down, x as i32 - right];
+            let inside =
+                (0..height as i32).contains(&from[0]) && (0..width as i32).contains(&from[1]);
+            let at = (y * width + x) * channels;
+            if inside {
+                let source = (from[0] as usize * width + from[1] as usize) * channels;
+                target[at..at + channels].copy_from_slice(&image[source..source + channels]);
+            } else {
+                target[at..at + channels].fill(0.0);
+            }
+        }
+    }
+}
+
+/// How far image `i` is moved (down, right) in an epoch: each uniform in `-most..=most`, a function
+/// of its arguments alone, so that a resumed run moves images as an uninterrupted one.
+pub fn random_shift(seed: u64, epoch: u32, i: u32, most: u32) -> [i32; 2] {
+    const SHIFT_STREAM: u64 = 2 << 32;
+    if most == 0 {
+        return [0, 0];
+    }
+    let mut rng = Philox::new(seed, SHIFT_STREAM + u64::from(epoch) + (u64::from(i) << 34));
+    [(); 2].map(|()| rng.below(2 * most + 1) as i32 - most as i32)
+}
+
 /// The order in which an epoch visits the images: a function of seed and epoch alone, so that a
 /// resumed run visits them as an uninterrupted one.
 pub fn epoch_order(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
     const ORDER_STREAM: u64 = 1 << 32;
     Philox::new(seed, ORDER_STREAM + u64::from(epoch)).permutation(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shift_moves_every_pixel_and_leaves_zeros_behind() {
+        let image: Vec<f32> = (1..=12).map(|v| v as f32).collect();
+        let mut moved = vec![9.0; 12];
+        shift_image(&image, [3, 2, 2], [1, -1], &mut moved);
+        assert_eq!(
+            moved,
+            [0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 7.0, 8.0, 0.0, 0.0]
+        );
+    }
+
+    #[test]
+    fn shifts_reach_both_ends_and_depend_on_image_and_epoch() {
+        let shifts: Vec<[i32; 2]> = (0..200).map(|i| random_shift(1, 0, i, 2)).collect();
+        for axis in [0, 1] {
+            for value in -2..=2 {
+                assert!(shifts.iter().any(|s| s[axis] == value));
+            }
+        }
+        let other: Vec<[i32; 2]> = (0..200).map(|i| random_shift(1, 1, i, 2)).collect();
+        assert_ne!(shifts, other);
+        assert_eq!(random_shift(1, 0, 7, 0), [0, 0]);
+    }
 }
