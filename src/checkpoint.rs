@@ -1,15 +1,17 @@
 //! Trained models and interrupted runs as one safetensors file, written all or nothing.
 //!
 //! Tensors, all f32: `LAYER.weight` (outputs, kernel height, kernel width, inputs), `LAYER.bias`
-//! (outputs), `LAYER.quantiser` (intercept, slope), the same under `first_moment.` and
-//! `second_moment.`, and `totals` (4, 4). The metadata key `gtc` holds a JSON text, see [`Header`].
+//! (outputs), `LAYER.quantiser` (intercept, slope), with batch normalisation `LAYER.scale` (γ; β is
+//! the bias), the same under `first_moment.` and
+//! `second_moment.`; with batch normalisation `LAYER.running_hp` and `LAYER.running_lp` (2, outputs),
+//! mean and variance; and `totals` (4, 4). The metadata key `gtc` holds a JSON text, see [`Header`].
 
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Model, ModelError, Parameters};
+use crate::model::{LayerValues, Model, ModelError, Parameters};
 use crate::tensor::pad4;
 use crate::train::{Snapshot, TrainOptions};
 
@@ -111,6 +113,7 @@ pub enum CheckpointError {
 }
 
 const PARTS: [&str; 3] = ["", "first_moment.", "second_moment."];
+const NETWORKS: [&str; 2] = ["hp", "lp"];
 
 fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
@@ -140,6 +143,19 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
                 check_finite("the model", &name, &values)?;
                 tensors.push((name, shape, bytes(&values)));
             }
+            if layer.has_norm() {
+                let (name, values) = (format!("{prefix}{}.scale", layer.name), layer.scale_values(arena));
+                check_finite("the model", &name, &values)?;
+                tensors.push((name, vec![layer.shape[0]], bytes(&values)));
+            }
+        }
+    }
+    for (network, arena) in NETWORKS.iter().zip(&snapshot.running) {
+        for layer in parameters.layers.iter().filter(|l| l.has_norm()) {
+            let name = format!("{}.running_{network}", layer.name);
+            let values = layer.running_values(arena);
+            check_finite("the model", &name, &values)?;
+            tensors.push((name, vec![2, layer.shape[0]], bytes(&values)));
         }
     }
     tensors.push(("totals".to_owned(), vec![4, 4], bytes(&snapshot.totals)));
@@ -236,9 +252,26 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
             let weights = read(&name("weight"), &layer.shape)?;
             let bias = read(&name("bias"), &[layer.shape[0]])?;
             let quantiser = read(&name("quantiser"), &[2])?;
-            layer.place(&mut arena, &weights, &bias, &quantiser);
+            let scale = match layer.has_norm() {
+                true => read(&name("scale"), &[layer.shape[0]])?,
+                false => Vec::new(),
+            };
+            let values = LayerValues {
+                weights: &weights,
+                scale: &scale,
+                bias: &bias,
+                quantiser: &quantiser,
+            };
+            layer.place(&mut arena, &values);
         }
         arenas.push(arena);
+    }
+    let mut running = [parameters.initial_running(), parameters.initial_running()];
+    for (network, arena) in NETWORKS.iter().zip(&mut running) {
+        for layer in parameters.layers.iter().filter(|l| l.has_norm()) {
+            let name = format!("{}.running_{network}", layer.name);
+            layer.place_running(arena, &read(&name, &[2, layer.shape[0]])?);
+        }
     }
     let mut arenas = arenas.into_iter();
     let mut next = || arenas.next().unwrap_or_default();
@@ -248,6 +281,7 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
             weights: next(),
             first_moment: next(),
             second_moment: next(),
+            running,
             totals: read("totals", &[4, 4])?,
         },
         header,

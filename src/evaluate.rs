@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Images, shift_image};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Readback};
+use crate::data::{Augmentation, Images};
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
 use crate::loss::{LossOutputs, metrics, softmax_cross_entropy};
-use crate::model::{Inputs, Model, Network, Parameters, Weights};
+use crate::model::{Inputs, Mode, Model, Network, Parameters, Pass, Weights};
 use crate::quantiser::{Quantised, partial_len, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
@@ -94,33 +94,42 @@ pub struct Predictions {
 pub(crate) struct Memory {
     pub parameters: Parameters,
     pub inputs: Inputs,
-    /// Weights, biases, intercepts and slopes.
+    /// Weights, biases, γ, β, intercepts and slopes.
     pub weights: Tensor,
     /// Quantised weights.
-    pub values: Tensor,
+    values: Tensor,
     /// (layers, 3, 4), see `shaders/levels.wgsl`
-    pub levels: Tensor,
-    /// Scratch of the quantiser.
-    pub partial: Tensor,
+    levels: Tensor,
+    /// Running statistics of the batch normalisations of HP and LP.
+    pub running: [Tensor; 2],
+    /// A bias for layers that have none.
+    zeros: Tensor,
     /// HP (2, 4), LP (2, 4)
-    pub totals: Tensor,
+    totals: Tensor,
     /// Probabilities of HP and LP, (batch, padded classes) each.
     pub probabilities: [Tensor; 2],
-    /// Gradient of the logits, where nobody asks for it.
-    pub unused: Tensor,
-    /// (batch, 4)
-    pub outcome: Tensor,
     pub network: Network,
+    /// Whether LP's batch normalisations multiply by powers of two.
+    round_norm: bool,
 }
 
 impl Memory {
-    fn new(gpu: &Gpu, model: &Model, batch: usize, training: bool) -> Result<Self, GpuError> {
+    pub(crate) fn new(
+        gpu: &Gpu,
+        model: &Model,
+        batch: usize,
+        round_norm: bool,
+    ) -> Result<Self, GpuError> {
         let parameters = Parameters::new(model);
         let width = pad4(model.classes);
         let pixels: usize = model.input.iter().product();
-        let largest = parameters.layers.iter().map(|l| l.stored_weights()).max();
-        let partial = pad4(partial_len(largest.unwrap_or(4)));
+        let widest = parameters.layers.iter().map(|l| pad4(l.shape[0])).max();
         let rows = |label| Tensor::new(gpu, label, &[batch, width]);
+        let running = |label| {
+            let tensor = Tensor::new(gpu, label, &[parameters.initial_running().len()])?;
+            tensor.write(gpu, &parameters.initial_running());
+            Ok::<_, GpuError>(tensor)
+        };
         Ok(Self {
             inputs: Inputs {
                 images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
@@ -129,13 +138,13 @@ impl Memory {
             weights: parameters.layout.allocate(gpu, "weights")?,
             values: parameters.layout.allocate(gpu, "quantised")?,
             levels: Tensor::new(gpu, "levels", &[parameters.layers.len(), 3, 4])?,
-            partial: Tensor::new(gpu, "quantiser partial", &[partial])?,
+            running: [running("HP running")?, running("LP running")?],
+            zeros: Tensor::new(gpu, "zeros", &[widest.unwrap_or(4)])?,
             totals: Tensor::new(gpu, "totals", &[4, 4])?,
             probabilities: [rows("HP probabilities")?, rows("LP probabilities")?],
-            unused: rows("unused gradient")?,
-            outcome: Tensor::new(gpu, "outcome", &[batch, 4])?,
-            network: Network::new(gpu, model, batch, training)?,
+            network: Network::new(model, batch),
             parameters,
+            round_norm,
         })
     }
 
@@ -147,12 +156,14 @@ impl Memory {
                 shape: vec![3, 4],
                 ..self.levels.clone()
             };
+            let partial = pad4(partial_len(layer.stored_weights()));
             let quantised = Quantised {
                 weights: &layer.weight_of(&self.weights),
                 quantiser: &layer.quantiser_of(&self.weights),
                 values: &layer.weight_of(&self.values),
                 levels: &levels,
-                partial: &self.partial,
+                partial: &Tensor::transient("partial", &[partial]),
+                normalised: layer.has_norm(),
             };
             record(i, layer.name, &quantised);
         }
@@ -165,34 +176,50 @@ impl Memory {
         });
     }
 
-    /// The arenas a network reads. 0 is HP, 1 is LP; they share biases.
+    /// What a network reads. 0 is HP, 1 is LP; they share biases.
     pub fn weights_of(&self, network: usize) -> Weights<'_> {
         Weights {
+            name: ["HP", "LP"][network],
             weights: [&self.weights, &self.values][network],
             biases: &self.weights,
+            running: &self.running[network],
+            zeros: &self.zeros,
+            round_norm: network == 1 && self.round_norm,
         }
     }
 
-    /// Records the forward pass of one network, its loss and its totals. `network` is 0 for HP,
-    /// 1 for LP; `scale` multiplies the gradient.
-    pub fn judge(&self, plan: &mut PlanBuilder<'_>, network: usize, targets: &Tensor, scale: f32) {
-        let name = ["HP", "LP"][network];
-        let net = &self.network;
-        net.forward(plan, name, &self.inputs, self.weights_of(network));
+    /// Records the forward pass of one network on what `Network::prepare` made, its loss and its
+    /// totals. `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits,
+    /// which is returned.
+    pub fn judge(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        (network, mode): (usize, Mode),
+        input: &Tensor,
+        targets: &Tensor,
+        scale: f32,
+    ) -> (Pass, Tensor) {
+        let weights = self.weights_of(network);
+        let pass = self.network.forward(plan, input, weights, mode);
+        let batch = targets.shape[0];
+        let outcome = Tensor::transient("outcome", &[batch, 4]);
+        let d_logits = Tensor::transient("d_logits", &pass.logits().view(&targets.shape).shape);
         let outputs = LossOutputs {
-            d_logits: net.d_logits().unwrap_or(&self.unused),
+            d_logits: &d_logits,
             probabilities: &self.probabilities[network],
-            outcome: &self.outcome,
+            outcome: &outcome,
         };
-        let label = format!("{name} loss");
-        let operands = [net.logits(), targets, &self.inputs.labels];
-        softmax_cross_entropy(plan, &label, net.classes(), operands, scale, &outputs);
+        let label = format!("{} loss", weights.name);
+        let operands = [pass.logits(), targets, &self.inputs.labels];
+        let classes = self.network.classes();
+        softmax_cross_entropy(plan, &label, classes, operands, scale, &outputs);
         let totals = Tensor {
             offset: 8 * network,
             shape: vec![2, 4],
             ..self.totals.clone()
         };
-        metrics(plan, &label, &self.outcome, &totals);
+        metrics(plan, &label, &outcome, &totals);
+        (pass, d_logits)
     }
 }
 
@@ -200,6 +227,7 @@ impl Memory {
 pub struct Evaluator<'g> {
     pub(crate) gpu: &'g Gpu,
     pub(crate) memory: Memory,
+    pool: Pool,
     model: Model,
     batch: usize,
     quantise_plan: Plan,
@@ -210,30 +238,38 @@ pub struct Evaluator<'g> {
 }
 
 impl<'g> Evaluator<'g> {
-    /// Compiles the plans; the weights are zero until [`Evaluator::set_weights`].
+    /// Compiles the plans; the weights are zero until [`Evaluator::set_weights`]. With `round_norm`
+    /// the low-precision network multiplies by powers of two in its batch normalisations too.
     ///
     /// # Errors
     /// [`GpuError`] when memory or a kernel is refused.
-    pub fn new(gpu: &'g Gpu, model: Model, batch: usize) -> Result<Self, GpuError> {
-        Self::with_memory(gpu, model, batch, false)
+    pub fn new(
+        gpu: &'g Gpu,
+        model: Model,
+        batch: usize,
+        round_norm: bool,
+    ) -> Result<Self, GpuError> {
+        let memory = Memory::new(gpu, &model, batch, round_norm)?;
+        Self::with_memory(gpu, model, batch, memory, Pool::default())
     }
 
     pub(crate) fn with_memory(
         gpu: &'g Gpu,
         model: Model,
         batch: usize,
-        training: bool,
+        memory: Memory,
+        mut pool: Pool,
     ) -> Result<Self, GpuError> {
-        let memory = Memory::new(gpu, &model, batch, training)?;
         let mut plan = PlanBuilder::new(gpu);
         memory.quantise(&mut plan);
-        let quantise_plan = plan.finish()?;
+        let quantise_plan = plan.finish_in(&mut pool)?;
         let mut plan = PlanBuilder::new(gpu);
-        memory.network.prepare(&mut plan, &memory.inputs);
+        let input = memory.network.prepare(&mut plan, &memory.inputs);
+        let labels = &memory.inputs.labels;
         for network in [0, 1] {
-            memory.judge(&mut plan, network, &memory.inputs.labels, 0.0);
+            memory.judge(&mut plan, (network, Mode::Test), &input, labels, 0.0);
         }
-        let test_plan = plan.finish()?;
+        let test_plan = plan.finish_in(&mut pool)?;
         let pixels: usize = model.input.iter().product();
         Ok(Self {
             totals_readback: Readback::new(gpu, 16),
@@ -241,6 +277,7 @@ impl<'g> Evaluator<'g> {
             upload: vec![0.0; pad4(batch * pixels)],
             gpu,
             memory,
+            pool,
             model,
             batch,
             quantise_plan,
@@ -266,17 +303,29 @@ impl<'g> Evaluator<'g> {
         ]
     }
 
-    /// Sets the arena of weights, biases, intercepts and slopes.
+    /// The working memory of the plans.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Sets the arenas of running statistics of HP and LP.
+    pub fn set_running(&self, running: &[Vec<f32>; 2]) {
+        for (tensor, values) in self.memory.running.iter().zip(running) {
+            tensor.write(self.gpu, values);
+        }
+    }
+
+    /// Sets the arena of weights, biases, γ, β, intercepts and slopes.
     pub fn set_weights(&self, arena: &[f32]) {
         self.memory.weights.write(self.gpu, arena);
     }
 
-    /// Uploads a batch; `shift` says how far each image is moved, down and right.
+    /// Uploads a batch; `augment` says what happens to an image before.
     pub(crate) fn upload(
         &mut self,
         images: &Images,
         which: &[u32],
-        shift: impl Fn(u32) -> [i32; 2],
+        augment: impl Fn(u32) -> Augmentation,
     ) {
         let pixels: usize = self.model.input.iter().product();
         let width = pad4(self.model.classes);
@@ -284,8 +333,8 @@ impl<'g> Evaluator<'g> {
         let mut labels = vec![0.0; self.batch * width];
         for (row, &i) in which.iter().enumerate() {
             let target = &mut self.upload[row * pixels..(row + 1) * pixels];
-            let image: Vec<f32> = images.scaled(i as usize).collect();
-            shift_image(&image, images.size(), shift(i), target);
+            let image = self.model.scaling.apply(images.image(i as usize), images.channels);
+            augment(i).apply(&image, images.size(), target);
             labels[row * width + usize::from(images.labels[i as usize])] = 1.0;
         }
         self.memory.inputs.images.write(self.gpu, &self.upload);
@@ -341,7 +390,7 @@ impl<'g> Evaluator<'g> {
         let all: Vec<u32> = (0..images.count() as u32).collect();
         let width = pad4(self.model.classes);
         for which in all.chunks(self.batch) {
-            self.upload(images, which, |_| [0, 0]);
+            self.upload(images, which, |_| Augmentation::default());
             self.test_plan.run(self.gpu, &[]);
             let probabilities = self.memory.probabilities[1].read(self.gpu).await?;
             for row in probabilities.chunks(width).take(which.len()) {

@@ -5,6 +5,7 @@ use crate::gpu::{Family, Kernel};
 
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
+const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
@@ -89,6 +90,55 @@ pub static RELU_BACKWARD: Kernel = elementwise(
     include_str!("../shaders/relu_backward.wgsl"),
     &[],
 );
+/// Mean and squared differences over ranges of rows.
+pub static NORM_STATISTICS: Kernel = elementwise(
+    "norm_statistics",
+    "NormStatisticsParams",
+    include_str!("../shaders/norm_statistics.wgsl"),
+    &[],
+);
+/// Statistics of a batch, and the running ones.
+pub static NORM_COMBINE: Kernel = elementwise(
+    "norm_combine",
+    "NormCombineParams",
+    include_str!("../shaders/norm_combine.wgsl"),
+    &[NORM, QUANTISER],
+);
+/// Statistics for a test.
+pub static NORM_RUNNING: Kernel = elementwise(
+    "norm_running",
+    "NormRunningParams",
+    include_str!("../shaders/norm_running.wgsl"),
+    &[NORM, QUANTISER],
+);
+/// Normalisation and ReLU.
+pub static NORM_FORWARD: Kernel = elementwise(
+    "norm_forward",
+    "NormForwardParams",
+    include_str!("../shaders/norm_forward.wgsl"),
+    &[],
+);
+/// What the gradient of a normalisation sums over a batch, in partial sums.
+pub static NORM_BACKWARD_SUMS: Kernel = elementwise(
+    "norm_backward_sums",
+    "NormBackwardSumsParams",
+    include_str!("../shaders/norm_backward_sums.wgsl"),
+    &[],
+);
+/// Gradients of γ and β.
+pub static NORM_GRADIENTS: Kernel = elementwise(
+    "norm_gradients",
+    "NormGradientsParams",
+    include_str!("../shaders/norm_gradients.wgsl"),
+    &[],
+);
+/// Gradient of the input of a normalisation.
+pub static NORM_BACKWARD: Kernel = elementwise(
+    "norm_backward",
+    "NormBackwardParams",
+    include_str!("../shaders/norm_backward.wgsl"),
+    &[],
+);
 /// Loss and gradient of a classifier.
 pub static SOFTMAX_CROSS_ENTROPY: Kernel = elementwise(
     "softmax_cross_entropy",
@@ -140,15 +190,22 @@ pub static ADAM: Kernel = elementwise(
 );
 
 /// All of them, in the order a training step meets them.
-pub static ALL: [&Kernel; 16] = [
+pub static ALL: [&Kernel; 23] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
     &CONV_FORWARD,
+    &NORM_STATISTICS,
+    &NORM_COMBINE,
+    &NORM_RUNNING,
+    &NORM_FORWARD,
     &MAX_POOL_FORWARD,
     &SOFTMAX_CROSS_ENTROPY,
     &METRICS,
     &RELU_BACKWARD,
+    &NORM_BACKWARD_SUMS,
+    &NORM_GRADIENTS,
+    &NORM_BACKWARD,
     &BIAS_BACKWARD,
     &SUM_PARTIALS,
     &CONV_BACKWARD_WEIGHT,

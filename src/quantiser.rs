@@ -38,6 +38,8 @@ pub struct Quantised<'a> {
     pub levels: &'a Tensor,
     /// Scratch for partial results, at least [`partial_len`] floats.
     pub partial: &'a Tensor,
+    /// Whether a batch normalisation follows: the gradient of the intercept is then zero.
+    pub normalised: bool,
 }
 
 /// Floats of scratch that a layer of `weights` stored floats needs.
@@ -148,6 +150,7 @@ struct LevelsBackwardParams {
     partial_base: u32,
     levels_base: u32,
     gradient_base: u32,
+    normalised: u32,
 }
 
 /// Adds the gradient through Q, the bit loss and the L2 term to `d_weights`, and writes the
@@ -188,16 +191,19 @@ pub fn quantiser_backward(
         label,
         [layer.partial, layer.levels],
         threads as usize,
+        layer.normalised,
         d_quantiser,
     );
 }
 
-/// The second half of [`quantiser_backward`]: partial sums (threads, 4) to (d_intercept, d_slope).
+/// The second half of [`quantiser_backward`]: partial sums (threads, 4) to (d_intercept, d_slope);
+/// the first is zero where a batch normalisation follows.
 pub fn levels_backward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     [partial, levels]: [&Tensor; 2],
     threads: usize,
+    normalised: bool,
     d_quantiser: &Tensor,
 ) {
     let params = LevelsBackwardParams {
@@ -205,6 +211,7 @@ pub fn levels_backward(
         partial_base: partial.base(),
         levels_base: levels.base(),
         gradient_base: d_quantiser.base(),
+        normalised: u32::from(normalised),
     };
     plan.dispatch(Dispatch {
         kernel: &kernels::LEVELS_BACKWARD,

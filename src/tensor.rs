@@ -37,6 +37,15 @@ impl Tensor {
         })
     }
 
+    /// A tensor that the plan using it places, see [`Buffer::transient`].
+    pub fn transient(label: &str, shape: &[usize]) -> Self {
+        Self {
+            buffer: Buffer::transient(label, shape.iter().product()),
+            offset: 0,
+            shape: shape.to_vec(),
+        }
+    }
+
     /// Floats in it.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

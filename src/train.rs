@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Images, epoch_order, random_shift};
+use crate::data::{Augment, Dataset, Images, epoch_order};
 use crate::evaluate::{Evaluator, Memory, Predictions, Progress};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Timing, Trace};
-use crate::model::{Model, ModelError, Parameters};
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
+use crate::model::{Mode, Model, ModelError, Parameters};
 use crate::optimiser::{AdamState, Schedule, adam};
 use crate::quantiser::quantiser_backward;
 use crate::tensor::Tensor;
@@ -71,6 +71,10 @@ pub struct TrainOptions {
     pub objective: Objective,
     /// Largest random shift of a training image, in pixels, up or down and left or right.
     pub shift: u32,
+    /// Whether every second training image is mirrored, left to right.
+    pub flip: bool,
+    /// Whether LP's batch normalisations multiply by γ/σ as it is, not by the nearest power of two.
+    pub exact_norm: bool,
     /// Decides initial weights and the order of the images.
     pub seed: u64,
 }
@@ -89,6 +93,8 @@ impl Default for TrainOptions {
             decay: Decay::Cosine,
             objective: Objective::Gtc,
             shift: 0,
+            flip: false,
+            exact_norm: false,
             seed: 1,
         }
     }
@@ -145,6 +151,14 @@ impl TrainOptions {
             }
         }
         Ok(())
+    }
+
+    /// What happens to training images.
+    pub fn augment(&self) -> Augment {
+        Augment {
+            shift: self.shift,
+            flip: self.flip,
+        }
     }
 
     /// Learning rate and λ_bits of step `t` of `total`, counted from 1.
@@ -204,6 +218,8 @@ pub struct Snapshot {
     pub first_moment: Vec<f32>,
     /// Adam's second moment of the same.
     pub second_moment: Vec<f32>,
+    /// Running statistics of the batch normalisations of HP and LP.
+    pub running: [Vec<f32>; 2],
     /// Running totals of the epoch: HP (2, 4) and LP (2, 4).
     pub totals: Vec<f32>,
 }
@@ -233,24 +249,18 @@ impl<'g> Trainer<'g> {
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
         options.check(images)?;
-        let evaluator = Evaluator::with_memory(gpu, model, options.batch_size, true)?;
-        let parameters = evaluator.parameters();
-        evaluator.set_weights(&parameters.initial(options.seed));
+        let batch = options.batch_size;
+        let memory = Memory::new(gpu, &model, batch, !options.exact_norm)?;
+        let parameters = &memory.parameters;
+        memory.weights.write(gpu, &parameters.initial(options.seed));
         let arena = |label| parameters.layout.allocate(gpu, label);
         let (first_moment, second_moment) = (arena("first moment")?, arena("second moment")?);
         let gradients = arena("gradients")?;
-        let d_values = arena("d_quantised")?;
         let mut plan = PlanBuilder::new(gpu);
-        record_gradients(
-            &mut plan,
-            &options,
-            &evaluator.memory,
-            &gradients,
-            &d_values,
-        );
+        record_gradients(&mut plan, &options, &memory, &gradients);
         let low_precision = options.objective.low_precision();
         let state = AdamState {
-            weights: &evaluator.memory.weights,
+            weights: &memory.weights,
             first_moment: &first_moment,
             second_moment: &second_moment,
             quantisers: parameters.quantisers,
@@ -261,11 +271,14 @@ impl<'g> Trainer<'g> {
             },
         };
         adam(&mut plan, "optimiser", &gradients, &state);
+        // First, because it needs the most: testing fits into its working memory.
+        let mut pool = Pool::default();
+        let plan = plan.finish_in(&mut pool)?;
         Ok(Self {
-            plan: plan.finish()?,
+            plan,
             order: Vec::new(),
             step: 0,
-            evaluator,
+            evaluator: Evaluator::with_memory(gpu, model, batch, memory, pool)?,
             options,
             first_moment,
             second_moment,
@@ -293,6 +306,11 @@ impl<'g> Trainer<'g> {
     pub fn adjust(&mut self, learning_rate: f64, lambda_bits: f64) {
         self.options.learning_rate = learning_rate;
         self.options.lambda_bits = lambda_bits;
+    }
+
+    /// The working memory of the plans.
+    pub fn pool(&self) -> &Pool {
+        self.evaluator.pool()
     }
 
     /// The dispatches of a training step, of quantising for a test, and of testing a batch.
@@ -326,9 +344,9 @@ impl<'g> Trainer<'g> {
         }
         let batch = self.options.batch_size;
         let which = &self.order[within * batch..(within + 1) * batch];
-        let (seed, shift) = (self.options.seed, self.options.shift);
+        let (seed, augment) = (self.options.seed, self.options.augment());
         self.evaluator
-            .upload(images, which, |i| random_shift(seed, epoch, i, shift));
+            .upload(images, which, |i| augment.draw(seed, epoch, i));
         self.step += 1;
         self.options.schedule(self.step, self.total_steps())
     }
@@ -404,6 +422,10 @@ impl<'g> Trainer<'g> {
             weights: self.evaluator.memory.weights.read(gpu).await?,
             first_moment: self.first_moment.read(gpu).await?,
             second_moment: self.second_moment.read(gpu).await?,
+            running: [
+                self.evaluator.memory.running[0].read(gpu).await?,
+                self.evaluator.memory.running[1].read(gpu).await?,
+            ],
             totals: self.evaluator.totals().await?,
         })
     }
@@ -414,6 +436,7 @@ impl<'g> Trainer<'g> {
         self.step = snapshot.step;
         self.order.clear();
         self.evaluator.set_weights(&snapshot.weights);
+        self.evaluator.set_running(&snapshot.running);
         self.first_moment.write(gpu, &snapshot.first_moment);
         self.second_moment.write(gpu, &snapshot.second_moment);
         self.evaluator.set_totals(&snapshot.totals);
@@ -434,47 +457,47 @@ fn record_gradients(
     options: &TrainOptions,
     memory: &Memory,
     gradients: &Tensor,
-    d_values: &Tensor,
 ) {
     let objective = options.objective;
     let scale = 1.0 / options.batch_size as f32;
     let labels = &memory.inputs.labels;
-    let (net, inputs) = (&memory.network, &memory.inputs);
+    let net = &memory.network;
+    let d_values = Tensor::transient("d_quantised", &gradients.shape);
     let quantise = objective.low_precision() || options.lambda_l2 > 0.0;
     if quantise {
         memory.quantise(plan);
     }
-    net.prepare(plan, inputs);
+    let input = net.prepare(plan, &memory.inputs);
     if objective.high_precision() {
-        memory.judge(plan, 0, labels, scale);
+        let (pass, d_logits) = memory.judge(plan, (0, Mode::Train), &input, labels, scale);
+        let weights = memory.weights_of(0);
         let d_biases = (gradients, false);
-        net.backward(
-            plan,
-            "HP",
-            inputs,
-            memory.weights_of(0),
-            gradients,
-            d_biases,
-        );
+        net.backward(plan, &pass, weights, &d_logits, gradients, d_biases);
     } else {
         // What the quantiser's backward pass adds to.
         plan.clear(&gradients.buffer);
     }
     if objective.low_precision() {
-        if objective == Objective::Gtc {
-            let teacher = &memory.probabilities[0];
-            memory.judge(plan, 1, teacher, options.lambda_distill as f32 * scale);
-        } else {
-            memory.judge(plan, 1, labels, scale);
-        }
+        let (targets, scale) = match objective {
+            Objective::Gtc => (
+                &memory.probabilities[0],
+                options.lambda_distill as f32 * scale,
+            ),
+            _ => (labels, scale),
+        };
+        let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &input, targets, scale);
+        let weights = memory.weights_of(1);
         let d_biases = (gradients, objective.high_precision());
-        net.backward(plan, "LP", inputs, memory.weights_of(1), d_values, d_biases);
+        net.backward(plan, &pass, weights, &d_logits, &d_values, d_biases);
+    } else if quantise {
+        // Nothing flows through the quantised values of a float network.
+        plan.clear(&d_values.buffer);
     }
     if quantise {
         memory.each_layer(|i, name, layer| {
             let parts = &memory.parameters.layers[i];
             let targets = [&parts.weight_of(gradients), &parts.quantiser_of(gradients)];
-            let d_values = parts.weight_of(d_values);
+            let d_values = parts.weight_of(&d_values);
             let lambda_l2 = options.lambda_l2 as f32;
             let label = format!("quantise {name}");
             quantiser_backward(plan, &label, layer, &d_values, lambda_l2, targets);

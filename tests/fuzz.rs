@@ -69,12 +69,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn small_checkpoint() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
-        let model = Model::by_name("lenet-small").unwrap();
-        let weights = Parameters::new(&model).initial(1);
+        let model = Model::by_name("vgg-tiny").unwrap();
+        let parameters = Parameters::new(&model);
+        let weights = parameters.initial(1);
+        let running = parameters.initial_running();
         checkpoint::encode(&Checkpoint {
             header: Header {
                 version: VERSION,
-                model: "lenet-small".to_owned(),
+                model: "vgg-tiny".to_owned(),
                 data: "noise".to_owned(),
                 classes: (0..10).map(|c| c.to_string()).collect(),
                 images: 10,
@@ -86,6 +88,7 @@ fn small_checkpoint() -> &'static [u8] {
                 first_moment: vec![0.0; weights.len()],
                 second_moment: vec![0.0; weights.len()],
                 weights,
+                running: [running.clone(), running],
                 totals: vec![0.0; 16],
             },
         })

@@ -96,6 +96,66 @@ fn relu_and_max_pool_pass_the_gradient_they_should() {
 }
 
 #[test]
+fn normalisation_gradients_are_those_of_its_forward() {
+    let (rows, channels) = (9, 4);
+    let x = noise(21, rows * channels);
+    let parameters: Vec<f64> = noise(22, 2 * channels);
+    let g = noise(23, rows * channels);
+    let running = vec![0.0; 2 * channels];
+    for relu in [false, true] {
+        let statistics = |x: &[f64], p: &[f64]| {
+            let partial = r::norm_statistics(x, channels, 2);
+            r::norm_combine(&partial, p, (rows, 2), false, &running)[0].clone()
+        };
+        let loss = |x: &[f64], p: &[f64]| dot(&g, &r::norm_forward(x, &statistics(x, p), relu));
+        let found = statistics(&x, &parameters);
+        let partial = r::norm_backward_sums(&x, &g, &found, relu, 3);
+        let [sums, d_parameters] = r::norm_gradients(&partial, &found, &running);
+        let d_x = r::norm_backward(&x, &g, &found, &sums, relu);
+        check("d_x", &x, &d_x, |x| loss(x, &parameters));
+        check("d_gamma, d_beta", &parameters, &d_parameters, |p| loss(&x, p));
+    }
+}
+
+/// In LP the factor is 2^round(log2 |gamma / sigma|); with the ratio to the exact factor held
+/// constant its gradients are those of a normalisation whose gamma is gamma times that ratio.
+#[test]
+fn rounded_normalisation_is_one_with_another_gamma() {
+    let (rows, channels) = (9, 4);
+    let x = noise(31, rows * channels);
+    let parameters: Vec<f64> = noise(32, 2 * channels);
+    let g = noise(33, rows * channels);
+    let running = vec![0.0; 2 * channels];
+    let partial = r::norm_statistics(&x, channels, 1);
+    let block = |p: &[f64], round| {
+        r::norm_combine(&partial, p, (rows, 1), round, &running)[0].clone()
+    };
+    let rounded = block(&parameters, true);
+    for factor in &rounded[2 * channels..3 * channels] {
+        assert_eq!(factor.abs().log2().fract(), 0.0, "{factor} is a power of two");
+    }
+    let ratio = &rounded[3 * channels..4 * channels];
+    let mut moved = parameters.clone();
+    for c in 0..channels {
+        assert!((0.7..1.42).contains(&ratio[c]), "{}", ratio[c]);
+        moved[c] *= ratio[c];
+    }
+    let exact = block(&moved, false);
+    let d_x = |s: &[f64]| {
+        let partial = r::norm_backward_sums(&x, &g, s, true, 1);
+        let [sums, d] = r::norm_gradients(&partial, s, &running);
+        (r::norm_backward(&x, &g, s, &sums, true), d)
+    };
+    let ((a, d_a), (b, d_b)) = (d_x(&rounded), d_x(&exact));
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-12 * (1.0 + b.abs());
+    assert!(a.iter().zip(&b).all(|(a, b)| near(*a, *b)));
+    for c in 0..channels {
+        assert!(near(d_a[c], ratio[c] * d_b[c]), "d_gamma {c}");
+        assert!(near(d_a[channels + c], d_b[channels + c]), "d_beta {c}");
+    }
+}
+
+#[test]
 fn cross_entropy_gradient_is_that_of_its_loss() {
     let (rows, width, classes) = (3, 8, 6);
     let logits = noise(8, rows * width);

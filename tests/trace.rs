@@ -3,7 +3,7 @@
 
 use gtc::data::{Images, epoch_order};
 use gtc::gpu::{Gpu, GpuOptions, Path};
-use gtc::model::{Layer, Model};
+use gtc::model::{Layer, Model, Scaling};
 use gtc::reference::PlainTrainer;
 use gtc::rng::Philox;
 use gtc::train::{TrainOptions, Trainer};
@@ -11,10 +11,12 @@ use pollster::block_on;
 
 const STEPS: u64 = 10;
 
-fn tiny() -> Model {
+/// With `norm` both middle layers are batch normalised: one before a ReLU alone, one dense.
+fn tiny(norm: bool) -> Model {
     Model {
         name: "tiny",
         input: [9, 8, 1],
+        scaling: Scaling::NONE,
         classes: 3,
         layers: vec![
             Layer::Conv {
@@ -23,6 +25,7 @@ fn tiny() -> Model {
                 kernel: 3,
                 stride: 1,
                 padding: 0,
+                norm,
                 relu: true,
             },
             Layer::MaxPool { size: 2 },
@@ -32,16 +35,19 @@ fn tiny() -> Model {
                 kernel: 3,
                 stride: 2,
                 padding: 1,
+                norm,
                 relu: true,
             },
             Layer::Dense {
                 name: "fc1",
                 outputs: 7,
+                norm,
                 relu: true,
             },
             Layer::Dense {
                 name: "fc2",
                 outputs: 3,
+                norm: false,
                 relu: false,
             },
         ],
@@ -81,13 +87,13 @@ fn worst(got: &[f32], want: &[f64]) -> (f64, f64) {
     (error, size)
 }
 
-fn trace(path: Path) {
+fn trace(path: Path, norm: bool) {
     let gpu = block_on(Gpu::open(&GpuOptions {
         path: Some(path),
         ..GpuOptions::default()
     }))
     .unwrap_or_else(|e| panic!("{e}"));
-    let model = tiny();
+    let model = tiny(norm);
     let options = TrainOptions {
         batch_size: 6,
         epochs: 2,
@@ -106,14 +112,16 @@ fn trace(path: Path) {
         trainer.train_step(&images);
         let progress = block_on(trainer.progress()).unwrap();
         let gradients = block_on(trainer.gradients()).unwrap();
-        let weights = block_on(trainer.snapshot()).unwrap().weights;
+        let snapshot = block_on(trainer.snapshot()).unwrap();
+        let weights = snapshot.weights;
 
         let order = epoch_order(options.seed, (step / 5) as u32, images.count());
         let first = (step % 5) as usize * options.batch_size;
         let which = &order[first..first + options.batch_size];
         let batch: Vec<f64> = which
             .iter()
-            .flat_map(|&i| images.scaled(i as usize).map(f64::from).collect::<Vec<_>>())
+            .flat_map(|&i| model.scaling.apply(images.image(i as usize), images.channels))
+            .map(f64::from)
             .collect();
         let labels: Vec<u8> = which.iter().map(|&i| images.labels[i as usize]).collect();
         let want = plain.train_step(&batch, &labels);
@@ -130,8 +138,10 @@ fn trace(path: Path) {
         assert_eq!(progress.bit_loss(), want.bit_loss, "step {step}: bit loss");
         for (i, layer) in trainer.parameters().layers.iter().enumerate() {
             let (g, p) = (&want.gradients[i], &want.parameters[i]);
+            let running = |n: usize| layer.running_values(&snapshot.running[n]);
             let parts = [
                 ("d_w", layer.weight_values(&gradients), &g.weights[..], 1e-4),
+                ("d_scale", layer.scale_values(&gradients), &g.scale, 1e-4),
                 ("d_bias", layer.bias_values(&gradients), &g.bias, 1e-4),
                 (
                     "d_quantiser",
@@ -140,7 +150,10 @@ fn trace(path: Path) {
                     1e-4,
                 ),
                 ("w", layer.weight_values(&weights), &p.weights, 1e-4),
+                ("scale", layer.scale_values(&weights), &p.scale, 1e-4),
                 ("bias", layer.bias_values(&weights), &p.bias, 1e-3),
+                ("HP running", running(0), &want.running[0][i], 1e-4),
+                ("LP running", running(1), &want.running[1][i], 1e-4),
                 (
                     "quantiser",
                     layer.quantiser_values(&weights).to_vec(),
@@ -163,10 +176,20 @@ fn trace(path: Path) {
 
 #[test]
 fn ten_steps_follow_the_plain_trainer_on_the_gpu_path() {
-    trace(Path::Gpu);
+    trace(Path::Gpu, false);
 }
 
 #[test]
 fn ten_steps_follow_the_plain_trainer_on_the_cpu_path() {
-    trace(Path::CpuStorage);
+    trace(Path::CpuStorage, false);
+}
+
+#[test]
+fn with_batch_normalisation_on_the_gpu_path() {
+    trace(Path::Gpu, true);
+}
+
+#[test]
+fn with_batch_normalisation_on_the_cpu_path() {
+    trace(Path::CpuStorage, true);
 }

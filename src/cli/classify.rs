@@ -57,7 +57,9 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
         inverted.push(flipped);
     }
     let gpu = args.device.open()?;
-    let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64))?;
+    let round_norm = !checkpoint.header.options.exact_norm;
+    let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64), round_norm)?;
+    evaluator.set_running(&checkpoint.snapshot.running);
     evaluator.set_weights(&checkpoint.snapshot.weights);
     let (_, predictions) = pollster::block_on(evaluator.test(&images, |_| ()))?;
     let classes = &checkpoint.header.classes;

@@ -16,6 +16,9 @@ pub(crate) struct Config {
     /// Folder of the data; absent for the digits inside the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// How many of the training images are used, from the first on; absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
     /// Adapter, by number or part of its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
@@ -31,6 +34,7 @@ impl Default for Config {
         Self {
             model: "lenet5".to_owned(),
             data: None,
+            limit: None,
             adapter: None,
             checked: false,
             options: TrainOptions::default(),
@@ -65,7 +69,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let given: toml::Table = text.parse().map_err(|e| format!("{shown}: {e}"))?;
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
-    known.extend(["data".to_owned(), "adapter".to_owned()]);
+    known.extend(["data", "limit", "adapter"].map(str::to_owned));
     for (key, value) in given {
         if !known.contains(&key) {
             let hint = did_you_mean(&key, known.iter().map(String::as_str));

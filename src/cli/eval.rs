@@ -43,8 +43,10 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
     let data = load_data(args.data.as_deref())?;
     model.check_input(data.test.size())?;
     let gpu = args.device.open()?;
-    let mut evaluator = Evaluator::new(&gpu, model, args.batch_size as usize)?;
+    let round_norm = !checkpoint.header.options.exact_norm;
+    let mut evaluator = Evaluator::new(&gpu, model, args.batch_size as usize, round_norm)?;
     evaluator.set_weights(&checkpoint.snapshot.weights);
+    evaluator.set_running(&checkpoint.snapshot.running);
     let bar = if args.json {
         indicatif::ProgressBar::hidden()
     } else {

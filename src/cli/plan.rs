@@ -49,11 +49,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let plans = trainer.plans();
     let mut buffers: Vec<&crate::gpu::Buffer> = Vec::new();
     for buffer in plans.iter().flat_map(|(_, plan)| plan.buffers()) {
-        if !buffers.iter().any(|known| known.same(buffer)) {
+        if !buffer.is_transient() && !buffers.iter().any(|known| known.same(buffer)) {
             buffers.push(buffer);
         }
     }
-    let memory: Vec<Memory> = buffers
+    let mut memory: Vec<Memory> = buffers
         .iter()
         .map(|b| Memory {
             buffer: b.label().to_owned(),
@@ -61,6 +61,13 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
             mirror_bytes: b.mirror_bytes(),
         })
         .collect();
+    for (i, [bytes, mirror_bytes]) in trainer.pool().slabs().into_iter().enumerate() {
+        memory.push(Memory {
+            buffer: format!("working memory {}", i + 1),
+            bytes,
+            mirror_bytes,
+        });
+    }
     let total_bytes = memory.iter().map(|m| m.bytes + m.mirror_bytes).sum();
     if args.json {
         print_json(&PlanReport {
@@ -84,12 +91,21 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
         };
         println!("  {:18} {:>12}{mirror}", m.buffer, human_bytes(m.bytes));
     }
-    println!("  {:18} {:>12}", "in all", human_bytes(total_bytes));
+    println!("  {:18} {:>12}", "peak, all of it", human_bytes(total_bytes));
+    let (count, bytes) = trainer.pool().placed();
+    println!(
+        "  working memory holds {count} tensors of {} in turn",
+        human_bytes(bytes)
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_plan(name: &str, plan: &Plan) {
-    println!("{name}: {} dispatches", plan.rows().len());
+    println!(
+        "{name}: {} dispatches, {} submission(s)",
+        plan.rows().len(),
+        plan.submissions()
+    );
     println!(
         "  {:16} {:22} {:>14} {:>9} {:>9}  shapes",
         "what", "kernel", "grid", "MFLOP", "MB"

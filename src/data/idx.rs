@@ -8,7 +8,7 @@ use std::io::Read;
 
 use super::DataError;
 #[cfg(not(target_arch = "wasm32"))]
-use super::{Dataset, Images};
+use super::{Dataset, Images, list_folder, read_file};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
@@ -207,7 +207,7 @@ const FASHION: [&str; 10] = [
 /// # Errors
 /// [`DataError`], naming the file, the place and the remedy.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
+pub(super) fn read(folder: &std::path::Path) -> Result<Dataset, DataError> {
     let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let name = absolute
         .file_name()
@@ -269,35 +269,13 @@ fn find(
     ];
     for name in &names {
         let path = folder.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => return Ok((path.display().to_string(), bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(DataError::Unreadable {
-                    file: path.display().to_string(),
-                    reason: error.to_string(),
-                });
-            }
+        if let Some(bytes) = read_file(&path)? {
+            return Ok((path.display().to_string(), bytes));
         }
     }
-    let present = match std::fs::read_dir(folder) {
-        Err(error) => format!(" ({error})"),
-        Ok(entries) => {
-            let mut present: Vec<String> = entries
-                .filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()))
-                .collect();
-            present.sort();
-            present.truncate(8);
-            if present.is_empty() {
-                " (the folder is empty)".to_owned()
-            } else {
-                format!(" (it holds {})", present.join(", "))
-            }
-        }
-    };
     Err(DataError::Missing {
         folder: folder.display().to_string(),
         wanted: names.join(", "),
-        present,
+        present: list_folder(folder),
     })
 }

@@ -1,11 +1,14 @@
 //! Data sets: bytes in memory, a seeded order, one batch at a time.
 
+mod cifar;
 mod embedded;
 mod idx;
 
+pub use cifar::{
+    CIFAR_RECORD, CIFAR_SIDE, CIFAR10_CLASSES, CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10,
+    parse_cifar10,
+};
 pub use embedded::embedded_digits;
-#[cfg(not(target_arch = "wasm32"))]
-pub use idx::read_folder;
 pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
 
 use crate::rng::Philox;
@@ -13,9 +16,10 @@ use crate::rng::Philox;
 /// Why a data set could not be read. Every message names the file, the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// A folder without one of the four files.
+    /// A folder without one of the files.
     #[error(
-        "{folder}: none of {wanted} is here{present}. Give --data a folder with the four files of MNIST's format."
+        "{folder}: no {wanted} is here{present}. Give --data a folder with the four files of MNIST's format \
+         or the six of CIFAR-10's; `gtc data` makes them."
     )]
     Missing {
         /// The folder.
@@ -58,6 +62,18 @@ pub enum DataError {
         expected: u64,
         /// Bytes found.
         found: u64,
+    },
+    /// Not a whole number of records.
+    #[error(
+        "{file}: {found} bytes are not a whole number of records of {record} bytes. The file is cut or damaged; fetch it again."
+    )]
+    WrongRecords {
+        /// The file.
+        file: String,
+        /// Its bytes.
+        found: usize,
+        /// Bytes of a record.
+        record: usize,
     },
     /// A header no sensible file has.
     #[error("{file}: byte 4: {what}. Is this a data set of small images?")]
@@ -139,11 +155,6 @@ impl Images {
         let size = self.height * self.width * self.channels;
         &self.pixels[i * size..(i + 1) * size]
     }
-
-    /// Pixels of image `i` as the networks take them: 0 to 1.
-    pub fn scaled(&self, i: usize) -> impl Iterator<Item = f32> + '_ {
-        self.image(i).iter().map(|b| f32::from(*b) / 255.0)
-    }
 }
 
 /// Images to learn from and images to be tested on.
@@ -159,39 +170,128 @@ pub struct Dataset {
     pub test: Images,
 }
 
-/// Moves an image by whole pixels, down and right; what comes in from outside is zero.
-/// `image` and `target` are (height, width, channels).
-pub fn shift_image(
-    image: &[f32],
-    [height, width, channels]: [usize; 3],
-    [down, right]: [i32; 2],
-    target: &mut [f32],
-) {
-    for y in 0..height {
-        for x in 0..width {
-            let from = [y as i32 - down, x as i32 - right];
-            let inside =
-                (0..height as i32).contains(&from[0]) && (0..width as i32).contains(&from[1]);
-            let at = (y * width + x) * channels;
-            if inside {
-                let source = (from[0] as usize * width + from[1] as usize) * channels;
-                target[at..at + channels].copy_from_slice(&image[source..source + channels]);
-            } else {
-                target[at..at + channels].fill(0.0);
-            }
+impl Dataset {
+    /// Keeps only the first training images.
+    pub fn limit(&mut self, count: usize) {
+        let size: usize = self.train.size().iter().product();
+        self.train.labels.truncate(count);
+        self.train.pixels.truncate(count * size);
+    }
+}
+
+/// Reads a folder with the files of MNIST's format or of CIFAR-10's binary version; the latter may
+/// lie in a folder `cifar-10-batches-bin` in it, as its archive unpacks.
+///
+/// # Errors
+/// [`DataError`], naming the file, the place and the remedy.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
+    for place in [folder, &folder.join("cifar-10-batches-bin")] {
+        if cifar::is_here(place) {
+            return cifar::read(place);
+        }
+    }
+    idx::read(folder)
+}
+
+/// The bytes of a file, if there is one.
+#[cfg(not(target_arch = "wasm32"))]
+fn read_file(path: &std::path::Path) -> Result<Option<Vec<u8>>, DataError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DataError::Unreadable {
+            file: path.display().to_string(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// What a folder holds, in parentheses, for messages.
+#[cfg(not(target_arch = "wasm32"))]
+fn list_folder(folder: &std::path::Path) -> String {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) => return format!(" ({error})"),
+        Ok(entries) => entries,
+    };
+    let mut present: Vec<String> = entries
+        .filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
+    present.sort();
+    present.truncate(8);
+    if present.is_empty() {
+        " (the folder is empty)".to_owned()
+    } else {
+        format!(" (it holds {})", present.join(", "))
+    }
+}
+
+/// What may happen to a training image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Augment {
+    /// Largest shift in pixels, up or down and left or right.
+    pub shift: u32,
+    /// Whether every second image is mirrored, left to right.
+    pub flip: bool,
+}
+
+/// What happens to one image in one epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Augmentation {
+    /// Pixels down and right.
+    pub shift: [i32; 2],
+    /// Mirrored, left to right.
+    pub flip: bool,
+}
+
+impl Augment {
+    /// What happens to image `i` in an epoch: a function of the arguments alone, so that a resumed
+    /// run sees what an uninterrupted one sees. Shifts are uniform in `-shift..=shift`.
+    pub fn draw(self, seed: u64, epoch: u32, i: u32) -> Augmentation {
+        const STREAM: u64 = 2 << 32;
+        if self == Self::default() {
+            return Augmentation::default();
+        }
+        let mut rng = Philox::new(seed, STREAM + u64::from(epoch) + (u64::from(i) << 34));
+        let most = self.shift;
+        let shift = [(); 2].map(|()| rng.below(2 * most + 1) as i32 - most as i32);
+        Augmentation {
+            shift,
+            flip: self.flip && rng.below(2) == 1,
         }
     }
 }
 
-/// How far image `i` is moved (down, right) in an epoch: each uniform in `-most..=most`, a function
-/// of its arguments alone, so that a resumed run moves images as an uninterrupted one.
-pub fn random_shift(seed: u64, epoch: u32, i: u32, most: u32) -> [i32; 2] {
-    const SHIFT_STREAM: u64 = 2 << 32;
-    if most == 0 {
-        return [0, 0];
+impl Augmentation {
+    /// Mirrors and moves an image; what comes in from outside is zero. `image` and `target` are
+    /// (height, width, channels).
+    pub fn apply(
+        self,
+        image: &[f32],
+        [height, width, channels]: [usize; 3],
+        target: &mut [f32],
+    ) {
+        let [down, right] = self.shift;
+        for y in 0..height {
+            for x in 0..width {
+                let from = [y as i32 - down, x as i32 - right];
+                let inside =
+                    (0..height as i32).contains(&from[0]) && (0..width as i32).contains(&from[1]);
+                let at = (y * width + x) * channels;
+                if inside {
+                    let row = from[0] as usize;
+                    let column = match self.flip {
+                        true => width - 1 - from[1] as usize,
+                        false => from[1] as usize,
+                    };
+                    let source = (row * width + column) * channels;
+                    target[at..at + channels].copy_from_slice(&image[source..source + channels]);
+                } else {
+                    target[at..at + channels].fill(0.0);
+                }
+            }
+        }
     }
-    let mut rng = Philox::new(seed, SHIFT_STREAM + u64::from(epoch) + (u64::from(i) << 34));
-    [(); 2].map(|()| rng.below(2 * most + 1) as i32 - most as i32)
 }
 
 /// The order in which an epoch visits the images: a function of seed and epoch alone, so that a
@@ -209,23 +309,41 @@ mod tests {
     fn a_shift_moves_every_pixel_and_leaves_zeros_behind() {
         let image: Vec<f32> = (1..=12).map(|v| v as f32).collect();
         let mut moved = vec![9.0; 12];
-        shift_image(&image, [3, 2, 2], [1, -1], &mut moved);
+        let mut augmentation = Augmentation {
+            shift: [1, -1],
+            flip: false,
+        };
+        augmentation.apply(&image, [3, 2, 2], &mut moved);
         assert_eq!(
             moved,
             [0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 7.0, 8.0, 0.0, 0.0]
         );
+        augmentation.flip = true;
+        augmentation.apply(&image, [3, 2, 2], &mut moved);
+        assert_eq!(
+            moved,
+            [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 5.0, 6.0, 0.0, 0.0]
+        );
     }
 
     #[test]
-    fn shifts_reach_both_ends_and_depend_on_image_and_epoch() {
-        let shifts: Vec<[i32; 2]> = (0..200).map(|i| random_shift(1, 0, i, 2)).collect();
+    fn draws_reach_both_ends_and_depend_on_image_and_epoch() {
+        let augment = Augment {
+            shift: 2,
+            flip: true,
+        };
+        let draws = |epoch| -> Vec<Augmentation> {
+            (0..200).map(|i| augment.draw(1, epoch, i)).collect()
+        };
+        let first = draws(0);
         for axis in [0, 1] {
             for value in -2..=2 {
-                assert!(shifts.iter().any(|s| s[axis] == value));
+                assert!(first.iter().any(|d| d.shift[axis] == value));
             }
         }
-        let other: Vec<[i32; 2]> = (0..200).map(|i| random_shift(1, 1, i, 2)).collect();
-        assert_ne!(shifts, other);
-        assert_eq!(random_shift(1, 0, 7, 0), [0, 0]);
+        let flipped = first.iter().filter(|d| d.flip).count();
+        assert!((60..140).contains(&flipped), "{flipped} of 200 mirrored");
+        assert_ne!(first, draws(1));
+        assert_eq!(Augment::default().draw(1, 0, 7), Augmentation::default());
     }
 }

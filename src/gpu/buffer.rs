@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::Gpu;
+use super::{Gpu, GpuError};
 
 /// Bytes of a texel: four `f32`, the unit every kernel loads and stores.
 pub const TEXEL_BYTES: u64 = 16;
@@ -11,12 +11,24 @@ pub const TEXEL_BYTES: u64 = 16;
 pub const TEXELS_PER_ROW: u32 = 1024;
 
 /// A range of GPU memory, a whole number of mirror rows long. Clones share the memory.
+///
+/// A *transient* buffer has no memory of its own: the plan that uses it places it, together with
+/// others that live at other times. Its content means nothing before the first write of a run.
 #[derive(Clone)]
 pub struct Buffer(Arc<Inner>);
 
 struct Inner {
-    raw: wgpu::Buffer,
     label: String,
+    rows: u32,
+    transient: bool,
+    memory: OnceLock<Arc<Memory>>,
+}
+
+/// What a buffer lies in; transient buffers of one plan share it.
+pub(super) struct Memory {
+    label: String,
+    pub rows: u32,
+    raw: wgpu::Buffer,
     mirror: OnceLock<Mirror>,
 }
 
@@ -25,59 +37,44 @@ pub(super) struct Mirror {
     pub view: wgpu::TextureView,
 }
 
-impl Buffer {
-    /// Allocates zeroed memory for `texels` texels, rounded up to whole rows of
-    /// [`TEXELS_PER_ROW`].
-    pub(super) fn new(gpu: &Gpu, label: &str, texels: u32) -> Self {
-        let rows = texels.div_ceil(TEXELS_PER_ROW).max(1);
+fn bytes_of(rows: u32) -> u64 {
+    u64::from(rows) * u64::from(TEXELS_PER_ROW) * TEXEL_BYTES
+}
+
+impl Memory {
+    /// Allocates zeroed memory.
+    pub fn new(gpu: &Gpu, label: &str, rows: u32) -> Self {
         let raw = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            size: u64::from(rows) * u64::from(TEXELS_PER_ROW) * TEXEL_BYTES,
+            size: bytes_of(rows),
             usage: wgpu::BufferUsages::STORAGE
                 | wgpu::BufferUsages::COPY_SRC
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Self(Arc::new(Inner {
-            raw,
+        Self {
             label: label.to_owned(),
+            rows,
+            raw,
             mirror: OnceLock::new(),
-        }))
+        }
     }
 
-    /// What the memory holds, for listings.
-    pub fn label(&self) -> &str {
-        &self.0.label
-    }
-
-    /// Allocated bytes, without the mirror.
     pub fn bytes(&self) -> u64 {
-        self.0.raw.size()
+        bytes_of(self.rows)
     }
 
-    /// Allocated bytes of the mirror texture; zero while there is none.
     pub fn mirror_bytes(&self) -> u64 {
-        self.0.mirror.get().map_or(0, |_| self.bytes())
+        self.mirror.get().map_or(0, |_| self.bytes())
     }
 
-    /// Whether both handles name the same memory.
-    pub fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    pub(super) fn raw(&self) -> &wgpu::Buffer {
-        &self.0.raw
-    }
-
-    /// The texture that holds a copy of this buffer, made on first use.
-    pub(super) fn mirror(&self, gpu: &Gpu) -> &Mirror {
-        self.0.mirror.get_or_init(|| {
-            let rows = (self.bytes() / (u64::from(TEXELS_PER_ROW) * TEXEL_BYTES)) as u32;
+    fn mirror(&self, gpu: &Gpu) -> &Mirror {
+        self.mirror.get_or_init(|| {
             let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
-                label: Some(&self.0.label),
+                label: Some(&self.label),
                 size: wgpu::Extent3d {
                     width: TEXELS_PER_ROW,
-                    height: rows,
+                    height: self.rows,
                     depth_or_array_layers: 1,
                 },
                 mip_level_count: 1,
@@ -92,6 +89,94 @@ impl Buffer {
             let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
             Mirror { texture, view }
         })
+    }
+}
+
+impl Buffer {
+    fn unplaced(label: &str, elements: usize, transient: bool) -> Self {
+        let rows = elements.div_ceil(4 * TEXELS_PER_ROW as usize).max(1);
+        Self(Arc::new(Inner {
+            label: label.to_owned(),
+            rows: rows as u32,
+            transient,
+            memory: OnceLock::new(),
+        }))
+    }
+
+    /// A buffer for this many floats that the plan using it places.
+    pub fn transient(label: &str, elements: usize) -> Self {
+        Self::unplaced(label, elements, true)
+    }
+
+    /// A buffer of zeros with memory of its own.
+    pub(super) fn new(gpu: &Gpu, label: &str, elements: usize) -> Result<Self, GpuError> {
+        let buffer = Self::unplaced(label, elements, false);
+        buffer.check_size(gpu)?;
+        buffer.place(Arc::new(Memory::new(gpu, label, buffer.0.rows)));
+        Ok(buffer)
+    }
+
+    /// Whether one binding can hold it.
+    pub(super) fn check_size(&self, gpu: &Gpu) -> Result<(), GpuError> {
+        let limit = gpu.device.limits().max_storage_buffer_binding_size;
+        if self.bytes() > limit {
+            return Err(GpuError::TooLarge {
+                what: self.label().to_owned(),
+                bytes: self.bytes(),
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn place(&self, memory: Arc<Memory>) {
+        let placed = self.0.memory.set(memory);
+        assert!(placed.is_ok(), "{self:?} is in a second plan");
+    }
+
+    /// Its memory, if it has any yet.
+    pub(super) fn memory(&self) -> Option<&Arc<Memory>> {
+        self.0.memory.get()
+    }
+
+    /// What the memory holds, for listings.
+    pub fn label(&self) -> &str {
+        &self.0.label
+    }
+
+    pub(super) fn rows(&self) -> u32 {
+        self.0.rows
+    }
+
+    /// Its bytes, without the mirror.
+    pub fn bytes(&self) -> u64 {
+        bytes_of(self.0.rows)
+    }
+
+    /// Bytes of its mirror; zero while there is none.
+    pub fn mirror_bytes(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.mirror_bytes())
+    }
+
+    /// Whether it lies in the working memory of a plan.
+    pub fn is_transient(&self) -> bool {
+        self.0.transient
+    }
+
+    /// Whether both handles name the same memory.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn raw(&self) -> &wgpu::Buffer {
+        let memory = self.memory().expect("finishing the plan places its buffers");
+        &memory.raw
+    }
+
+    /// The texture that holds a copy of this buffer, made on first use.
+    pub(super) fn mirror(&self, gpu: &Gpu) -> &Mirror {
+        let memory = self.memory().expect("finishing the plan places its buffers");
+        memory.mirror(gpu)
     }
 }
 

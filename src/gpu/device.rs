@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::kernel::{Pipeline, PipelineKey};
-use super::{Buffer, TEXELS_PER_ROW};
+use super::Buffer;
 
 /// Which form of every kernel an adapter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -294,6 +294,17 @@ impl Gpu {
         self.checked
     }
 
+    /// Floating-point operations that one submission may hold: well below a second of work on the
+    /// slowest adapters of the kind. Windows ends a submission that takes two.
+    pub(super) fn submission_flops(&self) -> u64 {
+        match (self.path, self.info.device_type) {
+            (Path::CpuSampled, _) => 2_000_000_000,
+            (Path::CpuStorage, _) => 8_000_000_000,
+            (Path::Gpu, wgpu::DeviceType::DiscreteGpu) => 500_000_000_000,
+            (Path::Gpu, _) => 30_000_000_000,
+        }
+    }
+
     /// Whether [`super::Plan::profile`] can time dispatches here.
     pub fn has_timestamps(&self) -> bool {
         self.device
@@ -306,17 +317,7 @@ impl Gpu {
     /// # Errors
     /// [`GpuError::TooLarge`] when one binding cannot hold them.
     pub fn buffer(&self, label: &str, elements: usize) -> Result<Buffer, GpuError> {
-        let limit = self.device.limits().max_storage_buffer_binding_size;
-        let row = TEXELS_PER_ROW as usize * 4;
-        let bytes = (elements.div_ceil(row).max(1) * row * 4) as u64;
-        if bytes > limit {
-            return Err(GpuError::TooLarge {
-                what: label.to_owned(),
-                bytes,
-                limit,
-            });
-        }
-        Ok(Buffer::new(self, label, elements.div_ceil(4) as u32))
+        Buffer::new(self, label, elements)
     }
 
     /// Writes floats at an element offset; takes effect before the next submission.

@@ -8,6 +8,7 @@ mod buffer;
 mod device;
 mod kernel;
 mod plan;
+mod pool;
 mod profile;
 mod readback;
 
@@ -15,5 +16,6 @@ pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
 pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, Path, list_adapters};
 pub use kernel::{Family, Kernel, WORKGROUP};
 pub use plan::{Dispatch, Grid, Plan, PlanBuilder, PlanRow, Trace, Write};
+pub use pool::Pool;
 pub use profile::Timing;
 pub use readback::Readback;

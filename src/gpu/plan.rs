@@ -1,10 +1,10 @@
 //! The complete, fixed list of dispatches of one step, and the ways to walk it.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::kernel::{Kernel, Pipeline, WORKGROUP};
-use super::{Buffer, Gpu, GpuError, TEXEL_BYTES, TEXELS_PER_ROW};
+use super::{Buffer, Gpu, GpuError, Pool, TEXEL_BYTES, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
 
 /// Uniform offsets must be multiples of this in WebGPU.
@@ -118,6 +118,8 @@ pub struct Plan {
     pub(super) rows: Vec<PlanRow>,
     schedule: wgpu::Buffer,
     buffers: Vec<Buffer>,
+    /// What goes into each submission.
+    submissions: Vec<Range<usize>>,
 }
 
 /// Collects dispatches; [`PlanBuilder::finish`] makes the [`Plan`].
@@ -251,11 +253,70 @@ impl<'g> PlanBuilder<'g> {
         }
     }
 
-    /// Uploads the parameters and binds everything; nothing is decided after this.
+    /// [`PlanBuilder::finish_in`] with working memory of its own.
     ///
     /// # Errors
-    /// [`GpuError::Lost`] when the driver refused a kernel or a binding.
+    /// As there.
     pub fn finish(self) -> Result<Plan, GpuError> {
+        self.finish_in(&mut Pool::default())
+    }
+
+    /// First and last command that touch each transient buffer.
+    fn lives(&self) -> Vec<(Buffer, RangeInclusive<usize>)> {
+        let mut lives: Vec<(Buffer, RangeInclusive<usize>)> = Vec::new();
+        let mut touch = |buffer: &Buffer, at: usize| {
+            if !buffer.is_transient() {
+                return;
+            }
+            match lives.iter_mut().find(|(known, _)| known.same(buffer)) {
+                Some((_, life)) => *life = *life.start()..=at,
+                None => lives.push((buffer.clone(), at..=at)),
+            }
+        };
+        for (at, command) in self.pending.iter().enumerate() {
+            match command {
+                Pending::Mirror(buffer, _) | Pending::Clear(buffer) => touch(buffer, at),
+                Pending::Dispatch { resources, .. } => {
+                    for (_, resource) in resources {
+                        if let Resource::Buffer(buffer) | Resource::Mirror(buffer) = resource {
+                            touch(buffer, at);
+                        }
+                    }
+                }
+            }
+        }
+        lives
+    }
+
+    /// Cuts the list where a submission would grow too long.
+    fn submissions(&self) -> Vec<Range<usize>> {
+        let most = self.gpu.submission_flops();
+        let mut submissions = Vec::new();
+        let (mut first, mut flops) = (0, 0);
+        for (at, command) in self.pending.iter().enumerate() {
+            let Pending::Dispatch { row, .. } = command else {
+                continue;
+            };
+            let more = self.rows[*row].flops;
+            if flops + more > most && flops > 0 {
+                submissions.push(first..at);
+                (first, flops) = (at, 0);
+            }
+            flops += more;
+        }
+        submissions.push(first..self.pending.len());
+        submissions
+    }
+
+    /// Places transient buffers in the pool, uploads the parameters and binds everything; nothing
+    /// is decided after this.
+    ///
+    /// # Errors
+    /// [`GpuError::TooLarge`] when a buffer exceeds one binding, [`GpuError::Lost`] when the driver
+    /// refused a kernel, a binding or memory.
+    pub fn finish_in(self, pool: &mut Pool) -> Result<Plan, GpuError> {
+        pool.place(self.gpu, self.lives())?;
+        let submissions = self.submissions();
         let device = &self.gpu.device;
         let uniform = |label, size: usize| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -334,17 +395,24 @@ impl<'g> PlanBuilder<'g> {
             rows: self.rows,
             schedule,
             buffers: self.buffers,
+            submissions,
         })
     }
 }
 
 impl Plan {
-    /// Replays the whole list in one submission. `schedule` holds the numbers that change from
-    /// step to step.
+    /// Replays the whole list, in one submission unless that would hold too much work. `schedule`
+    /// holds the numbers that change from step to step.
     pub fn run(&self, gpu: &Gpu, schedule: &[u8]) {
         self.write_schedule(gpu, schedule);
+        for range in &self.submissions {
+            self.submit(gpu, &self.commands[range.clone()]);
+        }
+    }
+
+    fn submit(&self, gpu: &Gpu, commands: &[Command]) {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        let mut commands = self.commands.iter().peekable();
+        let mut commands = commands.iter().peekable();
         while let Some(command) = commands.next() {
             match command {
                 Command::Mirror(buffer, rows) => copy_to_mirror(gpu, &mut encoder, buffer, rows),
@@ -393,6 +461,11 @@ impl Plan {
     /// The list as data.
     pub fn rows(&self) -> &[PlanRow] {
         &self.rows
+    }
+
+    /// How many submissions a run is.
+    pub fn submissions(&self) -> usize {
+        self.submissions.len()
     }
 
     /// Every buffer the list touches, in order of first use.

@@ -3,11 +3,16 @@
 mod bias;
 mod conv;
 mod im2col;
+mod norm;
 mod pool;
 mod relu;
 
 pub use bias::{bias_backward, bias_splits, sum_partials};
 pub use conv::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
 pub use im2col::im2col;
+pub use norm::{
+    NORM_EPSILON, NORM_MOMENTUM, NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine,
+    norm_forward, norm_gradients, norm_running, norm_splits, norm_statistics,
+};
 pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
 pub use relu::relu_backward;

@@ -1,11 +1,13 @@
-//! One model for one batch size: its activations in memory, its passes as recorded dispatches.
+//! One model for one batch size: its passes as recorded dispatches.
 
 use super::parameters::{shapes, uses_rows};
 use super::{Layer, LayerParameters, Model, Parameters};
-use crate::gpu::{Gpu, GpuError, PlanBuilder};
+use crate::gpu::PlanBuilder;
 use crate::layer::{
-    ConvShape, PoolShape, bias_backward, bias_splits, conv_backward_input, conv_backward_weight,
-    conv_forward, im2col, max_pool_backward, max_pool_forward, relu_backward, sum_partials,
+    ConvShape, NORM_STATISTICS, PoolShape, bias_backward, bias_splits, conv_backward_input,
+    conv_backward_weight, conv_forward, im2col, max_pool_backward, max_pool_forward, norm_backward,
+    norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running, norm_splits,
+    norm_statistics, relu_backward, sum_partials,
 };
 use crate::tensor::{Tensor, pad4};
 
@@ -17,19 +19,42 @@ pub struct Inputs {
     pub labels: Tensor,
 }
 
-/// Which arenas one pass reads weights from and writes gradients to.
+/// What one network, HP or LP, reads.
 #[derive(Clone, Copy)]
 pub struct Weights<'a> {
+    /// HP or LP, for listings.
+    pub name: &'a str,
     /// Weights, or their quantised values.
     pub weights: &'a Tensor,
-    /// The arena of the biases, shared by both networks.
+    /// The arena of biases, γ and β, shared by both networks.
     pub biases: &'a Tensor,
+    /// This network's arena of running statistics.
+    pub running: &'a Tensor,
+    /// Zeros, for layers without a bias.
+    pub zeros: &'a Tensor,
+    /// Whether factors of batch normalisations are rounded to powers of two.
+    pub round_norm: bool,
+}
+
+/// Where batch normalisations take their statistics from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// From the batch; the running ones follow.
+    Train,
+    /// From the running ones.
+    Test,
 }
 
 enum Op {
     /// `parameters` indexes [`Parameters::layers`].
     Matrix {
         shape: ConvShape,
+        parameters: usize,
+        relu: bool,
+    },
+    Norm {
+        /// (rows, padded channels)
+        shape: [usize; 2],
         parameters: usize,
         relu: bool,
     },
@@ -40,116 +65,103 @@ enum Op {
     },
 }
 
-/// Activations and scratch of one batch size. Both networks of a step use them in turn.
+impl Op {
+    /// Stored shape of what goes in.
+    fn input(&self) -> Vec<usize> {
+        match self {
+            Op::Matrix { shape, .. } => shape.x().to_vec(),
+            Op::Norm { shape, .. } => shape.to_vec(),
+            Op::Pool { shape, .. } => shape.x().to_vec(),
+        }
+    }
+
+    /// Stored shape of what comes out.
+    fn output(&self) -> Vec<usize> {
+        match self {
+            Op::Matrix { shape, .. } => shape.y().to_vec(),
+            Op::Norm { shape, .. } => shape.to_vec(),
+            Op::Pool { shape, .. } => shape.y().to_vec(),
+        }
+    }
+}
+
+/// A model for one batch size.
 pub struct Network {
     ops: Vec<Op>,
     parameters: Parameters,
-    /// Input of each op, then the logits.
-    activations: Vec<Tensor>,
-    /// Gradients of the same, where anything asks for them.
-    gradients: Vec<Option<Tensor>>,
-    rows: Option<(ConvShape, Tensor)>,
-    partial: Tensor,
+    /// How the first layer's windows become rows, where they do.
+    windows: Option<ConvShape>,
     classes: usize,
 }
 
+/// What the forward pass of a network leaves for the backward pass. The plan that both are
+/// recorded in decides where it lies.
+pub struct Pass {
+    /// Input of each op, then the logits.
+    activations: Vec<Tensor>,
+    /// Statistics of each op that is a normalisation.
+    statistics: Vec<Option<Tensor>>,
+}
+
+impl Pass {
+    /// (batch, padded classes)
+    pub fn logits(&self) -> &Tensor {
+        &self.activations[self.activations.len() - 1]
+    }
+}
+
 impl Network {
-    /// Allocates everything a batch needs; `training` adds the gradients.
-    ///
-    /// # Errors
-    /// [`GpuError::TooLarge`] when a tensor exceeds one binding.
-    pub fn new(gpu: &Gpu, model: &Model, batch: usize, training: bool) -> Result<Self, GpuError> {
-        let parameters = Parameters::new(model);
-        let mut ops = Vec::new();
-        let mut rows = None;
-        let mut activations = Vec::new();
-        let mut names = 0;
-        let mut after_relu = false;
+    /// The ops of a model for `batch` images.
+    pub fn new(model: &Model, batch: usize) -> Self {
+        let mut ops: Vec<Op> = Vec::new();
+        let mut windows = None;
+        let mut parameters = 0;
         for (layer, shape) in shapes(model, batch) {
-            let first = ops.is_empty();
-            let (op, input) = match layer {
+            let (norm, relu) = match *layer {
                 Layer::MaxPool { size } => {
+                    let relu = matches!(ops.last(), Some(Op::Matrix { relu: true, .. }));
                     let shape = PoolShape {
                         batch,
                         input_height: shape.input_height,
                         input_width: shape.input_width,
                         channels: shape.input_channels,
-                        size: *size,
+                        size,
                     };
-                    let relu = std::mem::take(&mut after_relu);
-                    (Op::Pool { shape, relu }, shape.x().to_vec())
+                    ops.push(Op::Pool { shape, relu });
+                    continue;
                 }
-                Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => {
-                    let shape = if first && uses_rows(&shape) {
-                        let laid_out = shape.as_rows();
-                        let tensor = Tensor::new(gpu, "rows", &laid_out.x())?;
-                        rows = Some((shape, tensor));
-                        laid_out
-                    } else if matches!(layer, Layer::Dense { .. }) {
-                        let inputs =
-                            shape.input_height * shape.input_width * pad4(shape.input_channels);
-                        ConvShape::dense(batch, inputs, shape.output_channels)
-                    } else {
-                        shape
-                    };
-                    let parameters = names;
-                    names += 1;
-                    after_relu = *relu;
-                    let relu = *relu;
-                    (
-                        Op::Matrix {
-                            shape,
-                            parameters,
-                            relu,
-                        },
-                        shape.x().to_vec(),
-                    )
-                }
+                Layer::Conv { norm, relu, .. } | Layer::Dense { norm, relu, .. } => (norm, relu),
             };
-            activations.push(match &rows {
-                Some((_, tensor)) if first => tensor.clone(),
-                _ => Tensor::new(gpu, &format!("x{}", ops.len()), &input)?,
+            let shape = if ops.is_empty() && uses_rows(&shape) {
+                windows = Some(shape);
+                shape.as_rows()
+            } else if matches!(layer, Layer::Dense { .. }) {
+                let inputs = shape.input_height * shape.input_width * pad4(shape.input_channels);
+                ConvShape::dense(batch, inputs, shape.output_channels)
+            } else {
+                shape
+            };
+            ops.push(Op::Matrix {
+                shape,
+                parameters,
+                relu: relu && !norm,
             });
-            ops.push(op);
-        }
-        let width = pad4(model.classes);
-        activations.push(Tensor::new(gpu, "logits", &[batch, width])?);
-        let mut gradients: Vec<Option<Tensor>> = vec![None; activations.len()];
-        if training {
-            for (i, activation) in activations.iter().enumerate().skip(1) {
-                gradients[i] = Some(Tensor::new(gpu, &format!("d_x{i}"), &activation.shape)?);
+            if norm {
+                let [batch, height, width, channels] = shape.y();
+                ops.push(Op::Norm {
+                    shape: [batch * height * width, channels],
+                    parameters,
+                    relu,
+                });
             }
+            parameters += 1;
         }
-        let partial = ops.iter().map(|op| match op {
-            Op::Matrix { shape, .. } if training => {
-                let [outputs, height, width, inputs] = shape.w();
-                let splits = shape.weight_splits(gpu.path());
-                let y = shape.y();
-                let bias = bias_splits(y[0] * y[1] * y[2]) * outputs;
-                (splits * outputs * height * width * inputs).max(bias)
-            }
-            _ => 4,
-        });
-        let partial = Tensor::new(gpu, "partial", &[partial.max().unwrap_or(4)])?;
-        Ok(Self {
+        Self {
             ops,
-            parameters,
-            activations,
-            gradients,
-            rows,
-            partial,
+            parameters: Parameters::new(model),
+            windows,
             classes: model.classes,
-        })
-    }
-
-    /// (batch, padded classes)
-    pub fn logits(&self) -> &Tensor {
-        &self.activations[self.ops.len()]
-    }
-
-    /// Gradient of the logits, for the loss to write.
-    pub fn d_logits(&self) -> Option<&Tensor> {
-        self.gradients[self.ops.len()].as_ref()
+        }
     }
 
     /// Outputs that mean something.
@@ -157,46 +169,38 @@ impl Network {
         self.classes
     }
 
-    /// Lays out what both networks read of the batch.
-    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs) {
-        if let Some((shape, rows)) = &self.rows {
-            im2col(plan, "input", shape, &inputs.images, rows);
+    /// Lays out what both networks read of the batch, and returns it.
+    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs) -> Tensor {
+        match &self.windows {
+            None => inputs.images.view(&self.ops[0].input()),
+            Some(shape) => {
+                let rows = Tensor::transient("rows", &self.ops[0].input());
+                im2col(plan, "input", shape, &inputs.images, &rows);
+                rows
+            }
         }
     }
 
-    fn input<'a>(&'a self, inputs: &'a Inputs, op: usize) -> &'a Tensor {
-        if op == 0 && self.rows.is_none() {
-            &inputs.images
-        } else {
-            &self.activations[op]
-        }
-    }
-
-    fn layer(&self, op: usize) -> Option<(&ConvShape, &LayerParameters, bool)> {
-        match &self.ops[op] {
-            Op::Matrix {
-                shape,
-                parameters,
-                relu,
-            } => Some((shape, &self.parameters.layers[*parameters], *relu)),
-            Op::Pool { .. } => None,
-        }
-    }
-
-    /// Logits from the inputs. `network` is HP or LP, for the listing.
+    /// From what [`Network::prepare`] made to the logits.
     pub fn forward(
         &self,
         plan: &mut PlanBuilder<'_>,
-        network: &str,
-        inputs: &Inputs,
+        input: &Tensor,
         weights: Weights<'_>,
-    ) {
-        for op in 0..self.ops.len() {
-            let x = self.input(inputs, op);
-            let y = self.output(op);
-            match &self.ops[op] {
+        mode: Mode,
+    ) -> Pass {
+        let name = weights.name;
+        let mut pass = Pass {
+            activations: vec![input.clone()],
+            statistics: Vec::new(),
+        };
+        for (i, op) in self.ops.iter().enumerate() {
+            let x = pass.logits().view(&op.input());
+            let y = Tensor::transient(&format!("{name} x{}", i + 1), &op.output());
+            let mut statistics = None;
+            match op {
                 Op::Pool { shape, .. } => {
-                    max_pool_forward(plan, &format!("{network} pool"), shape, x, &y);
+                    max_pool_forward(plan, &format!("{name} pool"), shape, &x, &y);
                 }
                 Op::Matrix {
                     shape,
@@ -205,83 +209,157 @@ impl Network {
                 } => {
                     let layer = &self.parameters.layers[*parameters];
                     let w = layer.weight_of(weights.weights).view(&shape.w());
-                    let bias = layer.bias_of(weights.biases);
-                    let label = format!("{network} {}", layer.name);
-                    conv_forward(plan, &label, shape, [x, &w, &bias], *relu, &y);
+                    let bias = if layer.has_norm() {
+                        weights.zeros.clone()
+                    } else {
+                        layer.bias_of(weights.biases)
+                    };
+                    let label = format!("{name} {}", layer.name);
+                    conv_forward(plan, &label, shape, [&x, &w, &bias], *relu, &y);
+                }
+                Op::Norm {
+                    parameters, relu, ..
+                } => {
+                    let layer = &self.parameters.layers[*parameters];
+                    let found = normalise(plan, layer, &x, weights, mode);
+                    let label = format!("{name} {}", layer.name);
+                    norm_forward(plan, &label, [&x, &found], *relu, &y);
+                    statistics = Some(found);
                 }
             }
+            pass.activations.push(y);
+            pass.statistics.push(statistics);
         }
-    }
-
-    /// The output of an op in that op's own shape; the next one may see it flattened.
-    fn output(&self, op: usize) -> Tensor {
-        self.shaped(op, &self.activations[op + 1])
-    }
-
-    fn shaped(&self, op: usize, tensor: &Tensor) -> Tensor {
-        match &self.ops[op] {
-            Op::Pool { shape, .. } => tensor.view(&shape.y()),
-            Op::Matrix { shape, .. } => tensor.view(&shape.y()),
-        }
+        pass
     }
 
     /// From the gradient of the logits to the gradients of all weights, written to the arena
-    /// `d_weights`, and of all biases, written or added to the arena `d_biases`.
+    /// `d_weights`, and of all biases, γ and β, written or added to the arena `d_biases`.
     pub fn backward(
         &self,
         plan: &mut PlanBuilder<'_>,
-        network: &str,
-        inputs: &Inputs,
+        pass: &Pass,
         weights: Weights<'_>,
+        d_logits: &Tensor,
         d_weights: &Tensor,
         (d_biases, accumulate): (&Tensor, bool),
     ) {
-        for op in (0..self.ops.len()).rev() {
-            let Some(d_y) = &self.gradients[op + 1] else {
-                continue;
-            };
-            let d_y = self.shaped(op, d_y);
-            let x = self.input(inputs, op);
-            let d_x = self.gradients[op].as_ref();
-            if let (Op::Pool { shape, relu }, Some(d_x)) = (&self.ops[op], d_x) {
-                let label = format!("{network} pool");
-                max_pool_backward(plan, &label, shape, [x, &d_y], *relu, d_x);
+        let mut d_y = d_logits.clone();
+        for (i, op) in self.ops.iter().enumerate().rev() {
+            d_y = d_y.view(&op.output());
+            let x = pass.activations[i].view(&op.input());
+            let d_x = Tensor::transient(&format!("{} d_x{i}", weights.name), &op.input());
+            match op {
+                Op::Pool { shape, relu } => {
+                    let label = format!("{} pool", weights.name);
+                    max_pool_backward(plan, &label, shape, [&x, &d_y], *relu, &d_x);
+                }
+                Op::Norm {
+                    parameters, relu, ..
+                } => {
+                    let layer = &self.parameters.layers[*parameters];
+                    let label = format!("{} {}", weights.name, layer.name);
+                    if let (Some(statistics), Some(gradients)) =
+                        (&pass.statistics[i], layer.norm_of(d_biases))
+                    {
+                        let splits = norm_splits(op.input()[0]);
+                        let channels = op.input()[1];
+                        let partial = Tensor::transient("partial", &[splits, 2, channels]);
+                        let sums = Tensor::transient("sums", &[2, channels]);
+                        let inputs = [&x, &d_y, statistics];
+                        norm_backward_sums(plan, &label, inputs, *relu, splits, &partial);
+                        let (inputs, outputs) = ([&partial, statistics], [&sums, &gradients]);
+                        norm_gradients(plan, &label, inputs, splits, accumulate, outputs);
+                        let inputs = [&x, &d_y, statistics, &sums];
+                        norm_backward(plan, &label, inputs, *relu, &d_x);
+                    }
+                }
+                Op::Matrix {
+                    shape,
+                    parameters,
+                    relu,
+                } => {
+                    let layer = &self.parameters.layers[*parameters];
+                    let label = format!("{} {}", weights.name, layer.name);
+                    let pooled = matches!(self.ops.get(i + 1), Some(Op::Pool { .. }));
+                    if *relu && !pooled {
+                        let y = pass.activations[i + 1].view(&op.output());
+                        relu_backward(plan, &label, &y, &d_y);
+                    }
+                    let d_w = layer.weight_of(d_weights).view(&shape.w());
+                    weight_gradient(plan, &label, shape, [&d_y, &x], &d_w);
+                    if !layer.has_norm() {
+                        let d_bias = layer.bias_of(d_biases);
+                        bias_gradient(plan, &label, &d_y, accumulate, &d_bias);
+                    }
+                    if i > 0 {
+                        let w = layer.weight_of(weights.weights).view(&shape.w());
+                        conv_backward_input(plan, &label, shape, [&d_y, &w], &d_x);
+                    }
+                }
             }
-            let Some((shape, layer, relu)) = self.layer(op) else {
-                continue;
-            };
-            let label = format!("{network} {}", layer.name);
-            let pooled = matches!(self.ops.get(op + 1), Some(Op::Pool { .. }));
-            if relu && !pooled {
-                relu_backward(plan, &label, &self.output(op), &d_y);
-            }
-            let d_w = layer.weight_of(d_weights).view(&shape.w());
-            let splits = shape.weight_splits(plan.gpu().path());
-            if splits == 1 {
-                conv_backward_weight(plan, &label, shape, [&d_y, x], 1, &d_w);
-            } else {
-                let partial = self.partial_of(splits * d_w.len());
-                conv_backward_weight(plan, &label, shape, [&d_y, x], splits, &partial);
-                sum_partials(plan, &label, &partial, splits, false, &d_w);
-            }
-            let bias = layer.bias_of(d_biases);
-            let [batch, height, width, _] = shape.y();
-            let splits = bias_splits(batch * height * width);
-            let partial = self.partial_of(splits * bias.len());
-            bias_backward(plan, &label, &d_y, splits, &partial);
-            sum_partials(plan, &label, &partial, splits, accumulate, &bias);
-            if let Some(d_x) = d_x {
-                let w = layer.weight_of(weights.weights).view(&shape.w());
-                let d_x = d_x.view(&shape.x());
-                conv_backward_input(plan, &label, shape, [&d_y, &w], &d_x);
-            }
+            d_y = d_x;
         }
     }
+}
 
-    fn partial_of(&self, floats: usize) -> Tensor {
-        Tensor {
-            shape: vec![floats],
-            ..self.partial.clone()
+/// Records the statistics (5, channels) that normalise x (rows, channels).
+fn normalise(
+    plan: &mut PlanBuilder<'_>,
+    layer: &LayerParameters,
+    x: &Tensor,
+    weights: Weights<'_>,
+    mode: Mode,
+) -> Tensor {
+    let label = format!("{} {}", weights.name, layer.name);
+    let (rows, channels) = (x.shape[0], x.shape[1]);
+    let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, channels]);
+    let (Some(parameters), Some(running)) = (
+        layer.norm_of(weights.biases),
+        layer.running_of(weights.running),
+    ) else {
+        return statistics;
+    };
+    let round = weights.round_norm;
+    match mode {
+        Mode::Test => norm_running(plan, &label, [&running, &parameters], round, &statistics),
+        Mode::Train => {
+            let splits = norm_splits(rows);
+            let partial = Tensor::transient("partial", &[splits, 2, channels]);
+            norm_statistics(plan, &label, x, splits, &partial);
+            let (inputs, outputs) = ([&partial, &parameters], [&statistics, &running]);
+            norm_combine(plan, &label, inputs, (rows, splits), round, outputs);
         }
     }
+    statistics
+}
+
+fn weight_gradient(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    operands: [&Tensor; 2],
+    d_w: &Tensor,
+) {
+    let splits = shape.weight_splits(plan.gpu().path());
+    if splits == 1 {
+        conv_backward_weight(plan, label, shape, operands, 1, d_w);
+    } else {
+        let partial = Tensor::transient("partial", &[splits * d_w.len()]);
+        conv_backward_weight(plan, label, shape, operands, splits, &partial);
+        sum_partials(plan, label, &partial, splits, false, d_w);
+    }
+}
+
+fn bias_gradient(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    d_y: &Tensor,
+    accumulate: bool,
+    d_bias: &Tensor,
+) {
+    let splits = bias_splits(d_y.len() / d_bias.len());
+    let partial = Tensor::transient("partial", &[splits * d_bias.len()]);
+    bias_backward(plan, label, d_y, splits, &partial);
+    sum_partials(plan, label, &partial, splits, accumulate, d_bias);
 }

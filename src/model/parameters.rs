@@ -17,8 +17,25 @@ pub struct LayerParameters {
     stored_row: usize,
     stored_inputs: usize,
     weight: usize,
+    /// γ of a batch normalisation, which lies right before β, its bias.
+    scale: Option<usize>,
     bias: usize,
     quantiser: usize,
+    /// Running mean and variance, in an arena of their own.
+    running: Option<usize>,
+}
+
+/// The logical numbers of one layer, for [`LayerParameters::place`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerValues<'a> {
+    /// (outputs, kernel height, kernel width, inputs)
+    pub weights: &'a [f32],
+    /// γ (outputs), of a layer with batch normalisation
+    pub scale: &'a [f32],
+    /// Bias or β (outputs)
+    pub bias: &'a [f32],
+    /// Intercept and slope
+    pub quantiser: &'a [f32],
 }
 
 impl LayerParameters {
@@ -59,6 +76,23 @@ impl LayerParameters {
         Self::part(arena, self.bias, vec![pad4(self.shape[0])])
     }
 
+    /// Whether a batch normalisation follows.
+    pub fn has_norm(&self) -> bool {
+        self.scale.is_some()
+    }
+
+    /// γ and β within an arena: (2, padded outputs).
+    pub fn norm_of(&self, arena: &Tensor) -> Option<Tensor> {
+        let shape = vec![2, pad4(self.shape[0])];
+        self.scale.map(|at| Self::part(arena, at, shape))
+    }
+
+    /// Mean and variance within an arena of running statistics: (2, padded outputs).
+    pub fn running_of(&self, arena: &Tensor) -> Option<Tensor> {
+        let shape = vec![2, pad4(self.shape[0])];
+        self.running.map(|at| Self::part(arena, at, shape))
+    }
+
     /// Intercept and slope within an arena: (4).
     pub fn quantiser_of(&self, arena: &Tensor) -> Tensor {
         Self::part(arena, self.quantiser, vec![4])
@@ -85,22 +119,54 @@ impl LayerParameters {
         arena[self.bias..self.bias + self.shape[0]].to_vec()
     }
 
+    /// γ out of a whole arena's floats; empty without batch normalisation.
+    pub fn scale_values(&self, arena: &[f32]) -> Vec<f32> {
+        let values = |at| arena[at..at + self.shape[0]].to_vec();
+        self.scale.map(values).unwrap_or_default()
+    }
+
+    /// Mean and variance (2, outputs) out of a whole arena of running statistics.
+    pub fn running_values(&self, arena: &[f32]) -> Vec<f32> {
+        let outputs = self.shape[0];
+        let values = |at: usize| {
+            let variance = at + pad4(outputs);
+            [&arena[at..at + outputs], &arena[variance..variance + outputs]].concat()
+        };
+        self.running.map(values).unwrap_or_default()
+    }
+
+    /// Puts mean and variance (2, outputs) into a whole arena of running statistics.
+    pub fn place_running(&self, arena: &mut [f32], values: &[f32]) {
+        if let Some(at) = self.running {
+            let (mean, variance) = values.split_at(self.shape[0]);
+            arena[at..at + mean.len()].copy_from_slice(mean);
+            let at = at + pad4(self.shape[0]);
+            arena[at..at + variance.len()].copy_from_slice(variance);
+        }
+    }
+
     /// (intercept, slope) out of a whole arena's floats.
     pub fn quantiser_values(&self, arena: &[f32]) -> [f32; 2] {
         [arena[self.quantiser], arena[self.quantiser + 1]]
     }
 
-    /// Puts logical weights, bias, intercept and slope into a whole arena's floats.
-    pub fn place(&self, arena: &mut [f32], weights: &[f32], bias: &[f32], quantiser: &[f32]) {
-        for (at, value) in self.places().zip(weights) {
+    /// Puts logical numbers into a whole arena's floats.
+    pub fn place(&self, arena: &mut [f32], values: &LayerValues<'_>) {
+        for (at, value) in self.places().zip(values.weights) {
             arena[at] = *value;
         }
-        arena[self.bias..self.bias + bias.len()].copy_from_slice(bias);
-        arena[self.quantiser..self.quantiser + quantiser.len()].copy_from_slice(quantiser);
+        let mut put = |at: usize, values: &[f32]| {
+            arena[at..at + values.len()].copy_from_slice(values);
+        };
+        if let Some(at) = self.scale {
+            put(at, values.scale);
+        }
+        put(self.bias, values.bias);
+        put(self.quantiser, values.quantiser);
     }
 }
 
-/// The layout of a model's arenas: weights and biases of each layer, then all quantisers.
+/// The layout of a model's arenas: weights, γ and biases of each layer, then all quantisers.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     /// Layers with parameters, in order.
@@ -109,16 +175,19 @@ pub struct Parameters {
     pub layout: ArenaLayout,
     /// First float of the quantisers.
     pub quantisers: usize,
+    /// The layout of the running statistics of batch normalisations; each network has its own.
+    pub running: ArenaLayout,
 }
 
 impl Parameters {
     /// Places everything a model learns.
     pub fn new(model: &Model) -> Self {
         let mut layout = ArenaLayout::default();
+        let mut running = ArenaLayout::default();
         let mut layers = Vec::new();
         for (number, (layer, shape)) in shapes(model, 1).into_iter().enumerate() {
-            let name = match layer {
-                Layer::Conv { name, .. } | Layer::Dense { name, .. } => *name,
+            let (name, norm) = match layer {
+                Layer::Conv { name, norm, .. } | Layer::Dense { name, norm, .. } => (*name, *norm),
                 Layer::MaxPool { .. } => continue,
             };
             let logical = [
@@ -140,8 +209,10 @@ impl Parameters {
                 stored_row,
                 stored_inputs,
                 weight: layout.reserve(&[pad4(logical[0]), stored_row]),
+                scale: norm.then(|| layout.reserve(&[pad4(logical[0])])),
                 bias: layout.reserve(&[pad4(logical[0])]),
                 quantiser: 0,
+                running: norm.then(|| running.reserve(&[2, pad4(logical[0])])),
             });
         }
         let quantisers = layout.len();
@@ -152,11 +223,12 @@ impl Parameters {
             layers,
             layout,
             quantisers,
+            running,
         }
     }
 
     /// Fresh parameters of a seed: weights normal with variance 2 / fan-in (He et al. 2015),
-    /// biases zero, intercepts and slopes as SPEC section 1 starts them.
+    /// γ one, biases zero, intercepts and slopes as SPEC section 1 starts them.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut arena = vec![0.0; pad4(self.layout.len())];
         for (number, layer) in self.layers.iter().enumerate() {
@@ -165,7 +237,23 @@ impl Parameters {
             let weights: Vec<f32> = (0..layer.weights())
                 .map(|_| (deviation * rng.normal()) as f32)
                 .collect();
-            layer.place(&mut arena, &weights, &[], &[INTERCEPT, SLOPE]);
+            let values = LayerValues {
+                weights: &weights,
+                scale: &vec![1.0; layer.shape[0]],
+                bias: &[],
+                quantiser: &[INTERCEPT, SLOPE],
+            };
+            layer.place(&mut arena, &values);
+        }
+        arena
+    }
+
+    /// Running statistics before the first batch: means zero, variances one.
+    pub fn initial_running(&self) -> Vec<f32> {
+        let mut arena = vec![0.0; self.running.len().max(4)];
+        for layer in &self.layers {
+            let outputs = layer.shape[0];
+            layer.place_running(&mut arena, &[vec![0.0; outputs], vec![1.0; outputs]].concat());
         }
         arena
     }

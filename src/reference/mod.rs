@@ -5,6 +5,7 @@
 
 mod conv;
 mod loss;
+mod norm;
 mod pool;
 mod quantiser;
 mod trainer;
@@ -14,6 +15,10 @@ pub use conv::{
     sum_partials,
 };
 pub use loss::{Outcome, adam, metrics, softmax_cross_entropy};
+pub use norm::{
+    norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
+    norm_statistics,
+};
 pub use pool::{max_pool_backward, max_pool_forward};
 pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,

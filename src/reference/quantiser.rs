@@ -124,7 +124,14 @@ pub fn quantiser_backward(
     (result, sums)
 }
 
-/// Gradient of (intercept, slope): the sums, and the bit loss on the slope.
-pub fn levels_backward(sums: [f64; 2], levels: &Levels, lambda_bits: f64) -> [f64; 2] {
-    [sums[0], sums[1] + lambda_bits * levels.d_slope]
+/// Gradient of (intercept, slope): the sums, and the bit loss on the slope. The first is zero
+/// where a batch normalisation follows.
+pub fn levels_backward(
+    sums: [f64; 2],
+    levels: &Levels,
+    lambda_bits: f64,
+    normalised: bool,
+) -> [f64; 2] {
+    let d_intercept = if normalised { 0.0 } else { sums[0] };
+    [d_intercept, sums[1] + lambda_bits * levels.d_slope]
 }

@@ -3,8 +3,9 @@
 
 use super::{
     adam, bias_backward, conv_backward_input, conv_backward_weight, conv_forward, levels,
-    levels_backward, max_pool_backward, max_pool_forward, quantiser_backward, quantiser_forward,
-    relu_backward, softmax_cross_entropy,
+    levels_backward, max_pool_backward, max_pool_forward, norm_backward, norm_backward_sums,
+    norm_combine, norm_forward, norm_gradients, norm_statistics, quantiser_backward,
+    quantiser_forward, relu_backward, softmax_cross_entropy,
 };
 use crate::layer::{ConvShape, PoolShape};
 use crate::model::{Layer, Model, Parameters, shapes};
@@ -16,6 +17,8 @@ use crate::train::TrainOptions;
 pub struct LayerTrace {
     /// Logical weights (outputs, kernel height, kernel width, inputs).
     pub weights: Vec<f64>,
+    /// γ (outputs) of a layer with batch normalisation, else empty.
+    pub scale: Vec<f64>,
     /// (outputs)
     pub bias: Vec<f64>,
     /// Intercept and slope.
@@ -35,11 +38,30 @@ pub struct StepTrace {
     pub gradients: Vec<LayerTrace>,
     /// Everything after the step.
     pub parameters: Vec<LayerTrace>,
+    /// Running mean and variance (2, outputs) of HP's and LP's layers after the step; empty without
+    /// batch normalisation.
+    pub running: [Vec<Vec<f64>>; 2],
 }
 
 enum Op {
     Matrix { shape: ConvShape, relu: bool },
+    /// Belongs to the matrix before it; the stored channels.
+    Norm { channels: usize, relu: bool },
     Pool(PoolShape),
+}
+
+/// What a forward pass leaves.
+struct Pass {
+    /// The input of every op, then the logits.
+    activations: Vec<Vec<f64>>,
+    /// Of every op that is a normalisation.
+    statistics: Vec<Vec<f64>>,
+}
+
+impl Pass {
+    fn logits(&self) -> &[f64] {
+        &self.activations[self.activations.len() - 1]
+    }
 }
 
 /// Trains HP and LP together (objective `gtc`).
@@ -50,6 +72,7 @@ pub struct PlainTrainer {
     total_steps: u64,
     step: u64,
     parameters: Vec<LayerTrace>,
+    running: [Vec<Vec<f64>>; 2],
     first: Vec<LayerTrace>,
     second: Vec<LayerTrace>,
 }
@@ -93,6 +116,7 @@ impl PlainTrainer {
             .iter()
             .map(|layer| LayerTrace {
                 weights: wide(layer.weight_values(&arena)),
+                scale: wide(layer.scale_values(&arena)),
                 bias: wide(layer.bias_values(&arena)),
                 quantiser: layer.quantiser_values(&arena).map(f64::from),
             })
@@ -101,24 +125,39 @@ impl PlainTrainer {
             .iter()
             .map(|p| LayerTrace {
                 weights: vec![0.0; p.weights.len()],
+                scale: vec![0.0; p.scale.len()],
                 bias: vec![0.0; p.bias.len()],
                 quantiser: [0.0; 2],
             })
             .collect();
-        let ops = shapes(model, options.batch_size)
-            .into_iter()
-            .map(|(layer, shape)| match layer {
-                Layer::MaxPool { size } => Op::Pool(PoolShape {
+        let mut ops = Vec::new();
+        for (layer, shape) in shapes(model, options.batch_size) {
+            match layer {
+                Layer::MaxPool { size } => ops.push(Op::Pool(PoolShape {
                     batch: shape.batch,
                     input_height: shape.input_height,
                     input_width: shape.input_width,
                     channels: shape.input_channels,
                     size: *size,
-                }),
-                Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => {
-                    Op::Matrix { shape, relu: *relu }
+                })),
+                Layer::Conv { norm, relu, .. } | Layer::Dense { norm, relu, .. } => {
+                    let (norm, relu) = (*norm, *relu);
+                    ops.push(Op::Matrix {
+                        shape,
+                        relu: relu && !norm,
+                    });
+                    if norm {
+                        let channels = shape.y()[3];
+                        ops.push(Op::Norm { channels, relu });
+                    }
                 }
-            })
+            }
+        }
+        let start = layout.initial_running();
+        let running: Vec<Vec<f64>> = layout
+            .layers
+            .iter()
+            .map(|layer| wide(layer.running_values(&start)))
             .collect();
         Self {
             ops,
@@ -127,54 +166,94 @@ impl PlainTrainer {
             total_steps,
             step: 0,
             parameters,
+            running: [running.clone(), running],
             first: zero.clone(),
             second: zero,
         }
     }
 
-    /// Activations: the input of every op, then the logits.
-    fn forward(&self, x: &[f64], weights: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let mut activations = vec![x.to_vec()];
-        let mut layer = 0;
-        for op in &self.ops {
-            let x = &activations[activations.len() - 1];
-            let y = match op {
+    /// `network` is 0 for HP, 1 for LP.
+    fn forward(&mut self, network: usize, x: &[f64], weights: &[Vec<f64>]) -> Pass {
+        let mut pass = Pass {
+            activations: vec![x.to_vec()],
+            statistics: Vec::new(),
+        };
+        let mut layers = 0;
+        for i in 0..self.ops.len() {
+            let x = pass.logits();
+            let mut statistics = Vec::new();
+            let y = match &self.ops[i] {
                 Op::Pool(shape) => max_pool_forward(shape, x),
                 Op::Matrix { shape, relu } => {
-                    let w = store(shape, &weights[layer]);
-                    let bias = padded(&self.parameters[layer].bias);
-                    layer += 1;
+                    let w = store(shape, &weights[layers]);
+                    let p = &self.parameters[layers];
+                    let bias = match p.scale.is_empty() {
+                        true => padded(&p.bias),
+                        false => vec![0.0; pad4(p.bias.len())],
+                    };
+                    layers += 1;
                     conv_forward(shape, x, &w, &bias, *relu)
                 }
+                Op::Norm { channels, relu } => {
+                    let layer = layers - 1;
+                    let round = network == 1 && !self.options.exact_norm;
+                    let sizes = (x.len() / channels, 1);
+                    let partial = norm_statistics(x, *channels, 1);
+                    let running = &mut self.running[network][layer];
+                    let outputs = running.len() / 2;
+                    let before: Vec<f64> = running.chunks(outputs).flat_map(padded).collect();
+                    let p = &self.parameters[layer];
+                    let parameters = [padded(&p.scale), padded(&p.bias)].concat();
+                    let [found, moved] = norm_combine(&partial, &parameters, sizes, round, &before);
+                    *running = moved
+                        .chunks(*channels)
+                        .flat_map(|row| row[..outputs].to_vec())
+                        .collect();
+                    let y = norm_forward(x, &found, *relu);
+                    statistics = found;
+                    y
+                }
             };
-            activations.push(y);
+            pass.activations.push(y);
+            pass.statistics.push(statistics);
         }
-        activations
+        pass
     }
 
-    /// Gradients of the weights and biases of every layer.
+    /// Gradients of the weights, scales and biases of every layer.
     fn backward(
         &self,
-        activations: &[Vec<f64>],
+        pass: &Pass,
         weights: &[Vec<f64>],
         d_logits: Vec<f64>,
-    ) -> Vec<(Vec<f64>, Vec<f64>)> {
-        let mut gradients = Vec::new();
+    ) -> Vec<[Vec<f64>; 3]> {
+        let mut gradients = vec![<[Vec<f64>; 3]>::default(); weights.len()];
         let mut d_y = d_logits;
         let mut layer = weights.len();
         for (i, op) in self.ops.iter().enumerate().rev() {
-            let x = &activations[i];
+            let x = &pass.activations[i];
             d_y = match op {
                 Op::Pool(shape) => max_pool_backward(shape, x, &d_y, false),
+                Op::Norm { channels, relu } => {
+                    let statistics = &pass.statistics[i];
+                    let partial = norm_backward_sums(x, &d_y, statistics, *relu, 1);
+                    let [sums, d] = norm_gradients(&partial, statistics, &vec![0.0; 2 * channels]);
+                    let outputs = self.parameters[layer - 1].bias.len();
+                    gradients[layer - 1][1] = d[..outputs].to_vec();
+                    gradients[layer - 1][2] = d[*channels..channels + outputs].to_vec();
+                    norm_backward(x, &d_y, statistics, &sums, *relu)
+                }
                 Op::Matrix { shape, relu } => {
                     layer -= 1;
                     if *relu {
-                        d_y = relu_backward(&activations[i + 1], &d_y);
+                        d_y = relu_backward(&pass.activations[i + 1], &d_y);
                     }
-                    let d_w = unstore(shape, &conv_backward_weight(shape, &d_y, x));
-                    let mut d_bias = bias_backward(&d_y, shape.y()[3], 1);
-                    d_bias.truncate(shape.output_channels);
-                    gradients.insert(0, (d_w, d_bias));
+                    gradients[layer][0] = unstore(shape, &conv_backward_weight(shape, &d_y, x));
+                    if self.parameters[layer].scale.is_empty() {
+                        let mut d_bias = bias_backward(&d_y, shape.y()[3], 1);
+                        d_bias.truncate(shape.output_channels);
+                        gradients[layer][2] = d_bias;
+                    }
                     conv_backward_input(shape, &d_y, &store(shape, &weights[layer]))
                 }
             };
@@ -199,17 +278,18 @@ impl PlainTrainer {
             .iter()
             .map(|p| quantiser_forward(&p.weights, p.quantiser[0], p.quantiser[1]))
             .collect();
+        let classes = self.classes;
         let loss = |logits: &[f64], targets: &[f64], scale: f64| {
-            softmax_cross_entropy(logits, targets, &one_hot, width, self.classes, scale)
+            softmax_cross_entropy(logits, targets, &one_hot, width, classes, scale)
         };
         let mean = |outcome: &[f64]| outcome.iter().step_by(4).sum::<f64>() * scale;
 
-        let hp = self.forward(&x, &weights);
-        let hp_loss = loss(&hp[self.ops.len()], &one_hot, scale);
+        let hp = self.forward(0, &x, &weights);
+        let hp_loss = loss(hp.logits(), &one_hot, scale);
         let hp_gradients = self.backward(&hp, &weights, hp_loss.d_logits);
-        let lp = self.forward(&x, &values);
+        let lp = self.forward(1, &x, &values);
         let distill = self.options.lambda_distill * scale;
-        let lp_loss = loss(&lp[self.ops.len()], &hp_loss.probabilities, distill);
+        let lp_loss = loss(lp.logits(), &hp_loss.probabilities, distill);
         let lp_gradients = self.backward(&lp, &values, lp_loss.d_logits);
 
         self.step += 1;
@@ -223,15 +303,19 @@ impl PlainTrainer {
             let (weights, sums) = quantiser_backward(
                 &p.weights,
                 p.quantiser,
-                &lp_gradients[i].0,
-                &hp_gradients[i].0,
+                &lp_gradients[i][0],
+                &hp_gradients[i][0],
                 [lambda_bits, self.options.lambda_l2],
             );
-            let biases = hp_gradients[i].1.iter().zip(&lp_gradients[i].1);
+            let both = |part: usize| -> Vec<f64> {
+                let pairs = hp_gradients[i][part].iter().zip(&lp_gradients[i][part]);
+                pairs.map(|(a, b)| a + b).collect()
+            };
             gradients.push(LayerTrace {
                 weights,
-                bias: biases.map(|(a, b)| a + b).collect(),
-                quantiser: levels_backward(sums, &found, lambda_bits),
+                scale: both(1),
+                bias: both(2),
+                quantiser: levels_backward(sums, &found, lambda_bits, !p.scale.is_empty()),
             });
         }
         for (i, g) in gradients.iter().enumerate() {
@@ -249,6 +333,7 @@ impl PlainTrainer {
                     &mut v.weights[..],
                     1.0,
                 ),
+                (&g.scale, &mut p.scale, &mut m.scale, &mut v.scale, 1.0),
                 (&g.bias, &mut p.bias, &mut m.bias, &mut v.bias, 1.0),
                 (
                     &g.quantiser,
@@ -270,6 +355,7 @@ impl PlainTrainer {
             bit_loss,
             gradients,
             parameters: self.parameters.clone(),
+            running: self.running.clone(),
         }
     }
 
@@ -277,6 +363,7 @@ impl PlainTrainer {
         match &self.ops[0] {
             Op::Matrix { shape, .. } => shape.input_height * shape.input_width,
             Op::Pool(shape) => shape.input_height * shape.input_width,
+            Op::Norm { .. } => unreachable!("a normalisation follows a layer"),
         }
     }
 }

@@ -168,6 +168,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
         values: &values,
         levels: &levels,
         partial: &partial,
+        normalised: false,
     };
     quantiser_forward(&mut plan, "golden", &parts);
     let gradients = [&d_weights, &d_quantiser];

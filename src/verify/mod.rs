@@ -4,6 +4,7 @@
 mod conv;
 mod elementwise;
 mod golden;
+mod norm;
 mod quantiser;
 
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
@@ -100,6 +101,7 @@ pub struct CaseReport {
 pub fn cases() -> Vec<Case> {
     let mut all = conv::cases();
     all.extend(elementwise::cases());
+    all.extend(norm::cases());
     all.extend(quantiser::cases());
     let order = |case: &Case| kernels::ALL.iter().position(|k| k.name == case.kernel.name);
     all.sort_by_key(order);

@@ -77,7 +77,9 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(forward(count, intercept, slope));
         cases.push(levels(count, intercept, slope));
         cases.push(backward(count, intercept, slope));
-        cases.push(levels_backward(count, intercept, slope));
+        for normalised in [false, true] {
+            cases.push(levels_backward(count, intercept, slope, normalised));
+        }
     }
     cases
 }
@@ -107,6 +109,7 @@ fn forward(count: usize, intercept: f32, slope: f32) -> Case {
                 values: &o[0],
                 levels: &i[3],
                 partial: &i[2],
+                normalised: false,
             };
             quantiser::quantiser_forward(plan, "case", &layer);
         }),
@@ -143,6 +146,7 @@ fn levels(count: usize, intercept: f32, slope: f32) -> Case {
                 values: &i[2],
                 levels: &o[0],
                 partial: &i[3],
+                normalised: false,
             };
             quantiser::quantiser_forward(plan, "case", &layer);
         }),
@@ -208,6 +212,7 @@ fn backward(count: usize, intercept: f32, slope: f32) -> Case {
                 values: &i[2],
                 levels: &i[3],
                 partial: &i[4],
+                normalised: false,
             };
             let gradients = [&o[0], &i[5]];
             quantiser::quantiser_backward(plan, "case", &layer, &i[1], lambda_l2 as f32, gradients);
@@ -228,7 +233,7 @@ fn backward(count: usize, intercept: f32, slope: f32) -> Case {
     }
 }
 
-fn levels_backward(count: usize, intercept: f32, slope: f32) -> Case {
+fn levels_backward(count: usize, intercept: f32, slope: f32, normalised: bool) -> Case {
     let w = weights(count, intercept, slope);
     let exact: Vec<f64> = w.iter().map(|v| wide(*v)).collect();
     let levels = reference::levels(&exact, wide(intercept), wide(slope));
@@ -241,8 +246,9 @@ fn levels_backward(count: usize, intercept: f32, slope: f32) -> Case {
     Case {
         kernel: &kernels::LEVELS_BACKWARD,
         name: format!(
-            "{threads} threads of {}",
-            case_name(count, intercept, slope)
+            "{threads} threads of {}{}",
+            case_name(count, intercept, slope),
+            if normalised { ", normalised" } else { "" }
         ),
         input_shapes: vec![vec![threads, 4], vec![3, 4]],
         inputs: vec![partial, stored_levels(&w, intercept, slope)],
@@ -250,11 +256,13 @@ fn levels_backward(count: usize, intercept: f32, slope: f32) -> Case {
         initial: vec![None],
         schedule: Schedule::new(1, 0.0, lambda_bits),
         record: Box::new(move |plan, i, o| {
-            quantiser::levels_backward(plan, "case", [&i[0], &i[1]], threads, &o[0]);
+            let inputs = [&i[0], &i[1]];
+            quantiser::levels_backward(plan, "case", inputs, threads, normalised, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             let sum = |c: usize| i[0].iter().skip(c).step_by(4).sum::<f64>();
-            let [d_c, d_s] = reference::levels_backward([sum(0), sum(1)], &levels, lambda_bits);
+            let sums = [sum(0), sum(1)];
+            let [d_c, d_s] = reference::levels_backward(sums, &levels, lambda_bits, normalised);
             vec![Expected {
                 values: vec![d_c, d_s, 0.0, 0.0],
                 tolerance: NEAR,

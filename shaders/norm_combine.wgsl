@@ -1,0 +1,51 @@
+// The statistics of a batch from those of its ranges (Chan, Golub, LeVeque 1983), in their order,
+// and the running ones.
+//
+// a: partial (splits, 2, channels), see norm_statistics
+// b: gamma and beta (2, channels)
+// output_0: statistics (5, channels), see shared/norm.wgsl
+// output_1: running mean and variance (2, channels), updated
+
+struct Params {
+    rows: u32,
+    channels: u32, // texels
+    splits: u32,
+    rows_per_split: u32,
+    partial_base: u32, // texels
+    parameters_base: u32,
+    statistics_base: u32,
+    running_base: u32,
+    epsilon: f32,
+    momentum: f32, // share of the new batch
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let channel = thread_index(id, groups);
+    if channel >= params.channels {
+        return;
+    }
+    var mean = vec4f(0.0);
+    var squares = vec4f(0.0);
+    for (var split = 0u; split < params.splits; split++) {
+        let at = params.partial_base + 2u * split * params.channels + channel;
+        let first = split * params.rows_per_split;
+        let before = f32(first);
+        let rows = f32(min(params.rows_per_split, params.rows - first));
+        let share = rows / (before + rows);
+        let difference = read_a(at) - mean;
+        mean += difference * share;
+        squares += read_a(at + params.channels) + difference * difference * (before * share);
+    }
+    let rows = f32(params.rows);
+    let gamma = read_b(params.parameters_base + channel);
+    let beta = read_b(params.parameters_base + params.channels + channel);
+    store_statistics(channel, mean, squares / rows, gamma, beta);
+    let at = params.running_base + channel;
+    let unbiased = squares / max(rows - 1.0, 1.0);
+    let old_mean = previous_1(at);
+    let old_variance = previous_1(at + params.channels);
+    output_1[at] = old_mean + params.momentum * (mean - old_mean);
+    output_1[at + params.channels] = old_variance + params.momentum * (unbiased - old_variance);
+}

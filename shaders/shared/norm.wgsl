@@ -1,0 +1,26 @@
+// Batch normalisation (Ioffe, Szegedy 2015). The block `statistics` (5, channels) holds
+// 0 the mean, 1 one over the deviation, 2 the factor gamma / deviation, in LP rounded to a power
+// of two, 3 that factor over the unrounded one, 4 beta.
+
+override ROUND: bool = false;
+
+const SMALLEST_FACTOR: f32 = 1e-6;
+
+// Writes the block of one texel of channels.
+fn store_statistics(channel: u32, mean: vec4f, variance: vec4f, gamma: vec4f, beta: vec4f) {
+    let inverse = 1.0 / sqrt(variance + params.epsilon);
+    let exact = gamma * inverse;
+    var factor = exact;
+    if ROUND {
+        let size = max(abs(exact), vec4f(SMALLEST_FACTOR));
+        let rounded = sign(exact) * power_of_two(round(log2_exact(size)));
+        factor = select(vec4f(0.0), rounded, abs(exact) >= vec4f(SMALLEST_FACTOR));
+    }
+    let ratio = select(vec4f(0.0), factor / exact, exact != vec4f(0.0));
+    let at = params.statistics_base + channel;
+    output_0[at] = mean;
+    output_0[at + params.channels] = inverse;
+    output_0[at + 2u * params.channels] = factor;
+    output_0[at + 3u * params.channels] = ratio;
+    output_0[at + 4u * params.channels] = beta;
+}

@@ -1,0 +1,343 @@
+//! Batch normalisation (Ioffe, Szegedy 2015), with its ReLU.
+//!
+//! In the low-precision network the factor γ/σ is rounded to a power of two (SPEC section 3). Its
+//! gradient passes straight through in the logarithm, as the quantiser's does: with
+//! ratio = 2^round(log2 |γ/σ|) / |γ/σ| held constant, LP is a normalisation whose γ is γ · ratio.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::Tensor;
+
+/// Added to the variance.
+pub const NORM_EPSILON: f64 = 1e-5;
+/// Share of a new batch in the running statistics.
+pub const NORM_MOMENTUM: f64 = 0.1;
+/// Rows of the block that `shaders/shared/norm.wgsl` describes.
+pub const NORM_STATISTICS: usize = 5;
+
+/// Ranges that `rows` are summed in, none of them empty.
+pub fn norm_splits(rows: usize) -> usize {
+    let rows_per_split = rows.div_ceil(rows.div_ceil(64).min(512));
+    rows.div_ceil(rows_per_split)
+}
+
+/// (rows, stored channels) of a tensor whose last axis is channels.
+fn matrix(tensor: &Tensor) -> (usize, usize) {
+    let channels = tensor.shape[tensor.shape.len() - 1];
+    (tensor.len() / channels, channels)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct NormStatisticsParams {
+    rows: u32,
+    channels: u32,
+    splits: u32,
+    rows_per_split: u32,
+    x_base: u32,
+    partial_base: u32,
+}
+
+/// Mean and sum of squared differences of x (rows, channels) over `splits` ranges of rows:
+/// `partial` is (splits, 2, channels).
+pub fn norm_statistics(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    x: &Tensor,
+    splits: usize,
+    partial: &Tensor,
+) {
+    let (rows, channels) = matrix(x);
+    let params = NormStatisticsParams {
+        rows: rows as u32,
+        channels: (channels / 4) as u32,
+        splits: splits as u32,
+        rows_per_split: rows.div_ceil(splits) as u32,
+        x_base: x.base(),
+        partial_base: partial.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::NORM_STATISTICS,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x],
+        writes: &[Write::New(partial)],
+        schedule: false,
+        grid: Grid::Threads(params.splits * params.channels),
+        flops: 6 * x.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct NormCombineParams {
+    rows: u32,
+    channels: u32,
+    splits: u32,
+    rows_per_split: u32,
+    partial_base: u32,
+    parameters_base: u32,
+    statistics_base: u32,
+    running_base: u32,
+    epsilon: f32,
+    momentum: f32,
+}
+
+/// `statistics` (5, channels) of `rows` rows from `partial` (splits, 2, channels), with γ and β
+/// in `parameters` (2, channels); moves `running` (2, channels) towards them. With `round` the
+/// factor is a power of two.
+pub fn norm_combine(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    [partial, parameters]: [&Tensor; 2],
+    (rows, splits): (usize, usize),
+    round: bool,
+    [statistics, running]: [&Tensor; 2],
+) {
+    let (_, channels) = matrix(parameters);
+    let params = NormCombineParams {
+        rows: rows as u32,
+        channels: (channels / 4) as u32,
+        splits: splits as u32,
+        rows_per_split: rows.div_ceil(splits) as u32,
+        partial_base: partial.base(),
+        parameters_base: parameters.base(),
+        statistics_base: statistics.base(),
+        running_base: running.base(),
+        epsilon: NORM_EPSILON as f32,
+        momentum: NORM_MOMENTUM as f32,
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::NORM_COMBINE,
+        label,
+        constants: &[("ROUND", f64::from(u8::from(round)))],
+        params: bytemuck::bytes_of(&params),
+        reads: &[partial, parameters],
+        writes: &[Write::New(statistics), Write::Update(running)],
+        schedule: false,
+        grid: Grid::Threads(params.channels),
+        flops: 8 * partial.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct NormRunningParams {
+    channels: u32,
+    running_base: u32,
+    parameters_base: u32,
+    statistics_base: u32,
+    epsilon: f32,
+}
+
+/// `statistics` (5, channels) for a test, from the running ones and γ and β (2, channels).
+pub fn norm_running(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    [running, parameters]: [&Tensor; 2],
+    round: bool,
+    statistics: &Tensor,
+) {
+    let (_, channels) = matrix(parameters);
+    let params = NormRunningParams {
+        channels: (channels / 4) as u32,
+        running_base: running.base(),
+        parameters_base: parameters.base(),
+        statistics_base: statistics.base(),
+        epsilon: NORM_EPSILON as f32,
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::NORM_RUNNING,
+        label,
+        constants: &[("ROUND", f64::from(u8::from(round)))],
+        params: bytemuck::bytes_of(&params),
+        reads: &[running, parameters],
+        writes: &[Write::New(statistics)],
+        schedule: false,
+        grid: Grid::Threads(params.channels),
+        flops: 8 * statistics.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct NormForwardParams {
+    count: u32,
+    channels: u32,
+    relu: u32,
+    x_base: u32,
+    statistics_base: u32,
+    y_base: u32,
+}
+
+/// y = (x - mean) factor + β, then ReLU when asked. x and y are (rows, channels).
+pub fn norm_forward(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    [x, statistics]: [&Tensor; 2],
+    relu: bool,
+    y: &Tensor,
+) {
+    let (_, channels) = matrix(x);
+    let params = NormForwardParams {
+        count: x.texels(),
+        channels: (channels / 4) as u32,
+        relu: u32::from(relu),
+        x_base: x.base(),
+        statistics_base: statistics.base(),
+        y_base: y.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::NORM_FORWARD,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x, statistics],
+        writes: &[Write::New(y)],
+        schedule: false,
+        grid: Grid::Threads(params.count),
+        flops: 3 * x.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct NormBackwardSumsParams {
+    rows: u32,
+    channels: u32,
+    splits: u32,
+    rows_per_split: u32,
+    relu: u32,
+    x_base: u32,
+    d_y_base: u32,
+    statistics_base: u32,
+    partial_base: u32,
+}
+
+/// Sums of g and g (x - mean) / σ over `splits` ranges of rows, g being d_y before the ReLU:
+/// `partial` is (splits, 2, channels).
+pub fn norm_backward_sums(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    [x, d_y, statistics]: [&Tensor; 3],
+    relu: bool,
+    splits: usize,
+    partial: &Tensor,
+) {
+    let (rows, channels) = matrix(x);
+    let params = NormBackwardSumsParams {
+        rows: rows as u32,
+        channels: (channels / 4) as u32,
+        splits: splits as u32,
+        rows_per_split: rows.div_ceil(splits) as u32,
+        relu: u32::from(relu),
+        x_base: x.base(),
+        d_y_base: d_y.base(),
+        statistics_base: statistics.base(),
+        partial_base: partial.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::NORM_BACKWARD_SUMS,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x, d_y, statistics],
+        writes: &[Write::New(partial)],
+        schedule: false,
+        grid: Grid::Threads(params.splits * params.channels),
+        flops: 6 * x.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct NormGradientsParams {
+    channels: u32,
+    splits: u32,
+    partial_base: u32,
+    statistics_base: u32,
+    sums_base: u32,
+    gradient_base: u32,
+}
+
+/// `sums` (2, channels) of `partial` (splits, 2, channels), and the gradients of γ and β
+/// (2, channels), with `accumulate` added to what they were.
+pub fn norm_gradients(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    [partial, statistics]: [&Tensor; 2],
+    splits: usize,
+    accumulate: bool,
+    [sums, gradients]: [&Tensor; 2],
+) {
+    let (_, channels) = matrix(gradients);
+    let params = NormGradientsParams {
+        channels: (channels / 4) as u32,
+        splits: splits as u32,
+        partial_base: partial.base(),
+        statistics_base: statistics.base(),
+        sums_base: sums.base(),
+        gradient_base: gradients.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::NORM_GRADIENTS,
+        label,
+        constants: &[("ACCUMULATE", f64::from(u8::from(accumulate)))],
+        params: bytemuck::bytes_of(&params),
+        reads: &[partial, statistics],
+        writes: &[Write::New(sums), Write::Update(gradients)],
+        schedule: false,
+        grid: Grid::Threads(params.channels),
+        flops: partial.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct NormBackwardParams {
+    count: u32,
+    channels: u32,
+    relu: u32,
+    x_base: u32,
+    d_y_base: u32,
+    statistics_base: u32,
+    sums_base: u32,
+    d_x_base: u32,
+    inverse_rows: f32,
+}
+
+/// d_x from x, d_y (rows, channels), the statistics and the sums of [`norm_gradients`].
+pub fn norm_backward(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    [x, d_y, statistics, sums]: [&Tensor; 4],
+    relu: bool,
+    d_x: &Tensor,
+) {
+    let (rows, channels) = matrix(x);
+    let params = NormBackwardParams {
+        count: x.texels(),
+        channels: (channels / 4) as u32,
+        relu: u32::from(relu),
+        x_base: x.base(),
+        d_y_base: d_y.base(),
+        statistics_base: statistics.base(),
+        sums_base: sums.base(),
+        d_x_base: d_x.base(),
+        inverse_rows: 1.0 / rows as f32,
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::NORM_BACKWARD,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x, d_y, statistics, sums],
+        writes: &[Write::New(d_x)],
+        schedule: false,
+        grid: Grid::Threads(params.count),
+        flops: 8 * x.len() as u64,
+    });
+}

@@ -1,0 +1,294 @@
+//! Cases of batch normalisation.
+
+use super::{Case, Expected, Tolerance, noise};
+use crate::kernels;
+use crate::layer;
+use crate::optimiser::Schedule;
+use crate::reference;
+
+/// Rows, logical channels and ranges of rows.
+#[derive(Clone, Copy)]
+struct Size {
+    rows: usize,
+    channels: usize,
+    splits: usize,
+}
+
+impl Size {
+    fn stored(self) -> usize {
+        self.channels.div_ceil(4) * 4
+    }
+
+    fn name(self, what: &str) -> String {
+        format!("{}x{} in {}{what}", self.rows, self.channels, self.splits)
+    }
+
+    /// Shapes of x and of a block of `n` rows.
+    fn x(self) -> Vec<usize> {
+        vec![self.rows, self.stored()]
+    }
+
+    fn block(self, n: usize) -> Vec<usize> {
+        vec![n, self.stored()]
+    }
+
+    fn partial(self) -> Vec<usize> {
+        vec![self.splits, 2, self.stored()]
+    }
+
+    /// Noise around a mean that would drown E[x²] - E[x]² in f32.
+    fn input(self, what: &str) -> Vec<f32> {
+        let mean = |c: usize| [0.0, 3.0, -200.0, 1000.0, 0.25][c % 5];
+        let mut x = self.noise(what, self.rows);
+        for (i, value) in x.iter_mut().enumerate() {
+            if i % self.stored() < self.channels {
+                *value += mean(i % self.stored());
+            }
+        }
+        x
+    }
+
+    fn noise(self, what: &str, rows: usize) -> Vec<f32> {
+        super::padded_noise(&self.name(what), &[rows, self.stored()], self.channels)
+    }
+
+    /// γ and β such that γ/σ is well inside the reach of one power of two.
+    fn parameters(self, deviation: impl Fn(usize) -> f64) -> Vec<f32> {
+        let stored = self.stored();
+        let mut parameters = self.noise("parameters", 2);
+        for c in 0..self.channels {
+            let wanted = [1.0, -0.8, 0.28, -2.2, 5e-8][c % 5];
+            parameters[c] = (wanted * deviation(c)) as f32;
+        }
+        assert_eq!(parameters.len(), 2 * stored);
+        parameters
+    }
+
+    /// A plausible block of statistics.
+    fn statistics(self) -> Vec<f32> {
+        let running = self.running();
+        let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+        let deviation = |c| f64::from(running[self.stored() + c]).sqrt();
+        let block = reference::norm_running(&wide(&running), &wide(&self.parameters(deviation)), true);
+        block.into_iter().map(|v| v as f32).collect()
+    }
+
+    /// Means of noise and variances between 0.1 and 1.1.
+    fn running(self) -> Vec<f32> {
+        let mut running = self.noise("running", 2);
+        for c in 0..self.channels {
+            running[self.stored() + c] = running[self.stored() + c].abs() + 0.1;
+        }
+        running
+    }
+}
+
+fn near(absolute: f64, relative: f64) -> Tolerance {
+    Tolerance { absolute, relative }
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for [rows, channels, splits] in [[1, 1, 1], [2, 4, 1], [7, 5, 2], [300, 64, 5], [2048, 12, 32]] {
+        let size = Size {
+            rows,
+            channels,
+            splits,
+        };
+        cases.extend([statistics(size), gradients(size, false), gradients(size, true)]);
+        for round in [false, true] {
+            cases.extend([combine(size, round), running(size, round)]);
+        }
+        for relu in [false, true] {
+            cases.extend([
+                forward(size, relu),
+                backward_sums(size, relu),
+                backward(size, relu),
+            ]);
+        }
+    }
+    cases
+}
+
+fn statistics(s: Size) -> Case {
+    Case {
+        kernel: &kernels::NORM_STATISTICS,
+        name: s.name(""),
+        inputs: vec![s.input("x")],
+        input_shapes: vec![s.x()],
+        output_shapes: vec![s.partial()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::norm_statistics(plan, "case", &i[0], s.splits, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::norm_statistics(&i[0], s.stored(), s.splits),
+                // An ulp of a mean of 1,000 shifts every difference of its column.
+                tolerance: near(2e-4, 2e-4),
+            }]
+        }),
+    }
+}
+
+fn combine(s: Size, round: bool) -> Case {
+    let wide: Vec<f64> = s.input("x").iter().map(|v| f64::from(*v)).collect();
+    let partial = reference::norm_statistics(&wide, s.stored(), s.splits);
+    let zeros = vec![0.0; 2 * s.stored()];
+    let block = reference::norm_combine(&partial, &zeros, (s.rows, s.splits), false, &zeros);
+    let inverse = block[0][s.stored()..2 * s.stored()].to_vec();
+    Case {
+        kernel: &kernels::NORM_COMBINE,
+        name: s.name(if round { ", rounded" } else { "" }),
+        inputs: vec![
+            partial.iter().map(|v| *v as f32).collect(),
+            s.parameters(|c| 1.0 / inverse[c]),
+        ],
+        input_shapes: vec![s.partial(), s.block(2)],
+        output_shapes: vec![s.block(5), s.block(2)],
+        initial: vec![None, Some(s.running())],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
+            layer::norm_combine(plan, "case", inputs, (s.rows, s.splits), round, outputs);
+        }),
+        expected: Box::new(move |i, before| {
+            let sizes = (s.rows, s.splits);
+            let [block, moved] = reference::norm_combine(&i[0], &i[1], sizes, round, &before[1]);
+            let expected = |values| Expected {
+                values,
+                tolerance: near(1e-5, 2e-5),
+            };
+            vec![expected(block), expected(moved)]
+        }),
+    }
+}
+
+fn running(s: Size, round: bool) -> Case {
+    let variances = s.running();
+    Case {
+        kernel: &kernels::NORM_RUNNING,
+        name: s.name(if round { ", rounded" } else { "" }),
+        inputs: vec![
+            s.running(),
+            s.parameters(|c| f64::from(variances[s.stored() + c]).sqrt()),
+        ],
+        input_shapes: vec![s.block(2), s.block(2)],
+        output_shapes: vec![s.block(5)],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::norm_running(plan, "case", [&i[0], &i[1]], round, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::norm_running(&i[0], &i[1], round),
+                tolerance: near(1e-12, 2e-6),
+            }]
+        }),
+    }
+}
+
+fn relu_name(s: Size, relu: bool) -> String {
+    s.name(if relu { ", ReLU" } else { "" })
+}
+
+fn forward(s: Size, relu: bool) -> Case {
+    Case {
+        kernel: &kernels::NORM_FORWARD,
+        name: relu_name(s, relu),
+        inputs: vec![s.noise("x", s.rows), s.statistics()],
+        input_shapes: vec![s.x(), s.block(5)],
+        output_shapes: vec![s.x()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::norm_forward(plan, "case", [&i[0], &i[1]], relu, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::norm_forward(&i[0], &i[1], relu),
+                tolerance: near(1e-6, 1e-6),
+            }]
+        }),
+    }
+}
+
+fn backward_sums(s: Size, relu: bool) -> Case {
+    Case {
+        kernel: &kernels::NORM_BACKWARD_SUMS,
+        name: relu_name(s, relu),
+        inputs: vec![
+            s.noise("x", s.rows),
+            s.noise("d_y", s.rows),
+            s.statistics(),
+        ],
+        input_shapes: vec![s.x(), s.x(), s.block(5)],
+        output_shapes: vec![s.partial()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let inputs = [&i[0], &i[1], &i[2]];
+            layer::norm_backward_sums(plan, "case", inputs, relu, s.splits, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::norm_backward_sums(&i[0], &i[1], &i[2], relu, s.splits),
+                tolerance: Tolerance::sum_of(8 * s.rows.div_ceil(s.splits)),
+            }]
+        }),
+    }
+}
+
+fn gradients(s: Size, accumulate: bool) -> Case {
+    let name = s.name(if accumulate { ", added" } else { "" });
+    Case {
+        kernel: &kernels::NORM_GRADIENTS,
+        inputs: vec![s.noise("partial", 2 * s.splits), s.statistics()],
+        input_shapes: vec![s.partial(), s.block(5)],
+        output_shapes: vec![s.block(2), s.block(2)],
+        initial: vec![None, Some(noise(&name, 2 * s.stored()))],
+        name,
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
+            layer::norm_gradients(plan, "case", inputs, s.splits, accumulate, outputs);
+        }),
+        expected: Box::new(move |i, before| {
+            let zeros = vec![0.0; before[1].len()];
+            let before = if accumulate { &before[1] } else { &zeros };
+            let tolerance = Tolerance::sum_of(2 + 2 * s.splits);
+            reference::norm_gradients(&i[0], &i[1], before)
+                .map(|values| Expected { values, tolerance })
+                .into()
+        }),
+    }
+}
+
+fn backward(s: Size, relu: bool) -> Case {
+    Case {
+        kernel: &kernels::NORM_BACKWARD,
+        name: relu_name(s, relu),
+        inputs: vec![
+            s.noise("x", s.rows),
+            s.noise("d_y", s.rows),
+            s.statistics(),
+            s.noise("sums", 2),
+        ],
+        input_shapes: vec![s.x(), s.x(), s.block(5), s.block(2)],
+        output_shapes: vec![s.x()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let inputs = [&i[0], &i[1], &i[2], &i[3]];
+            layer::norm_backward(plan, "case", inputs, relu, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::norm_backward(&i[0], &i[1], &i[2], &i[3], relu),
+                tolerance: near(4e-6, 2e-6),
+            }]
+        }),
+    }
+}
