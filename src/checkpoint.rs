@@ -144,7 +144,10 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
                 tensors.push((name, shape, bytes(&values)));
             }
             if layer.has_norm() {
-                let (name, values) = (format!("{prefix}{}.scale", layer.name), layer.scale_values(arena));
+                let (name, values) = (
+                    format!("{prefix}{}.scale", layer.name),
+                    layer.scale_values(arena),
+                );
                 check_finite("the model", &name, &values)?;
                 tensors.push((name, vec![layer.shape[0]], bytes(&values)));
             }

@@ -101,12 +101,34 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// Settings for LeNet-5 on the complete MNIST: more distillation, a lower price of bits.
+    /// Settings for LeNet-5 on the complete MNIST: random shifts, more distillation.
     pub fn mnist() -> Self {
         Self {
-            lambda_bits: 5e-3,
+            epochs: 6,
             lambda_distill: 4.0,
             quantiser_rate: 1.0,
+            shift: 1,
+            ..Self::default()
+        }
+    }
+
+    /// Settings under which nearly every layer of LeNet-5 ends with two levels: a dearer bit,
+    /// and less distillation to hold against it.
+    pub fn almost_binary() -> Self {
+        Self {
+            lambda_bits: 2e-2,
+            lambda_distill: 1.0,
+            ..Self::mnist()
+        }
+    }
+
+    /// Settings for the VGG models on CIFAR-10: random crops and mirrors.
+    pub fn cifar10() -> Self {
+        Self {
+            epochs: 20,
+            quantiser_rate: 1.0,
+            shift: 4,
+            flip: true,
             ..Self::default()
         }
     }

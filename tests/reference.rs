@@ -113,7 +113,9 @@ fn normalisation_gradients_are_those_of_its_forward() {
         let [sums, d_parameters] = r::norm_gradients(&partial, &found, &running);
         let d_x = r::norm_backward(&x, &g, &found, &sums, relu);
         check("d_x", &x, &d_x, |x| loss(x, &parameters));
-        check("d_gamma, d_beta", &parameters, &d_parameters, |p| loss(&x, p));
+        check("d_gamma, d_beta", &parameters, &d_parameters, |p| {
+            loss(&x, p)
+        });
     }
 }
 
@@ -127,12 +129,15 @@ fn rounded_normalisation_is_one_with_another_gamma() {
     let g = noise(33, rows * channels);
     let running = vec![0.0; 2 * channels];
     let partial = r::norm_statistics(&x, channels, 1);
-    let block = |p: &[f64], round| {
-        r::norm_combine(&partial, p, (rows, 1), round, &running)[0].clone()
-    };
+    let block =
+        |p: &[f64], round| r::norm_combine(&partial, p, (rows, 1), round, &running)[0].clone();
     let rounded = block(&parameters, true);
     for factor in &rounded[2 * channels..3 * channels] {
-        assert_eq!(factor.abs().log2().fract(), 0.0, "{factor} is a power of two");
+        assert_eq!(
+            factor.abs().log2().fract(),
+            0.0,
+            "{factor} is a power of two"
+        );
     }
     let ratio = &rounded[3 * channels..4 * channels];
     let mut moved = parameters.clone();

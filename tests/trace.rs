@@ -120,7 +120,11 @@ fn trace(path: Path, norm: bool) {
         let which = &order[first..first + options.batch_size];
         let batch: Vec<f64> = which
             .iter()
-            .flat_map(|&i| model.scaling.apply(images.image(i as usize), images.channels))
+            .flat_map(|&i| {
+                model
+                    .scaling
+                    .apply(images.image(i as usize), images.channels)
+            })
             .map(f64::from)
             .collect();
         let labels: Vec<u8> = which.iter().map(|&i| images.labels[i as usize]).collect();

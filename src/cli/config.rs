@@ -42,22 +42,43 @@ impl Default for Config {
     }
 }
 
+/// Names for `--preset`.
+pub(crate) const PRESETS: [&str; 4] = ["digits", "mnist", "almost-binary", "cifar10"];
+
 /// Named settings that were measured; the README shows with what result.
 pub(crate) fn preset(name: &str) -> TrainOptions {
     match name {
         "mnist" => TrainOptions::mnist(),
+        "almost-binary" => TrainOptions::almost_binary(),
+        "cifar10" => TrainOptions::cifar10(),
         _ => TrainOptions::default(),
+    }
+}
+
+/// The preset of a model when none is named.
+pub(crate) fn preset_of(model: &str) -> &'static str {
+    if model.starts_with("vgg") {
+        "cifar10"
+    } else {
+        "digits"
     }
 }
 
 /// The settings of every preset, for `--help`.
 pub(crate) fn defaults() -> String {
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
-    let (default, mnist) = (table("default"), table("mnist"));
-    let mut text = String::from("Settings, as in a config file, of --preset default and mnist:\n");
-    for (key, value) in &default {
-        let other = mnist.get(key).unwrap_or(value);
-        text += &format!("  {key:16} {:10} {other}\n", value.to_string());
+    let presets = PRESETS.map(table);
+    let mut text = String::from(
+        "Presets, with settings as in a config file. Without --preset, VGG models use cifar10, \
+         others digits.\n",
+    );
+    let row = |key: &str, values: [String; 4]| {
+        let values = values.map(|v| format!("{v:14}")).concat();
+        format!("  {key:16} {}\n", values.trim_end())
+    };
+    text += &row("", PRESETS.map(str::to_owned));
+    for key in presets[0].keys() {
+        text += &row(key, presets.each_ref().map(|p| p[key].to_string()));
     }
     text
 }

@@ -3,6 +3,7 @@
 mod adapters;
 mod classify;
 mod config;
+mod data;
 mod eval;
 mod inspect;
 mod plan;
@@ -25,10 +26,11 @@ pub(crate) type CliError = Box<dyn std::error::Error>;
 const EXAMPLES: &str = "\
 Examples:
   gtc train                          LeNet-5 on the digits inside the program
-  gtc train lenet5 --data mnist/     on a folder in MNIST's format
+  gtc data get mnist                 download MNIST into data/mnist
+  gtc train lenet5 --data data/mnist --preset mnist
   gtc train --resume runs/lenet5-1   continue an interrupted run
   gtc inspect runs/lenet5-1          which powers of two each layer uses
-  gtc eval runs/lenet5-1 --data mnist/
+  gtc eval runs/lenet5-1 --data data/mnist
   gtc classify runs/lenet5-1 digit.png
   gtc verify                         is every kernel right on this machine?
 
@@ -53,6 +55,8 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// Show a model's levels, exponents, bits and sizes.
     Inspect(inspect::InspectArgs),
+    /// Fetch and check MNIST, Fashion-MNIST or CIFAR-10.
+    Data(data::DataArgs),
     /// List the graphics adapters of this machine.
     Adapters(adapters::AdaptersArgs),
     /// List the dispatches of a training step, and the memory they need.
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Data(args) => data::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -91,7 +91,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
         };
         println!("  {:18} {:>12}{mirror}", m.buffer, human_bytes(m.bytes));
     }
-    println!("  {:18} {:>12}", "peak, all of it", human_bytes(total_bytes));
+    println!(
+        "  {:18} {:>12}",
+        "peak, all of it",
+        human_bytes(total_bytes)
+    );
     let (count, bytes) = trainer.pool().placed();
     println!(
         "  working memory holds {count} tensors of {} in turn",

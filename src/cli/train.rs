@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
-use super::config::{Config, overlay, preset};
+use super::config::{Config, PRESETS, overlay, preset, preset_of};
 use super::report::{ReportData, render};
 use super::run_folder::{EpochMetrics, RunFolder};
 use super::{CliError, DeviceArgs, load_data};
@@ -28,12 +28,16 @@ const LOOK_EVERY: u64 = 4;
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
-    /// Name of a model: lenet5, lenet-small [default: lenet5]
+    /// Name of a model: lenet5, lenet-small, vgg16, vgg7, vgg-tiny [default: lenet5]
     #[arg(value_name = "MODEL")]
     model: Option<String>,
-    /// Folder in MNIST's format [default: the digits inside the program]
+    /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10 [default: the digits inside the
+    /// program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Learn from the first N training images only
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// Passes over the data
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
@@ -67,8 +71,17 @@ pub(crate) struct TrainArgs {
     /// Move each training image at random by up to N pixels, up or down and left or right
     #[arg(long, value_name = "N")]
     shift: Option<u32>,
-    /// Measured settings to start from
-    #[arg(long, value_parser = ["default", "mnist"])]
+    /// Mirror every second training image, left to right
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    flip: Option<bool>,
+    /// none: no shifts and no mirroring, whatever the preset says
+    #[arg(long, value_parser = ["none"], conflicts_with_all = ["shift", "flip"])]
+    augment: Option<String>,
+    /// Let low precision's batch normalisations multiply by γ/σ as it is, not by a power of two
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    exact_norm: Option<bool>,
+    /// Measured settings to start from; see below
+    #[arg(long, value_parser = PRESETS)]
     preset: Option<String>,
     /// Decides initial weights and the order of the images
     #[arg(long, value_name = "N")]
@@ -78,10 +91,9 @@ pub(crate) struct TrainArgs {
     out: Option<PathBuf>,
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "data", "epochs", "batch_size", "learning_rate", "quantiser_rate", "lambda_bits",
-        "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift", "preset", "seed",
-        "out",
-        "config",
+        "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
+        "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
+        "flip", "augment", "exact_norm", "preset", "seed", "out", "config",
     ])]
     resume: Option<PathBuf>,
     /// TOML file with settings; flags override it
@@ -97,12 +109,20 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     fn resolve(&self) -> Result<Config, CliError> {
         let mut config = Config::default();
-        if let Some(name) = &self.preset {
-            config.options = preset(name);
-        }
-        if let Some(path) = &self.config {
-            config = overlay(&config, path)?;
-        }
+        let from_file = |config: &Config| match &self.config {
+            Some(path) => overlay(config, path),
+            None => Ok(config.clone()),
+        };
+        // The preset lies below the file, but the file may name the model that decides it.
+        config.model = match &self.model {
+            Some(model) => model.clone(),
+            None => from_file(&config)?.model,
+        };
+        config.options = preset(match &self.preset {
+            Some(name) => name,
+            None => preset_of(&config.model),
+        });
+        config = from_file(&config)?;
         fn set<T: Clone>(target: &mut T, value: &Option<T>) {
             if let Some(value) = value {
                 *target = value.clone();
@@ -127,11 +147,17 @@ impl TrainArgs {
         set(&mut options.lambda_distill, &self.lambda_distill);
         set(&mut options.lambda_l2, &self.lambda_l2);
         set(&mut options.shift, &self.shift);
+        set(&mut options.flip, &self.flip);
+        if self.augment.is_some() {
+            (options.shift, options.flip) = (0, false);
+        }
+        set(&mut options.exact_norm, &self.exact_norm);
         set(&mut options.seed, &self.seed);
         set_word(&mut options.decay, &self.decay)?;
         set_word(&mut options.objective, &self.objective)?;
         set(&mut config.model, &self.model);
         config.data = self.data.clone().or(config.data);
+        config.limit = self.limit.or(config.limit);
         config.adapter = self.device.adapter.clone().or(config.adapter);
         config.checked |= self.device.checked;
         Ok(config)
@@ -149,7 +175,10 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         config.checked |= args.device.checked;
     }
     let model = Model::by_name(&config.model)?;
-    let data = load_data(config.data.as_deref())?;
+    let mut data = load_data(config.data.as_deref())?;
+    if let Some(limit) = config.limit {
+        data.limit(limit);
+    }
     check_data(&model, &data)?;
     config.options.check(data.train.count())?;
     let gpu = DeviceArgs {

@@ -265,12 +265,7 @@ impl Augment {
 impl Augmentation {
     /// Mirrors and moves an image; what comes in from outside is zero. `image` and `target` are
     /// (height, width, channels).
-    pub fn apply(
-        self,
-        image: &[f32],
-        [height, width, channels]: [usize; 3],
-        target: &mut [f32],
-    ) {
+    pub fn apply(self, image: &[f32], [height, width, channels]: [usize; 3], target: &mut [f32]) {
         let [down, right] = self.shift;
         for y in 0..height {
             for x in 0..width {
@@ -332,9 +327,8 @@ mod tests {
             shift: 2,
             flip: true,
         };
-        let draws = |epoch| -> Vec<Augmentation> {
-            (0..200).map(|i| augment.draw(1, epoch, i)).collect()
-        };
+        let draws =
+            |epoch| -> Vec<Augmentation> { (0..200).map(|i| augment.draw(1, epoch, i)).collect() };
         let first = draws(0);
         for axis in [0, 1] {
             for value in -2..=2 {

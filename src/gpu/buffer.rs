@@ -169,13 +169,17 @@ impl Buffer {
     }
 
     pub(super) fn raw(&self) -> &wgpu::Buffer {
-        let memory = self.memory().expect("finishing the plan places its buffers");
+        let memory = self
+            .memory()
+            .expect("finishing the plan places its buffers");
         &memory.raw
     }
 
     /// The texture that holds a copy of this buffer, made on first use.
     pub(super) fn mirror(&self, gpu: &Gpu) -> &Mirror {
-        let memory = self.memory().expect("finishing the plan places its buffers");
+        let memory = self
+            .memory()
+            .expect("finishing the plan places its buffers");
         memory.mirror(gpu)
     }
 }

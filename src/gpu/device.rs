@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::kernel::{Pipeline, PipelineKey};
 use super::Buffer;
+use super::kernel::{Pipeline, PipelineKey};
 
 /// Which form of every kernel an adapter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

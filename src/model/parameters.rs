@@ -130,7 +130,11 @@ impl LayerParameters {
         let outputs = self.shape[0];
         let values = |at: usize| {
             let variance = at + pad4(outputs);
-            [&arena[at..at + outputs], &arena[variance..variance + outputs]].concat()
+            [
+                &arena[at..at + outputs],
+                &arena[variance..variance + outputs],
+            ]
+            .concat()
         };
         self.running.map(values).unwrap_or_default()
     }
@@ -253,7 +257,10 @@ impl Parameters {
         let mut arena = vec![0.0; self.running.len().max(4)];
         for layer in &self.layers {
             let outputs = layer.shape[0];
-            layer.place_running(&mut arena, &[vec![0.0; outputs], vec![1.0; outputs]].concat());
+            layer.place_running(
+                &mut arena,
+                &[vec![0.0; outputs], vec![1.0; outputs]].concat(),
+            );
         }
         arena
     }

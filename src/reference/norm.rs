@@ -78,7 +78,10 @@ pub fn norm_combine(
     let biased: Vec<f64> = squares.iter().map(|v| v / rows as f64).collect();
     let unbiased = squares.iter().map(|v| v / (rows as f64 - 1.0).max(1.0));
     let new = mean.iter().copied().chain(unbiased);
-    let moved = running.iter().zip(new).map(|(old, new)| old + NORM_MOMENTUM * (new - old));
+    let moved = running
+        .iter()
+        .zip(new)
+        .map(|(old, new)| old + NORM_MOMENTUM * (new - old));
     [block(&mean, &biased, parameters, round), moved.collect()]
 }
 

@@ -44,9 +44,15 @@ pub struct StepTrace {
 }
 
 enum Op {
-    Matrix { shape: ConvShape, relu: bool },
+    Matrix {
+        shape: ConvShape,
+        relu: bool,
+    },
     /// Belongs to the matrix before it; the stored channels.
-    Norm { channels: usize, relu: bool },
+    Norm {
+        channels: usize,
+        relu: bool,
+    },
     Pool(PoolShape),
 }
 

@@ -69,7 +69,8 @@ impl Size {
         let running = self.running();
         let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
         let deviation = |c| f64::from(running[self.stored() + c]).sqrt();
-        let block = reference::norm_running(&wide(&running), &wide(&self.parameters(deviation)), true);
+        let block =
+            reference::norm_running(&wide(&running), &wide(&self.parameters(deviation)), true);
         block.into_iter().map(|v| v as f32).collect()
     }
 
@@ -89,13 +90,23 @@ fn near(absolute: f64, relative: f64) -> Tolerance {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for [rows, channels, splits] in [[1, 1, 1], [2, 4, 1], [7, 5, 2], [300, 64, 5], [2048, 12, 32]] {
+    for [rows, channels, splits] in [
+        [1, 1, 1],
+        [2, 4, 1],
+        [7, 5, 2],
+        [300, 64, 5],
+        [2048, 12, 32],
+    ] {
         let size = Size {
             rows,
             channels,
             splits,
         };
-        cases.extend([statistics(size), gradients(size, false), gradients(size, true)]);
+        cases.extend([
+            statistics(size),
+            gradients(size, false),
+            gradients(size, true),
+        ]);
         for round in [false, true] {
             cases.extend([combine(size, round), running(size, round)]);
         }
@@ -219,11 +230,7 @@ fn backward_sums(s: Size, relu: bool) -> Case {
     Case {
         kernel: &kernels::NORM_BACKWARD_SUMS,
         name: relu_name(s, relu),
-        inputs: vec![
-            s.noise("x", s.rows),
-            s.noise("d_y", s.rows),
-            s.statistics(),
-        ],
+        inputs: vec![s.noise("x", s.rows), s.noise("d_y", s.rows), s.statistics()],
         input_shapes: vec![s.x(), s.x(), s.block(5)],
         output_shapes: vec![s.partial()],
         initial: vec![None],
