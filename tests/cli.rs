@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use common::{finish, gtc, refuse, run, succeed, write_data};
+use common::{finish, gtc, refuse, run, succeed, write_cifar10, write_data};
 use gtc::checkpoint;
 use serde_json::Value;
 
@@ -533,4 +533,154 @@ fn a_diverging_run_stops_and_keeps_its_last_checkpoint() {
         &["stopped being a number at step", "last checkpoint"],
     );
     succeed(&["inspect", &out]);
+}
+
+#[test]
+fn damaged_cifar_files_are_named_with_place_and_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run").display().to_string();
+    let attempt = |name: &str, file: &str, change: &dyn Fn(&Path), words: &[&str]| {
+        let data = folder.path().join(name);
+        write_cifar10(&data, 20);
+        change(&data.join(file));
+        let data = data.to_str().unwrap();
+        let words = [&[file], words].concat();
+        refuse(
+            &["train", "vgg-tiny", "--data", data, "--out", &out],
+            &words,
+        );
+    };
+    let edit = |change: &'static dyn Fn(&mut Vec<u8>)| {
+        move |path: &Path| {
+            let mut bytes = std::fs::read(path).unwrap();
+            change(&mut bytes);
+            std::fs::write(path, bytes).unwrap();
+        }
+    };
+    let remove = |path: &Path| std::fs::remove_file(path).unwrap();
+    attempt(
+        "length",
+        "data_batch_3.bin",
+        &edit(&|b| b.truncate(5000)),
+        &["3073", "5000"],
+    );
+    attempt(
+        "empty",
+        "test_batch.bin",
+        &edit(&|b| b.clear()),
+        &["0 bytes"],
+    );
+    attempt(
+        "label",
+        "data_batch_2.bin",
+        &edit(&|b| b[3073] = 10),
+        &["label 10 of image 1"],
+    );
+    attempt(
+        "missing",
+        "data_batch_5.bin",
+        &remove,
+        &["data_batch_4.bin"],
+    );
+    attempt("untested", "test_batch.bin", &remove, &["is here"]);
+    assert!(!Path::new(&out).exists(), "nothing was written");
+    let data = folder.path().join("whole");
+    write_cifar10(&data, 20);
+    let data = data.to_str().unwrap();
+    refuse(
+        &["train", "lenet5", "--data", data, "--out", &out],
+        &["3 channel"],
+    );
+    refuse(&["train", "vgg-tiny", "--out", &out], &["1 channel"]);
+    refuse(
+        &[
+            "train", "vgg-tiny", "--data", data, "--limit", "0", "--out", &out,
+        ],
+        &["limit"],
+    );
+}
+
+#[test]
+fn a_vgg_learns_colours_and_reads_them_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (data, out) = (at("cifar-10-batches-bin"), at("run"));
+    write_cifar10(Path::new(&data), 40);
+    let parent = folder.path().to_str().unwrap();
+    let run = [
+        "train",
+        "vgg-tiny",
+        "--data",
+        parent,
+        "--epochs",
+        "4",
+        "--batch-size",
+        "20",
+    ];
+    succeed(
+        &[
+            &run[..],
+            &["--augment", "none", "--limit", "160", "--out", &out],
+        ]
+        .concat(),
+    );
+    let report = std::fs::read_to_string(Path::new(&out).join("report.html")).unwrap();
+    for class in ["airplane", "truck"] {
+        assert!(report.contains(class));
+    }
+    let eval = json(&["eval", &out, "--data", &data, "--json"]);
+    assert_eq!(eval["images"], 40);
+    let lines = std::fs::read_to_string(Path::new(&out).join("metrics.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        eval["lp_accuracy"], last["lp_accuracy"],
+        "the run and eval agree"
+    );
+    assert!(eval["hp_accuracy"].as_f64().unwrap() > 0.8, "{eval}");
+
+    let test = gtc::data::read_folder(Path::new(&data)).unwrap().test;
+    let picture = image::RgbImage::from_raw(32, 32, test.image(7).to_vec()).unwrap();
+    picture.save(at("seven.png")).unwrap();
+    let answer = json(&["classify", &out, &at("seven.png"), "--json"]);
+    assert_eq!(answer[0]["inverted"], false);
+    assert_eq!(answer[0]["class"], "horse");
+}
+
+#[test]
+fn data_that_differ_from_the_published_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    write_data(Path::new(&at("source")), 20, 10);
+    write_cifar10(Path::new(&at("cifar")), 2);
+    let to = at("to");
+    let import = |name: &str, source: &str, words: &[&str]| {
+        refuse(&["data", "import", name, &at(source), "--to", &to], words);
+    };
+    import(
+        "mnist",
+        "source",
+        &["train-images-idx3-ubyte", "published file 47040016"],
+    );
+    import("cifar10", "cifar", &["data_batch_1.bin", "published file"]);
+    import("cifar10", "source", &["data_batch_1.bin", "t10k-images"]);
+    import("mnist", "nowhere", &["nowhere"]);
+    import("minst", "source", &["mnist"]);
+    refuse(
+        &[
+            "data",
+            "import",
+            "mnist",
+            &at("source"),
+            "--to",
+            &at("cifar"),
+        ],
+        &["holds other files"],
+    );
+    // Nobody listens on the discard port.
+    let nobody = "http://127.0.0.1:9";
+    refuse(
+        &["data", "get", "mnist", "--to", &to, "--mirror", nobody],
+        &[nobody],
+    );
+    assert!(!Path::new(&to).exists(), "nothing was written");
 }

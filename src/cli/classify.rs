@@ -19,7 +19,7 @@ const MAX_SIDE: u32 = 16_384;
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// Pictures, PNG or JPEG; they are made grey and scaled to the model's size
+    /// Pictures, PNG or JPEG; they are scaled to the model's size, and made grey if it reads grey
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
     };
     let mut inverted = Vec::new();
     for path in &args.images {
-        let (pixels, flipped) = load(path, width as u32, height as u32)?;
+        let (pixels, flipped) = load(path, model.input)?;
         images.pixels.extend(pixels);
         images.labels.push(0);
         inverted.push(flipped);
@@ -95,9 +95,10 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Pixels of a picture as the data sets have them, light on dark, and whether it came the other
-/// way round: a picture whose border is light is inverted.
-fn load(path: &Path, width: u32, height: u32) -> Result<(Vec<u8>, bool), CliError> {
+/// Pixels of a picture as the data sets have them, (height, width, channels), and whether it came
+/// the other way round: grey data sets are light on dark, so a picture in them whose border is
+/// light is inverted.
+fn load(path: &Path, size: [usize; 3]) -> Result<(Vec<u8>, bool), CliError> {
     let shown = path.display();
     let mut reader = image::ImageReader::open(path)
         .and_then(|reader| reader.with_guessed_format())
@@ -109,11 +110,12 @@ fn load(path: &Path, width: u32, height: u32) -> Result<(Vec<u8>, bool), CliErro
     let picture = reader.decode().map_err(|e| {
         format!("{shown}: not a picture that can be read ({e}). PNG and JPEG up to {MAX_SIDE} pixels a side are.")
     })?;
-    let mut pixels = picture
-        .resize_exact(width, height, FilterType::Triangle)
-        .into_luma8()
-        .into_raw();
-    let (width, height) = (width as usize, height as usize);
+    let [height, width, channels] = size;
+    let picture = picture.resize_exact(width as u32, height as u32, FilterType::Triangle);
+    if channels == 3 {
+        return Ok((picture.into_rgb8().into_raw(), false));
+    }
+    let mut pixels = picture.into_luma8().into_raw();
     let border: Vec<u8> = (0..pixels.len())
         .filter(|i| {
             let (x, y) = (i % width, i / width);

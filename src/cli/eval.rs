@@ -14,7 +14,8 @@ use crate::model::Model;
 pub(crate) struct EvalArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// Folder in MNIST's format, whose test images are used [default: the digits inside the program]
+    /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10, whose test images are used
+    /// [default: the digits inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Images at a time

@@ -135,8 +135,16 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             .map(|i| series(&data.end[i].name, LAYER_COLOURS[i % 8], of(i)))
             .collect()
     };
-    chart(page, "Bits of each layer", &by_layer(|m| &m.bits))?;
-    chart(page, "Exponents in use, by layer", &by_layer(|m| &m.levels))?;
+    for (title, lines) in [
+        ("Bits of each layer", by_layer(|m| &m.bits)),
+        ("Exponents in use, by layer", by_layer(|m| &m.levels)),
+    ] {
+        if lines.len() > LAYER_COLOURS.len() {
+            heat_map(page, title, &lines)?;
+        } else {
+            chart(page, title, &lines)?;
+        }
+    }
     page.push_str("</section>");
     Ok(())
 }
@@ -235,6 +243,63 @@ fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliErro
         )?;
     }
     page.push_str("</div></figure>");
+    Ok(())
+}
+
+/// More lines than there are colours: a row each, an epoch a column, the darker the more.
+fn heat_map(page: &mut String, title: &str, rows: &[Series]) -> Result<(), CliError> {
+    let count = rows.iter().map(|r| r.values.len()).max().unwrap_or(0);
+    let (width, left, row_height) = (420.0, 62.0, 18.0);
+    let slot = (width - left - 10.0) / count.max(1) as f64;
+    let height = row_height * rows.len() as f64 + 24.0;
+    let all = || rows.iter().flat_map(|r| &r.values);
+    let most = all().fold(1.0_f64, |m, v| m.max(*v));
+    write!(
+        page,
+        "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">"
+    )?;
+    for (i, row) in rows.iter().enumerate() {
+        let y = row_height * i as f64;
+        write!(
+            page,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            left - 6.0,
+            y + 13.0,
+            escape(&row.name)
+        )?;
+        for (epoch, v) in row.values.iter().enumerate() {
+            let x = left + slot * epoch as f64;
+            write!(
+                page,
+                "<rect class=\"heat\" x=\"{x:.1}\" y=\"{y}\" width=\"{slot:.2}\" height=\"{}\" fill-opacity=\"{:.2}\">\
+                 <title>{} after epoch {}: {v}</title></rect>",
+                row_height - 2.0,
+                v / most,
+                escape(&row.name),
+                epoch + 1
+            )?;
+            // Numbers where they have room, and at the end in any case.
+            if slot >= 16.0 || epoch + 1 == count {
+                write!(
+                    page,
+                    "<text class=\"{}\" x=\"{:.1}\" y=\"{}\" text-anchor=\"end\">{v}</text>",
+                    if v / most > 0.6 { "on" } else { "" },
+                    x + slot - 2.0,
+                    y + 13.0
+                )?;
+            }
+        }
+    }
+    for epoch in [0, count / 2, count.saturating_sub(1)] {
+        write!(
+            page,
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            left + slot * (epoch as f64 + 0.5),
+            height - 6.0,
+            epoch + 1
+        )?;
+    }
+    page.push_str("</svg></figure>");
     Ok(())
 }
 

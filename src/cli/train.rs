@@ -177,6 +177,9 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     let model = Model::by_name(&config.model)?;
     let mut data = load_data(config.data.as_deref())?;
     if let Some(limit) = config.limit {
+        if limit == 0 {
+            return Err("limit is 0: it must be at least 1 training image".into());
+        }
         data.limit(limit);
     }
     check_data(&model, &data)?;

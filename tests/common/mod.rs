@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use gtc::data::{encode_images, encode_labels};
+use gtc::data::{CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10, encode_images, encode_labels};
 use gtc::rng::Philox;
 
 /// The built program.
@@ -73,5 +73,30 @@ pub fn write_data(folder: &Path, train: usize, test: usize) {
             encode_labels(&labels),
         )
         .unwrap();
+    }
+}
+
+/// The six files of a small data set in CIFAR-10's format: a coloured block whose place and colour
+/// are the label; `count` images a file.
+pub fn write_cifar10(folder: &Path, count: usize) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (file, name) in CIFAR10_TRAIN.iter().chain([&CIFAR10_TEST]).enumerate() {
+        let mut rng = Philox::new(2, file as u64);
+        let mut records = Vec::new();
+        for i in 0..count {
+            let label = i % 10;
+            let (top, left) = (4 + 14 * (label / 5), 2 + 6 * (label % 5));
+            let mut pixels = Vec::new();
+            for pixel in 0..32 * 32 {
+                let (y, x) = (pixel / 32, pixel % 32);
+                let inside = (top..top + 10).contains(&y) && (left..left + 6).contains(&x);
+                for channel in 0..3 {
+                    let bright = inside && channel == label % 3;
+                    pixels.push(if bright { 250 } else { rng.below(90) as u8 });
+                }
+            }
+            records.extend(encode_cifar10(label as u8, &pixels));
+        }
+        std::fs::write(folder.join(name), records).unwrap();
     }
 }
