@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset, Images, epoch_order};
 use crate::evaluate::{Evaluator, Memory, Predictions, Progress};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
+use crate::gpu::{Buffer, Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
 use crate::model::{Mode, Model, ModelError, Parameters};
 use crate::optimiser::{AdamState, Schedule, adam};
 use crate::quantiser::quantiser_backward;
@@ -339,6 +339,25 @@ impl<'g> Trainer<'g> {
     pub fn plans(&self) -> [(&'static str, &Plan); 3] {
         let [quantise, test] = self.evaluator.plans();
         [("training step", &self.plan), quantise, test]
+    }
+
+    /// The buffers that keep their content from step to step, each once.
+    pub fn buffers(&self) -> Vec<Buffer> {
+        let mut buffers: Vec<Buffer> = Vec::new();
+        for buffer in self.plans().iter().flat_map(|(_, plan)| plan.buffers()) {
+            if !buffer.is_transient() && !buffers.iter().any(|known| known.same(buffer)) {
+                buffers.push(buffer.clone());
+            }
+        }
+        buffers
+    }
+
+    /// Bytes of all buffers, working memory and mirrors included.
+    pub fn memory_bytes(&self) -> u64 {
+        let kept = self.buffers();
+        let kept = kept.iter().map(|b| b.bytes() + b.mirror_bytes());
+        let working = self.pool().slabs();
+        kept.sum::<u64>() + working.iter().flatten().sum::<u64>()
     }
 
     /// Steps done.

@@ -181,13 +181,23 @@ fn gpu(path: Path, checked: bool) -> Gpu {
 }
 
 fn all_cases_agree(path: Path, checked: bool) {
+    agree(&verify::cases(), path, checked);
+}
+
+#[test]
+fn every_layer_of_vgg16_agrees_at_its_real_shape() {
+    let model = gtc::model::vgg16();
+    agree(&verify::model_cases(&model, 2), Path::CpuStorage, false);
+}
+
+fn agree(cases: &[verify::Case], path: Path, checked: bool) {
     // One device at a time: CPU drivers share two cores, and devices are never freed whole.
     static TURN: OnceLock<std::sync::Mutex<()>> = OnceLock::new();
     let turn = TURN.get_or_init(Default::default);
     let _turn = turn.lock().unwrap_or_else(|e| e.into_inner());
     let gpu = gpu(path, checked);
-    for case in verify::cases() {
-        let report = block_on(verify::run_case(&gpu, &case)).unwrap();
+    for case in cases {
+        let report = block_on(verify::run_case(&gpu, case)).unwrap();
         assert!(
             report.failure.is_none(),
             "{} [{}] on {} ({}, checked {checked}): {}",

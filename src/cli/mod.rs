@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod adapters;
+mod bench;
 mod classify;
 mod config;
 mod data;
@@ -61,6 +62,8 @@ enum Command {
     Adapters(adapters::AdaptersArgs),
     /// List the dispatches of a training step, and the memory they need.
     Plan(plan::PlanArgs),
+    /// Time kernels and training steps on this machine.
+    Bench(bench::BenchArgs),
     /// Check every kernel against its reference on an adapter.
     Verify(verify::VerifyArgs),
 }
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Verify(args) => verify::run(&args),
     };
     match result {

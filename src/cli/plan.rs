@@ -47,13 +47,8 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     };
     let trainer = Trainer::new(&gpu, model, args.batch_size.max(1), options)?;
     let plans = trainer.plans();
-    let mut buffers: Vec<&crate::gpu::Buffer> = Vec::new();
-    for buffer in plans.iter().flat_map(|(_, plan)| plan.buffers()) {
-        if !buffer.is_transient() && !buffers.iter().any(|known| known.same(buffer)) {
-            buffers.push(buffer);
-        }
-    }
-    let mut memory: Vec<Memory> = buffers
+    let mut memory: Vec<Memory> = trainer
+        .buffers()
         .iter()
         .map(|b| Memory {
             buffer: b.label().to_owned(),
@@ -61,14 +56,14 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
             mirror_bytes: b.mirror_bytes(),
         })
         .collect();
-    for (i, [bytes, mirror_bytes]) in trainer.pool().slabs().into_iter().enumerate() {
-        memory.push(Memory {
-            buffer: format!("working memory {}", i + 1),
-            bytes,
-            mirror_bytes,
-        });
-    }
-    let total_bytes = memory.iter().map(|m| m.bytes + m.mirror_bytes).sum();
+    let slabs = trainer.pool().slabs();
+    let sum = |side: usize| slabs.iter().map(|slab| slab[side]).sum();
+    memory.push(Memory {
+        buffer: "working memory".to_owned(),
+        bytes: sum(0),
+        mirror_bytes: sum(1),
+    });
+    let total_bytes = trainer.memory_bytes();
     if args.json {
         print_json(&PlanReport {
             plans: plans

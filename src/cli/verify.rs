@@ -7,13 +7,19 @@ use serde::Serialize;
 
 use super::{CliError, DeviceArgs, print_json};
 use crate::gpu::{GpuOptions, Path};
-use crate::verify::{CaseReport, GoldenLayer, GoldenReport, cases, check_golden, run_case};
+use crate::model::Model;
+use crate::verify::{
+    CaseReport, GoldenLayer, GoldenReport, cases, check_golden, model_cases, run_case,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Also compare the quantiser with a file of golden values
     #[arg(long, value_name = "FILE")]
     golden: Option<PathBuf>,
+    /// Check the kernels at the shapes of this model's layers, two images at a time
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// Run the form of the kernels for this kind of device instead of the adapter's own
     #[arg(long, value_parser = Path::ALL.map(Path::name))]
     path: Option<String>,
@@ -56,7 +62,10 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
             .into_iter()
             .find(|p| Some(p.name()) == args.path.as_deref()),
     }))?;
-    let cases = cases();
+    let cases = match &args.model {
+        Some(name) => model_cases(&Model::by_name(name)?, 2),
+        None => cases(),
+    };
     let bar = if args.json {
         indicatif::ProgressBar::hidden()
     } else {
@@ -108,6 +117,9 @@ fn print(report: &VerifyReport) {
             .iter()
             .filter(|r| r.kernel == kernel.name)
             .collect();
+        if of.is_empty() {
+            continue;
+        }
         let failed = of.iter().filter(|r| r.failure.is_some()).count();
         let worst = of.iter().map(|r| r.max_error).fold(0.0, f64::max);
         let word = if failed == 0 { "agrees" } else { "FAILS" };

@@ -4,6 +4,7 @@
 mod network;
 mod parameters;
 
+pub(crate) use network::Op;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub(crate) use parameters::shapes;
 pub use parameters::{LayerParameters, LayerValues, Parameters};

@@ -45,7 +45,7 @@ pub enum Mode {
     Test,
 }
 
-enum Op {
+pub(crate) enum Op {
     /// `parameters` indexes [`Parameters::layers`].
     Matrix {
         shape: ConvShape,
@@ -162,6 +162,16 @@ impl Network {
             windows,
             classes: model.classes,
         }
+    }
+
+    /// What is done, in order, with the layer it belongs to; none for pooling.
+    pub(crate) fn ops(&self) -> impl Iterator<Item = (&Op, Option<&LayerParameters>)> {
+        self.ops.iter().map(|op| match op {
+            Op::Matrix { parameters, .. } | Op::Norm { parameters, .. } => {
+                (op, Some(&self.parameters.layers[*parameters]))
+            }
+            Op::Pool { .. } => (op, None),
+        })
     }
 
     /// Outputs that mean something.

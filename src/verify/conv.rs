@@ -71,11 +71,7 @@ fn name(s: &ConvShape) -> String {
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for s in SHAPES.map(shape) {
-        cases.push(forward(s, false));
-        cases.push(forward(s, true));
-        cases.push(backward_input(s));
-        cases.push(backward_weight(s, 1));
-        cases.push(backward_weight(s, 3));
+        cases.extend(of_shape(s));
     }
     for s in [
         [2, 6, 5, 1, 1, 5, 5, 1, 0],
@@ -94,6 +90,17 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(relu_backward(count));
     }
     cases
+}
+
+/// All three products of one shape.
+pub(super) fn of_shape(s: ConvShape) -> [Case; 5] {
+    [
+        forward(s, false),
+        forward(s, true),
+        backward_input(s),
+        backward_weight(s, 1),
+        backward_weight(s, 3),
+    ]
 }
 
 fn forward(s: ConvShape, relu: bool) -> Case {

@@ -24,9 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
             channels,
             size,
         };
-        cases.push(max_pool_forward(shape));
-        cases.push(max_pool_backward(shape, false));
-        cases.push(max_pool_backward(shape, true));
+        cases.extend(of_pool(shape));
     }
     for [rows, classes] in [[1, 1], [3, 4], [70, 10], [64, 13]] {
         cases.push(softmax(rows, classes, false));
@@ -41,6 +39,15 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(adam(count, t));
     }
     cases
+}
+
+/// Both directions of one shape.
+pub(super) fn of_pool(shape: PoolShape) -> [Case; 3] {
+    [
+        max_pool_forward(shape),
+        max_pool_backward(shape, false),
+        max_pool_backward(shape, true),
+    ]
 }
 
 fn pool_name(s: &PoolShape, relu: bool) -> String {

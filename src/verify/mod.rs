@@ -11,6 +11,8 @@ pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
 use crate::gpu::{Gpu, GpuError, Kernel, PlanBuilder};
 use crate::kernels;
+use crate::layer::{ConvShape, norm_splits};
+use crate::model::{Model, Network, Op};
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -103,9 +105,41 @@ pub fn cases() -> Vec<Case> {
     all.extend(elementwise::cases());
     all.extend(norm::cases());
     all.extend(quantiser::cases());
+    in_order(all)
+}
+
+/// The kernels of a model's layers at their real shapes.
+pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
+    let mut all: Vec<Case> = Vec::new();
+    for (op, _) in Network::new(model, batch).ops() {
+        let more = match *op {
+            Op::Matrix { shape, .. } => conv::of_shape(shape).into(),
+            Op::Norm {
+                shape: [rows, channels],
+                ..
+            } => norm::of_size(rows, channels, norm_splits(rows)),
+            Op::Pool { shape, .. } => elementwise::of_pool(shape).into(),
+        };
+        for case in more {
+            let known =
+                |other: &Case| (other.kernel.name, &other.name) == (case.kernel.name, &case.name);
+            if !all.iter().any(known) {
+                all.push(case);
+            }
+        }
+    }
+    in_order(all)
+}
+
+/// The three products of one shape.
+pub fn matrix_cases(shape: ConvShape) -> [Case; 5] {
+    conv::of_shape(shape)
+}
+
+fn in_order(mut cases: Vec<Case>) -> Vec<Case> {
     let order = |case: &Case| kernels::ALL.iter().position(|k| k.name == case.kernel.name);
-    all.sort_by_key(order);
-    all
+    cases.sort_by_key(order);
+    cases
 }
 
 /// Uniform numbers in -1 to 1 on a grid of 2^-10, from a seed made of the case's name, so that

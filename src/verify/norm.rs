@@ -97,26 +97,31 @@ pub(super) fn cases() -> Vec<Case> {
         [300, 64, 5],
         [2048, 12, 32],
     ] {
-        let size = Size {
-            rows,
-            channels,
-            splits,
-        };
+        cases.extend(of_size(rows, channels, splits));
+    }
+    cases
+}
+
+/// Every kernel at one size.
+pub(super) fn of_size(rows: usize, channels: usize, splits: usize) -> Vec<Case> {
+    let size = Size {
+        rows,
+        channels,
+        splits,
+    };
+    let mut cases = vec![
+        statistics(size),
+        gradients(size, false),
+        gradients(size, true),
+    ];
+    for yes in [false, true] {
         cases.extend([
-            statistics(size),
-            gradients(size, false),
-            gradients(size, true),
+            combine(size, yes),
+            running(size, yes),
+            forward(size, yes),
+            backward_sums(size, yes),
+            backward(size, yes),
         ]);
-        for round in [false, true] {
-            cases.extend([combine(size, round), running(size, round)]);
-        }
-        for relu in [false, true] {
-            cases.extend([
-                forward(size, relu),
-                backward_sums(size, relu),
-                backward(size, relu),
-            ]);
-        }
     }
     cases
 }
