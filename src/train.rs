@@ -221,6 +221,16 @@ pub enum TrainError {
         /// Counted from 1.
         step: u64,
     },
+    /// The batch needs more memory than the device has or lends to one tensor.
+    #[error("--batch-size {batch_size} is too large for this device: {reason} {fits} fits.")]
+    BatchTooLarge {
+        /// The size asked for.
+        batch_size: usize,
+        /// What was short.
+        reason: String,
+        /// A size that was tried and fits.
+        fits: usize,
+    },
     /// The model and the images do not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -263,7 +273,8 @@ impl<'g> Trainer<'g> {
     /// Compiles the plans for a model and `images` training images, with fresh parameters.
     ///
     /// # Errors
-    /// [`TrainError`] for options that make no sense or a device that fails.
+    /// [`TrainError`] for options that make no sense, a batch that is too large (with one that
+    /// fits) or a device that fails.
     pub fn new(
         gpu: &'g Gpu,
         model: Model,
@@ -271,6 +282,39 @@ impl<'g> Trainer<'g> {
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
         options.check(images)?;
+        let reason = match Self::compile(gpu, model.clone(), images, options.clone()) {
+            Err(TrainError::Gpu(error)) if error.is_about_size() => error.shortage(),
+            result => return result,
+        };
+        let batch_size = options.batch_size;
+        let mut fits = batch_size / 2;
+        while fits > 0 {
+            gpu.forget_out_of_memory();
+            let smaller = TrainOptions {
+                batch_size: fits,
+                ..options.clone()
+            };
+            match Self::compile(gpu, model.clone(), images, smaller) {
+                Err(TrainError::Gpu(error)) if error.is_about_size() => fits /= 2,
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    return Err(TrainError::BatchTooLarge {
+                        batch_size,
+                        reason,
+                        fits,
+                    });
+                }
+            }
+        }
+        Err(GpuError::OutOfMemory(reason).into())
+    }
+
+    fn compile(
+        gpu: &'g Gpu,
+        model: Model,
+        images: usize,
+        options: TrainOptions,
+    ) -> Result<Self, TrainError> {
         let batch = options.batch_size;
         let memory = Memory::new(gpu, &model, batch, !options.exact_norm)?;
         let parameters = &memory.parameters;

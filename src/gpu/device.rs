@@ -84,6 +84,9 @@ pub enum GpuError {
          or choose another adapter with --adapter."
     )]
     Lost(String),
+    /// The device has no more memory.
+    #[error("the GPU has not enough memory: {0}. Use a smaller --batch-size.")]
+    OutOfMemory(String),
     /// A buffer larger than one binding of this device.
     #[error(
         "'{what}' needs {bytes} bytes, more than the {limit} that one binding holds here. Use a smaller --batch-size."
@@ -96,6 +99,24 @@ pub enum GpuError {
         /// The largest binding.
         limit: u64,
     },
+}
+
+impl GpuError {
+    /// Whether a smaller batch would help.
+    pub(crate) fn is_about_size(&self) -> bool {
+        matches!(self, Self::OutOfMemory(_) | Self::TooLarge { .. })
+    }
+
+    /// What is short, without a remedy.
+    pub(crate) fn shortage(&self) -> String {
+        match self {
+            Self::TooLarge { what, bytes, limit } => {
+                format!("'{what}' would take {bytes} bytes, and one binding holds {limit}.")
+            }
+            Self::OutOfMemory(message) => format!("its memory is full ({message})."),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// One line of `gtc adapters`.
@@ -122,10 +143,25 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
-    pub(super) failure: Arc<Mutex<Option<String>>>,
+    pub(super) failure: Arc<Mutex<Option<Failure>>>,
     info: wgpu::AdapterInfo,
     path: Path,
     checked: bool,
+}
+
+/// An error that the device reported outside any call.
+pub(super) enum Failure {
+    OutOfMemory(String),
+    Other(String),
+}
+
+impl Failure {
+    pub fn error(&self) -> GpuError {
+        match self {
+            Failure::OutOfMemory(message) => GpuError::OutOfMemory(message.clone()),
+            Failure::Other(message) => GpuError::Lost(message.clone()),
+        }
+    }
 }
 
 fn backends() -> wgpu::Backends {
@@ -163,6 +199,16 @@ fn path_of(info: &wgpu::AdapterInfo) -> Path {
     } else {
         Path::Gpu
     }
+}
+
+/// What is asked of an adapter. Mirrors are textures, which do not grow beyond the defaults.
+fn limits(offered: &wgpu::Limits, path: Path) -> wgpu::Limits {
+    let mut limits = wgpu::Limits::default();
+    if !path.mirrors() {
+        limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
+        limits.max_buffer_size = offered.max_buffer_size;
+    }
+    limits
 }
 
 async fn adapters() -> Vec<wgpu::Adapter> {
@@ -230,7 +276,8 @@ fn choose(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> Result<usize, Gpu
 
 impl Gpu {
     /// Opens one adapter with WebGPU's default limits, so that whatever runs here runs in a
-    /// browser too.
+    /// browser too. Only buffers may be larger where a real GPU allows it: large batches need that,
+    /// and a batch that does not fit is refused with one that does.
     ///
     /// # Errors
     /// [`GpuError::NoAdapter`], [`GpuError::UnknownAdapter`] or [`GpuError::NoDevice`].
@@ -238,11 +285,12 @@ impl Gpu {
         let adapters = adapters().await;
         let adapter = &adapters[choose(&adapters, options.adapter.as_deref())?];
         let info = adapter.get_info();
+        let path = options.path.unwrap_or_else(|| path_of(&info));
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("gtc"),
                 required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
-                required_limits: wgpu::Limits::default(),
+                required_limits: limits(&adapter.limits(), path),
                 ..Default::default()
             })
             .await
@@ -254,15 +302,20 @@ impl Gpu {
         let sink = failure.clone();
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                remember(&sink, format!("device lost ({reason:?}): {message}"));
+                let message = format!("device lost ({reason:?}): {message}");
+                remember(&sink, Failure::Other(message));
             }
         });
         let sink = failure.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            remember(&sink, error.to_string());
+            let failure = match error {
+                wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory(error.to_string()),
+                _ => Failure::Other(error.to_string()),
+            };
+            remember(&sink, failure);
         }));
         Ok(Self {
-            path: options.path.unwrap_or_else(|| path_of(&info)),
+            path,
             checked: options.checked,
             pipelines: Mutex::default(),
             failure,
@@ -332,11 +385,20 @@ impl Gpu {
     /// The first error the device reported outside any call.
     ///
     /// # Errors
-    /// [`GpuError::Lost`] with the driver's message.
+    /// [`GpuError::Lost`] or [`GpuError::OutOfMemory`] with the driver's message.
     pub fn check(&self) -> Result<(), GpuError> {
         match &*self.failure.lock().unwrap_or_else(|e| e.into_inner()) {
-            Some(message) => Err(GpuError::Lost(message.clone())),
+            Some(failure) => Err(failure.error()),
             None => Ok(()),
+        }
+    }
+
+    /// Lets the device be used again after memory that it had not was given up.
+    pub(crate) fn forget_out_of_memory(&self) {
+        self.wait();
+        let mut failure = self.failure.lock().unwrap_or_else(|e| e.into_inner());
+        if matches!(*failure, Some(Failure::OutOfMemory(_))) {
+            *failure = None;
         }
     }
 
@@ -344,20 +406,20 @@ impl Gpu {
     /// the event loop's business.
     pub fn wait(&self) {
         if let Err(error) = self.device.poll(wgpu::PollType::wait_indefinitely()) {
-            remember(&self.failure, error.to_string());
+            remember(&self.failure, Failure::Other(error.to_string()));
         }
     }
 
     /// Frees what finished submissions held, without waiting for others.
     pub(super) fn poll(&self) {
         if let Err(error) = self.device.poll(wgpu::PollType::Poll) {
-            remember(&self.failure, error.to_string());
+            remember(&self.failure, Failure::Other(error.to_string()));
         }
     }
 }
 
-fn remember(sink: &Mutex<Option<String>>, message: String) {
+fn remember(sink: &Mutex<Option<Failure>>, failure: Failure) {
     sink.lock()
         .unwrap_or_else(|e| e.into_inner())
-        .get_or_insert(message);
+        .get_or_insert(failure);
 }
