@@ -60,7 +60,7 @@ fn main() {
     for (name, shape) in shapes() {
         let tensor = |label, shape: &[usize]| {
             let tensor = Tensor::new(&gpu, label, shape).expect("it fits");
-            tensor.write(&gpu, &vec![0.25; tensor.len()]);
+            tensor.write(&gpu, &vec![0.25f32; tensor.len()]);
             tensor
         };
         let (x, y) = (tensor("x", &shape.x()), tensor("y", &shape.y()));

@@ -8,7 +8,7 @@ struct Params {
     batch: u32,
     input_height: u32,
     input_width: u32,
-    input_channels: u32, // floats
+    input_channels: u32, // numbers
     output_height: u32,
     output_width: u32,
     kernel_height: u32,
@@ -26,7 +26,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
-fn element(at: u32) -> f32 {
+fn element(at: u32) -> Number {
     let texel = read_a(params.x_base + at / 4u);
     let part = at & 3u;
     let low = select(texel.x, texel.y, part == 1u);
@@ -34,7 +34,7 @@ fn element(at: u32) -> f32 {
     return select(low, high, part > 1u);
 }
 
-fn tap(first: vec3i, at: u32) -> f32 {
+fn tap(first: vec3i, at: u32) -> Number {
     let place = divide_one(at, params.inverse_input_channels);
     let channel = at - place * params.input_channels;
     let tap_row = divide_one(place, params.inverse_kernel_width);
@@ -44,7 +44,7 @@ fn tap(first: vec3i, at: u32) -> f32 {
         && u32(row) < params.input_height && u32(column) < params.input_width;
     let pixel = (first.x * i32(params.input_height) + row) * i32(params.input_width) + column;
     let value = element(select(0u, u32(pixel) * params.input_channels + channel, inside));
-    return select(0.0, value, inside);
+    return select(Number(0), value, inside);
 }
 
 @compute @workgroup_size(64)
@@ -63,5 +63,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         i32((position - line * params.output_width) * params.stride) - i32(params.padding),
     );
     output_0[params.y_base + i] =
-        vec4f(tap(first, at), tap(first, at + 1u), tap(first, at + 2u), tap(first, at + 3u));
+        Texel(tap(first, at), tap(first, at + 1u), tap(first, at + 2u), tap(first, at + 3u));
 }

@@ -330,7 +330,7 @@ impl<'g> Evaluator<'g> {
         let pixels: usize = self.model.input.iter().product();
         let width = pad4(self.model.classes);
         self.upload.fill(0.0);
-        let mut labels = vec![0.0; self.batch * width];
+        let mut labels = vec![0.0f32; self.batch * width];
         for (row, &i) in which.iter().enumerate() {
             let target = &mut self.upload[row * pixels..(row + 1) * pixels];
             let image = self

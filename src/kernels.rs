@@ -1,21 +1,28 @@
 //! Every shader of the engine. A new kernel is one line here, one file in `shaders/`, one function
 //! in [`crate::reference`] and one table in [`crate::verify`].
 
-use crate::gpu::{Family, Kernel};
+use crate::gpu::{Family, Kernel, Numbers};
 
+const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
+const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
-const fn matrix(name: &'static str, text: &'static str) -> Kernel {
+const fn matrix(
+    name: &'static str,
+    text: &'static str,
+    shared: &'static [&'static str],
+) -> Kernel {
     Kernel {
         name,
         text,
         family: Family::Matrix,
-        shared: &[CONV_SHAPE, DIVIDE],
+        numbers: Numbers::Float,
+        shared,
         params: "ConvParams",
     }
 }
@@ -30,23 +37,29 @@ const fn elementwise(
         name,
         text,
         family: Family::Elementwise,
+        numbers: Numbers::Float,
         shared,
         params,
     }
 }
 
 /// y = x * w + bias, ReLU.
-pub static CONV_FORWARD: Kernel =
-    matrix("conv_forward", include_str!("../shaders/conv_forward.wgsl"));
+pub static CONV_FORWARD: Kernel = matrix(
+    "conv_forward",
+    include_str!("../shaders/conv_forward.wgsl"),
+    &[CONV_SHAPE, DIVIDE, WINDOWS, BLOCKS_FLOAT],
+);
 /// Gradient of x.
 pub static CONV_BACKWARD_INPUT: Kernel = matrix(
     "conv_backward_input",
     include_str!("../shaders/conv_backward_input.wgsl"),
+    &[CONV_SHAPE, DIVIDE, BLOCKS_FLOAT],
 );
 /// Gradient of w, in partial sums.
 pub static CONV_BACKWARD_WEIGHT: Kernel = matrix(
     "conv_backward_weight",
     include_str!("../shaders/conv_backward_weight.wgsl"),
+    &[CONV_SHAPE, DIVIDE, BLOCKS_FLOAT],
 );
 /// Windows as rows.
 pub static IM2COL: Kernel = elementwise(

@@ -87,8 +87,18 @@ impl Tensor {
         gpu.read(&self.buffer, self.offset, self.len()).await
     }
 
+    /// Reads all of it back as integers.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn read_integers(&self, gpu: &Gpu) -> Result<Vec<i32>, GpuError> {
+        gpu.read_integers(&self.buffer, self.offset, self.len())
+            .await
+    }
+
     /// Overwrites all of it; takes effect before the next submission.
-    pub fn write(&self, gpu: &Gpu, values: &[f32]) {
+    pub fn write<T: bytemuck::NoUninit>(&self, gpu: &Gpu, values: &[T]) {
+        const { assert!(size_of::<T>() == 4) };
         assert_eq!(values.len(), self.len(), "write to {self:?}");
         gpu.write(&self.buffer, self.offset, values);
     }

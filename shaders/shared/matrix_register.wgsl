@@ -2,8 +2,7 @@
 // registers and reads both operands through textures; nothing is shared between threads.
 //
 // A matrix kernel defines rows() and columns() in blocks of four, the range of the depth, cursors,
-// loads and the store. A block is a mat4x4f. Rows: column r holds row r along the depth. Columns: column q
-// holds depth q along the columns. So columns * rows is the product block, ready to be stored.
+// loads and the store; shared/blocks_*.wgsl say what blocks are and how two are multiplied.
 
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -21,22 +20,22 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let r3 = locate_rows(min(m + 3u, m_last));
     let s0 = locate_columns(min(n + 0u, n_last));
     let s1 = locate_columns(min(n + 1u, n_last));
-    var c00 = mat4x4f(); var c01 = mat4x4f();
-    var c10 = mat4x4f(); var c11 = mat4x4f();
-    var c20 = mat4x4f(); var c21 = mat4x4f();
-    var c30 = mat4x4f(); var c31 = mat4x4f();
+    var c00 = Sum(); var c01 = Sum();
+    var c10 = Sum(); var c11 = Sum();
+    var c20 = Sum(); var c21 = Sum();
+    var c30 = Sum(); var c31 = Sum();
     let range = depth_range(m, 4u, split);
     for (var k = range.x; k < range.y; k++) {
         let b0 = load_columns(s0, k);
         let b1 = load_columns(s1, k);
         let a0 = load_rows(r0, k);
-        c00 += b0 * a0; c01 += b1 * a0;
+        c00 = multiply_add(c00, b0, a0); c01 = multiply_add(c01, b1, a0);
         let a1 = load_rows(r1, k);
-        c10 += b0 * a1; c11 += b1 * a1;
+        c10 = multiply_add(c10, b0, a1); c11 = multiply_add(c11, b1, a1);
         let a2 = load_rows(r2, k);
-        c20 += b0 * a2; c21 += b1 * a2;
+        c20 = multiply_add(c20, b0, a2); c21 = multiply_add(c21, b1, a2);
         let a3 = load_rows(r3, k);
-        c30 += b0 * a3; c31 += b1 * a3;
+        c30 = multiply_add(c30, b0, a3); c31 = multiply_add(c31, b1, a3);
     }
     if split >= params.splits {
         return; // a thread past the last tile
@@ -47,7 +46,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     keep(m + 3u, n + 0u, split, c30); keep(m + 3u, n + 1u, split, c31);
 }
 
-fn keep(m: u32, n: u32, split: u32, block: mat4x4f) {
+fn keep(m: u32, n: u32, split: u32, block: Sum) {
     if m < rows() && n < columns() {
         store(m, n, split, block);
     }

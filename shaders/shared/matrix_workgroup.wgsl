@@ -2,8 +2,7 @@
 // workgroup memory 16 steps of the depth at a time; each thread keeps 8 x 8 of it.
 //
 // A matrix kernel defines rows() and columns() in blocks of four, the range of the depth, cursors,
-// loads and the store. A block is a mat4x4f. Rows: column r holds row r along the depth. Columns: column q
-// holds depth q along the columns. So columns * rows is the product block, ready to be stored.
+// loads and the store; blocks are those of shared/blocks_float.wgsl.
 
 // [step of the depth][block of four rows or columns]
 var<workgroup> row_tile: array<vec4f, 256>;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Gpu, GpuError};
+use super::{Gpu, GpuError, Numbers};
 
 /// Bytes of a texel: four `f32`, the unit every kernel loads and stores.
 pub const TEXEL_BYTES: u64 = 16;
@@ -29,7 +29,8 @@ pub(super) struct Memory {
     label: String,
     pub rows: u32,
     raw: wgpu::Buffer,
-    mirror: OnceLock<Mirror>,
+    /// As floats, as integers.
+    mirrors: [OnceLock<Mirror>; 2],
 }
 
 pub(super) struct Mirror {
@@ -56,7 +57,7 @@ impl Memory {
             label: label.to_owned(),
             rows,
             raw,
-            mirror: OnceLock::new(),
+            mirrors: Default::default(),
         }
     }
 
@@ -65,11 +66,16 @@ impl Memory {
     }
 
     pub fn mirror_bytes(&self) -> u64 {
-        self.mirror.get().map_or(0, |_| self.bytes())
+        let made = self.mirrors.iter().filter(|m| m.get().is_some());
+        made.count() as u64 * self.bytes()
     }
 
-    fn mirror(&self, gpu: &Gpu) -> &Mirror {
-        self.mirror.get_or_init(|| {
+    fn mirror(&self, gpu: &Gpu, numbers: Numbers) -> &Mirror {
+        let (mirror, format) = match numbers {
+            Numbers::Float => (&self.mirrors[0], wgpu::TextureFormat::Rgba32Float),
+            Numbers::Integer => (&self.mirrors[1], wgpu::TextureFormat::Rgba32Sint),
+        };
+        mirror.get_or_init(|| {
             let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
                 label: Some(&self.label),
                 size: wgpu::Extent3d {
@@ -80,7 +86,7 @@ impl Memory {
                 mip_level_count: 1,
                 sample_count: 1,
                 dimension: wgpu::TextureDimension::D2,
-                format: wgpu::TextureFormat::Rgba32Float,
+                format,
                 usage: wgpu::TextureUsages::TEXTURE_BINDING
                     | wgpu::TextureUsages::STORAGE_BINDING
                     | wgpu::TextureUsages::COPY_DST,
@@ -176,11 +182,11 @@ impl Buffer {
     }
 
     /// The texture that holds a copy of this buffer, made on first use.
-    pub(super) fn mirror(&self, gpu: &Gpu) -> &Mirror {
+    pub(super) fn mirror(&self, gpu: &Gpu, numbers: Numbers) -> &Mirror {
         let memory = self
             .memory()
             .expect("finishing the plan places its buffers");
-        memory.mirror(gpu)
+        memory.mirror(gpu, numbers)
     }
 }
 

@@ -373,8 +373,8 @@ impl Gpu {
         Buffer::new(self, label, elements)
     }
 
-    /// Writes floats at an element offset; takes effect before the next submission.
-    pub fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) {
+    /// Writes numbers of four bytes at an element offset; takes effect before the next submission.
+    pub fn write<T: bytemuck::NoUninit>(&self, buffer: &Buffer, offset: usize, values: &[T]) {
         self.queue.write_buffer(
             buffer.raw(),
             offset as u64 * 4,

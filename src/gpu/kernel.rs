@@ -17,7 +17,16 @@ pub enum Family {
     Matrix,
 }
 
-/// One file of `shaders/`.
+/// What a kernel's operands hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Numbers {
+    /// `f32`
+    Float,
+    /// `i32`: packed models, whose results are the same bits everywhere.
+    Integer,
+}
+
+/// One file of `shaders/`, and what surrounds it.
 #[derive(Debug)]
 pub struct Kernel {
     /// The file's stem, also the name of its reference function.
@@ -26,6 +35,8 @@ pub struct Kernel {
     pub text: &'static str,
     /// What surrounds it.
     pub family: Family,
+    /// What its operands hold.
+    pub numbers: Numbers,
     /// Further files of `shaders/shared/` it uses.
     pub shared: &'static [&'static str],
     /// The Rust struct whose bytes are its uniform block.
@@ -35,6 +46,10 @@ pub struct Kernel {
 const INPUTS_BUFFER: &str = include_str!("../../shaders/shared/inputs_buffer.wgsl");
 const INPUTS_SAMPLED: &str = include_str!("../../shaders/shared/inputs_sampled_texture.wgsl");
 const INPUTS_STORAGE: &str = include_str!("../../shaders/shared/inputs_storage_texture.wgsl");
+const STORAGE_FLOAT: &str = include_str!("../../shaders/shared/storage_float.wgsl");
+const STORAGE_INTEGER: &str = include_str!("../../shaders/shared/storage_integer.wgsl");
+const NUMBERS_FLOAT: &str = include_str!("../../shaders/shared/numbers_float.wgsl");
+const NUMBERS_INTEGER: &str = include_str!("../../shaders/shared/numbers_integer.wgsl");
 const MATRIX_WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
 const MATRIX_REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
 
@@ -42,14 +57,23 @@ impl Kernel {
     /// The whole WGSL module for one path. The kernel's own text comes first, so that line
     /// numbers in messages are those of its file.
     pub fn source(&self, path: Path) -> String {
-        let (inputs, matrix) = match path {
-            Path::Gpu => (INPUTS_BUFFER, MATRIX_WORKGROUP),
-            Path::CpuSampled => (INPUTS_SAMPLED, MATRIX_REGISTER),
-            Path::CpuStorage => (INPUTS_STORAGE, MATRIX_REGISTER),
+        let inputs = match path {
+            Path::Gpu => INPUTS_BUFFER,
+            Path::CpuSampled => INPUTS_SAMPLED,
+            Path::CpuStorage => INPUTS_STORAGE,
         };
-        let mut parts = vec![self.text, inputs];
-        if self.family == Family::Matrix {
-            parts.push(matrix);
+        let (numbers, storage) = match self.numbers {
+            Numbers::Float => (NUMBERS_FLOAT, STORAGE_FLOAT),
+            Numbers::Integer => (NUMBERS_INTEGER, STORAGE_INTEGER),
+        };
+        let mut parts = vec![self.text, numbers, inputs];
+        if path == Path::CpuStorage {
+            parts.push(storage);
+        }
+        match (self.family, path) {
+            (Family::Elementwise, _) => {}
+            (Family::Matrix, Path::Gpu) => parts.push(MATRIX_WORKGROUP),
+            (Family::Matrix, _) => parts.push(MATRIX_REGISTER),
         }
         parts.extend(self.shared);
         parts.join("\n")
@@ -70,7 +94,8 @@ impl Kernel {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct PipelineKey {
-    kernel: &'static str,
+    /// Its address: several kernels may be made of one file.
+    kernel: usize,
     /// Override names and the bits of their values.
     constants: Vec<(&'static str, u64)>,
 }
@@ -88,7 +113,7 @@ impl Gpu {
         constants: &[(&'static str, f64)],
     ) -> Arc<Pipeline> {
         let key = PipelineKey {
-            kernel: kernel.name,
+            kernel: std::ptr::from_ref(kernel).addr(),
             constants: constants.iter().map(|(n, v)| (*n, v.to_bits())).collect(),
         };
         let mut cache = self.pipelines.lock().unwrap_or_else(|e| e.into_inner());

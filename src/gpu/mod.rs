@@ -14,7 +14,7 @@ mod readback;
 
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
 pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, Path, list_adapters};
-pub use kernel::{Family, Kernel, WORKGROUP};
+pub use kernel::{Family, Kernel, Numbers, WORKGROUP};
 pub use plan::{Dispatch, Grid, Plan, PlanBuilder, PlanRow, Trace, Write};
 pub use pool::Pool;
 pub use profile::Timing;

@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use super::kernel::{Kernel, Pipeline, WORKGROUP};
+use super::kernel::{Kernel, Numbers, Pipeline, WORKGROUP};
 use super::{Buffer, Gpu, GpuError, Pool, TEXEL_BYTES, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
 
@@ -104,7 +104,7 @@ pub(super) enum Command {
         outputs: Vec<Tensor>,
     },
     /// Copies a buffer to its texture, so that the next kernels can read it fast.
-    Mirror(Buffer, Range<u32>),
+    Mirror(Buffer, Range<u32>, Numbers),
     /// Sets a buffer to zero.
     Clear(Buffer),
 }
@@ -129,8 +129,11 @@ pub struct PlanBuilder<'g> {
     rows: Vec<PlanRow>,
     params: Vec<u8>,
     /// Rows of buffers whose mirrors hold what the buffer holds.
-    fresh_mirrors: Vec<(Buffer, Range<u32>)>,
+    fresh_mirrors: Vec<(Buffer, Range<u32>, Numbers)>,
     buffers: Vec<Buffer>,
+    /// Buffers whose content stays, and what is copied of them when the plan is made.
+    constants: Vec<Buffer>,
+    prologue: Vec<(Buffer, Range<u32>, Numbers)>,
 }
 
 enum Pending {
@@ -142,13 +145,13 @@ enum Pending {
         row: usize,
         outputs: Vec<Tensor>,
     },
-    Mirror(Buffer, Range<u32>),
+    Mirror(Buffer, Range<u32>, Numbers),
     Clear(Buffer),
 }
 
 enum Resource {
     Buffer(Buffer),
-    Mirror(Buffer),
+    Mirror(Buffer, Numbers),
     Schedule,
 }
 
@@ -162,7 +165,14 @@ impl<'g> PlanBuilder<'g> {
             params: Vec::new(),
             fresh_mirrors: Vec::new(),
             buffers: Vec::new(),
+            constants: Vec::new(),
+            prologue: Vec::new(),
         }
+    }
+
+    /// Says that a buffer holds now what it will hold in every run: nothing is copied of it then.
+    pub fn constant(&mut self, buffer: &Buffer) {
+        self.constants.push(buffer.clone());
     }
 
     /// The device the plan is for.
@@ -173,15 +183,16 @@ impl<'g> PlanBuilder<'g> {
     /// Appends one kernel call. On the paths for CPU drivers the inputs are mirrored into textures first,
     /// unless their mirrors are still true.
     pub fn dispatch(&mut self, call: Dispatch<'_>) {
+        let numbers = call.kernel.numbers;
         let mut resources = Vec::new();
         for (slot, tensor) in call.reads.iter().enumerate() {
-            resources.push((1 + slot as u32, self.input(tensor)));
+            resources.push((1 + slot as u32, self.input(tensor, numbers)));
         }
         for (slot, write) in call.writes.iter().enumerate() {
             let buffer = &write.tensor().buffer;
             self.note(buffer);
             if matches!(write, Write::Update(_)) && self.gpu.path().mirrors() {
-                resources.push((9 + slot as u32, self.input(write.tensor())));
+                resources.push((9 + slot as u32, self.input(write.tensor(), numbers)));
             }
             resources.push((5 + slot as u32, Resource::Buffer(buffer.clone())));
         }
@@ -191,7 +202,7 @@ impl<'g> PlanBuilder<'g> {
         for write in call.writes {
             let rows = mirror_rows(write.tensor());
             let buffer = &write.tensor().buffer;
-            self.fresh_mirrors.retain(|(fresh, range)| {
+            self.fresh_mirrors.retain(|(fresh, range, _)| {
                 !fresh.same(buffer) || range.end <= rows.start || rows.end <= range.start
             });
         }
@@ -226,25 +237,31 @@ impl<'g> PlanBuilder<'g> {
     /// Appends setting a whole buffer to zero.
     pub fn clear(&mut self, buffer: &Buffer) {
         self.note(buffer);
-        self.fresh_mirrors.retain(|(fresh, _)| !fresh.same(buffer));
+        self.fresh_mirrors.retain(|(fresh, ..)| !fresh.same(buffer));
         self.pending.push(Pending::Clear(buffer.clone()));
     }
 
-    fn input(&mut self, tensor: &Tensor) -> Resource {
+    fn input(&mut self, tensor: &Tensor, numbers: Numbers) -> Resource {
         let buffer = &tensor.buffer;
         self.note(buffer);
         if !self.gpu.path().mirrors() {
             return Resource::Buffer(buffer.clone());
         }
         let rows = mirror_rows(tensor);
-        let fresh = self.fresh_mirrors.iter().any(|(known, range)| {
-            known.same(buffer) && range.start <= rows.start && rows.end <= range.end
+        let fresh = self.fresh_mirrors.iter().any(|(known, range, form)| {
+            known.same(buffer) && *form == numbers && range.start <= rows.start && rows.end <= range.end
         });
         if !fresh {
-            self.fresh_mirrors.push((buffer.clone(), rows.clone()));
-            self.pending.push(Pending::Mirror(buffer.clone(), rows));
+            let mirror = (buffer.clone(), rows.clone(), numbers);
+            if self.constants.iter().any(|known| known.same(buffer)) {
+                self.prologue.push(mirror.clone());
+            } else {
+                let (buffer, rows, numbers) = mirror.clone();
+                self.pending.push(Pending::Mirror(buffer, rows, numbers));
+            }
+            self.fresh_mirrors.push(mirror);
         }
-        Resource::Mirror(buffer.clone())
+        Resource::Mirror(buffer.clone(), numbers)
     }
 
     fn note(&mut self, buffer: &Buffer) {
@@ -275,10 +292,10 @@ impl<'g> PlanBuilder<'g> {
         };
         for (at, command) in self.pending.iter().enumerate() {
             match command {
-                Pending::Mirror(buffer, _) | Pending::Clear(buffer) => touch(buffer, at),
+                Pending::Mirror(buffer, ..) | Pending::Clear(buffer) => touch(buffer, at),
                 Pending::Dispatch { resources, .. } => {
                     for (_, resource) in resources {
-                        if let Resource::Buffer(buffer) | Resource::Mirror(buffer) = resource {
+                        if let Resource::Buffer(buffer) | Resource::Mirror(buffer, _) = resource {
                             touch(buffer, at);
                         }
                     }
@@ -332,9 +349,9 @@ impl<'g> PlanBuilder<'g> {
         let mut commands = Vec::with_capacity(self.pending.len());
         for pending in self.pending {
             let (pipeline, offset, size, resources, row, outputs) = match pending {
-                Pending::Mirror(buffer, rows) => {
-                    buffer.mirror(self.gpu);
-                    commands.push(Command::Mirror(buffer, rows));
+                Pending::Mirror(buffer, rows, numbers) => {
+                    buffer.mirror(self.gpu, numbers);
+                    commands.push(Command::Mirror(buffer, rows, numbers));
                     continue;
                 }
                 Pending::Clear(buffer) => {
@@ -370,8 +387,9 @@ impl<'g> PlanBuilder<'g> {
                     binding: *binding,
                     resource: match resource {
                         Resource::Buffer(buffer) => buffer.raw().as_entire_binding(),
-                        Resource::Mirror(buffer) => {
-                            wgpu::BindingResource::TextureView(&buffer.mirror(self.gpu).view)
+                        Resource::Mirror(buffer, numbers) => {
+                            let mirror = buffer.mirror(self.gpu, *numbers);
+                            wgpu::BindingResource::TextureView(&mirror.view)
                         }
                         Resource::Schedule => schedule.as_entire_binding(),
                     },
@@ -388,6 +406,13 @@ impl<'g> PlanBuilder<'g> {
                 row,
                 outputs,
             });
+        }
+        if !self.prologue.is_empty() {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            for (buffer, rows, numbers) in &self.prologue {
+                copy_to_mirror(self.gpu, &mut encoder, buffer, rows, *numbers);
+            }
+            self.gpu.queue.submit([encoder.finish()]);
         }
         self.gpu.check()?;
         Ok(Plan {
@@ -415,7 +440,9 @@ impl Plan {
         let mut commands = commands.iter().peekable();
         while let Some(command) = commands.next() {
             match command {
-                Command::Mirror(buffer, rows) => copy_to_mirror(gpu, &mut encoder, buffer, rows),
+                Command::Mirror(buffer, rows, numbers) => {
+                    copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
+                }
                 Command::Clear(buffer) => encoder.clear_buffer(buffer.raw(), 0, None),
                 Command::Dispatch { .. } => {
                     let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -484,8 +511,8 @@ impl Plan {
         for command in &self.commands {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
             match command {
-                Command::Mirror(buffer, rows) => {
-                    copy_to_mirror(gpu, &mut encoder, buffer, rows);
+                Command::Mirror(buffer, rows, numbers) => {
+                    copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
                     gpu.queue.submit([encoder.finish()]);
                 }
                 Command::Clear(buffer) => {
@@ -522,9 +549,10 @@ pub(super) fn copy_to_mirror(
     encoder: &mut wgpu::CommandEncoder,
     buffer: &Buffer,
     rows: &Range<u32>,
+    numbers: Numbers,
 ) {
     let bytes_per_row = TEXELS_PER_ROW * TEXEL_BYTES as u32;
-    let mut texture = buffer.mirror(gpu).texture.as_image_copy();
+    let mut texture = buffer.mirror(gpu, numbers).texture.as_image_copy();
     texture.origin.y = rows.start;
     encoder.copy_buffer_to_texture(
         wgpu::TexelCopyBufferInfo {

@@ -48,7 +48,9 @@ impl Plan {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         for command in &self.commands {
             match command {
-                Command::Mirror(buffer, rows) => copy_to_mirror(gpu, &mut encoder, buffer, rows),
+                Command::Mirror(buffer, rows, numbers) => {
+                    copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
+                }
                 Command::Clear(buffer) => encoder.clear_buffer(buffer.raw(), 0, None),
                 Command::Dispatch { row, .. } => {
                     let first = 2 * *row as u32;

@@ -113,6 +113,21 @@ impl Gpu {
             .await
     }
 
+    /// [`Gpu::read`] of integers.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn read_integers(
+        &self,
+        buffer: &Buffer,
+        offset: usize,
+        elements: usize,
+    ) -> Result<Vec<i32>, GpuError> {
+        Readback::new(self, elements)
+            .copy(self, buffer.raw(), offset as u64 * 4)
+            .await
+    }
+
     pub(super) async fn read_u64(
         &self,
         source: &wgpu::Buffer,

@@ -9,7 +9,7 @@ mod quantiser;
 
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
-use crate::gpu::{Gpu, GpuError, Kernel, PlanBuilder};
+use crate::gpu::{Gpu, GpuError, Kernel, Numbers, PlanBuilder};
 use crate::kernels;
 use crate::layer::{ConvShape, norm_splits};
 use crate::model::{Model, Network, Op};
@@ -64,7 +64,8 @@ pub struct Case {
     pub kernel: &'static Kernel,
     /// The sizes that make it interesting.
     pub name: String,
-    /// Values of the inputs, in the order `record` takes them.
+    /// Values of the inputs, in the order `record` takes them; of kernels over integers, their
+    /// bits: see [`bits`].
     pub inputs: Vec<Vec<f32>>,
     /// Stored shapes of the inputs.
     pub input_shapes: Vec<Vec<usize>>,
@@ -166,6 +167,11 @@ fn padded_noise(name: &str, shape: &[usize], logical: usize) -> Vec<f32> {
     values
 }
 
+/// Integers as [`Case::inputs`] carries them: the same bits.
+fn bits(values: Vec<i32>) -> Vec<f32> {
+    bytemuck::cast_vec(values)
+}
+
 /// Runs one case and compares every output, its padding and its surroundings.
 ///
 /// # Errors
@@ -193,7 +199,11 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
     (case.record)(&mut plan, &inputs, &outputs);
     plan.finish()?.run(gpu, bytemuck::bytes_of(&case.schedule));
 
-    let wide = |v: &Vec<f32>| v.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+    let value = |x: &f32| match case.kernel.numbers {
+        Numbers::Float => f64::from(*x),
+        Numbers::Integer => f64::from(x.to_bits().cast_signed()),
+    };
+    let wide = |v: &Vec<f32>| v.iter().map(value).collect::<Vec<f64>>();
     let initial: Vec<Vec<f64>> = case
         .initial
         .iter()
@@ -225,8 +235,8 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
         if stray {
             report.failure = Some(format!("wrote outside output {number}"));
         }
-        for (i, (got, want)) in inside.iter().zip(&expected.values).enumerate() {
-            let error = (f64::from(*got) - want).abs();
+        for (i, (got, want)) in inside.iter().map(value).zip(&expected.values).enumerate() {
+            let error = (got - want).abs();
             let allowed = expected.tolerance.absolute + expected.tolerance.relative * want.abs();
             let share = if allowed > 0.0 {
                 error / allowed
