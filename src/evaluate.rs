@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Augmentation, Images};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
 use crate::loss::{LossOutputs, metrics, softmax_cross_entropy};
-use crate::model::{Inputs, Mode, Model, Network, Parameters, Pass, Weights};
+use crate::model::{Inputs, LayerParameters, Mode, Model, Network, Parameters, Pass, Weights};
 use crate::quantiser::{Quantised, partial_len, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
@@ -223,6 +223,15 @@ impl Memory {
     }
 }
 
+/// Numbers that pass through a trained low-precision network, from which scales are chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Calibration {
+    /// Normalised pixels.
+    pub input: Vec<f32>,
+    /// What every convolution and dense layer gives, after normalisation and ReLU.
+    pub outputs: Vec<Vec<f32>>,
+}
+
 /// Tests a model, high and low precision, batch by batch.
 pub struct Evaluator<'g> {
     pub(crate) gpu: &'g Gpu,
@@ -374,6 +383,35 @@ impl<'g> Evaluator<'g> {
             layers: layers.collect(),
         };
         Ok((progress, totals[4].max(totals[12]) as u64))
+    }
+
+    /// What the low-precision network makes of the first batch of `images`, layer by layer.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn calibrate(&mut self, images: &Images) -> Result<Calibration, GpuError> {
+        let which: Vec<u32> = (0..images.count().min(self.batch) as u32).collect();
+        self.upload(images, &which, |_| Augmentation::default());
+        let kept = self.totals().await?;
+        self.quantise_plan.run(self.gpu, &[]);
+        let trace = self.test_plan.trace(self.gpu, &[]).await?;
+        self.set_totals(&kept);
+        let pixels: usize = self.model.input.iter().product();
+        let output = |layer: &LayerParameters| {
+            let kernel = match layer.has_norm() {
+                true => "norm_forward",
+                false => "conv_forward",
+            };
+            let name = format!("LP {} {kernel}", layer.name);
+            let found = trace.iter().find(|(label, _)| *label == name);
+            let values = found.map_or(&[][..], |(_, outputs)| &outputs[0]);
+            values[..values.len() / self.batch * which.len()].to_vec()
+        };
+        let layers = self.memory.parameters.layers.iter();
+        Ok(Calibration {
+            input: self.upload[..which.len() * pixels].to_vec(),
+            outputs: layers.map(output).collect(),
+        })
     }
 
     /// Tests both networks on `images`; running totals are kept. `tick` is called after every

@@ -5,18 +5,19 @@ use crate::gpu::{Family, Kernel, Numbers};
 
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
+const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
+const PACKED_DOT4: &str = include_str!("../shaders/shared/packed_dot4.wgsl");
+const PACKED_FLOAT: &str = include_str!("../shaders/shared/packed_float.wgsl");
+const PACKED_FLOAT_CODES: &str = include_str!("../shaders/shared/packed_float_codes.wgsl");
+const PACKED_SHIFT: &str = include_str!("../shaders/shared/packed_shift.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
 const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
-const fn matrix(
-    name: &'static str,
-    text: &'static str,
-    shared: &'static [&'static str],
-) -> Kernel {
+const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
     Kernel {
         name,
         text,
@@ -202,8 +203,66 @@ pub static ADAM: Kernel = elementwise(
     &[SCHEDULE],
 );
 
-/// All of them, in the order a training step meets them.
-pub static ALL: [&Kernel; 23] = [
+const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
+    Kernel {
+        name: "packed_conv",
+        text: include_str!("../shaders/packed_conv.wgsl"),
+        family,
+        numbers: Numbers::Integer,
+        shared,
+        params: "PackedConvParams",
+    }
+}
+
+/// y = x * w, shifted, over packed weights made into floats.
+pub static PACKED_FLOAT_TILE: Kernel = packed(
+    Family::Matrix,
+    &[DIVIDE, WINDOWS, BLOCKS_FLOAT, PACKED_FLOAT],
+);
+/// The same for few positions, straight from codes.
+pub static PACKED_FLOAT_VECTOR: Kernel = packed(
+    Family::MatrixVector,
+    &[DIVIDE, WINDOWS, CODES, BLOCKS_FLOAT, PACKED_FLOAT_CODES],
+);
+/// The same with products of packed bytes.
+pub static PACKED_DOT4_TILE: Kernel =
+    packed(Family::MatrixDot4, &[DIVIDE, WINDOWS, CODES, PACKED_DOT4]);
+/// The same for few positions.
+pub static PACKED_DOT4_VECTOR: Kernel =
+    packed(Family::MatrixVector, &[DIVIDE, WINDOWS, CODES, PACKED_DOT4]);
+/// The same with shifts and adds.
+pub static PACKED_SHIFT_TILE: Kernel = packed(
+    Family::MatrixRegister,
+    &[DIVIDE, WINDOWS, CODES, PACKED_SHIFT],
+);
+/// The same for few positions.
+pub static PACKED_SHIFT_VECTOR: Kernel = packed(
+    Family::MatrixVector,
+    &[DIVIDE, WINDOWS, CODES, PACKED_SHIFT],
+);
+/// Weights from codes.
+pub static PACKED_UNPACK: Kernel = Kernel {
+    numbers: Numbers::Integer,
+    ..elementwise(
+        "packed_unpack",
+        "PackedUnpackParams",
+        include_str!("../shaders/packed_unpack.wgsl"),
+        &[DIVIDE, CODES],
+    )
+};
+/// [`IM2COL`] of integers.
+pub static PACKED_IM2COL: Kernel = Kernel {
+    numbers: Numbers::Integer,
+    ..IM2COL
+};
+/// [`MAX_POOL_FORWARD`] of integers.
+pub static PACKED_MAX_POOL: Kernel = Kernel {
+    numbers: Numbers::Integer,
+    ..MAX_POOL_FORWARD
+};
+
+/// All of them, in the order a training step meets them, then those of packed models.
+pub static ALL: [&Kernel; 32] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -227,4 +286,13 @@ pub static ALL: [&Kernel; 23] = [
     &QUANTISER_BACKWARD,
     &LEVELS_BACKWARD,
     &ADAM,
+    &PACKED_UNPACK,
+    &PACKED_IM2COL,
+    &PACKED_FLOAT_TILE,
+    &PACKED_FLOAT_VECTOR,
+    &PACKED_DOT4_TILE,
+    &PACKED_DOT4_VECTOR,
+    &PACKED_SHIFT_TILE,
+    &PACKED_SHIFT_VECTOR,
+    &PACKED_MAX_POOL,
 ];

@@ -60,6 +60,10 @@ pub mod train;
 pub mod checkpoint;
 pub mod inspect;
 
+pub mod pack;
+
+pub mod infer;
+
 // What it must compute, and whether it does.
 pub mod reference;
 pub mod verify;

@@ -7,6 +7,7 @@ mod config;
 mod data;
 mod eval;
 mod inspect;
+mod pack;
 mod plan;
 mod report;
 mod run_folder;
@@ -33,6 +34,7 @@ Examples:
   gtc inspect runs/lenet5-1          which powers of two each layer uses
   gtc eval runs/lenet5-1 --data data/mnist
   gtc classify runs/lenet5-1 digit.png
+  gtc pack runs/lenet5-1             into runs/lenet5-1/model.gtc: integers, shifts and adds
   gtc verify                         is every kernel right on this machine?
 
 Exit codes: 0 done, 1 a check failed, 2 something to mend (the message says what).";
@@ -54,6 +56,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Name what is on pictures.
     Classify(classify::ClassifyArgs),
+    /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
+    Pack(pack::PackArgs),
     /// Show a model's levels, exponents, bits and sizes.
     Inspect(inspect::InspectArgs),
     /// Fetch and check MNIST, Fashion-MNIST or CIFAR-10.
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Adapters(args) => adapters::run(&args),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gpu, Path};
+use super::{Gpu, Grid, Path};
 
 /// Threads in a workgroup of every kernel that does not set its own: small enough that two cores
 /// share even a small grid, a multiple of every common SIMD width.
@@ -15,6 +15,12 @@ pub enum Family {
     Elementwise,
     /// `main` is the matrix core; the file says how blocks are loaded and stored.
     Matrix,
+    /// The matrix core in registers, on every path: for arithmetic that has no tiles of its own.
+    MatrixRegister,
+    /// The matrix core over packed bytes.
+    MatrixDot4,
+    /// The matrix core for few rows.
+    MatrixVector,
 }
 
 /// What a kernel's operands hold.
@@ -51,6 +57,8 @@ const STORAGE_INTEGER: &str = include_str!("../../shaders/shared/storage_integer
 const NUMBERS_FLOAT: &str = include_str!("../../shaders/shared/numbers_float.wgsl");
 const NUMBERS_INTEGER: &str = include_str!("../../shaders/shared/numbers_integer.wgsl");
 const MATRIX_WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
+const MATRIX_WORKGROUP_DOT4: &str = include_str!("../../shaders/shared/matrix_workgroup_dot4.wgsl");
+const MATRIX_VECTOR: &str = include_str!("../../shaders/shared/matrix_vector.wgsl");
 const MATRIX_REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
 
 impl Kernel {
@@ -73,7 +81,11 @@ impl Kernel {
         match (self.family, path) {
             (Family::Elementwise, _) => {}
             (Family::Matrix, Path::Gpu) => parts.push(MATRIX_WORKGROUP),
-            (Family::Matrix, _) => parts.push(MATRIX_REGISTER),
+            (Family::MatrixDot4, Path::Gpu) => parts.push(MATRIX_WORKGROUP_DOT4),
+            (Family::MatrixVector, _) => parts.push(MATRIX_VECTOR),
+            (Family::Matrix | Family::MatrixDot4 | Family::MatrixRegister, _) => {
+                parts.push(MATRIX_REGISTER);
+            }
         }
         parts.extend(self.shared);
         parts.join("\n")
@@ -88,6 +100,29 @@ impl Kernel {
         match path {
             Path::Gpu => (64, 64),
             Path::CpuSampled | Path::CpuStorage => (16, 8),
+        }
+    }
+
+    /// Workgroups for `splits` products of `rows` x `columns` numbers.
+    ///
+    /// # Panics
+    /// For a kernel that is not a matrix kernel.
+    pub fn matrix_grid(&self, path: Path, rows: usize, columns: usize, splits: usize) -> Grid {
+        let tiles = |(height, width)| rows.div_ceil(height) * columns.div_ceil(width);
+        match (self.family, path) {
+            (Family::Elementwise, _) => panic!("{} has no matrix core", self.name),
+            (Family::Matrix | Family::MatrixDot4, Path::Gpu) => {
+                Grid::Groups([tiles((64, 64)) as u32, 1, splits as u32])
+            }
+            (Family::MatrixVector, _) => {
+                let y = (rows.div_ceil(4)).min(64);
+                let groups = tiles((4, 8)).div_ceil(y);
+                Grid::Groups([groups as u32, y as u32, 1])
+            }
+            _ => {
+                let groups = (tiles((16, 8)) * splits).div_ceil(Self::MATRIX_CPU_THREADS);
+                Grid::Groups([groups as u32, 1, 1])
+            }
         }
     }
 }

@@ -249,7 +249,10 @@ impl<'g> PlanBuilder<'g> {
         }
         let rows = mirror_rows(tensor);
         let fresh = self.fresh_mirrors.iter().any(|(known, range, form)| {
-            known.same(buffer) && *form == numbers && range.start <= rows.start && rows.end <= range.end
+            known.same(buffer)
+                && *form == numbers
+                && range.start <= rows.start
+                && rows.end <= range.end
         });
         if !fresh {
             let mirror = (buffer.clone(), rows.clone(), numbers);

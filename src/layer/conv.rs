@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Path, PlanBuilder, Write};
+use crate::gpu::{Dispatch, Kernel, Path, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
 
@@ -163,19 +163,6 @@ impl ConvParams {
     }
 }
 
-/// Workgroups for a product of `rows` x `columns` numbers.
-fn matrix_grid(path: Path, rows: usize, columns: usize, splits: usize) -> Grid {
-    let (tile_rows, tile_columns) = Kernel::matrix_tile(path);
-    let tiles = rows.div_ceil(tile_rows as usize) * columns.div_ceil(tile_columns as usize);
-    match path {
-        Path::Gpu => Grid::Groups([tiles as u32, 1, splits as u32]),
-        Path::CpuSampled | Path::CpuStorage => {
-            let groups = (tiles * splits).div_ceil(Kernel::MATRIX_CPU_THREADS);
-            Grid::Groups([groups as u32, 1, 1])
-        }
-    }
-}
-
 /// y = x * w + bias, then ReLU when asked.
 pub fn conv_forward(
     plan: &mut PlanBuilder<'_>,
@@ -202,7 +189,12 @@ pub fn conv_forward(
         reads: &[x, w, bias],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: matrix_grid(plan.gpu().path(), batch * height * width, channels, 1),
+        grid: kernels::CONV_FORWARD.matrix_grid(
+            plan.gpu().path(),
+            batch * height * width,
+            channels,
+            1,
+        ),
         flops: shape.flops(),
     });
 }
@@ -230,7 +222,12 @@ pub fn conv_backward_input(
         reads: &[d_y, w],
         writes: &[Write::New(d_x)],
         schedule: false,
-        grid: matrix_grid(plan.gpu().path(), batch * height * width, channels, 1),
+        grid: kernels::CONV_BACKWARD_INPUT.matrix_grid(
+            plan.gpu().path(),
+            batch * height * width,
+            channels,
+            1,
+        ),
         flops: shape.flops(),
     });
 }
@@ -263,7 +260,12 @@ pub fn conv_backward_weight(
         reads: &[d_y, x],
         writes: &[Write::New(partial)],
         schedule: false,
-        grid: matrix_grid(plan.gpu().path(), outputs, columns, splits),
+        grid: kernels::CONV_BACKWARD_WEIGHT.matrix_grid(
+            plan.gpu().path(),
+            outputs,
+            columns,
+            splits,
+        ),
         flops: shape.flops(),
     });
 }

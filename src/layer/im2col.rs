@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::ConvShape;
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
 
@@ -47,6 +47,16 @@ pub fn im2col(
     x: &Tensor,
     rows: &Tensor,
 ) {
+    record(plan, &kernels::IM2COL, label, shape, [x, rows]);
+}
+
+pub(super) fn record(
+    plan: &mut PlanBuilder<'_>,
+    kernel: &'static Kernel,
+    label: &str,
+    shape: &ConvShape,
+    [x, rows]: [&Tensor; 2],
+) {
     let row = pad4(shape.kernel_height * shape.kernel_width * shape.input_channels);
     let params = Im2colParams {
         batch: shape.batch as u32,
@@ -69,7 +79,7 @@ pub fn im2col(
         inverse_kernel_width: 1.0 / shape.kernel_width as f32,
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::IM2COL,
+        kernel,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),

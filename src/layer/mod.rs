@@ -4,6 +4,7 @@ mod bias;
 mod conv;
 mod im2col;
 mod norm;
+mod packed;
 mod pool;
 mod relu;
 
@@ -13,6 +14,9 @@ pub use im2col::im2col;
 pub use norm::{
     NORM_EPSILON, NORM_MOMENTUM, NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine,
     norm_forward, norm_gradients, norm_running, norm_splits, norm_statistics,
+};
+pub use packed::{
+    Arithmetic, CodeShape, Sharing, packed_conv, packed_im2col, packed_max_pool, packed_unpack,
 };
 pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
 pub use relu::relu_backward;

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
 
@@ -84,8 +84,18 @@ pub fn max_pool_forward(
     x: &Tensor,
     y: &Tensor,
 ) {
+    record_forward(plan, &kernels::MAX_POOL_FORWARD, label, shape, [x, y]);
+}
+
+pub(super) fn record_forward(
+    plan: &mut PlanBuilder<'_>,
+    kernel: &'static Kernel,
+    label: &str,
+    shape: &PoolShape,
+    [x, y]: [&Tensor; 2],
+) {
     plan.dispatch(Dispatch {
-        kernel: &kernels::MAX_POOL_FORWARD,
+        kernel,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&PoolParams::new(shape, x, y)),

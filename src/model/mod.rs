@@ -6,8 +6,8 @@ mod parameters;
 
 pub(crate) use network::Op;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
-pub(crate) use parameters::shapes;
 pub use parameters::{LayerParameters, LayerValues, Parameters};
+pub(crate) use parameters::{shapes, uses_rows};
 
 use crate::suggest::did_you_mean;
 

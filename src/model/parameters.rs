@@ -273,7 +273,7 @@ impl Parameters {
 
 /// Whether a model's first layer runs on rows of windows (see `im2col`): images are uploaded
 /// without padding, and one or three channels would waste most of a texel.
-pub(super) fn uses_rows(shape: &ConvShape) -> bool {
+pub(crate) fn uses_rows(shape: &ConvShape) -> bool {
     !shape.input_channels.is_multiple_of(4) && shape.kernel_height * shape.kernel_width > 1
 }
 

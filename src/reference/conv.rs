@@ -4,7 +4,7 @@ use crate::layer::ConvShape;
 
 /// Calls `visit(image, output row, output column, tap row, tap column, input row, input column)`
 /// for every pair of an output position and a tap that lies inside the image.
-fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
+pub(super) fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
     let padding = shape.padding as isize;
     for image in 0..shape.batch {
         for row in 0..shape.output_height() {
@@ -27,7 +27,7 @@ fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
 }
 
 /// Offsets of (x, w, y) with channel 0 for one visit of [`each_tap`].
-fn offsets(shape: &ConvShape, at: [usize; 7]) -> [usize; 3] {
+pub(super) fn offsets(shape: &ConvShape, at: [usize; 7]) -> [usize; 3] {
     let [image, row, column, tap_row, tap_column, y, x] = at;
     let [_, height, width, inputs] = shape.x();
     let [_, output_height, output_width, outputs] = shape.y();
@@ -36,6 +36,13 @@ fn offsets(shape: &ConvShape, at: [usize; 7]) -> [usize; 3] {
         (tap_row * shape.kernel_width + tap_column) * inputs,
         ((image * output_height + row) * output_width + column) * outputs,
     ]
+}
+
+/// How many pairs of an output position and a tap lie inside the images.
+pub fn taps(shape: &ConvShape) -> usize {
+    let mut count = 0;
+    each_tap(shape, |_| count += 1);
+    count
 }
 
 /// y = x * w + bias, then ReLU when asked. x, w and y have the shapes of [`ConvShape`].

@@ -1,24 +1,26 @@
 //! What every shader computes, as plain loops: one function a shader, of the same name.
 //!
-//! These are definitions, in `f64` and in the order of the formula; they know nothing of tiles,
+//! These are definitions, in `f64` (of packed models: in exact integers) and in the order of the formula; they know nothing of tiles,
 //! texels or threads. Slices hold stored shapes, the last axis contiguous.
 
 mod conv;
 mod loss;
 mod norm;
+mod packed;
 mod pool;
 mod quantiser;
 mod trainer;
 
 pub use conv::{
     bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
-    sum_partials,
+    sum_partials, taps,
 };
 pub use loss::{Outcome, adam, metrics, softmax_cross_entropy};
 pub use norm::{
     norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
-    norm_statistics,
+    norm_statistics, rounded_factor,
 };
+pub use packed::{infer, packed_conv, packed_unpack, requantise};
 pub use pool::{max_pool_backward, max_pool_forward};
 pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,

@@ -31,6 +31,14 @@ pub fn norm_statistics(x: &[f64], channels: usize, splits: usize) -> Vec<f64> {
     partial
 }
 
+/// γ/σ rounded to a power of two; nearer to zero than 10^-6 it is zero.
+pub fn rounded_factor(exact: f64) -> f64 {
+    if exact.abs() < 1e-6 {
+        return 0.0;
+    }
+    exact.signum() * exact.abs().log2().round().exp2()
+}
+
 /// The block (5, channels): mean, 1/σ, factor, factor over γ/σ, β. `parameters` is (2, channels):
 /// γ and β.
 fn block(mean: &[f64], variance: &[f64], parameters: &[f64], round: bool) -> Vec<f64> {
@@ -41,8 +49,7 @@ fn block(mean: &[f64], variance: &[f64], parameters: &[f64], round: bool) -> Vec
         let inverse = 1.0 / (variance[c] + NORM_EPSILON).sqrt();
         let exact = gamma[c] * inverse;
         let factor = match round {
-            true if exact.abs() < 1e-6 => 0.0,
-            true => exact.signum() * exact.abs().log2().round().exp2(),
+            true => rounded_factor(exact),
             false => exact,
         };
         rows[1][c] = inverse;

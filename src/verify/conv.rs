@@ -27,7 +27,7 @@ const SHAPES: [[usize; 9]; 15] = [
     [5, 4, 4, 7, 8, 2, 2, 2, 0],
 ];
 
-fn shape(
+pub(super) fn shape(
     [
         batch,
         height,
@@ -53,7 +53,7 @@ fn shape(
     }
 }
 
-fn name(s: &ConvShape) -> String {
+pub(super) fn name(s: &ConvShape) -> String {
     format!(
         "{}x{}x{}x{} -> {}, kernel {}x{}, stride {}, padding {}",
         s.batch,

@@ -5,6 +5,7 @@ mod conv;
 mod elementwise;
 mod golden;
 mod norm;
+mod packed;
 mod quantiser;
 
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
@@ -106,6 +107,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(elementwise::cases());
     all.extend(norm::cases());
     all.extend(quantiser::cases());
+    all.extend(packed::cases());
     in_order(all)
 }
 

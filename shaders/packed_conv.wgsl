@@ -1,0 +1,66 @@
+// y = convolution of x with packed weights, plus bias, shifted, clamped: all integers (SPEC section 5).
+//
+// a: x (batch, input_height, input_width, input_channels)
+// b: codes (output_channels * 4, w_row texels), or what packed_unpack made of them
+// c: bias and shift (2, output_channels)
+// output_0: y (batch, output_height, output_width, output_channels)
+//
+// shared/packed_*.wgsl say how a sum of x * w is formed; whichever it is, it is the same integer.
+
+struct Params {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    input_channels: u32, // texels
+    output_height: u32,
+    output_width: u32,
+    output_channels: u32, // texels
+    kernel_height: u32,
+    kernel_width: u32,
+    stride: u32,
+    padding: u32,
+    outputs: u32, // channels that mean something
+    x_base: u32, // first texel of each operand within its buffer
+    w_base: u32,
+    w_row: u32, // texels of codes of one output
+    table_base: u32,
+    y_base: u32,
+    zero: u32, // 1 if index 0 stands for zero
+    low: i32, // results are clamped
+    high: i32,
+    splits: u32,
+    inverse_input_channels: f32,
+    inverse_kernel_width: f32,
+    inverse_output_width: f32,
+    inverse_output_height: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+fn code_texel(at: u32) -> vec4i { return read_b(at); }
+
+// Rounds half up. A negative shift goes left, before the bias is added.
+fn requantise(sum: vec4i, bias: vec4i, shift: vec4i) -> vec4i {
+    let up = vec4u(max(-shift, vec4i(0)));
+    let down = vec4u(max(shift, vec4i(0)));
+    let half = vec4i((vec4u(1u) << down) >> vec4u(1u));
+    let value = ((sum << up) + bias + half) >> down;
+    return clamp(value, vec4i(params.low), vec4i(params.high));
+}
+
+fn store(m: u32, n: u32, split: u32, block: Sum) {
+    put(m * 4u, n, whole(block[0]));
+    put(m * 4u + 1u, n, whole(block[1]));
+    put(m * 4u + 2u, n, whole(block[2]));
+    put(m * 4u + 3u, n, whole(block[3]));
+}
+
+fn put(position: u32, n: u32, sum: vec4i) {
+    let bias = read_c(params.table_base + n);
+    let shift = read_c(params.table_base + params.output_channels + n);
+    let real = vec4u(n * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.outputs);
+    if position < positions() {
+        let value = requantise(sum, bias, shift);
+        output_0[params.y_base + position * params.output_channels + n] =
+            select(vec4i(0), value, real);
+    }
+}

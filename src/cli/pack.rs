@@ -1,0 +1,233 @@
+//! `gtc pack`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{CliError, DeviceArgs, ModelArg, human_bytes, load_data, print_json};
+use crate::checkpoint::{self, Checkpoint};
+use crate::data::Images;
+use crate::evaluate::Evaluator;
+use crate::infer::{Inference, best};
+use crate::model::Model;
+use crate::pack::{Activations, PackedModel, Trained, encode, pack};
+
+/// Images at a time, and images from which scales are chosen.
+const BATCH: usize = 100;
+
+#[derive(clap::Args)]
+pub(crate) struct PackArgs {
+    #[command(flatten)]
+    model: ModelArg,
+    /// The file to write [default: beside the model, ending in .gtc]
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Bits of an activation
+    #[arg(long, value_name = "8|16", default_value = "8", value_parser = ["8", "16"])]
+    activations: String,
+    /// Data whose training images decide the scales and whose test images measure the cost
+    /// [default: the data it was trained on, else the digits inside the program]
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// One layer in what `--json` prints.
+#[derive(Serialize)]
+struct LayerRow {
+    name: String,
+    weights: usize,
+    levels: Vec<f64>,
+    bits: u32,
+    bytes: usize,
+    shift_min: i32,
+    shift_max: i32,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct PackReport {
+    file: String,
+    bytes: usize,
+    float_bytes: usize,
+    activation_bits: u32,
+    images: usize,
+    accuracy_before: f64,
+    accuracy_after: f64,
+    layers: Vec<LayerRow>,
+}
+
+/// The data a model is calibrated on: the named folder, or what its run used, or the digits.
+fn calibration_data(args: &PackArgs, checkpoint: &Checkpoint) -> Result<PathBuf, CliError> {
+    if let Some(folder) = &args.calibrate {
+        return Ok(folder.clone());
+    }
+    let folder = match args.model.model.is_dir() {
+        true => args.model.model.clone(),
+        false => args
+            .model
+            .model
+            .parent()
+            .unwrap_or(Path::new("."))
+            .to_owned(),
+    };
+    let config = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
+    let config: toml::Table = config.parse().unwrap_or_default();
+    match config.get("data").and_then(toml::Value::as_str) {
+        Some(data) if Path::new(data).is_dir() => Ok(data.into()),
+        Some(data) => Err(format!(
+            "{data}: the data this model was trained on is not there any more. Name data with --calibrate."
+        )
+        .into()),
+        None if checkpoint.header.model.starts_with("lenet") => Ok(PathBuf::new()),
+        None => Err("name data of the model's kind with --calibrate".into()),
+    }
+}
+
+pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
+    let checkpoint = checkpoint::load(&args.model.model)?;
+    let model = Model::by_name(&checkpoint.header.model)?;
+    let folder = calibration_data(args, &checkpoint)?;
+    let data = load_data((!folder.as_os_str().is_empty()).then_some(folder.as_path()))?;
+    model.check_input(data.test.size())?;
+    let activations = match args.activations.as_str() {
+        "16" => Activations::Sixteen,
+        _ => Activations::Eight,
+    };
+    let gpu = args.device.open()?;
+    let header = &checkpoint.header;
+    let mut evaluator = Evaluator::new(&gpu, model.clone(), BATCH, !header.options.exact_norm)?;
+    evaluator.set_weights(&checkpoint.snapshot.weights);
+    evaluator.set_running(&checkpoint.snapshot.running);
+    let calibration = pollster::block_on(evaluator.calibrate(&data.train))?;
+    let trained = Trained {
+        model: &model,
+        data: &header.data,
+        classes: &header.classes,
+        weights: &checkpoint.snapshot.weights,
+        running: &checkpoint.snapshot.running[1],
+        exact_norm: header.options.exact_norm,
+    };
+    let packed = pack(&trained, activations, &calibration)?;
+    let bytes = encode(&packed)?;
+    let bar = match args.json {
+        true => indicatif::ProgressBar::hidden(),
+        false => indicatif::ProgressBar::new(2 * data.test.count() as u64),
+    };
+    let tick = |done: usize| bar.set_position(done as u64);
+    let (before, _) = pollster::block_on(evaluator.test(&data.test, tick))?;
+    let mut inference = Inference::new(&gpu, packed, BATCH, None)?;
+    let tick = |done: usize| bar.set_position((data.test.count() + done) as u64);
+    let logits = pollster::block_on(inference.infer(&data.test, tick))?;
+    bar.finish_and_clear();
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_file(&args.model.model));
+    checkpoint::write_atomically(&out, &bytes)?;
+    let report = report(&out, bytes.len(), inference.model(), &data.test, &logits);
+    let report = PackReport {
+        accuracy_before: before.lp.accuracy(),
+        ..report
+    };
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&report, &header.model);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn default_file(model: &Path) -> PathBuf {
+    match model.is_dir() {
+        true => model.join("model.gtc"),
+        false => model.with_extension("gtc"),
+    }
+}
+
+/// The share of images whose label has the largest logit.
+pub(super) fn accuracy(images: &Images, logits: &[Vec<i32>]) -> f64 {
+    let right = logits.iter().zip(&images.labels);
+    let right = right.filter(|(logits, label)| best(logits) == usize::from(**label));
+    right.count() as f64 / images.count().max(1) as f64
+}
+
+fn report(
+    out: &Path,
+    bytes: usize,
+    packed: &PackedModel,
+    images: &Images,
+    logits: &[Vec<i32>],
+) -> PackReport {
+    let row = |layer: &crate::pack::PackedLayer| LayerRow {
+        name: layer.name.clone(),
+        weights: layer.codes.len(),
+        levels: layer.levels(),
+        bits: layer.bits,
+        bytes: (layer.codes.len() * layer.bits as usize).div_ceil(32) * 4 + 5 * layer.shape[0],
+        shift_min: layer.shift.iter().copied().min().unwrap_or(0),
+        shift_max: layer.shift.iter().copied().max().unwrap_or(0),
+    };
+    PackReport {
+        file: out.display().to_string(),
+        bytes,
+        float_bytes: packed.float_bytes(),
+        activation_bits: packed.activations.bits(),
+        images: images.count(),
+        accuracy_before: 0.0,
+        accuracy_after: accuracy(images, logits),
+        layers: packed.layers.iter().map(row).collect(),
+    }
+}
+
+/// Levels as text: their exponents, and zero.
+pub(super) fn levels_text(levels: &[f64]) -> String {
+    let mut sizes: Vec<i32> = levels
+        .iter()
+        .filter(|v| **v != 0.0)
+        .map(|v| v.abs().log2() as i32)
+        .collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let zero = if levels.contains(&0.0) { "0, " } else { "" };
+    let sizes: Vec<String> = sizes.iter().map(|e| format!("±2^{e}")).collect();
+    format!("{zero}{}", sizes.join(", "))
+}
+
+fn print(report: &PackReport, model: &str) {
+    println!(
+        "{model}, {}-bit activations: {} images of the test set",
+        report.activation_bits, report.images
+    );
+    println!("  layer        weights  bits      bytes  shifts     levels");
+    for row in &report.layers {
+        println!(
+            "  {:10} {:9}  {:4} {:10}  {:3} to {:3}  {}",
+            row.name,
+            row.weights,
+            row.bits,
+            row.bytes,
+            row.shift_min,
+            row.shift_max,
+            levels_text(&row.levels)
+        );
+    }
+    println!(
+        "\n  accuracy  {:.2} % as floats (LP), {:.2} % as integers",
+        100.0 * report.accuracy_before,
+        100.0 * report.accuracy_after
+    );
+    println!(
+        "  size      {}, 1/{:.1} of its weights and biases as floats ({})",
+        human_bytes(report.bytes as u64),
+        report.float_bytes as f64 / report.bytes as f64,
+        human_bytes(report.float_bytes as u64)
+    );
+    println!("\npacked  {}", report.file);
+    println!("next    gtc eval {}", report.file);
+}

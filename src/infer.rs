@@ -1,0 +1,342 @@
+//! Packed models on a device: integers in, the same integers out on every adapter (SPEC section 5).
+
+use crate::data::Images;
+use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, PlanBuilder, Pool};
+use crate::layer::{
+    Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, packed_conv, packed_im2col,
+    packed_max_pool,
+};
+use crate::model::{Layer, shapes, uses_rows};
+use crate::pack::{Activations, PackedLayer, PackedModel};
+use crate::tensor::{Tensor, pad4};
+
+/// Up to so many positions the threads of a layer share its depth.
+const FEW_POSITIONS: usize = 16;
+
+/// Why a packed model does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum InferError {
+    /// An arithmetic was asked for in which a layer is not exact.
+    #[error("layer '{layer}' cannot run with --kernel {kernel}: {reason}. Leave --kernel away.")]
+    Unfit {
+        /// The layer.
+        layer: String,
+        /// What was asked for.
+        kernel: &'static str,
+        /// What speaks against it.
+        reason: String,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
+
+/// How one layer runs.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Choice {
+    /// The layer.
+    pub layer: String,
+    /// How its sums are formed.
+    pub kernel: Arithmetic,
+    /// How threads share them: `tile` or `vector`.
+    pub sharing: &'static str,
+}
+
+/// Whether a layer's sums are exact in an arithmetic.
+///
+/// # Errors
+/// What speaks against it.
+pub fn fits(
+    layer: &PackedLayer,
+    activations: Activations,
+    arithmetic: Arithmetic,
+) -> Result<(), String> {
+    match arithmetic {
+        Arithmetic::Shift => Ok(()),
+        Arithmetic::Dot4 if activations != Activations::Eight => {
+            Err("its inputs are wider than 8 bits".to_owned())
+        }
+        Arithmetic::Dot4 if layer.span() > 6 => Err(format!(
+            "its weights span {} exponents, and bytes hold 7",
+            layer.span() + 1
+        )),
+        Arithmetic::Dot4 => Ok(()),
+        Arithmetic::Float => match layer.bounds(activations.most()).0 {
+            sum if sum < 1 << 24 => Ok(()),
+            sum => Err(format!(
+                "its sums may reach {sum}, and floats count to 2^24"
+            )),
+        },
+    }
+}
+
+/// What a layer takes when nothing is asked for.
+fn preferred(path: Path, layer: &PackedLayer, activations: Activations) -> Arithmetic {
+    let order = match path {
+        Path::Gpu => [Arithmetic::Dot4, Arithmetic::Float],
+        Path::CpuSampled | Path::CpuStorage => [Arithmetic::Float, Arithmetic::Shift],
+    };
+    let exact = |a: &Arithmetic| fits(layer, activations, *a).is_ok();
+    order.into_iter().find(exact).unwrap_or(Arithmetic::Shift)
+}
+
+/// A packed model for batches of one size.
+pub struct Inference<'g> {
+    gpu: &'g Gpu,
+    model: PackedModel,
+    batch: usize,
+    plan: Plan,
+    pool: Pool,
+    input: Tensor,
+    logits: Tensor,
+    choices: Vec<Choice>,
+    upload: Vec<i32>,
+}
+
+impl<'g> Inference<'g> {
+    /// Compiles the plan. `kernel` forces an arithmetic, otherwise each layer takes the fastest in
+    /// which it is exact.
+    ///
+    /// # Errors
+    /// [`InferError`] when a layer is not exact in a forced arithmetic, or the device refuses.
+    pub fn new(
+        gpu: &'g Gpu,
+        model: PackedModel,
+        batch: usize,
+        kernel: Option<Arithmetic>,
+    ) -> Result<Self, InferError> {
+        let [height, width, channels] = model.model.input;
+        let ops = shapes(&model.model, batch);
+        let windows = uses_rows(&ops[0].1);
+        let stored = if windows { channels } else { pad4(channels) };
+        let input = Tensor::new(gpu, "input", &[pad4(batch * height * width * stored)])?;
+        let logits = Tensor::new(gpu, "logits", &[batch, pad4(model.model.classes)])?;
+        let mut plan = PlanBuilder::new(gpu);
+        let mut packed = model.layers.iter();
+        let mut choices = Vec::new();
+        let mut x = input.clone();
+        for (number, (layer, shape)) in ops.into_iter().enumerate() {
+            let relu = match layer {
+                Layer::MaxPool { size } => {
+                    let shape = PoolShape {
+                        batch,
+                        input_height: shape.input_height,
+                        input_width: shape.input_width,
+                        channels: shape.input_channels,
+                        size: *size,
+                    };
+                    let y = Tensor::transient("activations", &shape.y());
+                    packed_max_pool(&mut plan, "pool", &shape, &x.view(&shape.x()), &y);
+                    x = y;
+                    continue;
+                }
+                Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
+            };
+            let Some(weights) = packed.next() else { break };
+            let layer_shape = run_shape(layer, &shape, number == 0 && windows);
+            if number == 0 && windows {
+                let rows = Tensor::transient("rows", &layer_shape.x());
+                packed_im2col(&mut plan, "input", &shape, &input, &rows);
+                x = rows;
+            }
+            let [b, h, w, c] = layer_shape.y();
+            let y = match weights.last {
+                true => logits.clone(),
+                false => Tensor::transient("activations", &[b, h, w, c]),
+            };
+            let sharing = match b * h * w <= FEW_POSITIONS {
+                true => Sharing::Vector,
+                false => Sharing::Tile,
+            };
+            let arithmetic = match kernel {
+                None => preferred(gpu.path(), weights, model.activations),
+                Some(forced) => {
+                    fits(weights, model.activations, forced).map_err(|reason| {
+                        InferError::Unfit {
+                            layer: weights.name.clone(),
+                            kernel: forced.name(),
+                            reason,
+                        }
+                    })?;
+                    forced
+                }
+            };
+            choices.push(Choice {
+                layer: weights.name.clone(),
+                kernel: arithmetic,
+                sharing: sharing.name(),
+            });
+            let codes = CodeShape::new(&layer_shape, weights.bits, weights.zero);
+            let logical = if number == 0 && windows {
+                &layer_shape
+            } else {
+                &shape
+            };
+            let words = codes.store(logical, &weights.codes, weights.bits);
+            let w = constant(&mut plan, &weights.name, &codes.codes(&layer_shape), &words)?;
+            let table = constant(&mut plan, "table", &[2, c], &table(weights, c))?;
+            let most = model.most() as i32;
+            let limits = match (weights.last, relu) {
+                (true, _) => [i32::MIN, i32::MAX],
+                (false, true) => [0, most],
+                (false, false) => [-most, most],
+            };
+            let operands = [&x.view(&layer_shape.x()), &w, &table];
+            let how = (arithmetic, sharing, codes);
+            packed_conv(
+                &mut plan,
+                &weights.name,
+                &layer_shape,
+                how,
+                operands,
+                limits,
+                &y,
+            );
+            x = y;
+        }
+        let mut pool = Pool::default();
+        Ok(Self {
+            plan: plan.finish_in(&mut pool)?,
+            upload: vec![0; input.len()],
+            gpu,
+            model,
+            batch,
+            pool,
+            input,
+            logits,
+            choices,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &PackedModel {
+        &self.model
+    }
+
+    /// How each layer runs.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// The dispatches of a batch.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Images at a time.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Bytes of all GPU memory in use: buffers, and the textures that mirror them.
+    pub fn memory_bytes(&self) -> u64 {
+        let lasting = self.plan.buffers().iter().filter(|b| !b.is_transient());
+        let lasting: u64 = lasting.map(|b: &Buffer| b.bytes() + b.mirror_bytes()).sum();
+        lasting + self.pool.slabs().iter().flatten().sum::<u64>()
+    }
+
+    /// Puts a batch of images, bytes (height, width, channels) each, onto the device.
+    pub fn upload<'i>(&mut self, images: impl Iterator<Item = &'i [u8]>) {
+        let channels = self.model.model.input[2];
+        let pixels: usize = self.model.model.input.iter().product();
+        let stored = self.upload.len() / self.batch / (pixels / channels);
+        for (row, image) in images.take(self.batch).enumerate() {
+            for (i, byte) in image.iter().enumerate() {
+                let (pixel, channel) = (i / channels, i % channels);
+                let at = (row * pixels / channels + pixel) * stored.max(channels) + channel;
+                let entry = 256 * channel + usize::from(*byte);
+                self.upload[at] = self.model.table[entry].into();
+            }
+        }
+        self.input.write(self.gpu, &self.upload);
+    }
+
+    /// Runs the uploaded batch.
+    pub fn run(&self) {
+        self.plan.run(self.gpu, &[]);
+    }
+
+    /// Waits and reads the logits of the first `count` images, `classes` each.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn logits(&self, count: usize) -> Result<Vec<Vec<i32>>, GpuError> {
+        let all = self.logits.read_integers(self.gpu).await?;
+        let rows = all.chunks(self.logits.shape[1]).take(count);
+        let classes = self.model.model.classes;
+        Ok(rows.map(|row| row[..classes].to_vec()).collect())
+    }
+
+    /// The logits of all images, batch by batch; `tick` is called after each with the number done.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn infer(
+        &mut self,
+        images: &Images,
+        mut tick: impl FnMut(usize),
+    ) -> Result<Vec<Vec<i32>>, GpuError> {
+        let mut all = Vec::new();
+        while all.len() < images.count() {
+            let count = self.batch.min(images.count() - all.len());
+            let first = all.len();
+            self.upload((first..first + count).map(|i| images.image(i)));
+            self.run();
+            all.extend(self.logits(count).await?);
+            tick(all.len());
+        }
+        Ok(all)
+    }
+}
+
+/// The geometry in which a layer runs: windows laid out as rows, images of a dense layer as one
+/// pixel.
+fn run_shape(layer: &Layer, shape: &ConvShape, rows: bool) -> ConvShape {
+    if rows {
+        shape.as_rows()
+    } else if matches!(layer, Layer::Dense { .. }) {
+        let inputs = shape.input_height * shape.input_width * pad4(shape.input_channels);
+        ConvShape::dense(shape.batch, inputs, shape.output_channels)
+    } else {
+        *shape
+    }
+}
+
+/// Biases and shifts (2, stored outputs).
+fn table(layer: &PackedLayer, stored: usize) -> Vec<u32> {
+    let mut table = vec![0; 2 * stored];
+    for (o, (bias, shift)) in layer.bias.iter().zip(&layer.shift).enumerate() {
+        table[o] = bias.cast_unsigned();
+        table[stored + o] = shift.cast_unsigned();
+    }
+    table
+}
+
+fn constant(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &[usize],
+    words: &[u32],
+) -> Result<Tensor, GpuError> {
+    let tensor = Tensor::new(plan.gpu(), label, shape)?;
+    tensor.write(plan.gpu(), words);
+    plan.constant(&tensor.buffer);
+    Ok(tensor)
+}
+
+/// The class with the largest logit.
+pub fn best(logits: &[i32]) -> usize {
+    (0..logits.len()).fold(0, |best, c| if logits[c] > logits[best] { c } else { best })
+}
+
+/// Probabilities of the classes; `scale` is log2 of the logits' unit.
+pub fn probabilities(logits: &[i32], scale: i32) -> Vec<f64> {
+    let unit = f64::from(scale).exp2();
+    let largest = f64::from(logits.iter().copied().max().unwrap_or(0));
+    let sizes: Vec<f64> = logits
+        .iter()
+        .map(|l| ((f64::from(*l) - largest) * unit).exp())
+        .collect();
+    let sum: f64 = sizes.iter().sum();
+    sizes.iter().map(|s| s / sum).collect()
+}

@@ -1,0 +1,271 @@
+//! Layers of packed models: integers in, integers out (SPEC section 5).
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{ConvShape, PoolShape, im2col, pool};
+use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::Tensor;
+
+/// How sums of integers are formed. All ways give the same integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    /// Shifts and adds of i32: the definition.
+    Shift,
+    /// Products of four int8 pairs at a time.
+    Dot4,
+    /// f32, while every sum stays below 2^24.
+    Float,
+}
+
+impl Arithmetic {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Shift, Self::Dot4, Self::Float];
+
+    /// The word used on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shift => "shift",
+            Self::Dot4 => "dot4",
+            Self::Float => "float",
+        }
+    }
+}
+
+/// How threads share a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// Tiles of the result: many positions.
+    Tile,
+    /// Ranges of the depth: few positions, a single image.
+    Vector,
+}
+
+impl Sharing {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Tile, Self::Vector];
+
+    /// The word used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tile => "tile",
+            Self::Vector => "vector",
+        }
+    }
+}
+
+/// How the codes of a layer's weights lie on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeShape {
+    /// Bits of a code there: 1, 2, 4 or 8.
+    pub width: u32,
+    /// Whether index 0 stands for zero.
+    pub zero: bool,
+    /// Texels of codes of one output.
+    pub row: usize,
+}
+
+impl CodeShape {
+    /// For weights of a shape whose codes take `bits` bits in the file.
+    pub fn new(shape: &ConvShape, bits: u32, zero: bool) -> Self {
+        let width = bits.next_power_of_two();
+        let [_, height, columns, inputs] = shape.w();
+        let row = (height * columns * inputs * width as usize).div_ceil(128);
+        Self { width, zero, row }
+    }
+
+    /// Stored shape of the codes, in numbers of 32 bits.
+    pub fn codes(&self, shape: &ConvShape) -> [usize; 2] {
+        [shape.w()[0], 4 * self.row]
+    }
+
+    /// The stored words of codes in logical order (outputs, kernel height, kernel width, inputs).
+    pub fn store(&self, shape: &ConvShape, codes: &[u8], bits: u32) -> Vec<u32> {
+        let [_, _, _, stored_inputs] = shape.w();
+        let taps = shape.kernel_height * shape.kernel_width;
+        let mut words = vec![0u32; self.codes(shape).iter().product()];
+        for (i, code) in codes.iter().enumerate() {
+            let input = i % shape.input_channels;
+            let tap = i / shape.input_channels % taps;
+            let output = i / shape.input_channels / taps;
+            // The sign stays on top when the code grows.
+            let sign = u32::from(*code) >> (bits - 1) & 1;
+            let index = u32::from(*code) & ((1 << (bits - 1)) - 1);
+            let code = sign << (self.width - 1) | index;
+            let at = (tap * stored_inputs + input) * self.width as usize;
+            words[output * 4 * self.row + at / 32] |= code << (at % 32);
+        }
+        words
+    }
+}
+
+/// The twin of `Params` in `shaders/packed_conv.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+struct PackedConvParams {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    input_channels: u32,
+    output_height: u32,
+    output_width: u32,
+    output_channels: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride: u32,
+    padding: u32,
+    outputs: u32,
+    x_base: u32,
+    w_base: u32,
+    w_row: u32,
+    table_base: u32,
+    y_base: u32,
+    zero: u32,
+    low: i32,
+    high: i32,
+    splits: u32,
+    inverse_input_channels: f32,
+    inverse_kernel_width: f32,
+    inverse_output_width: f32,
+    inverse_output_height: f32,
+}
+
+fn kernel(arithmetic: Arithmetic, sharing: Sharing) -> &'static Kernel {
+    match (arithmetic, sharing) {
+        (Arithmetic::Shift, Sharing::Tile) => &kernels::PACKED_SHIFT_TILE,
+        (Arithmetic::Shift, Sharing::Vector) => &kernels::PACKED_SHIFT_VECTOR,
+        (Arithmetic::Dot4, Sharing::Tile) => &kernels::PACKED_DOT4_TILE,
+        (Arithmetic::Dot4, Sharing::Vector) => &kernels::PACKED_DOT4_VECTOR,
+        (Arithmetic::Float, Sharing::Tile) => &kernels::PACKED_FLOAT_TILE,
+        (Arithmetic::Float, Sharing::Vector) => &kernels::PACKED_FLOAT_VECTOR,
+    }
+}
+
+/// y = requantised x * w. `w` holds codes (outputs, row of texels); `table` (2, outputs) biases and
+/// shifts; results are clamped to `limits`.
+pub fn packed_conv(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    (arithmetic, sharing, codes): (Arithmetic, Sharing, CodeShape),
+    [x, w, table]: [&Tensor; 3],
+    limits: [i32; 2],
+    y: &Tensor,
+) {
+    let kernel = kernel(arithmetic, sharing);
+    let unpack = arithmetic == Arithmetic::Float && sharing == Sharing::Tile;
+    let unpacked = Tensor::transient("unpacked", &shape.w());
+    if unpack {
+        packed_unpack(plan, label, shape, codes, w, &unpacked);
+    }
+    let w = if unpack { &unpacked } else { w };
+    let ([batch, height, width, channels], [.., inputs]) = (shape.y(), shape.x());
+    let inverse = |n: usize| 1.0 / n as f32;
+    let params = PackedConvParams {
+        batch: batch as u32,
+        input_height: shape.input_height as u32,
+        input_width: shape.input_width as u32,
+        input_channels: (inputs / 4) as u32,
+        output_height: height as u32,
+        output_width: width as u32,
+        output_channels: (channels / 4) as u32,
+        kernel_height: shape.kernel_height as u32,
+        kernel_width: shape.kernel_width as u32,
+        stride: shape.stride as u32,
+        padding: shape.padding as u32,
+        outputs: shape.output_channels as u32,
+        x_base: x.base(),
+        w_base: w.base(),
+        w_row: codes.row as u32,
+        table_base: table.base(),
+        y_base: y.base(),
+        zero: u32::from(codes.zero),
+        low: limits[0],
+        high: limits[1],
+        splits: 1,
+        inverse_input_channels: inverse(inputs / 4),
+        inverse_kernel_width: inverse(shape.kernel_width),
+        inverse_output_width: inverse(width),
+        inverse_output_height: inverse(height),
+    };
+    let constants = [("WIDTH", f64::from(codes.width))];
+    plan.dispatch(Dispatch {
+        kernel,
+        label,
+        constants: if unpack { &[] } else { &constants },
+        params: bytemuck::bytes_of(&params),
+        reads: &[x, w, table],
+        writes: &[Write::New(y)],
+        schedule: false,
+        grid: kernel.matrix_grid(plan.gpu().path(), batch * height * width, channels, 1),
+        flops: shape.flops(),
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct PackedUnpackParams {
+    outputs: u32,
+    depth: u32,
+    w_row: u32,
+    w_base: u32,
+    y_base: u32,
+    zero: u32,
+    inverse_depth: f32,
+}
+
+/// Weights (w...) as the bits of floats, from codes.
+pub fn packed_unpack(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    codes: CodeShape,
+    w: &Tensor,
+    unpacked: &Tensor,
+) {
+    let [outputs, height, width, inputs] = shape.w();
+    let depth = height * width * inputs / 4;
+    let params = PackedUnpackParams {
+        outputs: outputs as u32,
+        depth: depth as u32,
+        w_row: codes.row as u32,
+        w_base: w.base(),
+        y_base: unpacked.base(),
+        zero: u32::from(codes.zero),
+        inverse_depth: 1.0 / depth as f32,
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::PACKED_UNPACK,
+        label,
+        constants: &[("WIDTH", f64::from(codes.width))],
+        params: bytemuck::bytes_of(&params),
+        reads: &[w],
+        writes: &[Write::New(unpacked)],
+        schedule: false,
+        grid: Grid::Threads(unpacked.texels()),
+        flops: 0,
+    });
+}
+
+/// [`super::im2col`] of integers.
+pub fn packed_im2col(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &ConvShape,
+    x: &Tensor,
+    rows: &Tensor,
+) {
+    im2col::record(plan, &kernels::PACKED_IM2COL, label, shape, [x, rows]);
+}
+
+/// [`super::max_pool_forward`] of integers.
+pub fn packed_max_pool(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &PoolShape,
+    x: &Tensor,
+    y: &Tensor,
+) {
+    pool::record_forward(plan, &kernels::PACKED_MAX_POOL, label, shape, [x, y]);
+}

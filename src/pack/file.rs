@@ -1,0 +1,410 @@
+//! Packed models as files: safetensors, described to the bit in `docs/FORMAT.md`.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::{Activations, PackedLayer, PackedModel};
+use crate::model::{Model, ModelError, Parameters};
+
+/// Version of what [`encode`] writes.
+pub const PACKED_VERSION: u32 = 1;
+
+/// The metadata key that holds a [`Header`] as JSON.
+pub const KEY: &str = "gtc_packed";
+
+/// Why a model cannot be packed, or a file is not a usable packed model.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// Normalisations that need multiplications.
+    #[error(
+        "this model was trained with --exact-norm: its normalisations multiply by numbers that are no \
+         powers of two, so it cannot run on shifts. Train it without --exact-norm."
+    )]
+    ExactNorm,
+    /// A sum that does not fit 32 bits.
+    #[error(
+        "layer '{layer}' has exponents {} to {}: with {activations}-bit activations its sums could leave \
+         32 bits. Train with a larger --lambda-bits, so that its levels move together{}.",
+        exponents.start(), exponents.end(),
+        if *activations == 16 { ", or pack with --activations 8" } else { "" }
+    )]
+    Overflow {
+        /// The layer.
+        layer: String,
+        /// Its smallest and largest exponent.
+        exponents: RangeInclusive<i32>,
+        /// Bits of its inputs.
+        activations: u32,
+    },
+    /// The operating system refused.
+    #[error("{file}: {reason}")]
+    Io {
+        /// The file.
+        file: String,
+        /// Its words.
+        reason: String,
+    },
+    /// Not whole, or changed since it was written.
+    #[error(
+        "{file}: damaged ({reason}). If it was copied, copy it again; or pack the trained model again."
+    )]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A file of something else.
+    #[error("{file}: not a packed model of gtc: {reason}")]
+    Foreign {
+        /// The file.
+        file: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// Written by a later version.
+    #[error(
+        "{file}: packed in format {found}, this gtc reads up to {PACKED_VERSION}. Use a newer gtc."
+    )]
+    Newer {
+        /// The file.
+        file: String,
+        /// Its version.
+        found: u64,
+    },
+    /// A model this version does not know.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// What a packed file says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    /// CRC-32 of this header with a checksum of zero and of all tensors' bytes.
+    checksum: u32,
+    model: String,
+    data: String,
+    classes: Vec<String>,
+    activation_bits: u32,
+    layers: Vec<LayerHeader>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct LayerHeader {
+    name: String,
+    shape: [usize; 4],
+    bits: u32,
+    zero: bool,
+    exponent_min: i32,
+    input_scale: i32,
+    output_scale: i32,
+}
+
+/// Codes side by side, the first in the lowest bits.
+fn pack_codes(codes: &[u8], bits: u32) -> Vec<u32> {
+    let mut words = vec![0u32; (codes.len() * bits as usize).div_ceil(32)];
+    for (i, code) in codes.iter().enumerate() {
+        let at = i * bits as usize;
+        let wide = u64::from(*code) << (at % 32);
+        words[at / 32] |= wide as u32;
+        if wide >> 32 != 0 {
+            words[at / 32 + 1] |= (wide >> 32) as u32;
+        }
+    }
+    words
+}
+
+/// The inverse of [`pack_codes`]; `None` unless the words are as many as the codes need and
+/// everything past the last code is zero.
+fn unpack_codes(words: &[u32], count: usize, bits: u32) -> Option<Vec<u8>> {
+    let codes: Vec<u8> = (0..count)
+        .map(|i| {
+            let at = i * bits as usize;
+            let low = u64::from(*words.get(at / 32).unwrap_or(&0));
+            let high = u64::from(*words.get(at / 32 + 1).unwrap_or(&0));
+            (((high << 32 | low) >> (at % 32)) & ((1 << bits) - 1)) as u8
+        })
+        .collect();
+    (pack_codes(&codes, bits) == words).then_some(codes)
+}
+
+fn checksum<'a>(header: &Header, tensors: impl Iterator<Item = &'a [u8]>) -> u32 {
+    let mut crc = flate2::Crc::new();
+    let blank = Header {
+        checksum: 0,
+        ..header.clone()
+    };
+    crc.update(&serde_json::to_vec(&blank).unwrap_or_default());
+    for bytes in tensors {
+        crc.update(bytes);
+    }
+    crc.sum()
+}
+
+fn layer_tensors(layer: &PackedLayer) -> [(&'static str, Dtype, Vec<usize>, Vec<u8>); 3] {
+    let words = pack_codes(&layer.codes, layer.bits);
+    let wide = |v: &[i32]| v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let outputs = layer.shape[0];
+    [
+        (
+            "codes",
+            Dtype::U32,
+            vec![words.len()],
+            words.iter().flat_map(|w| w.to_le_bytes()).collect(),
+        ),
+        ("bias", Dtype::I32, vec![outputs], wide(&layer.bias)),
+        (
+            "shift",
+            Dtype::I8,
+            vec![outputs],
+            layer.shift.iter().map(|s| *s as i8 as u8).collect(),
+        ),
+    ]
+}
+
+/// The file's bytes: equal for equal models.
+///
+/// # Errors
+/// [`PackError::Foreign`] should the container refuse.
+pub fn encode(model: &PackedModel) -> Result<Vec<u8>, PackError> {
+    let foreign = |reason: String| PackError::Foreign {
+        file: "the model".to_owned(),
+        reason,
+    };
+    let table = model.table.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let mut tensors = vec![(
+        "input.table".to_owned(),
+        Dtype::I16,
+        vec![model.table.len() / 256, 256],
+        table,
+    )];
+    let mut layers = Vec::new();
+    for layer in &model.layers {
+        for (part, kind, shape, data) in layer_tensors(layer) {
+            tensors.push((format!("{}.{part}", layer.name), kind, shape, data));
+        }
+        layers.push(LayerHeader {
+            name: layer.name.clone(),
+            shape: layer.shape,
+            bits: layer.bits,
+            zero: layer.zero,
+            exponent_min: layer.exponent_min,
+            input_scale: layer.input_scale,
+            output_scale: layer.output_scale,
+        });
+    }
+    let mut header = Header {
+        version: PACKED_VERSION,
+        checksum: 0,
+        model: model.model.name.to_owned(),
+        data: model.data.clone(),
+        classes: model.classes.clone(),
+        activation_bits: model.activations.bits(),
+        layers,
+    };
+    header.checksum = checksum(&header, tensors.iter().map(|t| t.3.as_slice()));
+    let views: Result<Vec<_>, PackError> = tensors
+        .iter()
+        .map(|(name, kind, shape, data): &(_, _, _, Vec<u8>)| {
+            let view = TensorView::new(*kind, shape.clone(), data);
+            Ok((name.clone(), view.map_err(|e| foreign(e.to_string()))?))
+        })
+        .collect();
+    let text = serde_json::to_string(&header).map_err(|e| foreign(e.to_string()))?;
+    let metadata = HashMap::from([(KEY.to_owned(), text)]);
+    safetensors::serialize(views?, Some(metadata)).map_err(|e| foreign(e.to_string()))
+}
+
+/// Whether bytes begin like a packed model: the key stands in the head of the file.
+pub fn is_packed(data: &[u8]) -> bool {
+    SafeTensors::read_metadata(data).is_ok_and(|(_, metadata)| {
+        let map = metadata.metadata().as_ref();
+        map.is_some_and(|map| map.contains_key(KEY))
+    })
+}
+
+/// Reads a packed model from a file's bytes; `file` is its name for messages.
+///
+/// # Errors
+/// [`PackError`] for anything that is not exactly what [`encode`] writes, and for sums that could
+/// leave 32 bits.
+pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
+    let damaged = |reason: String| PackError::Damaged {
+        file: file.to_owned(),
+        reason,
+    };
+    let foreign = |reason: String| PackError::Foreign {
+        file: file.to_owned(),
+        reason,
+    };
+    let (_, metadata) = SafeTensors::read_metadata(data).map_err(|e| damaged(e.to_string()))?;
+    let tensors = SafeTensors::deserialize(data).map_err(|e| damaged(e.to_string()))?;
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|map| map.get(KEY))
+        .ok_or_else(|| foreign("no metadata of a packed model in it".to_owned()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|e| damaged(format!("metadata: {e}")))?;
+    let version = value["version"]
+        .as_u64()
+        .ok_or_else(|| foreign("no version in the metadata".to_owned()))?;
+    if version > u64::from(PACKED_VERSION) {
+        return Err(PackError::Newer {
+            file: file.to_owned(),
+            found: version,
+        });
+    }
+    let header: Header =
+        serde_json::from_value(value).map_err(|e| damaged(format!("metadata: {e}")))?;
+    let read = |name: &str, kind: Dtype, shape: &[usize]| -> Result<&[u8], PackError> {
+        let view = tensors
+            .tensor(name)
+            .map_err(|_| damaged(format!("tensor '{name}' is missing")))?;
+        if view.dtype() != kind || view.shape() != shape {
+            return Err(damaged(format!(
+                "tensor '{name}' is {:?} {:?}, not {kind:?} {shape:?}",
+                view.dtype(),
+                view.shape()
+            )));
+        }
+        // The view borrows from `tensors`, its bytes from `data`.
+        Ok(view.data())
+    };
+    let model = Model::by_name(&header.model)?;
+    let parameters = Parameters::new(&model);
+    if header.classes.len() != model.classes || header.layers.len() != parameters.layers.len() {
+        return Err(damaged(format!(
+            "{} classes and {} layers, but {} has {} and {}",
+            header.classes.len(),
+            header.layers.len(),
+            header.model,
+            model.classes,
+            parameters.layers.len()
+        )));
+    }
+    let activations = Activations::from_bits(header.activation_bits)
+        .ok_or_else(|| damaged(format!("{}-bit activations", header.activation_bits)))?;
+    let table = read("input.table", Dtype::I16, &[model.input[2], 256])?;
+    let mut parts = vec![table];
+    let mut layers = Vec::new();
+    for (number, (layer, known)) in header.layers.iter().zip(&parameters.layers).enumerate() {
+        if layer.name != known.name || layer.shape != known.shape || !(1..=7).contains(&layer.bits)
+        {
+            return Err(damaged(format!(
+                "layer '{}' {:?} of {} bits stands where '{}' {:?} should",
+                layer.name, layer.shape, layer.bits, known.name, known.shape
+            )));
+        }
+        let name = |part: &str| format!("{}.{part}", layer.name);
+        let outputs = [layer.shape[0]];
+        let count = known.weights();
+        let words = (count * layer.bits as usize).div_ceil(32);
+        let codes = read(&name("codes"), Dtype::U32, &[words])?;
+        let bias = read(&name("bias"), Dtype::I32, &outputs)?;
+        let shift = read(&name("shift"), Dtype::I8, &outputs)?;
+        parts.extend([codes, bias, shift]);
+        let four = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2], bytes[3]];
+        let words: Vec<u32> = codes
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes(four(b)))
+            .collect();
+        let codes = unpack_codes(&words, count, layer.bits)
+            .ok_or_else(|| damaged(format!("'{}.codes' has bits past its end", layer.name)))?;
+        let highest = (1u32 << (layer.bits - 1)) - 1;
+        let most_index = codes.iter().map(|c| u32::from(*c) & highest).max();
+        if most_index > Some(31) {
+            return Err(damaged(format!(
+                "layer '{}' has a code out of range",
+                layer.name
+            )));
+        }
+        let shift: Vec<i32> = shift.iter().map(|b| i32::from(*b as i8)).collect();
+        if shift.iter().any(|s| !(-31..=31).contains(s)) {
+            return Err(damaged(format!(
+                "layer '{}' has a shift out of range",
+                layer.name
+            )));
+        }
+        let packed = PackedLayer {
+            name: layer.name.clone(),
+            shape: layer.shape,
+            bits: layer.bits,
+            zero: layer.zero,
+            exponent_min: layer.exponent_min,
+            codes,
+            bias: bias
+                .chunks_exact(4)
+                .map(|b| i32::from_le_bytes(four(b)))
+                .collect(),
+            shift,
+            input_scale: layer.input_scale,
+            output_scale: layer.output_scale,
+            last: number + 1 == parameters.layers.len(),
+        };
+        if packed.bounds(activations.most()).1 > i128::from(i32::MAX) {
+            return Err(damaged(format!(
+                "sums of layer '{}' could leave 32 bits",
+                layer.name
+            )));
+        }
+        layers.push(packed);
+    }
+    if checksum(&header, parts.into_iter()) != header.checksum {
+        return Err(damaged("its checksum differs".to_owned()));
+    }
+    let table: Vec<i16> = table
+        .chunks_exact(2)
+        .map(|b| i16::from_le_bytes([b[0], b[1]]))
+        .collect();
+    if table
+        .iter()
+        .any(|v| i64::from(v.abs_diff(0)) > activations.most())
+    {
+        return Err(damaged("the table of inputs is out of range".to_owned()));
+    }
+    Ok(PackedModel {
+        model,
+        data: header.data,
+        classes: header.classes,
+        activations,
+        table,
+        layers,
+    })
+}
+
+/// Reads a packed file.
+///
+/// # Errors
+/// [`PackError`], naming the file.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn load(path: &std::path::Path) -> Result<PackedModel, PackError> {
+    let file = path.display().to_string();
+    let data = std::fs::read(path).map_err(|error| PackError::Io {
+        file: file.clone(),
+        reason: error.to_string(),
+    })?;
+    decode(&file, &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_every_width_survive() {
+        for bits in 1..=8 {
+            for count in [0, 1, 31, 32, 33, 1000] {
+                let codes: Vec<u8> = (0..count).map(|i| (i * 37 % (1 << bits)) as u8).collect();
+                let words = pack_codes(&codes, bits);
+                assert_eq!(words.len(), (count as usize * bits as usize).div_ceil(32));
+                assert_eq!(unpack_codes(&words, count as usize, bits), Some(codes));
+            }
+        }
+        assert_eq!(unpack_codes(&[4], 1, 2), None, "a bit past the last code");
+    }
+}

@@ -1,0 +1,379 @@
+//! A trained model made into integers: which code every weight has, and what is added and shifted
+//! (SPEC sections 4 and 5). Decided once, here, in f64; every device computes the same from it.
+
+mod file;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use file::load;
+pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
+
+use crate::evaluate::Calibration;
+use crate::layer::NORM_EPSILON;
+use crate::model::{LayerParameters, Model, Parameters};
+use crate::reference;
+
+/// Whole numbers that activations may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// -127 to 127
+    Eight,
+    /// -32,767 to 32,767
+    Sixteen,
+}
+
+impl Activations {
+    /// 8 or 16.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
+
+    /// From 8 or 16.
+    pub fn from_bits(bits: u32) -> Option<Self> {
+        [Self::Eight, Self::Sixteen]
+            .into_iter()
+            .find(|a| a.bits() == bits)
+    }
+
+    /// The largest.
+    pub fn most(self) -> i64 {
+        (1 << (self.bits() - 1)) - 1
+    }
+}
+
+/// A convolution or dense layer of a packed model. With x in units of 2^`input_scale`:
+///
+/// ```text
+/// sum[o] = Σ w[o, i] x[i]                    w = ±2^k or 0, in units of 2^exponent_min
+/// y[o]   = limits(rounded(((sum[o] << up) + bias[o]) >> down))     shift = down or -up
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedLayer {
+    /// Its name.
+    pub name: String,
+    /// (outputs, kernel height, kernel width, inputs)
+    pub shape: [usize; 4],
+    /// Bits of a code: 1 for ±1, else a sign and an index.
+    pub bits: u32,
+    /// Whether index 0 stands for zero.
+    pub zero: bool,
+    /// The smallest exponent of its weights.
+    pub exponent_min: i32,
+    /// A code a weight, in the order of the shape.
+    pub codes: Vec<u8>,
+    /// Of every output.
+    pub bias: Vec<i32>,
+    /// Of every output: places to the right, or, negative, to the left.
+    pub shift: Vec<i32>,
+    /// log2 of the unit of its inputs.
+    pub input_scale: i32,
+    /// log2 of the unit of its outputs.
+    pub output_scale: i32,
+    /// Whether its outputs are the logits, which are not limited.
+    pub last: bool,
+}
+
+impl PackedLayer {
+    /// Largest possible size of any sum of one output, and of what follows from it, for inputs up
+    /// to `most`: (sum, everything).
+    pub fn bounds(&self, most: i64) -> (i64, i128) {
+        let weights = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        let row = weights.len() / self.shape[0].max(1);
+        let mut bounds = (0, 0);
+        for (o, row) in weights.chunks(row.max(1)).enumerate() {
+            let sum = most.saturating_mul(row.iter().map(|w| w.abs()).sum());
+            let (bias, shift) = (i128::from(self.bias[o]), i128::from(self.shift[o]));
+            let half = (1i128 << shift.max(0)) >> 1;
+            let all = (i128::from(sum) << (-shift).max(0)) + bias.abs() + half;
+            bounds = (bounds.0.max(sum), bounds.1.max(all));
+        }
+        bounds
+    }
+
+    /// The largest exponent in use, counted from the smallest.
+    pub fn span(&self) -> u32 {
+        let weights = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        weights
+            .iter()
+            .map(|w| w.abs())
+            .max()
+            .unwrap_or(1)
+            .max(1)
+            .ilog2()
+    }
+
+    /// The values of its weights, ascending.
+    pub fn levels(&self) -> Vec<f64> {
+        let mut whole = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        whole.sort_unstable();
+        whole.dedup();
+        let unit = f64::from(self.exponent_min).exp2();
+        whole.iter().map(|w| *w as f64 * unit).collect()
+    }
+
+    /// Weights that are zero.
+    pub fn zeros(&self) -> usize {
+        let weights = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        weights.iter().filter(|w| **w == 0).count()
+    }
+}
+
+/// A model that runs on integers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedModel {
+    /// Its layers' geometry.
+    pub model: Model,
+    /// Name of the data set it learned from.
+    pub data: String,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// How large activations may be.
+    pub activations: Activations,
+    /// What a byte of an image becomes: (channels, 256).
+    pub table: Vec<i16>,
+    /// Convolutions and dense layers in order.
+    pub layers: Vec<PackedLayer>,
+}
+
+impl PackedModel {
+    /// The largest activation.
+    pub fn most(&self) -> i64 {
+        self.activations.most()
+    }
+
+    /// Bytes of its weights and biases as floats.
+    pub fn float_bytes(&self) -> usize {
+        let numbers = self.layers.iter().map(|l| l.codes.len() + l.bias.len());
+        4 * numbers.sum::<usize>()
+    }
+
+    /// Shifts and additions that one image takes, as the shift kernel does them: a shift and an
+    /// addition for every weight and position that meet inside the image, a shift and two additions
+    /// for every number that is stored.
+    pub fn operations(&self) -> Operations {
+        let mut operations = Operations::default();
+        let matrices = crate::model::shapes(&self.model, 1);
+        let matrices = matrices
+            .into_iter()
+            .filter(|(layer, _)| !matches!(layer, crate::model::Layer::MaxPool { .. }));
+        for (_, shape) in matrices {
+            let taps = reference::taps(&shape) as u64;
+            let [_, height, width, _] = shape.y();
+            let stored = (height * width * shape.output_channels) as u64;
+            let products = taps * (shape.input_channels * shape.output_channels) as u64;
+            operations.shifts += products + stored;
+            operations.additions += products + 2 * stored;
+        }
+        operations
+    }
+}
+
+/// What one image takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Operations {
+    /// Of i32.
+    pub additions: u64,
+    /// Of i32.
+    pub shifts: u64,
+    /// None.
+    pub multiplications: u64,
+}
+
+/// The unit 2^scale in which whole numbers up to `most` describe the values best: the one with the
+/// smallest squared error, among the smallest that reaches every value and three finer ones.
+pub fn choose_scale(values: &[f32], most: i64) -> i32 {
+    let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        return 0;
+    }
+    let coarsest = (f64::from(largest) / most as f64).log2().ceil() as i32;
+    let error = |scale: &i32| -> f64 {
+        let unit = f64::from(*scale).exp2();
+        let most = most as f64;
+        values
+            .iter()
+            .map(|v| {
+                let v = f64::from(*v);
+                (v - (v / unit).round().clamp(-most, most) * unit).powi(2)
+            })
+            .sum()
+    };
+    (coarsest - 3..=coarsest)
+        .min_by(|a, b| error(a).total_cmp(&error(b)))
+        .unwrap_or(coarsest)
+}
+
+/// What a trained model says of itself, as far as it matters here.
+pub struct Trained<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Name of the data set it learned from.
+    pub data: &'a str,
+    /// Names of the classes.
+    pub classes: &'a [String],
+    /// The arena of weights.
+    pub weights: &'a [f32],
+    /// The arena of running statistics of LP.
+    pub running: &'a [f32],
+    /// Whether LP's normalisations multiply by factors as they are: such a model cannot be packed.
+    pub exact_norm: bool,
+}
+
+/// Packs a trained model.
+///
+/// # Errors
+/// [`PackError::ExactNorm`] and, naming the layer, [`PackError::Overflow`] when a sum could leave i32.
+pub fn pack(
+    trained: &Trained<'_>,
+    activations: Activations,
+    calibration: &Calibration,
+) -> Result<PackedModel, PackError> {
+    let parameters = Parameters::new(trained.model);
+    let most = activations.most();
+    let has_norm = parameters.layers.iter().any(LayerParameters::has_norm);
+    if trained.exact_norm && has_norm {
+        return Err(PackError::ExactNorm);
+    }
+    let mut scale = choose_scale(&calibration.input, most);
+    let table = input_table(trained.model, scale, most);
+    let mut layers = Vec::new();
+    for (number, layer) in parameters.layers.iter().enumerate() {
+        let last = number + 1 == parameters.layers.len();
+        let output_scale = (!last).then(|| choose_scale(&calibration.outputs[number], most));
+        let packed = pack_layer(trained, layer, (scale, output_scale), activations)?;
+        if packed.bounds(most).1 > i128::from(i32::MAX) {
+            return Err(PackError::Overflow {
+                exponents: packed.exponent_min..=packed.exponent_min + packed.span() as i32,
+                layer: packed.name,
+                activations: activations.bits(),
+            });
+        }
+        scale = packed.output_scale;
+        layers.push(packed);
+    }
+    Ok(PackedModel {
+        model: trained.model.clone(),
+        data: trained.data.to_owned(),
+        classes: trained.classes.to_vec(),
+        activations,
+        table,
+        layers,
+    })
+}
+
+/// Bytes as the first layer takes them, in units of 2^scale.
+fn input_table(model: &Model, scale: i32, most: i64) -> Vec<i16> {
+    let channels = model.input[2];
+    let bytes: Vec<u8> = (0..=255).collect();
+    let mut table = Vec::new();
+    for c in 0..channels {
+        for byte in &bytes {
+            let image = vec![*byte; channels];
+            let value = f64::from(model.scaling.apply(&image, channels)[c]);
+            let whole = (value / f64::from(scale).exp2()).round();
+            table.push(whole.clamp(-(most as f64), most as f64) as i16);
+        }
+    }
+    table
+}
+
+/// The factor ±2^k of every output and what is added before it: y = factor (sum + offset).
+fn factors(trained: &Trained<'_>, layer: &LayerParameters) -> Vec<(f64, f64)> {
+    let bias = layer.bias_values(trained.weights);
+    if !layer.has_norm() {
+        return bias.iter().map(|b| (1.0, f64::from(*b))).collect();
+    }
+    let outputs = layer.shape[0];
+    let gamma = layer.scale_values(trained.weights);
+    let running = layer.running_values(trained.running);
+    (0..outputs)
+        .map(|o| {
+            let deviation = (f64::from(running[outputs + o]) + NORM_EPSILON).sqrt();
+            let factor = reference::rounded_factor(f64::from(gamma[o]) / deviation);
+            let offset = f64::from(bias[o]) / factor - f64::from(running[o]);
+            match factor == 0.0 {
+                true => (0.0, f64::from(bias[o])),
+                false => (factor, offset),
+            }
+        })
+        .collect()
+}
+
+fn pack_layer(
+    trained: &Trained<'_>,
+    layer: &LayerParameters,
+    (input_scale, output_scale): (i32, Option<i32>),
+    activations: Activations,
+) -> Result<PackedLayer, PackError> {
+    let [intercept, slope] = layer.quantiser_values(trained.weights).map(f64::from);
+    let factors = factors(trained, layer);
+    let fan_in = layer.fan_in();
+    // The sign of every weight, with its output's, and its exponent; none is zero.
+    let weights: Vec<(bool, Option<i32>)> = layer
+        .weight_values(trained.weights)
+        .iter()
+        .enumerate()
+        .map(|(i, w)| {
+            let factor = factors[i / fan_in].0;
+            let exponent = reference::exponent(f64::from(*w), intercept, slope);
+            let negative = (*w < 0.0) != (factor < 0.0);
+            (negative, exponent.filter(|_| factor != 0.0))
+        })
+        .collect();
+    let exponents = || weights.iter().filter_map(|(_, e)| *e);
+    let exponent_min = exponents().min().unwrap_or(0);
+    let range = exponents().max().unwrap_or(0) - exponent_min + 1;
+    let zero = weights.iter().any(|(_, e)| e.is_none());
+    let overflow = |activations| PackError::Overflow {
+        layer: layer.name.to_owned(),
+        exponents: exponent_min..=exponent_min + range - 1,
+        activations,
+    };
+    if range + i32::from(zero) > 32 {
+        return Err(overflow(activations.bits()));
+    }
+    // A sign, and an index for every exponent and for zero.
+    let bits = 1 + (range as u32 + u32::from(zero)).next_power_of_two().ilog2();
+    let code = |(negative, exponent): &(bool, Option<i32>)| match exponent {
+        None => 0,
+        Some(e) => {
+            let index = (e - exponent_min) as u32 + u32::from(zero);
+            ((u32::from(*negative) << (bits - 1)) | index) as u8
+        }
+    };
+    let sum_scale = input_scale + exponent_min;
+    let (mut bias, mut shift) = (Vec::new(), Vec::new());
+    for (factor, offset) in &factors {
+        // Without a factor the output is the offset, in its own unit.
+        let places = match (output_scale, *factor == 0.0) {
+            (None, _) | (_, true) => 0,
+            (Some(output), false) => output - sum_scale - factor.abs().log2() as i32,
+        };
+        let unit = match (output_scale, *factor == 0.0) {
+            (Some(output), true) => output,
+            _ => sum_scale - (-places).max(0),
+        };
+        let sign = if *factor < 0.0 { -1.0 } else { 1.0 };
+        let whole = (sign * offset / f64::from(unit).exp2()).round();
+        if places > 31 || places < -31 || whole.abs() >= f64::from(i32::MAX) {
+            return Err(overflow(activations.bits()));
+        }
+        bias.push(whole as i32);
+        shift.push(places);
+    }
+    Ok(PackedLayer {
+        name: layer.name.to_owned(),
+        shape: layer.shape,
+        bits,
+        zero,
+        exponent_min,
+        codes: weights.iter().map(code).collect(),
+        bias,
+        shift,
+        input_scale,
+        output_scale: output_scale.unwrap_or(sum_scale),
+        last: output_scale.is_none(),
+    })
+}

@@ -1,0 +1,235 @@
+//! Cases of the kernels of packed models. Integers agree exactly or not at all.
+
+use super::{Case, Expected, Tolerance, bits, noise};
+use crate::kernels;
+use crate::layer::{self, Arithmetic, CodeShape, ConvShape, PoolShape, Sharing};
+use crate::optimiser::Schedule;
+use crate::reference;
+use crate::tensor::pad4;
+
+/// (shape, bits of a code, zeros, largest exponent, places to the right)
+const LAYERS: [([usize; 9], u32, bool, u32, i32); 10] = [
+    ([1, 1, 1, 1, 1, 1, 1, 1, 0], 1, false, 0, 0),
+    ([1, 1, 1, 5, 3, 1, 1, 1, 0], 2, true, 0, 3),
+    ([3, 1, 1, 131, 70, 1, 1, 1, 0], 2, false, 1, 6),
+    ([65, 1, 1, 67, 10, 1, 1, 1, 0], 3, true, 2, -2),
+    ([1, 1, 1, 800, 50, 1, 1, 1, 0], 1, false, 0, 7),
+    ([2, 5, 7, 3, 6, 3, 3, 1, 1], 4, true, 6, 9),
+    ([3, 9, 6, 4, 9, 3, 3, 2, 1], 4, false, 7, 8),
+    ([1, 7, 7, 6, 5, 5, 3, 3, 2], 5, true, 12, 16),
+    ([2, 2, 2, 130, 33, 3, 3, 1, 1], 2, true, 0, 5),
+    ([5, 8, 8, 20, 64, 5, 5, 1, 0], 3, false, 3, 10),
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (number, (sizes, bits, zero, top, shift)) in LAYERS.into_iter().enumerate() {
+        let s = super::conv::shape(sizes);
+        let most = [127, 32_767][number % 2];
+        cases.extend(of_layer(s, bits, (zero, top), shift, most));
+    }
+    for (bits, zero) in [(1, false), (2, true), (3, false), (5, true), (8, false)] {
+        cases.push(unpack(
+            super::conv::shape([1, 3, 3, 7, 9, 3, 3, 1, 0]),
+            bits,
+            zero,
+        ));
+    }
+    cases.push(im2col(super::conv::shape([3, 9, 9, 3, 1, 3, 3, 2, 1])));
+    cases.push(max_pool(PoolShape {
+        batch: 2,
+        input_height: 5,
+        input_width: 6,
+        channels: 7,
+        size: 2,
+    }));
+    cases
+}
+
+/// Whole numbers from -most to most, from a seed made of a name.
+fn integers(name: &str, count: usize, most: i32) -> Vec<i32> {
+    let noise = noise(name, count);
+    noise.iter().map(|v| (v * most as f32) as i32).collect()
+}
+
+/// Codes of a layer: any sign, exponents up to `top`, zero where there are zeros.
+fn codes(name: &str, count: usize, bits: u32, (zero, top): (bool, u32)) -> Vec<u8> {
+    let indices = top + 1 + u32::from(zero);
+    let half = 1 << (bits - 1);
+    let code = |v: &f32| {
+        let v = ((v + 1.0) * 1024.0) as u32;
+        ((v % indices) | if v / indices % 2 == 1 { half } else { 0 }) as u8
+    };
+    noise(name, count).iter().map(code).collect()
+}
+
+/// Logical weights put where a stored shape has them.
+fn stored(shape: &ConvShape, weights: &[i64]) -> Vec<i64> {
+    let [outputs, height, width, inputs] = shape.w();
+    let mut stored = vec![0; outputs * height * width * inputs];
+    for (i, w) in weights.iter().enumerate() {
+        let row = i / shape.input_channels;
+        stored[row * inputs + i % shape.input_channels] = *w;
+    }
+    stored
+}
+
+/// A layer in every arithmetic that may be asked of it, in both sharings.
+pub(super) fn of_layer(
+    s: ConvShape,
+    code_bits: u32,
+    (zero, top): (bool, u32),
+    shift: i32,
+    most: i32,
+) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let [outputs, height, width, inputs] = s.w();
+    let largest = (height * width * inputs) as i64 * i64::from(most) << top;
+    for arithmetic in Arithmetic::ALL {
+        let allowed = match arithmetic {
+            Arithmetic::Shift => true,
+            Arithmetic::Dot4 => most == 127 && top <= 6,
+            Arithmetic::Float => largest < 1 << 24,
+        };
+        for sharing in Sharing::ALL.into_iter().filter(|_| allowed) {
+            let name = format!(
+                "{}, {}, {}, {code_bits} bits{}, exponents to {top}, |x| <= {most}",
+                arithmetic.name(),
+                sharing.name(),
+                super::conv::name(&s),
+                if zero { " with zero" } else { "" },
+            );
+            let mut x = integers("x", s.x().iter().product(), most);
+            for (i, v) in x.iter_mut().enumerate() {
+                if i % s.x()[3] >= s.input_channels {
+                    *v = 0;
+                }
+            }
+            let count = s.output_channels * height * width * s.input_channels;
+            let codes = codes("codes", count, code_bits, (zero, top));
+            let w = stored(&s, &reference::packed_unpack(&codes, code_bits, zero));
+            let form = CodeShape::new(&s, code_bits, zero);
+            let words = form.store(&s, &codes, code_bits);
+            let bias = integers("bias", outputs, 5000);
+            let shifts: Vec<i32> = (0..outputs as i32).map(|o| shift + o % 3 - 1).collect();
+            let limits = [if outputs % 8 == 4 { 0 } else { -most }, most];
+            let kernel = match (arithmetic, sharing) {
+                (Arithmetic::Shift, Sharing::Tile) => &kernels::PACKED_SHIFT_TILE,
+                (Arithmetic::Shift, Sharing::Vector) => &kernels::PACKED_SHIFT_VECTOR,
+                (Arithmetic::Dot4, Sharing::Tile) => &kernels::PACKED_DOT4_TILE,
+                (Arithmetic::Dot4, Sharing::Vector) => &kernels::PACKED_DOT4_VECTOR,
+                (Arithmetic::Float, Sharing::Tile) => &kernels::PACKED_FLOAT_TILE,
+                (Arithmetic::Float, Sharing::Vector) => &kernels::PACKED_FLOAT_VECTOR,
+            };
+            cases.push(Case {
+                kernel,
+                name,
+                inputs: vec![
+                    bits(x),
+                    bits(bytemuck::cast_vec(words)),
+                    bits([bias, shifts].concat()),
+                ],
+                input_shapes: vec![s.x().to_vec(), form.codes(&s).to_vec(), vec![2, outputs]],
+                output_shapes: vec![s.y().to_vec()],
+                initial: vec![None],
+                schedule: Schedule::default(),
+                record: Box::new(move |plan, i, o| {
+                    let how = (arithmetic, sharing, form);
+                    let operands = [&i[0], &i[1], &i[2]];
+                    layer::packed_conv(plan, "case", &s, how, operands, limits, &o[0]);
+                }),
+                expected: Box::new(move |i, _| {
+                    let whole = |v: &[f64]| v.iter().map(|v| *v as i64).collect::<Vec<i64>>();
+                    let (x, table) = (whole(&i[0]), whole(&i[2]));
+                    let (bias, shift) = table.split_at(outputs);
+                    let limits = limits.map(i64::from);
+                    let y = reference::packed_conv(&s, &x, &w, [bias, shift], limits);
+                    vec![exactly(&y)]
+                }),
+            });
+        }
+    }
+    cases
+}
+
+fn exactly(values: &[i64]) -> Expected {
+    Expected {
+        values: values.iter().map(|v| *v as f64).collect(),
+        tolerance: Tolerance::EXACT,
+    }
+}
+
+fn unpack(s: ConvShape, code_bits: u32, zero: bool) -> Case {
+    let count = s.w().iter().product::<usize>() / pad4(s.input_channels) * s.input_channels;
+    let count = count / s.w()[0] * s.output_channels;
+    let top = (1 << (code_bits - 1)) - 1 - u32::from(zero);
+    let codes = codes("codes", count, code_bits, (zero, top.min(30)));
+    let form = CodeShape::new(&s, code_bits, zero);
+    let words = form.store(&s, &codes, code_bits);
+    let w = stored(&s, &reference::packed_unpack(&codes, code_bits, zero));
+    Case {
+        kernel: &kernels::PACKED_UNPACK,
+        name: format!("{code_bits} bits{}", if zero { " with zero" } else { "" }),
+        inputs: vec![bits(bytemuck::cast_vec(words))],
+        input_shapes: vec![form.codes(&s).to_vec()],
+        output_shapes: vec![s.w().to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            layer::packed_unpack(plan, "case", &s, form, &i[0], &o[0]);
+        }),
+        expected: Box::new(move |_, _| {
+            // Floats, carried as their bits. Padding that is no weight is whatever code 0 means.
+            let size = |i: usize| {
+                let real = i % s.w()[3] < s.input_channels
+                    && i / (s.w().iter().product::<usize>() / s.w()[0]) < s.output_channels;
+                if real || zero { w[i] as f32 } else { 1.0 }
+            };
+            let values: Vec<i64> = (0..w.len())
+                .map(|i| i64::from(size(i).to_bits().cast_signed()))
+                .collect();
+            vec![exactly(&values)]
+        }),
+    }
+}
+
+fn im2col(s: ConvShape) -> Case {
+    let x = pad4(s.batch * s.input_height * s.input_width * s.input_channels);
+    let rows = s.as_rows();
+    let shape = [rows.batch, pad4(rows.input_channels)];
+    Case {
+        kernel: &kernels::PACKED_IM2COL,
+        name: "integers".to_owned(),
+        inputs: vec![bits(integers("x", x, 127))],
+        input_shapes: vec![vec![x]],
+        output_shapes: vec![shape.to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| layer::packed_im2col(plan, "case", &s, &i[0], &o[0])),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::im2col(&s, &i[0], shape[1]),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}
+
+fn max_pool(s: PoolShape) -> Case {
+    Case {
+        kernel: &kernels::PACKED_MAX_POOL,
+        name: "integers".to_owned(),
+        inputs: vec![bits(integers("x", s.x().iter().product(), 127))],
+        input_shapes: vec![s.x().to_vec()],
+        output_shapes: vec![s.y().to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| layer::packed_max_pool(plan, "case", &s, &i[0], &o[0])),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::max_pool_forward(&s, &i[0]),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}
