@@ -41,11 +41,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let rows = f32(params.rows);
     let gamma = read_b(params.parameters_base + channel);
     let beta = read_b(params.parameters_base + params.channels + channel);
-    store_statistics(channel, mean, squares / rows, gamma, beta);
     let at = params.running_base + channel;
     let unbiased = squares / max(rows - 1.0, 1.0);
     let old_mean = previous_1(at);
     let old_variance = previous_1(at + params.channels);
+    let variance = old_variance + params.momentum * (unbiased - old_variance);
     output_1[at] = old_mean + params.momentum * (mean - old_mean);
-    output_1[at + params.channels] = old_variance + params.momentum * (unbiased - old_variance);
+    output_1[at + params.channels] = variance;
+    store_statistics(channel, Moments(mean, squares / rows, variance), gamma, beta);
 }

@@ -23,5 +23,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let variance = read_a(params.running_base + params.channels + channel);
     let gamma = read_b(params.parameters_base + channel);
     let beta = read_b(params.parameters_base + params.channels + channel);
-    store_statistics(channel, mean, variance, gamma, beta);
+    store_statistics(channel, Moments(mean, variance, variance), gamma, beta);
 }

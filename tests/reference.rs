@@ -127,10 +127,15 @@ fn rounded_normalisation_is_one_with_another_gamma() {
     let x = noise(31, rows * channels);
     let parameters: Vec<f64> = noise(32, 2 * channels);
     let g = noise(33, rows * channels);
-    let running = vec![0.0; 2 * channels];
     let partial = r::norm_statistics(&x, channels, 1);
-    let block =
-        |p: &[f64], round| r::norm_combine(&partial, p, (rows, 1), round, &running)[0].clone();
+    let combine =
+        |p: &[f64], round, running: &[f64]| r::norm_combine(&partial, p, (rows, 1), round, running);
+    // The running variance of a network that has seen this batch for long.
+    let mut running = vec![0.0; 2 * channels];
+    for _ in 0..200 {
+        running = combine(&parameters, true, &running)[1].clone();
+    }
+    let block = |p: &[f64], round| combine(p, round, &running)[0].clone();
     let rounded = block(&parameters, true);
     for factor in &rounded[2 * channels..3 * channels] {
         assert_eq!(
@@ -142,7 +147,8 @@ fn rounded_normalisation_is_one_with_another_gamma() {
     let ratio = &rounded[3 * channels..4 * channels];
     let mut moved = parameters.clone();
     for c in 0..channels {
-        assert!((0.7..1.42).contains(&ratio[c]), "{}", ratio[c]);
+        // Half a power of two, and the 9/8 between the two ways to estimate a variance.
+        assert!((0.65..1.42).contains(&ratio[c]), "{}", ratio[c]);
         moved[c] *= ratio[c];
     }
     let exact = block(&moved, false);

@@ -6,19 +6,28 @@ override ROUND: bool = false;
 
 const SMALLEST_FACTOR: f32 = 1e-6;
 
+struct Moments {
+    mean: vec4f,
+    variance: vec4f,
+    // The running variance decides which power of two a factor is rounded to: it is the same for
+    // every batch and when the model is used, where that of a batch would flip at random.
+    running_variance: vec4f,
+}
+
 // Writes the block of one texel of channels.
-fn store_statistics(channel: u32, mean: vec4f, variance: vec4f, gamma: vec4f, beta: vec4f) {
-    let inverse = 1.0 / sqrt(variance + params.epsilon);
+fn store_statistics(channel: u32, moments: Moments, gamma: vec4f, beta: vec4f) {
+    let inverse = 1.0 / sqrt(moments.variance + params.epsilon);
     let exact = gamma * inverse;
     var factor = exact;
     if ROUND {
-        let size = max(abs(exact), vec4f(SMALLEST_FACTOR));
-        let rounded = sign(exact) * power_of_two(round(log2_exact(size)));
-        factor = select(vec4f(0.0), rounded, abs(exact) >= vec4f(SMALLEST_FACTOR));
+        let lasting = gamma / sqrt(moments.running_variance + params.epsilon);
+        let size = max(abs(lasting), vec4f(SMALLEST_FACTOR));
+        let rounded = sign(lasting) * power_of_two(round(log2_exact(size)));
+        factor = select(vec4f(0.0), rounded, abs(lasting) >= vec4f(SMALLEST_FACTOR));
     }
     let ratio = select(vec4f(0.0), factor / exact, exact != vec4f(0.0));
     let at = params.statistics_base + channel;
-    output_0[at] = mean;
+    output_0[at] = moments.mean;
     output_0[at + params.channels] = inverse;
     output_0[at + 2u * params.channels] = factor;
     output_0[at + 3u * params.channels] = ratio;

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use image::imageops::FilterType;
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, ModelArg, print_json};
-use crate::checkpoint;
+use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, print_json};
+use crate::checkpoint::Checkpoint;
 use crate::data::Images;
 use crate::evaluate::Evaluator;
+use crate::infer::{Inference, best, probabilities};
 use crate::model::Model;
+use crate::pack::PackedModel;
 
 /// Largest side of a picture taken for sensible, in pixels.
 const MAX_SIDE: u32 = 16_384;
@@ -24,6 +26,8 @@ pub(crate) struct ClassifyArgs {
     images: Vec<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    kernel: KernelArgs,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -39,40 +43,35 @@ struct Answer {
     inverted: bool,
 }
 
+/// Class and probabilities of every picture.
+type Found = Vec<(usize, Vec<f32>)>;
+
 pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
-    let checkpoint = checkpoint::load(&args.model.model)?;
-    let model = Model::by_name(&checkpoint.header.model)?;
-    let [height, width, channels] = model.input;
-    let mut images = Images {
-        height,
-        width,
-        channels,
-        ..Images::default()
-    };
-    let mut inverted = Vec::new();
-    for path in &args.images {
-        let (pixels, flipped) = load(path, model.input)?;
-        images.pixels.extend(pixels);
-        images.labels.push(0);
-        inverted.push(flipped);
-    }
-    let gpu = args.device.open()?;
-    let round_norm = !checkpoint.header.options.exact_norm;
-    let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64), round_norm)?;
-    evaluator.set_running(&checkpoint.snapshot.running);
-    evaluator.set_weights(&checkpoint.snapshot.weights);
-    let (_, predictions) = pollster::block_on(evaluator.test(&images, |_| ()))?;
-    let classes = &checkpoint.header.classes;
-    let answers: Vec<Answer> = (0..images.count())
-        .map(|i| {
-            let class = usize::from(predictions.class[i]);
-            Answer {
-                image: args.images[i].display().to_string(),
-                class: classes[class].clone(),
-                probability: predictions.probabilities[i][class],
-                probabilities: predictions.probabilities[i].clone(),
-                inverted: inverted[i],
+    let (found, classes, inverted) = match args.model.load()? {
+        AnyModel::Trained(checkpoint) => {
+            if args.kernel.kernel.is_some() {
+                return Err("--kernel is for packed models: make one with `gtc pack`".into());
             }
+            let model = Model::by_name(&checkpoint.header.model)?;
+            let (images, inverted) = load_all(args, model.input)?;
+            let found = trained(args, &checkpoint, model, &images)?;
+            (found, checkpoint.header.classes, inverted)
+        }
+        AnyModel::Packed(model) => {
+            let (images, inverted) = load_all(args, model.model.input)?;
+            let classes = model.classes.clone();
+            (packed(args, *model, &images)?, classes, inverted)
+        }
+    };
+    let answers: Vec<Answer> = found
+        .into_iter()
+        .enumerate()
+        .map(|(i, (class, probabilities))| Answer {
+            image: args.images[i].display().to_string(),
+            class: classes[class].clone(),
+            probability: probabilities[class],
+            probabilities,
+            inverted: inverted[i],
         })
         .collect();
     if args.json {
@@ -93,6 +92,53 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn load_all(args: &ClassifyArgs, size: [usize; 3]) -> Result<(Images, Vec<bool>), CliError> {
+    let [height, width, channels] = size;
+    let mut images = Images {
+        height,
+        width,
+        channels,
+        ..Images::default()
+    };
+    let mut inverted = Vec::new();
+    for path in &args.images {
+        let (pixels, flipped) = load(path, size)?;
+        images.pixels.extend(pixels);
+        images.labels.push(0);
+        inverted.push(flipped);
+    }
+    Ok((images, inverted))
+}
+
+fn trained(
+    args: &ClassifyArgs,
+    checkpoint: &Checkpoint,
+    model: Model,
+    images: &Images,
+) -> Result<Found, CliError> {
+    let gpu = args.device.open()?;
+    let round_norm = !checkpoint.header.options.exact_norm;
+    let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64), round_norm)?;
+    evaluator.set_running(&checkpoint.snapshot.running);
+    evaluator.set_weights(&checkpoint.snapshot.weights);
+    let (_, predictions) = pollster::block_on(evaluator.test(images, |_| ()))?;
+    let classes = predictions.class.into_iter().map(usize::from);
+    Ok(classes.zip(predictions.probabilities).collect())
+}
+
+fn packed(args: &ClassifyArgs, model: PackedModel, images: &Images) -> Result<Found, CliError> {
+    let gpu = args.device.open()?;
+    let scale = model.logit_scale();
+    let batch = images.count().min(64);
+    let mut inference = Inference::new(&gpu, model, batch, args.kernel.arithmetic())?;
+    let logits = pollster::block_on(inference.infer(images, |_| ()))?;
+    let answer = |row: &Vec<i32>| {
+        let probabilities = probabilities(row, scale);
+        (best(row), probabilities.iter().map(|p| *p as f32).collect())
+    };
+    Ok(logits.iter().map(answer).collect())
 }
 
 /// Pixels of a picture as the data sets have them, (height, width, channels), and whether it came

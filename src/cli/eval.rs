@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, ModelArg, load_data, print_json};
-use crate::checkpoint;
+use super::pack_model::accuracy;
+use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, load_data, print_json};
+use crate::checkpoint::{self, Checkpoint};
 use crate::evaluate::Evaluator;
+use crate::infer::{Choice, Inference, probabilities};
 use crate::model::Model;
+use crate::pack::{Operations, PackedModel};
 
 #[derive(clap::Args)]
 pub(crate) struct EvalArgs {
@@ -23,6 +26,14 @@ pub(crate) struct EvalArgs {
     batch_size: u32,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    kernel: KernelArgs,
+    /// Write a packed model's integer logits into a file
+    #[arg(long, value_name = "FILE.json")]
+    logits: Option<PathBuf>,
+    /// Count the operations of a packed model
+    #[arg(long)]
+    count_ops: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -38,8 +49,110 @@ struct EvalReport {
     lp_loss: f64,
 }
 
+/// What `--json` prints of a packed model.
+#[derive(Serialize)]
+struct PackedReport {
+    images: usize,
+    accuracy: f64,
+    loss: f64,
+    /// log2 of the unit of the logits.
+    logit_scale: i32,
+    layers: Vec<Choice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operations: Option<Operations>,
+}
+
+/// The file of `--logits`: one row of integers an image.
+#[derive(Serialize)]
+struct Logits<'l> {
+    logit_scale: i32,
+    logits: &'l [Vec<i32>],
+}
+
 pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
-    let checkpoint = checkpoint::load(&args.model.model)?;
+    match args.model.load()? {
+        AnyModel::Trained(checkpoint) => trained(args, &checkpoint),
+        AnyModel::Packed(model) => packed(args, *model),
+    }
+}
+
+fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
+    let data = load_data(args.data.as_deref())?;
+    model.model.check_input(data.test.size())?;
+    let gpu = args.device.open()?;
+    let operations = args.count_ops.then(|| model.operations());
+    let batch = args.batch_size as usize;
+    let mut inference = Inference::new(&gpu, model, batch, args.kernel.arithmetic())?;
+    let bar = if args.json {
+        indicatif::ProgressBar::hidden()
+    } else {
+        indicatif::ProgressBar::new(data.test.count() as u64)
+    };
+    let tick = |done: usize| bar.set_position(done as u64);
+    let logits = pollster::block_on(inference.infer(&data.test, tick))?;
+    bar.finish_and_clear();
+    let scale = inference.model().logit_scale();
+    let losses = logits.iter().zip(&data.test.labels).map(|(row, label)| {
+        let probability = probabilities(row, scale)[usize::from(*label)];
+        -probability.max(f64::MIN_POSITIVE).ln()
+    });
+    let report = PackedReport {
+        images: data.test.count(),
+        accuracy: accuracy(&data.test, &logits),
+        loss: losses.sum::<f64>() / data.test.count().max(1) as f64,
+        logit_scale: scale,
+        layers: inference.choices().to_vec(),
+        operations,
+    };
+    if let Some(path) = &args.logits {
+        let file = Logits {
+            logit_scale: scale,
+            logits: &logits,
+        };
+        checkpoint::write_atomically(path, serde_json::to_string(&file)?.as_bytes())?;
+    }
+    if args.json {
+        print_json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{} test images of {} on {}: {:.2} % right, loss {:.4}",
+        report.images,
+        data.name,
+        gpu.name(),
+        100.0 * report.accuracy,
+        report.loss
+    );
+    for choice in &report.layers {
+        println!(
+            "  {:10} {:5} {}",
+            choice.layer,
+            choice.kernel.name(),
+            choice.sharing
+        );
+    }
+    if let Some(operations) = &report.operations {
+        println!(
+            "an image takes {} additions, {} shifts, {} multiplications",
+            operations.additions, operations.shifts, operations.multiplications
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliError> {
+    for (given, flag) in [
+        (args.kernel.kernel.is_some(), "--kernel"),
+        (args.logits.is_some(), "--logits"),
+        (args.count_ops, "--count-ops"),
+    ] {
+        if given {
+            let model = args.model.model.display();
+            return Err(
+                format!("{flag} is for packed models: make one with `gtc pack {model}`").into(),
+            );
+        }
+    }
     let model = Model::by_name(&checkpoint.header.model)?;
     let data = load_data(args.data.as_deref())?;
     model.check_input(data.test.size())?;

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, ModelArg, human_bytes, print_json};
-use crate::checkpoint;
+use super::pack_model::levels_text;
+use super::{AnyModel, CliError, ModelArg, human_bytes, print_json};
+use crate::checkpoint::Checkpoint;
 use crate::inspect::{LayerReport, inspect, mean_bits, weighted_bits};
 use crate::model::{Model, Parameters};
+use crate::pack::{Operations, PackedLayer, PackedModel};
 
 #[derive(clap::Args)]
 pub(crate) struct InspectArgs {
@@ -26,8 +28,105 @@ struct InspectReport {
     weighted_bits: f64,
 }
 
+/// One layer of a packed model in what `--json` prints.
+#[derive(Serialize)]
+struct PackedRow {
+    name: String,
+    shape: [usize; 4],
+    weights: usize,
+    bits: u32,
+    levels: Vec<f64>,
+    exponent_min: i32,
+    exponent_max: i32,
+    zeros: usize,
+    input_scale: i32,
+    output_scale: i32,
+    shift_min: i32,
+    shift_max: i32,
+    /// The largest sum that can occur.
+    largest_sum: i64,
+}
+
+/// What `--json` prints of a packed model.
+#[derive(Serialize)]
+struct PackedReport {
+    model: String,
+    data: String,
+    activation_bits: u32,
+    bytes: usize,
+    layers: Vec<PackedRow>,
+    mean_bits: f64,
+    operations: Operations,
+}
+
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode, CliError> {
-    let checkpoint = checkpoint::load(&args.model.model)?;
+    match args.model.load()? {
+        AnyModel::Trained(checkpoint) => trained(args, &checkpoint),
+        AnyModel::Packed(model) => packed(args, &model),
+    }
+}
+
+fn packed(args: &InspectArgs, model: &PackedModel) -> Result<ExitCode, CliError> {
+    let row = |layer: &PackedLayer| PackedRow {
+        name: layer.name.clone(),
+        shape: layer.shape,
+        weights: layer.codes.len(),
+        bits: layer.bits,
+        levels: layer.levels(),
+        exponent_min: layer.exponent_min,
+        exponent_max: layer.exponent_min + layer.span() as i32,
+        zeros: layer.zeros(),
+        input_scale: layer.input_scale,
+        output_scale: layer.output_scale,
+        shift_min: layer.shift.iter().copied().min().unwrap_or(0),
+        shift_max: layer.shift.iter().copied().max().unwrap_or(0),
+        largest_sum: layer.bounds(model.most()).0,
+    };
+    let layers: Vec<PackedRow> = model.layers.iter().map(row).collect();
+    let bits = layers.iter().map(|l| f64::from(l.bits)).sum::<f64>();
+    let report = PackedReport {
+        model: model.model.name.to_owned(),
+        data: model.data.clone(),
+        activation_bits: model.activations.bits(),
+        bytes: std::fs::metadata(&args.model.model)?.len() as usize,
+        mean_bits: bits / layers.len().max(1) as f64,
+        layers,
+        operations: model.operations(),
+    };
+    if args.json {
+        print_json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{} trained on {}, packed: {}-bit activations, {} in all",
+        report.model,
+        report.data,
+        report.activation_bits,
+        human_bytes(report.bytes as u64)
+    );
+    println!("  layer        weights  bits  units in, out  shifts     largest sum  levels");
+    for row in &report.layers {
+        println!(
+            "  {:10} {:9}  {:4}   2^{:<4} 2^{:<4}  {:3} to {:3}  {:10}  {}",
+            row.name,
+            row.weights,
+            row.bits,
+            row.input_scale,
+            row.output_scale,
+            row.shift_min,
+            row.shift_max,
+            row.largest_sum,
+            levels_text(&row.levels)
+        );
+    }
+    println!(
+        "\nan image takes {} additions, {} shifts, {} multiplications",
+        report.operations.additions, report.operations.shifts, report.operations.multiplications
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn trained(args: &InspectArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliError> {
     let model = Model::by_name(&checkpoint.header.model)?;
     let layers = inspect(&Parameters::new(&model), &checkpoint.snapshot.weights);
     let report = InspectReport {

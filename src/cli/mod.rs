@@ -7,7 +7,7 @@ mod config;
 mod data;
 mod eval;
 mod inspect;
-mod pack;
+mod pack_model;
 mod plan;
 mod report;
 mod run_folder;
@@ -19,8 +19,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::checkpoint::{self, Checkpoint};
 use crate::data::{Dataset, embedded_digits, read_folder};
 use crate::gpu::{Gpu, GpuOptions};
+use crate::layer::Arithmetic;
+use crate::pack::{self, PackedModel};
 
 /// Anything a person can mend: shown as one message, exit code 2.
 pub(crate) type CliError = Box<dyn std::error::Error>;
@@ -57,7 +60,7 @@ enum Command {
     /// Name what is on pictures.
     Classify(classify::ClassifyArgs),
     /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
-    Pack(pack::PackArgs),
+    Pack(pack_model::PackArgs),
     /// Show a model's levels, exponents, bits and sizes.
     Inspect(inspect::InspectArgs),
     /// Fetch and check MNIST, Fashion-MNIST or CIFAR-10.
@@ -100,7 +103,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),
-        Command::Pack(args) => pack::run(&args),
+        Command::Pack(args) => pack_model::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Adapters(args) => adapters::run(&args),
@@ -114,6 +117,22 @@ pub fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// How a packed model is to run.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct KernelArgs {
+    /// Arithmetic of a packed model: shift, dot4 or float; all give the same integers [default: the
+    /// fastest that is exact, for each layer]
+    #[arg(long, value_name = "KERNEL", value_parser = Arithmetic::ALL.map(Arithmetic::name))]
+    kernel: Option<String>,
+}
+
+impl KernelArgs {
+    fn arithmetic(&self) -> Option<Arithmetic> {
+        let wanted = self.kernel.as_deref()?;
+        Arithmetic::ALL.into_iter().find(|a| a.name() == wanted)
     }
 }
 
@@ -134,9 +153,32 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
 /// A path argument that names a checkpoint or a run folder.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ModelArg {
-    /// A model: a .safetensors file, or the folder of a run
+    /// A model: a .safetensors file, the folder of a run, or a packed .gtc file
     #[arg(value_name = "MODEL")]
     model: PathBuf,
+}
+
+/// What a model argument turned out to name.
+pub(crate) enum AnyModel {
+    /// A trained model with all its state.
+    Trained(Box<Checkpoint>),
+    /// A packed one.
+    Packed(Box<PackedModel>),
+}
+
+impl ModelArg {
+    /// Reads whichever it is.
+    fn load(&self) -> Result<AnyModel, CliError> {
+        if self.model.is_file() {
+            let file = self.model.display().to_string();
+            let data = std::fs::read(&self.model).map_err(|e| format!("{file}: {e}"))?;
+            let named = self.model.extension().is_some_and(|e| e == "gtc");
+            if named || pack::is_packed(&data) {
+                return Ok(AnyModel::Packed(Box::new(pack::decode(&file, &data)?)));
+            }
+        }
+        Ok(AnyModel::Trained(Box::new(checkpoint::load(&self.model)?)))
+    }
 }
 
 /// Bytes in the unit people read.

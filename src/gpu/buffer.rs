@@ -31,6 +31,8 @@ pub(super) struct Memory {
     raw: wgpu::Buffer,
     /// As floats, as integers.
     mirrors: [OnceLock<Mirror>; 2],
+    /// Set once only the mirrors are left.
+    released: OnceLock<()>,
 }
 
 pub(super) struct Mirror {
@@ -58,16 +60,20 @@ impl Memory {
             rows,
             raw,
             mirrors: Default::default(),
+            released: OnceLock::new(),
         }
     }
 
     pub fn bytes(&self) -> u64 {
-        bytes_of(self.rows)
+        match self.released.get() {
+            None => bytes_of(self.rows),
+            Some(()) => 0,
+        }
     }
 
     pub fn mirror_bytes(&self) -> u64 {
         let made = self.mirrors.iter().filter(|m| m.get().is_some());
-        made.count() as u64 * self.bytes()
+        made.count() as u64 * bytes_of(self.rows)
     }
 
     fn mirror(&self, gpu: &Gpu, numbers: Numbers) -> &Mirror {
@@ -125,10 +131,11 @@ impl Buffer {
     /// Whether one binding can hold it.
     pub(super) fn check_size(&self, gpu: &Gpu) -> Result<(), GpuError> {
         let limit = gpu.device.limits().max_storage_buffer_binding_size;
-        if self.bytes() > limit {
+        let bytes = bytes_of(self.0.rows);
+        if bytes > limit {
             return Err(GpuError::TooLarge {
                 what: self.label().to_owned(),
-                bytes: self.bytes(),
+                bytes,
                 limit,
             });
         }
@@ -156,7 +163,15 @@ impl Buffer {
 
     /// Its bytes, without the mirror.
     pub fn bytes(&self) -> u64 {
-        bytes_of(self.0.rows)
+        self.memory()
+            .map_or(bytes_of(self.0.rows), |memory| memory.bytes())
+    }
+
+    /// Gives up everything but the mirrors, which hold the content from now on.
+    pub(super) fn release(&self) {
+        if let Some(memory) = self.memory() {
+            memory.released.get_or_init(|| memory.raw.destroy());
+        }
     }
 
     /// Bytes of its mirror; zero while there is none.

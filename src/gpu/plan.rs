@@ -170,7 +170,9 @@ impl<'g> PlanBuilder<'g> {
         }
     }
 
-    /// Says that a buffer holds now what it will hold in every run: nothing is copied of it then.
+    /// Says that a buffer holds now what it will hold in every run of this plan, that no kernel
+    /// writes it and that no other plan uses it. Where kernels read mirrors, the mirror is made
+    /// once and the buffer given up.
     pub fn constant(&mut self, buffer: &Buffer) {
         self.constants.push(buffer.clone());
     }
@@ -416,6 +418,9 @@ impl<'g> PlanBuilder<'g> {
                 copy_to_mirror(self.gpu, &mut encoder, buffer, rows, *numbers);
             }
             self.gpu.queue.submit([encoder.finish()]);
+            for (buffer, ..) in &self.prologue {
+                buffer.release();
+            }
         }
         self.gpu.check()?;
         Ok(Plan {

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{Activations, PackedLayer, PackedModel};
-use crate::model::{Model, ModelError, Parameters};
+use crate::model::{Model, Parameters};
 
 /// Version of what [`encode`] writes.
 pub const PACKED_VERSION: u32 = 1;
@@ -75,9 +75,6 @@ pub enum PackError {
         /// Its version.
         found: u64,
     },
-    /// A model this version does not know.
-    #[error(transparent)]
-    Model(#[from] ModelError),
 }
 
 /// What a packed file says of itself.
@@ -275,7 +272,7 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
         // The view borrows from `tensors`, its bytes from `data`.
         Ok(view.data())
     };
-    let model = Model::by_name(&header.model)?;
+    let model = Model::by_name(&header.model).map_err(|e| foreign(e.to_string()))?;
     let parameters = Parameters::new(&model);
     if header.classes.len() != model.classes || header.layers.len() != parameters.layers.len() {
         return Err(damaged(format!(

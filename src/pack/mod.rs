@@ -12,6 +12,10 @@ use crate::layer::NORM_EPSILON;
 use crate::model::{LayerParameters, Model, Parameters};
 use crate::reference;
 
+/// One zero in so many weights is rare: where zeros alone would take another bit a weight, they
+/// become the smallest level.
+const RARE_ZEROS: usize = 1000;
+
 /// Whole numbers that activations may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activations {
@@ -141,6 +145,11 @@ impl PackedModel {
     /// The largest activation.
     pub fn most(&self) -> i64 {
         self.activations.most()
+    }
+
+    /// log2 of the unit of the logits.
+    pub fn logit_scale(&self) -> i32 {
+        self.layers.last().map_or(0, |layer| layer.output_scale)
     }
 
     /// Bytes of its weights and biases as floats.
@@ -325,7 +334,10 @@ fn pack_layer(
     let exponents = || weights.iter().filter_map(|(_, e)| *e);
     let exponent_min = exponents().min().unwrap_or(0);
     let range = exponents().max().unwrap_or(0) - exponent_min + 1;
-    let zero = weights.iter().any(|(_, e)| e.is_none());
+    let code_bits = |zero: bool| 1 + (range as u32 + u32::from(zero)).next_power_of_two().ilog2();
+    let zeros = weights.iter().filter(|(_, e)| e.is_none()).count();
+    let rare = zeros * RARE_ZEROS <= weights.len() && factors.iter().all(|f| f.0 != 0.0);
+    let zero = zeros > 0 && !(rare && code_bits(false) < code_bits(true));
     let overflow = |activations| PackError::Overflow {
         layer: layer.name.to_owned(),
         exponents: exponent_min..=exponent_min + range - 1,
@@ -335,11 +347,11 @@ fn pack_layer(
         return Err(overflow(activations.bits()));
     }
     // A sign, and an index for every exponent and for zero.
-    let bits = 1 + (range as u32 + u32::from(zero)).next_power_of_two().ilog2();
+    let bits = code_bits(zero);
     let code = |(negative, exponent): &(bool, Option<i32>)| match exponent {
-        None => 0,
-        Some(e) => {
-            let index = (e - exponent_min) as u32 + u32::from(zero);
+        None if zero => 0,
+        e => {
+            let index = (e.unwrap_or(exponent_min) - exponent_min) as u32 + u32::from(zero);
             ((u32::from(*negative) << (bits - 1)) | index) as u8
         }
     };

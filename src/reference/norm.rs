@@ -40,8 +40,8 @@ pub fn rounded_factor(exact: f64) -> f64 {
 }
 
 /// The block (5, channels): mean, 1/σ, factor, factor over γ/σ, β. `parameters` is (2, channels):
-/// γ and β.
-fn block(mean: &[f64], variance: &[f64], parameters: &[f64], round: bool) -> Vec<f64> {
+/// γ and β. The running variance decides which power of two a rounded factor is.
+fn block([mean, variance, running]: [&[f64]; 3], parameters: &[f64], round: bool) -> Vec<f64> {
     let channels = mean.len();
     let (gamma, beta) = parameters.split_at(channels);
     let mut rows = vec![mean.to_vec(); 5];
@@ -49,7 +49,7 @@ fn block(mean: &[f64], variance: &[f64], parameters: &[f64], round: bool) -> Vec
         let inverse = 1.0 / (variance[c] + NORM_EPSILON).sqrt();
         let exact = gamma[c] * inverse;
         let factor = match round {
-            true => rounded_factor(exact),
+            true => rounded_factor(gamma[c] / (running[c] + NORM_EPSILON).sqrt()),
             false => exact,
         };
         rows[1][c] = inverse;
@@ -85,17 +85,19 @@ pub fn norm_combine(
     let biased: Vec<f64> = squares.iter().map(|v| v / rows as f64).collect();
     let unbiased = squares.iter().map(|v| v / (rows as f64 - 1.0).max(1.0));
     let new = mean.iter().copied().chain(unbiased);
-    let moved = running
+    let moved: Vec<f64> = running
         .iter()
         .zip(new)
-        .map(|(old, new)| old + NORM_MOMENTUM * (new - old));
-    [block(&mean, &biased, parameters, round), moved.collect()]
+        .map(|(old, new)| old + NORM_MOMENTUM * (new - old))
+        .collect();
+    let moments = [&mean, &biased, &moved[channels..]];
+    [block(moments, parameters, round), moved]
 }
 
 /// Statistics (5, channels) from the running ones (2, channels) and the parameters (2, channels).
 pub fn norm_running(running: &[f64], parameters: &[f64], round: bool) -> Vec<f64> {
     let (mean, variance) = running.split_at(running.len() / 2);
-    block(mean, variance, parameters, round)
+    block([mean, variance, variance], parameters, round)
 }
 
 /// y = (x - mean) factor + β, then ReLU when asked.

@@ -139,6 +139,19 @@ pub fn matrix_cases(shape: ConvShape) -> [Case; 5] {
     conv::of_shape(shape)
 }
 
+/// A random packed layer in every arithmetic in which it is exact: (batch, height, width, inputs,
+/// outputs, kernel height, kernel width, stride, padding), bits of a code, zeros and the largest
+/// exponent, places to shift, the largest input. Empty if its sums could leave 32 bits.
+pub fn packed_cases(
+    sizes: [usize; 9],
+    code_bits: u32,
+    codes: (bool, u32),
+    shift: i32,
+    most: i32,
+) -> Vec<Case> {
+    packed::of_layer(conv::shape(sizes), code_bits, codes, shift, most)
+}
+
 fn in_order(mut cases: Vec<Case>) -> Vec<Case> {
     let order = |case: &Case| kernels::ALL.iter().position(|k| k.name == case.kernel.name);
     cases.sort_by_key(order);

@@ -10,6 +10,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::data::Images;
 use crate::evaluate::Evaluator;
 use crate::infer::{Inference, best};
+use crate::inspect::inspect;
 use crate::model::Model;
 use crate::pack::{Activations, PackedModel, Trained, encode, pack};
 
@@ -45,6 +46,7 @@ struct LayerRow {
     levels: Vec<f64>,
     bits: u32,
     bytes: usize,
+    zeros_replaced: usize,
     shift_min: i32,
     shift_max: i32,
 }
@@ -131,10 +133,15 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         .unwrap_or_else(|| default_file(&args.model.model));
     checkpoint::write_atomically(&out, &bytes)?;
     let report = report(&out, bytes.len(), inference.model(), &data.test, &logits);
-    let report = PackReport {
+    let mut report = PackReport {
         accuracy_before: before.lp.accuracy(),
         ..report
     };
+    let trained = inspect(evaluator.parameters(), &checkpoint.snapshot.weights);
+    let packed = &inference.model().layers;
+    for ((row, trained), packed) in report.layers.iter_mut().zip(&trained).zip(packed) {
+        row.zeros_replaced = trained.zeros.saturating_sub(packed.zeros());
+    }
     if args.json {
         print_json(&report)?;
     } else {
@@ -169,6 +176,7 @@ fn report(
         weights: layer.codes.len(),
         levels: layer.levels(),
         bits: layer.bits,
+        zeros_replaced: 0,
         bytes: (layer.codes.len() * layer.bits as usize).div_ceil(32) * 4 + 5 * layer.shape[0],
         shift_min: layer.shift.iter().copied().min().unwrap_or(0),
         shift_max: layer.shift.iter().copied().max().unwrap_or(0),
@@ -215,6 +223,12 @@ fn print(report: &PackReport, model: &str) {
             row.shift_min,
             row.shift_max,
             levels_text(&row.levels)
+        );
+    }
+    for row in report.layers.iter().filter(|row| row.zeros_replaced > 0) {
+        println!(
+            "  {}: {} of {} weights were zero and took the smallest level, which saves a bit each",
+            row.name, row.zeros_replaced, row.weights
         );
     }
     println!(
