@@ -369,7 +369,7 @@ fn pack_layer(
         };
         let sign = if *factor < 0.0 { -1.0 } else { 1.0 };
         let whole = (sign * offset / f64::from(unit).exp2()).round();
-        if places > 31 || places < -31 || whole.abs() >= f64::from(i32::MAX) {
+        if !(-31..=31).contains(&places) || whole.abs() >= f64::from(i32::MAX) {
             return Err(overflow(activations.bits()));
         }
         bias.push(whole as i32);

@@ -84,7 +84,7 @@ pub(super) fn of_layer(
 ) -> Vec<Case> {
     let mut cases = Vec::new();
     let [outputs, height, width, inputs] = s.w();
-    let largest = (height * width * inputs) as i64 * i64::from(most) << top;
+    let largest = ((height * width * inputs) as i64 * i64::from(most)) << top;
     if (largest << (1 - shift).max(0)) + 5000 > i64::from(i32::MAX) {
         return cases;
     }

@@ -1,0 +1,451 @@
+//! `gtc bench infer`
+
+use std::time::Duration;
+
+use pollster::block_on;
+use serde::Serialize;
+
+use super::{Times, bar, random_images, time};
+use crate::cli::{CliError, human_bytes};
+use crate::evaluate::Evaluator;
+use crate::gpu::{Gpu, Plan, PlanBuilder};
+use crate::infer::Inference;
+use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, conv_forward, packed_conv};
+use crate::model::{Inputs, LayerValues, Mode, Model, Network, Op, Parameters, Weights};
+use crate::pack::{Activations, PackedModel, Trained, pack};
+use crate::rng::Philox;
+use crate::tensor::{Tensor, pad4};
+use crate::verify::{packed_cases, run_case};
+
+/// So many bytes of operands take turns, so that no cache holds what a run would fetch anew.
+const ROTATED_BYTES: usize = 64 << 20;
+const MOST_ROTATED: usize = 8;
+
+#[derive(Serialize)]
+pub(super) struct InferRow {
+    layer: String,
+    batch_size: usize,
+    kernel: String,
+    weight_bytes: usize,
+    times: Times,
+    /// Billions of multiply-adds, or what stands for them, a second.
+    gmacs: f64,
+    /// Bytes of inputs, weights and outputs a second.
+    gigabytes_per_second: f64,
+    /// How many times faster than f32.
+    of_f32: f64,
+    /// What takes longer at the rates of the matrix product and of a copy in this run.
+    bound: &'static str,
+    /// The time that this takes at least, as a share of the time taken.
+    of_bound: f64,
+}
+
+/// Rates found in this run: multiply-adds and bytes a second.
+struct Rates {
+    macs: f64,
+    bytes: f64,
+}
+
+struct Layer {
+    name: String,
+    shape: ConvShape,
+    /// The same layer for two images, to be checked.
+    small: ConvShape,
+}
+
+pub(super) fn infer(
+    gpu: &Gpu,
+    model: &Model,
+    batches: &[u32],
+    bits: u32,
+    least: Duration,
+) -> Result<Vec<InferRow>, CliError> {
+    let rates = rates(gpu, least)?;
+    let mut rows = Vec::new();
+    for batch in batches {
+        let layers = layers(model, *batch as usize);
+        let bar = bar(layers.len() as u64 + 1)?;
+        for layer in layers {
+            bar.set_message(format!("{} at {batch}", layer.name));
+            rows.extend(layer_rows(gpu, &layer, bits, least, &rates)?);
+            bar.inc(1);
+        }
+        bar.set_message(format!("{} at {batch}", model.name));
+        rows.extend(model_rows(
+            gpu,
+            model,
+            *batch as usize,
+            bits,
+            least,
+            &rates,
+        )?);
+        bar.finish_and_clear();
+    }
+    Ok(rows)
+}
+
+fn layers(model: &Model, batch: usize) -> Vec<Layer> {
+    let (full, small) = (Network::new(model, batch), Network::new(model, 2));
+    let mut layers: Vec<Layer> = Vec::new();
+    for ((op, layer), (small, _)) in full.ops().zip(small.ops()) {
+        if let (Op::Matrix { shape, .. }, Op::Matrix { shape: small, .. }, Some(layer)) =
+            (op, small, layer)
+            && !layers.iter().any(|known| known.shape == *shape)
+        {
+            layers.push(Layer {
+                name: layer.name.to_owned(),
+                shape: *shape,
+                small: *small,
+            });
+        }
+    }
+    layers
+}
+
+/// The largest exponent, counted from the smallest, that codes of so many bits hold.
+fn top(bits: u32) -> u32 {
+    (1 << (bits - 1)) - 1
+}
+
+fn timed(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> {
+    let mut next = 0;
+    time(least, || {
+        plans[next % plans.len()].run(gpu, &[]);
+        next += 1;
+        gpu.wait();
+        Ok(gpu.check()?)
+    })
+}
+
+fn rates(gpu: &Gpu, least: Duration) -> Result<Rates, CliError> {
+    let shape = ConvShape::dense(512, 512, 512);
+    let plan = f32_plan(gpu, &shape)?;
+    let times = timed(gpu, &[plan], least)?;
+    let macs = shape.flops() as f64 / 2.0 / (times.fastest / 1e3);
+    // Gradient of a ReLU: two reads and a write a number, and nothing else to do.
+    let floats = 8 << 20;
+    let (y, d_y) = (
+        Tensor::new(gpu, "y", &[floats])?,
+        Tensor::new(gpu, "d_y", &[floats])?,
+    );
+    let mut plan = PlanBuilder::new(gpu);
+    crate::layer::relu_backward(&mut plan, "copy", &y, &d_y);
+    let times = timed(gpu, &[plan.finish()?], least)?;
+    let bytes = 12.0 * floats as f64 / (times.fastest / 1e3);
+    Ok(Rates { macs, bytes })
+}
+
+fn random<T: bytemuck::NoUninit>(
+    gpu: &Gpu,
+    shape: &[usize],
+    value: impl Fn(&mut Philox) -> T,
+) -> Result<Tensor, CliError> {
+    let tensor = Tensor::new(gpu, "operand", shape)?;
+    let mut rng = Philox::new(1, 0);
+    let values: Vec<T> = (0..tensor.len()).map(|_| value(&mut rng)).collect();
+    tensor.write(gpu, &values);
+    Ok(tensor)
+}
+
+fn f32_plan(gpu: &Gpu, shape: &ConvShape) -> Result<Plan, CliError> {
+    let float = |rng: &mut Philox| rng.below(2049) as f32 / 1024.0 - 1.0;
+    let x = random(gpu, &shape.x(), float)?;
+    let w = random(gpu, &shape.w(), float)?;
+    let bias = random(gpu, &shape.w()[..1], float)?;
+    let y = Tensor::new(gpu, "y", &shape.y())?;
+    let mut plan = PlanBuilder::new(gpu);
+    plan.constant(&w.buffer);
+    conv_forward(&mut plan, "f32", shape, [&x, &w, &bias], true, &y);
+    Ok(plan.finish()?)
+}
+
+fn packed_plan(
+    gpu: &Gpu,
+    shape: &ConvShape,
+    (arithmetic, sharing): (Arithmetic, Sharing),
+    bits: u32,
+) -> Result<Plan, CliError> {
+    let form = CodeShape::new(shape, bits, false);
+    let x = random(gpu, &shape.x(), |rng| rng.below(128) as i32)?;
+    let mut words = vec![0u32; form.codes(shape).iter().product()];
+    let mut rng = Philox::new(2, 0);
+    words
+        .iter_mut()
+        .for_each(|w| *w = rng.below(1 << 31) << 1 | rng.below(2));
+    let w = Tensor::new(gpu, "codes", &form.codes(shape))?;
+    w.write(gpu, &words);
+    let table = random(gpu, &[2, shape.w()[0]], |_| 8)?;
+    let y = Tensor::new(gpu, "y", &shape.y())?;
+    let mut plan = PlanBuilder::new(gpu);
+    plan.constant(&w.buffer);
+    plan.constant(&table.buffer);
+    let how = (arithmetic, sharing, form);
+    packed_conv(
+        &mut plan,
+        "packed",
+        shape,
+        how,
+        [&x, &w, &table],
+        [0, 127],
+        &y,
+    );
+    Ok(plan.finish()?)
+}
+
+/// Plans over operands of their own, enough of them to take turns.
+fn rotated(bytes: usize, plan: impl Fn() -> Result<Plan, CliError>) -> Result<Vec<Plan>, CliError> {
+    let count = (ROTATED_BYTES / bytes.max(1)).clamp(1, MOST_ROTATED);
+    (0..count).map(|_| plan()).collect()
+}
+
+fn layer_rows(
+    gpu: &Gpu,
+    layer: &Layer,
+    bits: u32,
+    least: Duration,
+    rates: &Rates,
+) -> Result<Vec<InferRow>, CliError> {
+    let shape = &layer.shape;
+    let count = |shape: &[usize]| shape.iter().product::<usize>();
+    let weights =
+        shape.output_channels * shape.kernel_height * shape.kernel_width * shape.input_channels;
+    let around = 4 * (count(&shape.x()) + count(&shape.y()));
+    let mut rows = Vec::new();
+    let mut row = |kernel: String, weight_bytes: usize, times: Times| {
+        let bytes = (around + weight_bytes) as f64;
+        let macs = shape.flops() as f64 / 2.0;
+        rows.push(new_row(
+            (layer.name.clone(), shape_batch(layer), kernel, weight_bytes),
+            times,
+            (macs, bytes),
+            rates,
+        ));
+    };
+    let plans = rotated(around + 4 * weights, || f32_plan(gpu, shape))?;
+    row("f32".to_owned(), 4 * weights, timed(gpu, &plans, least)?);
+    drop(plans);
+    check(gpu, &layer.small, bits)?;
+    let bytes = (weights * bits as usize).div_ceil(8);
+    for arithmetic in Arithmetic::ALL {
+        for sharing in Sharing::ALL {
+            let [batch, height, width, _] = shape.y();
+            if sharing == Sharing::Vector && batch * height * width > 256 {
+                continue;
+            }
+            let plans = rotated(around + bytes, || {
+                packed_plan(gpu, shape, (arithmetic, sharing), bits)
+            })?;
+            let name = format!("{} {}", arithmetic.name(), sharing.name());
+            row(name, bytes, timed(gpu, &plans, least)?);
+        }
+    }
+    relative(&mut rows);
+    Ok(rows)
+}
+
+/// Images of a layer: rows of windows are counted by positions.
+fn shape_batch(layer: &Layer) -> usize {
+    2 * layer.shape.batch / layer.small.batch
+}
+
+fn check(gpu: &Gpu, shape: &ConvShape, bits: u32) -> Result<(), CliError> {
+    let sizes = [
+        shape.batch,
+        shape.input_height,
+        shape.input_width,
+        shape.input_channels,
+        shape.output_channels,
+        shape.kernel_height,
+        shape.kernel_width,
+        shape.stride,
+        shape.padding,
+    ];
+    for case in packed_cases(sizes, bits, (false, top(bits)), 8, 127) {
+        let report = block_on(run_case(gpu, &case))?;
+        if let Some(failure) = report.failure {
+            return Err(format!("{} [{}] is wrong: {failure}", report.kernel, report.case).into());
+        }
+    }
+    Ok(())
+}
+
+fn new_row(
+    (layer, batch_size, kernel, weight_bytes): (String, usize, String, usize),
+    times: Times,
+    (macs, bytes): (f64, f64),
+    rates: &Rates,
+) -> InferRow {
+    let seconds = times.milliseconds / 1e3;
+    let (compute, memory) = (macs / rates.macs, bytes / rates.bytes);
+    InferRow {
+        layer,
+        batch_size,
+        kernel,
+        weight_bytes,
+        gmacs: macs / seconds / 1e9,
+        gigabytes_per_second: bytes / seconds / 1e9,
+        of_f32: 1.0,
+        bound: if compute > memory {
+            "arithmetic"
+        } else {
+            "memory"
+        },
+        of_bound: compute.max(memory) / seconds,
+        times,
+    }
+}
+
+/// Sets the ratios to the first row.
+fn relative(rows: &mut [InferRow]) {
+    let first = rows[0].times.milliseconds;
+    for row in rows {
+        row.of_f32 = first / row.times.milliseconds;
+    }
+}
+
+/// A model with random weights, packed to at most so many bits a weight.
+fn random_packed(gpu: &Gpu, model: &Model, bits: u32) -> Result<PackedModel, CliError> {
+    let parameters = Parameters::new(model);
+    let mut weights = parameters.initial(1);
+    for layer in &parameters.layers {
+        // ±2^(-4 - k), every k as often as the next.
+        let levels = top(bits) + 1;
+        let mut rng = Philox::new(2, 0);
+        let powers: Vec<f32> = (0..layer.weights())
+            .map(|_| {
+                let sign = if rng.below(2) == 0 { 1.0 } else { -1.0 };
+                sign * (-4.0 - rng.below(levels) as f32).exp2()
+            })
+            .collect();
+        let values = LayerValues {
+            weights: &powers,
+            scale: &vec![1.0; if layer.has_norm() { layer.shape[0] } else { 0 }],
+            bias: &[],
+            quantiser: &[0.0, 1.0],
+        };
+        layer.place(&mut weights, &values);
+    }
+    let running = parameters.initial_running();
+    let mut evaluator = Evaluator::new(gpu, model.clone(), 2, true)?;
+    evaluator.set_weights(&weights);
+    evaluator.set_running(&[running.clone(), running.clone()]);
+    let calibration = block_on(evaluator.calibrate(&random_images(model, 2)))?;
+    let classes: Vec<String> = (0..model.classes).map(|c| c.to_string()).collect();
+    let trained = Trained {
+        model,
+        data: "noise",
+        classes: &classes,
+        weights: &weights,
+        running: &running,
+        exact_norm: false,
+    };
+    Ok(pack(&trained, Activations::Eight, &calibration)?)
+}
+
+/// The forward pass of the float network alone.
+fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliError> {
+    let network = Network::new(model, batch);
+    let parameters = Parameters::new(model);
+    let pixels: usize = model.input.iter().product();
+    let widest = parameters.layers.iter().map(|l| pad4(l.shape[0])).max();
+    let arena = parameters.layout.allocate(gpu, "weights")?;
+    arena.write(gpu, &parameters.initial(1));
+    let running = parameters.initial_running();
+    let statistics = Tensor::new(gpu, "running", &[running.len()])?;
+    statistics.write(gpu, &running);
+    let zeros = Tensor::new(gpu, "zeros", &[widest.unwrap_or(4)])?;
+    let inputs = Inputs {
+        images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
+        labels: Tensor::new(gpu, "labels", &[batch, pad4(model.classes)])?,
+    };
+    let mut plan = PlanBuilder::new(gpu);
+    plan.constant(&arena.buffer);
+    let input = network.prepare(&mut plan, &inputs);
+    let weights = Weights {
+        name: "HP",
+        weights: &arena,
+        biases: &arena,
+        running: &statistics,
+        zeros: &zeros,
+        round_norm: false,
+    };
+    network.forward(&mut plan, &input, weights, Mode::Test);
+    Ok(plan.finish()?)
+}
+
+fn model_rows(
+    gpu: &Gpu,
+    model: &Model,
+    batch: usize,
+    bits: u32,
+    least: Duration,
+    rates: &Rates,
+) -> Result<Vec<InferRow>, CliError> {
+    let weights = Parameters::new(model).weights();
+    let plan = f32_model_plan(gpu, model, batch)?;
+    let macs = plan.rows().iter().map(|r| r.flops).sum::<u64>() as f64 / 2.0;
+    let bytes = |weights: usize| weights as f64;
+    let name = |kernel: &str, weights: usize| {
+        (
+            format!("all of {}", model.name),
+            batch,
+            kernel.to_owned(),
+            weights,
+        )
+    };
+    let times = timed(gpu, &[plan], least)?;
+    let mut rows = vec![new_row(
+        name("f32", 4 * weights),
+        times,
+        (macs, bytes(4 * weights)),
+        rates,
+    )];
+    let packed = random_packed(gpu, model, bits)?;
+    let size: usize = packed
+        .layers
+        .iter()
+        .map(|l| (l.codes.len() * l.bits as usize).div_ceil(8))
+        .sum();
+    let images = random_images(model, batch);
+    for kernel in [None, Some(Arithmetic::Shift), Some(Arithmetic::Dot4)] {
+        let mut inference = Inference::new(gpu, packed.clone(), batch, kernel)?;
+        inference.upload((0..batch).map(|i| images.image(i)));
+        let times = time(least, || {
+            inference.run();
+            gpu.wait();
+            Ok(gpu.check()?)
+        })?;
+        let word = kernel.map_or("chosen", Arithmetic::name);
+        rows.push(new_row(name(word, size), times, (macs, bytes(size)), rates));
+    }
+    relative(&mut rows);
+    Ok(rows)
+}
+
+pub(super) const INFER_HEADS: [&str; 10] = [
+    "layer",
+    "batch",
+    "kernel",
+    "weights",
+    "ms",
+    "spread ms",
+    "GMAC/s",
+    "GB/s",
+    "of f32",
+    "bound by",
+];
+
+pub(super) fn infer_cells(r: &InferRow) -> [String; 10] {
+    [
+        r.layer.clone(),
+        r.batch_size.to_string(),
+        r.kernel.clone(),
+        human_bytes(r.weight_bytes as u64),
+        format!("{:.2}", r.times.milliseconds),
+        format!("{:.2}-{:.2}", r.times.fastest, r.times.slowest),
+        format!("{:.2}", r.gmacs),
+        format!("{:.2}", r.gigabytes_per_second),
+        format!("{:.2}", r.of_f32),
+        format!("{} ({:.0} %)", r.bound, 100.0 * r.of_bound),
+    ]
+}

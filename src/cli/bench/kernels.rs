@@ -1,0 +1,167 @@
+//! `gtc bench kernels`
+
+use std::time::Duration;
+
+use pollster::block_on;
+use serde::Serialize;
+
+use super::{Times, bar, time};
+use crate::cli::CliError;
+use crate::gpu::{Gpu, PlanBuilder};
+use crate::layer::{
+    ConvShape, conv_backward_input, conv_backward_weight, conv_forward, sum_partials,
+};
+use crate::model::{Model, Network, Op};
+use crate::rng::Philox;
+use crate::tensor::Tensor;
+use crate::verify::{matrix_cases, run_case};
+
+#[derive(Serialize)]
+pub(super) struct KernelRow {
+    layer: String,
+    kernel: &'static str,
+    shape: String,
+    gflop: f64,
+    megabytes: f64,
+    times: Times,
+    /// By the wall clock.
+    gflops: f64,
+    /// By processor time: the rate of one core on a CPU driver.
+    gflops_per_core: f64,
+    /// Share of the matrix product's rate in the same run.
+    of_matrix_product: f64,
+}
+
+pub(super) fn kernels(
+    gpu: &Gpu,
+    model: &Model,
+    batch: usize,
+    least: Duration,
+) -> Result<Vec<KernelRow>, CliError> {
+    let mut shapes = vec![(
+        "matrix product".to_owned(),
+        ConvShape::dense(512, 512, 512),
+        ConvShape::dense(512, 512, 512),
+    )];
+    let (full, small) = (Network::new(model, batch), Network::new(model, 2));
+    for ((op, layer), (small, _)) in full.ops().zip(small.ops()) {
+        if let (Op::Matrix { shape, .. }, Op::Matrix { shape: small, .. }, Some(layer)) =
+            (op, small, layer)
+            && !shapes.iter().any(|(_, known, _)| known == shape)
+        {
+            shapes.push((layer.name.to_owned(), *shape, *small));
+        }
+    }
+    let bar = bar(3 * shapes.len() as u64)?;
+    let mut rows: Vec<KernelRow> = Vec::new();
+    for (name, shape, small) in shapes {
+        bar.set_message(format!("checking {name}"));
+        for case in matrix_cases(small) {
+            let report = block_on(run_case(gpu, &case))?;
+            if let Some(failure) = report.failure {
+                let (kernel, case) = (report.kernel, report.case);
+                return Err(format!("{kernel} [{case}] is wrong: {failure}").into());
+            }
+        }
+        for kernel in ["forward", "backward input", "backward weight"] {
+            bar.set_message(format!("{name} {kernel}"));
+            rows.push(kernel_row(gpu, &name, kernel, &shape, least)?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let best = rows[0].gflops;
+    for row in &mut rows {
+        row.of_matrix_product = row.gflops / best;
+    }
+    Ok(rows)
+}
+
+fn kernel_row(
+    gpu: &Gpu,
+    layer: &str,
+    kernel: &'static str,
+    shape: &ConvShape,
+    least: Duration,
+) -> Result<KernelRow, CliError> {
+    let mut rng = Philox::new(1, 0);
+    let mut random = |label: &str, shape: &[usize]| -> Result<Tensor, CliError> {
+        let tensor = Tensor::new(gpu, label, shape)?;
+        let values: Vec<f32> = (0..tensor.len())
+            .map(|_| rng.below(2049) as f32 / 1024.0 - 1.0)
+            .collect();
+        tensor.write(gpu, &values);
+        Ok(tensor)
+    };
+    let (x, y) = (random("x", &shape.x())?, random("y", &shape.y())?);
+    let (w, bias) = (random("w", &shape.w())?, random("bias", &shape.w()[..1])?);
+    let mut plan = PlanBuilder::new(gpu);
+    match kernel {
+        "forward" => conv_forward(&mut plan, layer, shape, [&x, &w, &bias], true, &y),
+        "backward input" => conv_backward_input(&mut plan, layer, shape, [&y, &w], &x),
+        _ => {
+            let splits = shape.weight_splits(gpu.path());
+            if splits == 1 {
+                conv_backward_weight(&mut plan, layer, shape, [&y, &x], 1, &w);
+            } else {
+                let partial = Tensor::transient("partial", &[splits * w.len()]);
+                conv_backward_weight(&mut plan, layer, shape, [&y, &x], splits, &partial);
+                sum_partials(&mut plan, layer, &partial, splits, false, &w);
+            }
+        }
+    }
+    let plan = plan.finish()?;
+    let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();
+    let times = time(least, || {
+        plan.run(gpu, &[]);
+        gpu.wait();
+        Ok(gpu.check()?)
+    })?;
+    let gflop = shape.flops() as f64 / 1e9;
+    Ok(KernelRow {
+        layer: layer.to_owned(),
+        kernel,
+        shape: format!(
+            "{}x{}x{}x{} -> {}, {}x{}",
+            shape.batch,
+            shape.input_height,
+            shape.input_width,
+            shape.input_channels,
+            shape.output_channels,
+            shape.kernel_height,
+            shape.kernel_width
+        ),
+        gflop,
+        megabytes: bytes as f64 / 1e6,
+        gflops: 1e3 * gflop / times.milliseconds,
+        gflops_per_core: 1e3 * gflop / times.cpu_milliseconds,
+        of_matrix_product: 0.0,
+        times,
+    })
+}
+
+pub(super) const KERNEL_HEADS: [&str; 9] = [
+    "layer",
+    "kernel",
+    "shape",
+    "GFLOP",
+    "ms",
+    "spread ms",
+    "GFLOP/s",
+    "per core",
+    "of matrix",
+];
+
+pub(super) fn kernel_cells(r: &KernelRow) -> [String; 9] {
+    [
+        r.layer.clone(),
+        r.kernel.to_owned(),
+        r.shape.clone(),
+        format!("{:.3}", r.gflop),
+        format!("{:.2}", r.times.milliseconds),
+        format!("{:.2}-{:.2}", r.times.fastest, r.times.slowest),
+        format!("{:.1}", r.gflops),
+        format!("{:.1}", r.gflops_per_core),
+        format!("{:.0} %", 100.0 * r.of_matrix_product),
+    ]
+}

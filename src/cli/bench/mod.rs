@@ -1,0 +1,254 @@
+//! `gtc bench`: every answer is checked, then timed.
+
+mod infer;
+mod kernels;
+mod train;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use cpu_time::ProcessTime;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::{CliError, DeviceArgs, print_json};
+use crate::data::Images;
+use crate::gpu::Gpu;
+use crate::model::Model;
+use crate::rng::Philox;
+use infer::{INFER_HEADS, infer, infer_cells};
+use kernels::{KERNEL_HEADS, kernel_cells, kernels};
+use train::{TRAIN_HEADS, train, train_cells};
+
+#[derive(clap::Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print a Markdown table
+    #[arg(long, global = true, conflicts_with = "json")]
+    markdown: bool,
+    /// Print comma-separated values
+    #[arg(long, global = true, conflicts_with_all = ["json", "markdown"])]
+    csv: bool,
+    /// Least time spent on each row
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 1.0)]
+    seconds: f64,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// The matrix product and every convolution of a model: forward, backward to its input,
+    /// backward to its weights.
+    Kernels {
+        /// Whose layers
+        #[arg(long, value_name = "NAME", default_value = "vgg16")]
+        model: String,
+        /// Images at a time
+        #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+        batch_size: u32,
+    },
+    /// Training steps of a model, on random images.
+    Train {
+        /// Which
+        #[arg(long, value_name = "NAME", default_value = "vgg16")]
+        model: String,
+        /// Images in a step
+        #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "32", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+        batch_size: Vec<u32>,
+        /// What is minimised
+        #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "float,gtc", value_parser = ["float", "gtc", "direct"])]
+        objective: Vec<String>,
+    },
+    /// Every layer of a packed model in every arithmetic beside f32, then the whole model.
+    Infer {
+        /// Whose layers
+        #[arg(long, value_name = "NAME", default_value = "vgg16")]
+        model: String,
+        /// Images at a time
+        #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,32", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+        batch_size: Vec<u32>,
+        /// Bits of a weight
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=4))]
+        bits: u32,
+    },
+}
+
+/// Times of one thing done again and again.
+#[derive(Clone, Debug, Serialize)]
+struct Times {
+    runs: usize,
+    /// Wall clock, milliseconds: the median, the fastest and the slowest.
+    milliseconds: f64,
+    fastest: f64,
+    slowest: f64,
+    /// Processor time of the whole process a run, milliseconds: what a CPU driver really costs.
+    cpu_milliseconds: f64,
+}
+
+#[derive(Serialize)]
+struct Report<R> {
+    adapter: String,
+    driver: String,
+    path: &'static str,
+    rows: Vec<R>,
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
+    if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
+        return Err(format!("--seconds {}: give more than 0, up to 3600", args.seconds).into());
+    }
+    let least = Duration::from_secs_f64(args.seconds);
+    let started = Instant::now();
+    let gpu = args.device.open()?;
+    match &args.what {
+        What::Kernels { model, batch_size } => {
+            let rows = kernels(&gpu, &Model::by_name(model)?, *batch_size as usize, least)?;
+            show(args, &gpu, rows, KERNEL_HEADS, kernel_cells)?;
+        }
+        What::Train {
+            model,
+            batch_size,
+            objective,
+        } => {
+            let mut rows = Vec::new();
+            let bar = bar((batch_size.len() * objective.len()) as u64)?;
+            for objective in objective {
+                for batch in batch_size {
+                    bar.set_message(format!("{model} {objective} at {batch}"));
+                    let since = if rows.is_empty() {
+                        started
+                    } else {
+                        Instant::now()
+                    };
+                    rows.push(train(
+                        &gpu,
+                        model,
+                        objective,
+                        *batch as usize,
+                        least,
+                        since,
+                    )?);
+                    bar.inc(1);
+                }
+            }
+            bar.finish_and_clear();
+            show(args, &gpu, rows, TRAIN_HEADS, train_cells)?;
+        }
+        What::Infer {
+            model,
+            batch_size,
+            bits,
+        } => {
+            let model = Model::by_name(model)?;
+            let rows = infer(&gpu, &model, batch_size, *bits, least)?;
+            show(args, &gpu, rows, INFER_HEADS, infer_cells)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Images of noise, for timing.
+fn random_images(model: &Model, count: usize) -> Images {
+    let [height, width, channels] = model.input;
+    let mut rng = Philox::new(1, 0);
+    Images {
+        height,
+        width,
+        channels,
+        pixels: (0..count * height * width * channels)
+            .map(|_| rng.below(256) as u8)
+            .collect(),
+        labels: (0..count).map(|i| (i % model.classes) as u8).collect(),
+    }
+}
+
+fn bar(length: u64) -> Result<ProgressBar, CliError> {
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}")?;
+    Ok(ProgressBar::new(length).with_style(style))
+}
+
+/// Runs `once`, which waits for its own end, until `least` has passed and at least five times.
+fn time(
+    least: Duration,
+    mut once: impl FnMut() -> Result<(), CliError>,
+) -> Result<Times, CliError> {
+    once()?;
+    let (mut walls, started, cpu) = (Vec::new(), Instant::now(), ProcessTime::now());
+    while walls.len() < 5 || started.elapsed() < least {
+        let at = Instant::now();
+        once()?;
+        walls.push(1e3 * at.elapsed().as_secs_f64());
+    }
+    let cpu_milliseconds = 1e3 * cpu.elapsed().as_secs_f64() / walls.len() as f64;
+    walls.sort_by(f64::total_cmp);
+    Ok(Times {
+        runs: walls.len(),
+        milliseconds: walls[walls.len() / 2],
+        fastest: walls[0],
+        slowest: walls[walls.len() - 1],
+        cpu_milliseconds,
+    })
+}
+
+fn show<R: Serialize, const N: usize>(
+    args: &BenchArgs,
+    gpu: &Gpu,
+    rows: Vec<R>,
+    heads: [&str; N],
+    cells: fn(&R) -> [String; N],
+) -> Result<(), CliError> {
+    if args.json {
+        return print_json(&Report {
+            adapter: gpu.name().to_owned(),
+            driver: gpu.driver(),
+            path: gpu.path().name(),
+            rows,
+        });
+    }
+    if args.csv {
+        println!("{}", heads.join(","));
+        for row in &rows {
+            let quoted = cells(row).map(|cell| match cell.contains(',') {
+                true => format!("\"{cell}\""),
+                false => cell,
+            });
+            println!("{}", quoted.join(","));
+        }
+        return Ok(());
+    }
+    println!(
+        "{} ({}), {} kernels\n",
+        gpu.name(),
+        gpu.driver(),
+        gpu.path().name()
+    );
+    let mut table = vec![heads.map(str::to_owned)];
+    table.extend(rows.iter().map(cells));
+    let width = |column: usize| table.iter().map(|r| r[column].len()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let edge = if args.markdown { "|" } else { "" };
+    for (i, row) in table.iter().enumerate() {
+        let cells = row.iter().zip(widths).enumerate();
+        // Words to the left, numbers to the right.
+        let line: Vec<String> = cells
+            .map(|(column, (cell, width))| match table[1..].first() {
+                Some(first) if first[column].starts_with(|c: char| c.is_ascii_digit()) => {
+                    format!("{cell:>width$}")
+                }
+                _ => format!("{cell:width$}"),
+            })
+            .collect();
+        let between = if args.markdown { " | " } else { "  " };
+        println!("{edge} {} {edge}", line.join(between));
+        if i == 0 && args.markdown {
+            let rule: Vec<String> = widths.iter().map(|w| "-".repeat(*w)).collect();
+            println!("| {} |", rule.join(" | "));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! `gtc bench train`
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{Times, random_images, time};
+use crate::cli::{CliError, human_bytes};
+use crate::gpu::Gpu;
+use crate::model::Model;
+use crate::train::{Objective, TrainOptions, Trainer};
+
+#[derive(Serialize)]
+pub(super) struct TrainRow {
+    model: String,
+    objective: String,
+    batch_size: usize,
+    first_step_seconds: f64,
+    times: Times,
+    images_per_second: f64,
+    buffer_bytes: u64,
+}
+
+pub(super) fn train(
+    gpu: &Gpu,
+    name: &str,
+    objective: &str,
+    batch: usize,
+    least: Duration,
+    started: Instant,
+) -> Result<TrainRow, CliError> {
+    let model = Model::by_name(name)?;
+    let images = random_images(&model, batch);
+    let options = TrainOptions {
+        batch_size: batch,
+        objective: serde_json::from_value::<Objective>(objective.into())?,
+        // Enough that the schedule never ends.
+        epochs: u32::MAX,
+        ..TrainOptions::default()
+    };
+    let mut trainer = Trainer::new(gpu, model, batch, options)?;
+    let mut step = || -> Result<(), CliError> {
+        trainer.train_step(&images);
+        gpu.wait();
+        Ok(gpu.check()?)
+    };
+    step()?;
+    let first_step_seconds = started.elapsed().as_secs_f64();
+    let times = time(least, step)?;
+    Ok(TrainRow {
+        model: name.to_owned(),
+        objective: objective.to_owned(),
+        batch_size: batch,
+        first_step_seconds,
+        images_per_second: 1e3 * batch as f64 / times.milliseconds,
+        buffer_bytes: trainer.memory_bytes(),
+        times,
+    })
+}
+
+pub(super) const TRAIN_HEADS: [&str; 8] = [
+    "model",
+    "objective",
+    "batch",
+    "first step s",
+    "step ms",
+    "spread ms",
+    "images/s",
+    "buffers",
+];
+
+pub(super) fn train_cells(r: &TrainRow) -> [String; 8] {
+    [
+        r.model.clone(),
+        r.objective.clone(),
+        r.batch_size.to_string(),
+        format!("{:.2}", r.first_step_seconds),
+        format!("{:.1}", r.times.milliseconds),
+        format!("{:.1}-{:.1}", r.times.fastest, r.times.slowest),
+        format!("{:.1}", r.images_per_second),
+        human_bytes(r.buffer_bytes),
+    ]
+}
