@@ -1,7 +1,7 @@
 // y = convolution of x with packed weights, plus bias, shifted, clamped: all integers (SPEC section 5).
 //
-// a: x (batch, input_height, input_width, input_channels)
-// b: codes (output_channels * 4, w_row texels), or what packed_unpack made of them
+// a: x (batch, input_height, input_width, input_channels), or what packed_bytes made of it
+// b: codes (output_channels, w_row texels), or what packed_unpack made of them
 // c: bias and shift (2, output_channels)
 // output_0: y (batch, output_height, output_width, output_channels)
 //
@@ -11,7 +11,7 @@ struct Params {
     batch: u32,
     input_height: u32,
     input_width: u32,
-    input_channels: u32, // texels
+    input_channels: u32, // texels: of four numbers, or of 16 bytes
     output_height: u32,
     output_width: u32,
     output_channels: u32, // texels
@@ -22,7 +22,7 @@ struct Params {
     outputs: u32, // channels that mean something
     x_base: u32, // first texel of each operand within its buffer
     w_base: u32,
-    w_row: u32, // texels of codes of one output
+    w_row: u32, // texels of codes of four outputs
     table_base: u32,
     y_base: u32,
     zero: u32, // 1 if index 0 stands for zero

@@ -166,7 +166,7 @@ impl<'g> Inference<'g> {
                 kernel: arithmetic,
                 sharing: sharing.name(),
             });
-            let codes = CodeShape::new(&layer_shape, weights.bits, weights.zero);
+            let codes = CodeShape::new(&layer_shape, weights.bits, weights.zero, arithmetic);
             let logical = if number == 0 && windows {
                 &layer_shape
             } else {

@@ -10,6 +10,7 @@ const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
 const PACKED_DOT4: &str = include_str!("../shaders/shared/packed_dot4.wgsl");
 const PACKED_FLOAT: &str = include_str!("../shaders/shared/packed_float.wgsl");
+const PACKED_FLOATS: &str = include_str!("../shaders/shared/packed_floats.wgsl");
 const PACKED_FLOAT_CODES: &str = include_str!("../shaders/shared/packed_float_codes.wgsl");
 const PACKED_SHIFT: &str = include_str!("../shaders/shared/packed_shift.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
@@ -217,12 +218,19 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
 /// y = x * w, shifted, over packed weights made into floats.
 pub static PACKED_FLOAT_TILE: Kernel = packed(
     Family::Matrix,
-    &[DIVIDE, WINDOWS, BLOCKS_FLOAT, PACKED_FLOAT],
+    &[DIVIDE, WINDOWS, BLOCKS_FLOAT, PACKED_FLOATS, PACKED_FLOAT],
 );
 /// The same for few positions, straight from codes.
 pub static PACKED_FLOAT_VECTOR: Kernel = packed(
     Family::MatrixVector,
-    &[DIVIDE, WINDOWS, CODES, BLOCKS_FLOAT, PACKED_FLOAT_CODES],
+    &[
+        DIVIDE,
+        WINDOWS,
+        CODES,
+        BLOCKS_FLOAT,
+        PACKED_FLOATS,
+        PACKED_FLOAT_CODES,
+    ],
 );
 /// The same with products of packed bytes.
 pub static PACKED_DOT4_TILE: Kernel =
@@ -250,6 +258,16 @@ pub static PACKED_UNPACK: Kernel = Kernel {
         &[DIVIDE, CODES],
     )
 };
+/// Whole numbers as bytes.
+pub static PACKED_BYTES: Kernel = Kernel {
+    numbers: Numbers::Integer,
+    ..elementwise(
+        "packed_bytes",
+        "PackedBytesParams",
+        include_str!("../shaders/packed_bytes.wgsl"),
+        &[DIVIDE],
+    )
+};
 /// [`IM2COL`] of integers.
 pub static PACKED_IM2COL: Kernel = Kernel {
     numbers: Numbers::Integer,
@@ -262,7 +280,7 @@ pub static PACKED_MAX_POOL: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 32] = [
+pub static ALL: [&Kernel; 33] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -287,6 +305,7 @@ pub static ALL: [&Kernel; 32] = [
     &LEVELS_BACKWARD,
     &ADAM,
     &PACKED_UNPACK,
+    &PACKED_BYTES,
     &PACKED_IM2COL,
     &PACKED_FLOAT_TILE,
     &PACKED_FLOAT_VECTOR,

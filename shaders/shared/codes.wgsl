@@ -1,29 +1,63 @@
 // Codes of weights. A code of WIDTH bits is a sign above an index; index 0 is zero where a layer
-// has zeros, the others are exponents counted from the layer's smallest. The codes of an output
-// run over (kernel_height, kernel_width, input_channels * 4) and start at a whole texel. A kernel
-// says with code_texel() which operand holds them.
+// has zeros, the others are exponents counted from the layer's smallest. Codes lie in groups of
+// [block of four outputs][16 channels of the depth], in a group [output][channel], the first in the
+// lowest bits; the depth runs over (kernel_height, kernel_width, input_channels) and a block starts
+// at a whole texel. A kernel says with code_texel() which operand holds them.
 
 override WIDTH: u32 = 2u;
 
-// The four codes of one step of the depth, lowest first; the bits above them mean nothing.
+// The codes of four outputs at one step of four channels, the first channel's lowest; the bits above
+// them mean nothing.
 fn read_codes(first: u32, k: u32) -> vec4u {
-    let bit = k * (4u * WIDTH);
-    let word = bit >> 5u;
-    let texel = code_texel(first + (word >> 2u));
-    let low = select(texel.x, texel.y, (word & 1u) == 1u);
-    let high = select(texel.z, texel.w, (word & 1u) == 1u);
-    let codes = u32(select(low, high, (word & 2u) == 2u)) >> (bit & 31u);
-    return vec4u(codes) >> vec4u(0u, WIDTH, 2u * WIDTH, 3u * WIDTH);
+    let group = k >> 2u;
+    let step = k & 3u;
+    if WIDTH == 1u {
+        let texel = vec4u(code_texel(first + (group >> 1u)));
+        let pair = select(texel.xy, texel.zw, (group & 1u) == 1u);
+        return vec4u(pair.x, pair.x >> 16u, pair.y, pair.y >> 16u) >> vec4u(4u * step);
+    }
+    if WIDTH == 2u {
+        return vec4u(code_texel(first + group)) >> vec4u(8u * step);
+    }
+    if WIDTH == 4u {
+        let low = vec4u(code_texel(first + 2u * group));
+        let high = vec4u(code_texel(first + 2u * group + 1u));
+        let words = select(vec4u(low.xz, high.xz), vec4u(low.yw, high.yw), (step & 2u) == 2u);
+        return words >> vec4u(16u * (step & 1u));
+    }
+    let texel = first + 4u * group;
+    return vec4u(
+        pick(vec4u(code_texel(texel)), step),
+        pick(vec4u(code_texel(texel + 1u)), step),
+        pick(vec4u(code_texel(texel + 2u)), step),
+        pick(vec4u(code_texel(texel + 3u)), step),
+    );
 }
 
+fn pick(words: vec4u, step: u32) -> u32 {
+    let pair = select(words.xy, words.zw, (step & 2u) == 2u);
+    return select(pair.x, pair.y, (step & 1u) == 1u);
+}
+
+// Of read_codes(), one channel.
+fn channel_codes(codes: vec4u, channel: u32) -> vec4u { return codes >> vec4u(WIDTH * channel); }
+
 fn indices(codes: vec4u) -> vec4u { return codes & vec4u((1u << (WIDTH - 1u)) - 1u); }
+
+// Where a weight is zero: 0. Elsewhere -1.
+fn keeps(codes: vec4u, zero: u32) -> vec4i {
+    return select(vec4i(-1), vec4i(0), indices(codes) < vec4u(zero));
+}
+
+// The exponents, counted from the smallest; of a zero, 0.
+fn places(codes: vec4u, zero: u32) -> vec4u { return max(indices(codes), vec4u(zero)) - zero; }
 
 // 0 or, for negative weights, -1.
 fn signs(codes: vec4u) -> vec4i { return -vec4i((codes >> vec4u(WIDTH - 1u)) & vec4u(1u)); }
 
-// The weights in units of the layer's smallest.
-fn decode(codes: vec4u, zero: u32) -> vec4i {
-    let size = vec4i((vec4u(1u) << indices(codes)) >> vec4u(zero));
-    let sign = signs(codes);
-    return (size ^ sign) - sign;
+// The weights in units of the layer's smallest as floats, from their bits.
+fn decode(codes: vec4u, zero: u32) -> vec4f {
+    let exponent = (places(codes, zero) + 127u) << vec4u(23u);
+    let sign = vec4u(signs(codes)) << vec4u(31u);
+    return bitcast<vec4f>((exponent | sign) & vec4u(keeps(codes, zero)));
 }

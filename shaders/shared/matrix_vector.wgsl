@@ -1,10 +1,14 @@
 // The matrix core for few rows, as in a dense layer on one image: a workgroup makes 4 x 8 numbers,
-// and its 64 threads share the depth, so that weights are read once and by neighbours together.
+// and its threads share the depth, so that weights are read once and by neighbours together.
 // Only for sums that are whole numbers: they are added up as integers, in any order.
 
-var<workgroup> parts: array<vec4i, 512>; // [thread][position and block of columns]
+// Many on a GPU. On a CPU driver as many as one register holds: there the memory they add up through
+// costs more than it saves.
+override THREADS: u32 = 64u;
 
-@compute @workgroup_size(64)
+var<workgroup> parts: array<array<vec4i, 8>, THREADS>; // [thread][position and block of columns]
+
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
@@ -20,22 +24,21 @@ fn main(
     var c0 = Sum();
     var c1 = Sum();
     let end = depth();
-    for (var k = thread; k < end; k += 64u) {
+    for (var k = thread; k < end; k += THREADS) {
         let a = load_rows(r, k);
         c0 = multiply_add(c0, load_columns(s0, k), a);
         c1 = multiply_add(c1, load_columns(s1, k), a);
     }
-    let mine = thread * 8u;
-    parts[mine] = whole(c0[0]); parts[mine + 1u] = whole(c0[1]);
-    parts[mine + 2u] = whole(c0[2]); parts[mine + 3u] = whole(c0[3]);
-    parts[mine + 4u] = whole(c1[0]); parts[mine + 5u] = whole(c1[1]);
-    parts[mine + 6u] = whole(c1[2]); parts[mine + 7u] = whole(c1[3]);
+    parts[thread] = array<vec4i, 8>(
+        whole(c0[0]), whole(c0[1]), whole(c0[2]), whole(c0[3]),
+        whole(c1[0]), whole(c1[1]), whole(c1[2]), whole(c1[3]),
+    );
     workgroupBarrier();
     let column = n + (thread >> 2u);
     if thread < 8u && m < rows() && column < columns() {
         var sum = vec4i(0);
-        for (var i = thread; i < 512u; i += 8u) {
-            sum += parts[i];
+        for (var i = 0u; i < THREADS; i++) {
+            sum += parts[i][thread];
         }
         put(m * 4u + (thread & 3u), column, sum);
     }

@@ -1,10 +1,10 @@
 // The matrix core for GPUs over packed bytes: 64 threads make a 64 x 64 tile of the result, staged
-// through workgroup memory 16 channels at a time; each thread keeps 8 x 8 of it. The functions it
-// calls are those of shared/matrix_workgroup.wgsl; a block is a vec4u, four bytes a row or column.
+// through workgroup memory 64 channels at a time; each thread keeps 8 x 8 of it. The functions it
+// calls are those of shared/matrix_workgroup.wgsl; a block is four rows or columns of 16 bytes.
 
 // [step of the depth][block of four rows or columns]
-var<workgroup> row_tile: array<vec4u, 64>;
-var<workgroup> column_tile: array<vec4u, 64>;
+var<workgroup> row_tile: array<Bytes, 64>;
+var<workgroup> column_tile: array<Bytes, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -23,8 +23,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var c10 = Sum(); var c11 = Sum();
     let range = depth_range(m_tile, 16u, group.z);
     for (var start = range.x; start < range.y; start += 4u) {
-        var a = vec4u();
-        var b = vec4u();
+        var a = Bytes();
+        var b = Bytes();
         let k = start + quarter;
         if k < range.y {
             a = load_rows(row_cursor, k);

@@ -1,48 +1,126 @@
 // Sums in i32 by products of four int8 pairs, which many GPUs do in one instruction. A layer comes
-// here only if its weights, in units of the smallest, and its inputs fit into int8.
+// here only if its weights, in units of the smallest, and its inputs fit into int8. A step of the
+// depth is 16 channels: x are the bytes that packed_bytes made, a texel a step.
 
 alias Sum = array<vec4i, 4>; // of each position, over four outputs
 
-// Of each position, four channels.
-fn load_rows(rows: Rows, k: u32) -> vec4u {
+alias Bytes = array<vec4u, 4>; // of each position or output, 16 channels
+
+fn load_rows(rows: Rows, k: u32) -> Bytes {
     let at = window(rows, k);
-    let packed = vec4u(
-        pack4xI8(read_a(at.texel.x)),
-        pack4xI8(read_a(at.texel.y)),
-        pack4xI8(read_a(at.texel.z)),
-        pack4xI8(read_a(at.texel.w)),
-    );
-    return select(vec4u(0u), packed, at.inside);
-}
-
-fn locate_columns(n: u32) -> u32 { return params.w_base + n * 4u * params.w_row; }
-
-// Of each output, four channels.
-fn load_columns(first: u32, k: u32) -> vec4u {
-    let row = params.w_row;
-    return vec4u(
-        pack4xI8(decode(read_codes(first, k), params.zero)),
-        pack4xI8(decode(read_codes(first + row, k), params.zero)),
-        pack4xI8(decode(read_codes(first + 2u * row, k), params.zero)),
-        pack4xI8(decode(read_codes(first + 3u * row, k), params.zero)),
+    return Bytes(
+        select(vec4u(0u), vec4u(read_a(at.texel.x)), at.inside.x),
+        select(vec4u(0u), vec4u(read_a(at.texel.y)), at.inside.y),
+        select(vec4u(0u), vec4u(read_a(at.texel.z)), at.inside.z),
+        select(vec4u(0u), vec4u(read_a(at.texel.w)), at.inside.w),
     );
 }
 
-fn dots(x: u32, w: vec4u) -> vec4i {
-    return vec4i(
-        dot4I8Packed(x, w.x),
-        dot4I8Packed(x, w.y),
-        dot4I8Packed(x, w.z),
-        dot4I8Packed(x, w.w),
+fn locate_columns(n: u32) -> u32 { return params.w_base + n * params.w_row; }
+
+fn load_columns(first: u32, k: u32) -> Bytes {
+    if WIDTH == 1u {
+        let texel = vec4u(code_texel(first + (k >> 1u)));
+        let pair = select(texel.xy, texel.zw, (k & 1u) == 1u);
+        let shifts = vec4u(0u, 4u, 8u, 12u);
+        return Bytes(
+            bytes(vec4u(pair.x) >> shifts),
+            bytes(vec4u(pair.x) >> (shifts + 16u)),
+            bytes(vec4u(pair.y) >> shifts),
+            bytes(vec4u(pair.y) >> (shifts + 16u)),
+        );
+    }
+    if WIDTH == 2u {
+        let texel = vec4u(code_texel(first + k));
+        let shifts = vec4u(0u, 8u, 16u, 24u);
+        return Bytes(
+            bytes(vec4u(texel.x) >> shifts),
+            bytes(vec4u(texel.y) >> shifts),
+            bytes(vec4u(texel.z) >> shifts),
+            bytes(vec4u(texel.w) >> shifts),
+        );
+    }
+    if WIDTH == 4u {
+        let low = vec4u(code_texel(first + 2u * k));
+        let high = vec4u(code_texel(first + 2u * k + 1u));
+        let shifts = vec4u(0u, 16u, 0u, 16u);
+        return Bytes(
+            bytes(low.xxyy >> shifts),
+            bytes(low.zzww >> shifts),
+            bytes(high.xxyy >> shifts),
+            bytes(high.zzww >> shifts),
+        );
+    }
+    let texel = first + 4u * k;
+    return Bytes(
+        bytes(vec4u(code_texel(texel))),
+        bytes(vec4u(code_texel(texel + 1u))),
+        bytes(vec4u(code_texel(texel + 2u))),
+        bytes(vec4u(code_texel(texel + 3u))),
     );
 }
 
-fn multiply_add(sum: Sum, columns: vec4u, rows: vec4u) -> Sum {
+const ONES: u32 = 0x01010101u; // one in each byte
+
+// The weights of 16 channels, a byte each, from their codes: four in the low bits of every word.
+fn bytes(codes: vec4u) -> vec4u {
+    let spread = spread_codes(codes);
+    let sign = (spread >> vec4u(WIDTH - 1u)) & vec4u(ONES);
+    var size = vec4u(ONES);
+    if WIDTH == 2u {
+        size = (spread & vec4u(ONES)) + vec4u(ONES * (1u - params.zero));
+    }
+    if WIDTH > 2u {
+        // 2^index of the three bits of an index, bit by bit; the zero's 1 is shifted out.
+        size += spread & vec4u(ONES);
+        let two = whole_bytes((spread >> vec4u(1u)) & vec4u(ONES));
+        size = (size & ~two) | ((size << vec4u(2u)) & two);
+        let four = whole_bytes((spread >> vec4u(2u)) & vec4u(ONES));
+        size = (size & ~four) | ((size << vec4u(4u)) & four);
+        size = select(size, (size >> vec4u(1u)) & vec4u(0x7f7f7f7fu), params.zero == 1u);
+    }
+    // A zero has no sign, so nothing carries into the next byte.
+    return (size ^ whole_bytes(sign)) + sign;
+}
+
+// 255 for each byte that is 1.
+fn whole_bytes(ones: vec4u) -> vec4u { return (ones << vec4u(8u)) - ones; }
+
+// A byte for each of four codes.
+fn spread_codes(codes: vec4u) -> vec4u {
+    if WIDTH == 1u {
+        let low = codes & vec4u(0xfu);
+        let pairs = (low | (low << vec4u(14u))) & vec4u(0x00030003u);
+        return (pairs | (pairs << vec4u(7u))) & vec4u(ONES);
+    }
+    if WIDTH == 2u {
+        let low = codes & vec4u(0xffu);
+        let pairs = (low | (low << vec4u(12u))) & vec4u(0x000f000fu);
+        return (pairs | (pairs << vec4u(6u))) & vec4u(0x03030303u);
+    }
+    if WIDTH == 4u {
+        let low = codes & vec4u(0xffffu);
+        let pairs = (low | (low << vec4u(8u))) & vec4u(0x00ff00ffu);
+        return (pairs | (pairs << vec4u(4u))) & vec4u(0x0f0f0f0fu);
+    }
+    return codes;
+}
+
+fn dot16(x: vec4u, w: vec4u) -> i32 {
+    return dot4I8Packed(x.x, w.x) + dot4I8Packed(x.y, w.y) + dot4I8Packed(x.z, w.z)
+        + dot4I8Packed(x.w, w.w);
+}
+
+fn dots(x: vec4u, w: Bytes) -> vec4i {
+    return vec4i(dot16(x, w[0]), dot16(x, w[1]), dot16(x, w[2]), dot16(x, w[3]));
+}
+
+fn multiply_add(sum: Sum, columns: Bytes, rows: Bytes) -> Sum {
     return Sum(
-        sum[0] + dots(rows.x, columns),
-        sum[1] + dots(rows.y, columns),
-        sum[2] + dots(rows.z, columns),
-        sum[3] + dots(rows.w, columns),
+        sum[0] + dots(rows[0], columns),
+        sum[1] + dots(rows[1], columns),
+        sum[2] + dots(rows[2], columns),
+        sum[3] + dots(rows[3], columns),
     );
 }
 

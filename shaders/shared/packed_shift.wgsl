@@ -21,32 +21,19 @@ fn load_rows(rows: Rows, k: u32) -> Rows4 {
     );
 }
 
-fn locate_columns(n: u32) -> u32 { return params.w_base + n * 4u * params.w_row; }
+fn locate_columns(n: u32) -> u32 { return params.w_base + n * params.w_row; }
 
 fn load_columns(first: u32, k: u32) -> Columns {
-    let row = params.w_row;
-    let c0 = read_codes(first, k);
-    let c1 = read_codes(first + row, k);
-    let c2 = read_codes(first + 2u * row, k);
-    let c3 = read_codes(first + 3u * row, k);
-    let across = array<vec4u, 4>(
-        vec4u(c0.x, c1.x, c2.x, c3.x),
-        vec4u(c0.y, c1.y, c2.y, c3.y),
-        vec4u(c0.z, c1.z, c2.z, c3.z),
-        vec4u(c0.w, c1.w, c2.w, c3.w),
+    let codes = read_codes(first, k);
+    let c1 = channel_codes(codes, 1u);
+    let c2 = channel_codes(codes, 2u);
+    let c3 = channel_codes(codes, 3u);
+    let zero = params.zero;
+    return Columns(
+        array<vec4u, 4>(places(codes, zero), places(c1, zero), places(c2, zero), places(c3, zero)),
+        array<vec4i, 4>(keeps(codes, zero), keeps(c1, zero), keeps(c2, zero), keeps(c3, zero)),
+        array<vec4i, 4>(signs(codes), signs(c1), signs(c2), signs(c3)),
     );
-    var columns: Columns;
-    columns.shift[0] = places(across[0]); columns.keep[0] = keeps(across[0]); columns.sign[0] = signs(across[0]);
-    columns.shift[1] = places(across[1]); columns.keep[1] = keeps(across[1]); columns.sign[1] = signs(across[1]);
-    columns.shift[2] = places(across[2]); columns.keep[2] = keeps(across[2]); columns.sign[2] = signs(across[2]);
-    columns.shift[3] = places(across[3]); columns.keep[3] = keeps(across[3]); columns.sign[3] = signs(across[3]);
-    return columns;
-}
-
-fn places(codes: vec4u) -> vec4u { return max(indices(codes), vec4u(params.zero)) - params.zero; }
-
-fn keeps(codes: vec4u) -> vec4i {
-    return select(vec4i(-1), vec4i(0), indices(codes) < vec4u(params.zero));
 }
 
 fn add_shifted(sum: vec4i, x: i32, shift: vec4u, keep: vec4i, sign: vec4i) -> vec4i {

@@ -94,6 +94,14 @@ impl Kernel {
     /// Threads in a workgroup of the register core.
     pub const MATRIX_CPU_THREADS: usize = 32;
 
+    /// Threads that share the depth in the matrix core for few rows.
+    pub fn vector_threads(path: Path) -> u32 {
+        match path {
+            Path::Gpu => 64,
+            Path::CpuSampled | Path::CpuStorage => 8,
+        }
+    }
+
     /// Rows and columns of the result that one workgroup (GPU) or one thread (CPU) of a matrix
     /// kernel makes.
     pub fn matrix_tile(path: Path) -> (u32, u32) {

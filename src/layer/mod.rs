@@ -16,7 +16,8 @@ pub use norm::{
     norm_forward, norm_gradients, norm_running, norm_splits, norm_statistics,
 };
 pub use packed::{
-    Arithmetic, CodeShape, Sharing, packed_conv, packed_im2col, packed_max_pool, packed_unpack,
+    Arithmetic, CodeShape, Sharing, packed_bytes, packed_conv, packed_im2col, packed_max_pool,
+    packed_unpack,
 };
 pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
 pub use relu::relu_backward;

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{ConvShape, PoolShape, im2col, pool};
 use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
 use crate::kernels;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, pad4};
 
 /// How sums of integers are formed. All ways give the same integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -55,46 +55,61 @@ impl Sharing {
     }
 }
 
-/// How the codes of a layer's weights lie on the device.
+/// Channels in a group of codes, and in a texel of bytes.
+const GROUP: usize = 16;
+
+/// How the codes of a layer's weights lie on the device, see `shaders/shared/codes.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeShape {
     /// Bits of a code there: 1, 2, 4 or 8.
     pub width: u32,
     /// Whether index 0 stands for zero.
     pub zero: bool,
-    /// Texels of codes of one output.
+    /// Texels of codes of a block of four outputs.
     pub row: usize,
+    /// Channels of an input, with padding.
+    inputs: usize,
 }
 
 impl CodeShape {
     /// For weights of a shape whose codes take `bits` bits in the file.
-    pub fn new(shape: &ConvShape, bits: u32, zero: bool) -> Self {
+    pub fn new(shape: &ConvShape, bits: u32, zero: bool, arithmetic: Arithmetic) -> Self {
         let width = bits.next_power_of_two();
-        let [_, height, columns, inputs] = shape.w();
-        let row = (height * columns * inputs * width as usize).div_ceil(128);
-        Self { width, zero, row }
+        let channels = shape.input_channels;
+        let inputs = match arithmetic {
+            Arithmetic::Dot4 => channels.div_ceil(GROUP) * GROUP,
+            Arithmetic::Shift | Arithmetic::Float => pad4(channels),
+        };
+        let groups = (shape.kernel_height * shape.kernel_width * inputs).div_ceil(GROUP);
+        Self {
+            width,
+            zero,
+            row: (groups * 4 * GROUP * width as usize).div_ceil(128),
+            inputs,
+        }
     }
 
     /// Stored shape of the codes, in numbers of 32 bits.
     pub fn codes(&self, shape: &ConvShape) -> [usize; 2] {
-        [shape.w()[0], 4 * self.row]
+        [shape.w()[0] / 4, 4 * self.row]
     }
 
     /// The stored words of codes in logical order (outputs, kernel height, kernel width, inputs).
     pub fn store(&self, shape: &ConvShape, codes: &[u8], bits: u32) -> Vec<u32> {
-        let [_, _, _, stored_inputs] = shape.w();
         let taps = shape.kernel_height * shape.kernel_width;
         let mut words = vec![0u32; self.codes(shape).iter().product()];
         for (i, code) in codes.iter().enumerate() {
             let input = i % shape.input_channels;
             let tap = i / shape.input_channels % taps;
             let output = i / shape.input_channels / taps;
-            // The sign stays on top when the code grows.
-            let sign = u32::from(*code) >> (bits - 1) & 1;
+            // The sign stays on top when the code grows; a zero has none.
             let index = u32::from(*code) & ((1 << (bits - 1)) - 1);
+            let sign = u32::from(*code) >> (bits - 1) & u32::from(index > 0 || !self.zero);
             let code = sign << (self.width - 1) | index;
-            let at = (tap * stored_inputs + input) * self.width as usize;
-            words[output * 4 * self.row + at / 32] |= code << (at % 32);
+            let depth = tap * self.inputs + input;
+            let place = (depth / GROUP * 4 + output % 4) * GROUP + depth % GROUP;
+            let at = place * self.width as usize;
+            words[output / 4 * 4 * self.row + at / 32] |= code << (at % 32);
         }
         words
     }
@@ -142,8 +157,8 @@ fn kernel(arithmetic: Arithmetic, sharing: Sharing) -> &'static Kernel {
     }
 }
 
-/// y = requantised x * w. `w` holds codes (outputs, row of texels); `table` (2, outputs) biases and
-/// shifts; results are clamped to `limits`.
+/// y = requantised x * w. `w` holds codes (blocks of four outputs, row of texels); `table`
+/// (2, outputs) biases and shifts; results are clamped to `limits`.
 pub fn packed_conv(
     plan: &mut PlanBuilder<'_>,
     label: &str,
@@ -154,19 +169,29 @@ pub fn packed_conv(
     y: &Tensor,
 ) {
     let kernel = kernel(arithmetic, sharing);
+    let ([batch, height, width, channels], stored) = (shape.y(), shape.x());
     let unpack = arithmetic == Arithmetic::Float && sharing == Sharing::Tile;
     let unpacked = Tensor::transient("unpacked", &shape.w());
     if unpack {
         packed_unpack(plan, label, shape, codes, w, &unpacked);
     }
     let w = if unpack { &unpacked } else { w };
-    let ([batch, height, width, channels], [.., inputs]) = (shape.y(), shape.x());
+    let pixels = stored[..3].iter().product();
+    let bytes = Tensor::transient("bytes", &[pixels, codes.inputs / 4]);
+    let (x, step) = match arithmetic {
+        Arithmetic::Shift | Arithmetic::Float => (x, 4),
+        Arithmetic::Dot4 => {
+            packed_bytes(plan, label, &x.view(&[pixels, stored[3]]), &bytes);
+            (&bytes, GROUP)
+        }
+    };
+    let inputs = codes.inputs / step;
     let inverse = |n: usize| 1.0 / n as f32;
     let params = PackedConvParams {
         batch: batch as u32,
         input_height: shape.input_height as u32,
         input_width: shape.input_width as u32,
-        input_channels: (inputs / 4) as u32,
+        input_channels: inputs as u32,
         output_height: height as u32,
         output_width: width as u32,
         output_channels: (channels / 4) as u32,
@@ -184,21 +209,28 @@ pub fn packed_conv(
         low: limits[0],
         high: limits[1],
         splits: 1,
-        inverse_input_channels: inverse(inputs / 4),
+        inverse_input_channels: inverse(inputs),
         inverse_kernel_width: inverse(shape.kernel_width),
         inverse_output_width: inverse(width),
         inverse_output_height: inverse(height),
     };
-    let constants = [("WIDTH", f64::from(codes.width))];
+    let path = plan.gpu().path();
+    let mut constants = Vec::new();
+    if !unpack {
+        constants.push(("WIDTH", f64::from(codes.width)));
+    }
+    if sharing == Sharing::Vector {
+        constants.push(("THREADS", f64::from(Kernel::vector_threads(path))));
+    }
     plan.dispatch(Dispatch {
         kernel,
         label,
-        constants: if unpack { &[] } else { &constants },
+        constants: &constants,
         params: bytemuck::bytes_of(&params),
         reads: &[x, w, table],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: kernel.matrix_grid(plan.gpu().path(), batch * height * width, channels, 1),
+        grid: kernel.matrix_grid(path, batch * height * width, channels, 1),
         flops: shape.flops(),
     });
 }
@@ -206,7 +238,7 @@ pub fn packed_conv(
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct PackedUnpackParams {
-    outputs: u32,
+    blocks: u32,
     depth: u32,
     w_row: u32,
     w_base: u32,
@@ -215,7 +247,7 @@ struct PackedUnpackParams {
     inverse_depth: f32,
 }
 
-/// Weights (w...) as the bits of floats, from codes.
+/// Weights (blocks of four outputs, depth, channel, output) as the bits of floats, from codes.
 pub fn packed_unpack(
     plan: &mut PlanBuilder<'_>,
     label: &str,
@@ -227,7 +259,7 @@ pub fn packed_unpack(
     let [outputs, height, width, inputs] = shape.w();
     let depth = height * width * inputs / 4;
     let params = PackedUnpackParams {
-        outputs: outputs as u32,
+        blocks: (outputs / 4) as u32,
         depth: depth as u32,
         w_row: codes.row as u32,
         w_base: w.base(),
@@ -243,7 +275,42 @@ pub fn packed_unpack(
         reads: &[w],
         writes: &[Write::New(unpacked)],
         schedule: false,
-        grid: Grid::Threads(unpacked.texels()),
+        grid: Grid::Threads(params.blocks * params.depth),
+        flops: 0,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct PackedBytesParams {
+    rows: u32,
+    channels: u32,
+    groups: u32,
+    x_base: u32,
+    y_base: u32,
+    inverse_groups: f32,
+}
+
+/// `bytes` (rows, words) from x (rows, channels), whose numbers fit into int8; a word holds four.
+pub fn packed_bytes(plan: &mut PlanBuilder<'_>, label: &str, x: &Tensor, bytes: &Tensor) {
+    let groups = bytes.shape[1] / 4;
+    let params = PackedBytesParams {
+        rows: x.shape[0] as u32,
+        channels: (x.shape[1] / 4) as u32,
+        groups: groups as u32,
+        x_base: x.base(),
+        y_base: bytes.base(),
+        inverse_groups: 1.0 / groups as f32,
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::PACKED_BYTES,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x],
+        writes: &[Write::New(bytes)],
+        schedule: false,
+        grid: Grid::Threads(bytes.texels()),
         flops: 0,
     });
 }

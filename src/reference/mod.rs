@@ -20,7 +20,7 @@ pub use norm::{
     norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
     norm_statistics, rounded_factor,
 };
-pub use packed::{infer, packed_conv, packed_unpack, requantise};
+pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
 pub use pool::{max_pool_backward, max_pool_forward};
 pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,

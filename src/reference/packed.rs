@@ -53,6 +53,19 @@ pub fn packed_unpack(codes: &[u8], bits: u32, zero: bool) -> Vec<i64> {
     codes.iter().map(weight).collect()
 }
 
+/// Whole numbers x (rows, channels) as bytes, four to a word, `words` of them a row, zero past the
+/// last channel.
+pub fn packed_bytes(x: &[i64], channels: usize, words: usize) -> Vec<i32> {
+    let mut packed = Vec::new();
+    for row in x.chunks(channels) {
+        for word in 0..words {
+            let byte = |i| row.get(4 * word + i).map_or(0, |v| *v as i8 as u8);
+            packed.push(i32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]));
+        }
+    }
+    packed
+}
+
 /// The logits of one image, bytes (height, width, channels), in units of 2^scale of the last layer.
 /// Loops over logical shapes; nothing here knows how a device stores them.
 pub fn infer(model: &PackedModel, image: &[u8]) -> Vec<i32> {

@@ -35,6 +35,9 @@ pub(super) fn cases() -> Vec<Case> {
             zero,
         ));
     }
+    for (rows, channels) in [(1, 4), (3, 16), (67, 20), (5, 128)] {
+        cases.push(to_bytes(rows, channels));
+    }
     cases.push(im2col(super::conv::shape([3, 9, 9, 3, 1, 3, 3, 2, 1])));
     cases.push(max_pool(PoolShape {
         batch: 2,
@@ -111,7 +114,7 @@ pub(super) fn of_layer(
             let count = s.output_channels * height * width * s.input_channels;
             let codes = codes("codes", count, code_bits, (zero, top));
             let w = stored(&s, &reference::packed_unpack(&codes, code_bits, zero));
-            let form = CodeShape::new(&s, code_bits, zero);
+            let form = CodeShape::new(&s, code_bits, zero, arithmetic);
             let words = form.store(&s, &codes, code_bits);
             let bias = integers("bias", outputs, 5000);
             let shifts: Vec<i32> = (0..outputs as i32).map(|o| shift + o % 3 - 1).collect();
@@ -163,11 +166,10 @@ fn exactly(values: &[i64]) -> Expected {
 }
 
 fn unpack(s: ConvShape, code_bits: u32, zero: bool) -> Case {
-    let count = s.w().iter().product::<usize>() / pad4(s.input_channels) * s.input_channels;
-    let count = count / s.w()[0] * s.output_channels;
+    let count = s.output_channels * s.kernel_height * s.kernel_width * s.input_channels;
     let top = (1 << (code_bits - 1)) - 1 - u32::from(zero);
     let codes = codes("codes", count, code_bits, (zero, top.min(30)));
-    let form = CodeShape::new(&s, code_bits, zero);
+    let form = CodeShape::new(&s, code_bits, zero, Arithmetic::Float);
     let words = form.store(&s, &codes, code_bits);
     let w = stored(&s, &reference::packed_unpack(&codes, code_bits, zero));
     Case {
@@ -182,16 +184,42 @@ fn unpack(s: ConvShape, code_bits: u32, zero: bool) -> Case {
             layer::packed_unpack(plan, "case", &s, form, &i[0], &o[0]);
         }),
         expected: Box::new(move |_, _| {
-            // Floats, carried as their bits. Padding that is no weight is whatever code 0 means.
-            let size = |i: usize| {
-                let real = i % s.w()[3] < s.input_channels
-                    && i / (s.w().iter().product::<usize>() / s.w()[0]) < s.output_channels;
-                if real || zero { w[i] as f32 } else { 1.0 }
+            // Floats, carried as their bits, the outputs of a block side by side. Padding that is no
+            // weight is whatever code 0 means.
+            let row = w.len() / s.w()[0];
+            let value = |i: usize| {
+                let (output, depth) = (i / (4 * row) * 4 + i % 4, i / 4 % row);
+                let real = depth % s.w()[3] < s.input_channels && output < s.output_channels;
+                let blank = if zero { 0.0 } else { 1.0 };
+                let value = if real {
+                    w[output * row + depth] as f32
+                } else {
+                    blank
+                };
+                i64::from(value.to_bits().cast_signed())
             };
-            let values: Vec<i64> = (0..w.len())
-                .map(|i| i64::from(size(i).to_bits().cast_signed()))
-                .collect();
+            let values: Vec<i64> = (0..w.len()).map(value).collect();
             vec![exactly(&values)]
+        }),
+    }
+}
+
+fn to_bytes(rows: usize, channels: usize) -> Case {
+    let words = channels.div_ceil(16) * 4;
+    Case {
+        kernel: &kernels::PACKED_BYTES,
+        name: format!("{rows} rows of {channels}"),
+        inputs: vec![bits(integers("x", rows * channels, 127))],
+        input_shapes: vec![vec![rows, channels]],
+        output_shapes: vec![vec![rows, words]],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(|plan, i, o| layer::packed_bytes(plan, "case", &i[0], &o[0])),
+        expected: Box::new(move |i, _| {
+            let x: Vec<i64> = i[0].iter().map(|v| *v as i64).collect();
+            let bytes = reference::packed_bytes(&x, channels, words);
+            let wide: Vec<i64> = bytes.iter().map(|v| i64::from(*v)).collect();
+            vec![exactly(&wide)]
         }),
     }
 }

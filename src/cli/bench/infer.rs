@@ -165,7 +165,7 @@ fn packed_plan(
     (arithmetic, sharing): (Arithmetic, Sharing),
     bits: u32,
 ) -> Result<Plan, CliError> {
-    let form = CodeShape::new(shape, bits, false);
+    let form = CodeShape::new(shape, bits, false, arithmetic);
     let x = random(gpu, &shape.x(), |rng| rng.below(128) as i32)?;
     let mut words = vec![0u32; form.codes(shape).iter().product()];
     let mut rng = Philox::new(2, 0);
