@@ -1,7 +1,7 @@
 // y = convolution of x with packed weights, plus bias, shifted, clamped: all integers (SPEC section 5).
 //
 // a: x (batch, input_height, input_width, input_channels), or what packed_bytes made of it
-// b: codes (output_channels, w_row texels), or what packed_unpack made of them
+// b: codes (output_channels, w_row texels)
 // c: bias and shift (2, output_channels)
 // output_0: y (batch, output_height, output_width, output_channels)
 //

@@ -179,7 +179,11 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
     safetensors::serialize(views?, Some(metadata)).map_err(|e| foreign(e.to_string()))
 }
 
-fn check_finite(file: &str, tensor: &str, values: &[f32]) -> Result<(), CheckpointError> {
+pub(crate) fn check_finite(
+    file: &str,
+    tensor: &str,
+    values: &[f32],
+) -> Result<(), CheckpointError> {
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
         Some(at) => Err(CheckpointError::NotFinite {
@@ -189,6 +193,14 @@ fn check_finite(file: &str, tensor: &str, values: &[f32]) -> Result<(), Checkpoi
             at,
         }),
     }
+}
+
+/// Whether bytes begin like a checkpoint: the key stands in the head of the file.
+pub fn is_checkpoint(data: &[u8]) -> bool {
+    SafeTensors::read_metadata(data).is_ok_and(|(_, metadata)| {
+        let map = metadata.metadata().as_ref();
+        map.is_some_and(|map| map.contains_key("gtc"))
+    })
 }
 
 /// Reads a checkpoint from a file's bytes; `file` is its name for messages.

@@ -414,6 +414,41 @@ impl<'g> Evaluator<'g> {
         })
     }
 
+    /// Lets the running statistics of LP's batch normalisations follow `batches` batches of `images`,
+    /// from the first on and around, and returns their arena. `tick` is called after every batch with
+    /// the number of images done.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory is refused or the device fails meanwhile.
+    pub async fn settle(
+        &mut self,
+        images: &Images,
+        batches: usize,
+        mut tick: impl FnMut(usize),
+    ) -> Result<Vec<f32>, GpuError> {
+        let kept = self.totals().await?;
+        let mut plan = PlanBuilder::new(self.gpu);
+        let input = self.memory.network.prepare(&mut plan, &self.memory.inputs);
+        let labels = &self.memory.inputs.labels;
+        self.memory
+            .judge(&mut plan, (1, Mode::Train), &input, labels, 0.0);
+        let plan = plan.finish_in(&mut self.pool)?;
+        self.quantise_plan.run(self.gpu, &[]);
+        for number in 0..batches {
+            let first = number * self.batch;
+            let which = (first..first + self.batch).map(|i| (i % images.count()) as u32);
+            self.upload(images, &which.collect::<Vec<_>>(), |_| {
+                Augmentation::default()
+            });
+            plan.run(self.gpu, &[]);
+            // Reading waits, so that batches do not pile up.
+            self.totals().await?;
+            tick(first + self.batch);
+        }
+        self.set_totals(&kept);
+        self.memory.running[1].read(self.gpu).await
+    }
+
     /// Tests both networks on `images`; running totals are kept. `tick` is called after every
     /// batch with the number of images done.
     ///

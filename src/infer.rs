@@ -9,9 +9,13 @@ use crate::layer::{
 use crate::model::{Layer, shapes, uses_rows};
 use crate::pack::{Activations, PackedLayer, PackedModel};
 use crate::tensor::{Tensor, pad4};
+use crate::tune::{self, Tuning};
 
-/// Up to so many positions the threads of a layer share its depth.
+/// Up to so many positions the threads of a layer share its depth, where nothing was measured.
 const FEW_POSITIONS: usize = 16;
+
+/// A way to run a layer.
+pub(crate) type Candidate = (Arithmetic, Sharing);
 
 /// Why a packed model does not run.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +57,10 @@ pub fn fits(
 ) -> Result<(), String> {
     match arithmetic {
         Arithmetic::Shift => Ok(()),
-        Arithmetic::Dot4 if activations != Activations::Eight => {
+        _ if activations != Activations::Eight => {
             Err("its inputs are wider than 8 bits".to_owned())
         }
-        Arithmetic::Dot4 if layer.span() > 6 => Err(format!(
+        _ if layer.span() > 6 => Err(format!(
             "its weights span {} exponents, and bytes hold 7",
             layer.span() + 1
         )),
@@ -70,14 +74,66 @@ pub fn fits(
     }
 }
 
-/// What a layer takes when nothing is asked for.
-fn preferred(path: Path, layer: &PackedLayer, activations: Activations) -> Arithmetic {
-    let order = match path {
-        Path::Gpu => [Arithmetic::Dot4, Arithmetic::Float],
-        Path::CpuSampled | Path::CpuStorage => [Arithmetic::Float, Arithmetic::Shift],
+/// Arithmetics of a kind of device, fastest first, where nothing was measured.
+pub(crate) fn usual(path: Path) -> [Arithmetic; 3] {
+    match path {
+        Path::Gpu => [Arithmetic::Dot4, Arithmetic::Float, Arithmetic::Shift],
+        Path::CpuSampled | Path::CpuStorage => {
+            [Arithmetic::Float, Arithmetic::Dot4, Arithmetic::Shift]
+        }
+    }
+}
+
+/// Positions of a layer's outputs.
+fn positions(shape: &ConvShape) -> usize {
+    shape.batch * shape.output_height() * shape.output_width()
+}
+
+/// How a layer runs: as asked for, as measured, or as usual.
+fn choose(
+    gpu: &Gpu,
+    layer: &PackedLayer,
+    activations: Activations,
+    shape: &ConvShape,
+    (forced, tuning): (Option<Arithmetic>, Option<&Tuning>),
+) -> Result<Candidate, InferError> {
+    let exact = |a: Arithmetic| fits(layer, activations, a);
+    if let Some(kernel) = forced {
+        exact(kernel).map_err(|reason| InferError::Unfit {
+            layer: layer.name.clone(),
+            kernel: kernel.name(),
+            reason,
+        })?;
+    }
+    let allowed = |(kernel, sharing): Candidate| {
+        forced.is_none_or(|forced| forced == kernel)
+            && exact(kernel).is_ok()
+            && (sharing == Sharing::Tile || positions(shape) <= tune::FEW_POSITIONS)
     };
-    let exact = |a: &Arithmetic| fits(layer, activations, *a).is_ok();
-    order.into_iter().find(exact).unwrap_or(Arithmetic::Shift)
+    let width = layer.bits.next_power_of_two();
+    let measured = tuning.and_then(|tuning| tuning.fastest(shape, width, allowed));
+    let usual = || {
+        let sharing = match positions(shape) <= FEW_POSITIONS {
+            true => Sharing::Vector,
+            false => Sharing::Tile,
+        };
+        let ways = usual(gpu.path()).map(|kernel| (kernel, sharing));
+        let found = ways.into_iter().find(|way| allowed(*way));
+        found.unwrap_or((Arithmetic::Shift, sharing))
+    };
+    Ok(measured.unwrap_or_else(usual))
+}
+
+/// The packed layers of a model with the geometry in which each runs on a batch.
+pub(crate) fn runs(model: &PackedModel, batch: usize) -> Vec<(&PackedLayer, ConvShape)> {
+    let ops = shapes(&model.model, batch);
+    let windows = uses_rows(&ops[0].1);
+    let matrices = ops
+        .into_iter()
+        .enumerate()
+        .filter(|(_, (layer, _))| !matches!(layer, Layer::MaxPool { .. }))
+        .map(|(number, (layer, shape))| run_shape(layer, &shape, number == 0 && windows));
+    model.layers.iter().zip(matrices).collect()
 }
 
 /// A packed model for batches of one size.
@@ -94,8 +150,8 @@ pub struct Inference<'g> {
 }
 
 impl<'g> Inference<'g> {
-    /// Compiles the plan. `kernel` forces an arithmetic, otherwise each layer takes the fastest in
-    /// which it is exact.
+    /// Compiles the plan. `kernel` forces an arithmetic, otherwise each layer takes what is usually
+    /// the fastest on this kind of device among those in which it is exact.
     ///
     /// # Errors
     /// [`InferError`] when a layer is not exact in a forced arithmetic, or the device refuses.
@@ -104,6 +160,29 @@ impl<'g> Inference<'g> {
         model: PackedModel,
         batch: usize,
         kernel: Option<Arithmetic>,
+    ) -> Result<Self, InferError> {
+        Self::compile(gpu, model, batch, (kernel, None))
+    }
+
+    /// [`Inference::new`] with what was measured on this very device.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn tuned(
+        gpu: &'g Gpu,
+        model: PackedModel,
+        batch: usize,
+        kernel: Option<Arithmetic>,
+        tuning: &Tuning,
+    ) -> Result<Self, InferError> {
+        Self::compile(gpu, model, batch, (kernel, Some(tuning)))
+    }
+
+    fn compile(
+        gpu: &'g Gpu,
+        model: PackedModel,
+        batch: usize,
+        wanted: (Option<Arithmetic>, Option<&Tuning>),
     ) -> Result<Self, InferError> {
         let [height, width, channels] = model.model.input;
         let ops = shapes(&model.model, batch);
@@ -144,23 +223,8 @@ impl<'g> Inference<'g> {
                 true => logits.clone(),
                 false => Tensor::transient("activations", &[b, h, w, c]),
             };
-            let sharing = match b * h * w <= FEW_POSITIONS {
-                true => Sharing::Vector,
-                false => Sharing::Tile,
-            };
-            let arithmetic = match kernel {
-                None => preferred(gpu.path(), weights, model.activations),
-                Some(forced) => {
-                    fits(weights, model.activations, forced).map_err(|reason| {
-                        InferError::Unfit {
-                            layer: weights.name.clone(),
-                            kernel: forced.name(),
-                            reason,
-                        }
-                    })?;
-                    forced
-                }
-            };
+            let (arithmetic, sharing) =
+                choose(gpu, weights, model.activations, &layer_shape, wanted)?;
             choices.push(Choice {
                 layer: weights.name.clone(),
                 kernel: arithmetic,

@@ -8,10 +8,9 @@ const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
+const PACKED_BLOCKS: &str = include_str!("../shaders/shared/packed_bytes_blocks.wgsl");
 const PACKED_DOT4: &str = include_str!("../shaders/shared/packed_dot4.wgsl");
 const PACKED_FLOAT: &str = include_str!("../shaders/shared/packed_float.wgsl");
-const PACKED_FLOATS: &str = include_str!("../shaders/shared/packed_floats.wgsl");
-const PACKED_FLOAT_CODES: &str = include_str!("../shaders/shared/packed_float_codes.wgsl");
 const PACKED_SHIFT: &str = include_str!("../shaders/shared/packed_shift.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
@@ -215,29 +214,17 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
     }
 }
 
-/// y = x * w, shifted, over packed weights made into floats.
-pub static PACKED_FLOAT_TILE: Kernel = packed(
-    Family::Matrix,
-    &[DIVIDE, WINDOWS, BLOCKS_FLOAT, PACKED_FLOATS, PACKED_FLOAT],
-);
-/// The same for few positions, straight from codes.
-pub static PACKED_FLOAT_VECTOR: Kernel = packed(
-    Family::MatrixVector,
-    &[
-        DIVIDE,
-        WINDOWS,
-        CODES,
-        BLOCKS_FLOAT,
-        PACKED_FLOATS,
-        PACKED_FLOAT_CODES,
-    ],
-);
-/// The same with products of packed bytes.
-pub static PACKED_DOT4_TILE: Kernel =
-    packed(Family::MatrixDot4, &[DIVIDE, WINDOWS, CODES, PACKED_DOT4]);
+const BYTES_FLOAT: &[&str] = &[DIVIDE, WINDOWS, CODES, PACKED_BLOCKS, PACKED_FLOAT];
+const BYTES_DOT4: &[&str] = &[DIVIDE, WINDOWS, CODES, PACKED_BLOCKS, PACKED_DOT4];
+
+/// y = x * w, shifted, over packed weights, in floats.
+pub static PACKED_FLOAT_TILE: Kernel = packed(Family::MatrixBytes, BYTES_FLOAT);
 /// The same for few positions.
-pub static PACKED_DOT4_VECTOR: Kernel =
-    packed(Family::MatrixVector, &[DIVIDE, WINDOWS, CODES, PACKED_DOT4]);
+pub static PACKED_FLOAT_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_FLOAT);
+/// The same with products of packed bytes.
+pub static PACKED_DOT4_TILE: Kernel = packed(Family::MatrixBytes, BYTES_DOT4);
+/// The same for few positions.
+pub static PACKED_DOT4_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_DOT4);
 /// The same with shifts and adds.
 pub static PACKED_SHIFT_TILE: Kernel = packed(
     Family::MatrixRegister,
@@ -248,16 +235,6 @@ pub static PACKED_SHIFT_VECTOR: Kernel = packed(
     Family::MatrixVector,
     &[DIVIDE, WINDOWS, CODES, PACKED_SHIFT],
 );
-/// Weights from codes.
-pub static PACKED_UNPACK: Kernel = Kernel {
-    numbers: Numbers::Integer,
-    ..elementwise(
-        "packed_unpack",
-        "PackedUnpackParams",
-        include_str!("../shaders/packed_unpack.wgsl"),
-        &[DIVIDE, CODES],
-    )
-};
 /// Whole numbers as bytes.
 pub static PACKED_BYTES: Kernel = Kernel {
     numbers: Numbers::Integer,
@@ -280,7 +257,7 @@ pub static PACKED_MAX_POOL: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 33] = [
+pub static ALL: [&Kernel; 32] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -304,7 +281,6 @@ pub static ALL: [&Kernel; 33] = [
     &QUANTISER_BACKWARD,
     &LEVELS_BACKWARD,
     &ADAM,
-    &PACKED_UNPACK,
     &PACKED_BYTES,
     &PACKED_IM2COL,
     &PACKED_FLOAT_TILE,

@@ -58,11 +58,14 @@ pub mod evaluate;
 pub mod train;
 
 pub mod checkpoint;
+pub mod fit;
+pub mod foreign;
 pub mod inspect;
 
 pub mod pack;
 
 pub mod infer;
+pub mod tune;
 
 // What it must compute, and whether it does.
 pub mod reference;

@@ -3,41 +3,10 @@
 mod common;
 
 use std::path::Path;
-use std::sync::OnceLock;
 
-use common::{finish, gtc, refuse, run, succeed, write_cifar10, write_data};
+use common::{finish, gtc, json, refuse, run, succeed, trained, write_cifar10, write_data};
 use gtc::checkpoint;
 use serde_json::Value;
-
-/// A small trained run, made once for all tests: (folder of the run, folder of the data).
-fn trained() -> &'static (String, String) {
-    static RUN: OnceLock<(String, String)> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap().keep();
-        let data = folder.join("data");
-        write_data(&data, 200, 50);
-        let out = folder.join("run").display().to_string();
-        let data = data.display().to_string();
-        succeed(&[
-            "train",
-            "lenet-small",
-            "--data",
-            &data,
-            "--epochs",
-            "2",
-            "--batch-size",
-            "20",
-            "--out",
-            &out,
-        ]);
-        (out, data)
-    })
-}
-
-fn json(args: &[&str]) -> Value {
-    let text = succeed(args);
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}\n{text}"))
-}
 
 #[test]
 fn a_run_folder_holds_what_the_readme_says() {
@@ -131,115 +100,6 @@ fn json_documents_have_the_promised_keys() {
     let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
     assert_eq!(last["lp_accuracy"], eval["lp_accuracy"]);
     assert_eq!(last["hp_accuracy"], eval["hp_accuracy"]);
-}
-
-/// The small run of [`trained`], packed.
-fn packed() -> &'static str {
-    static FILE: OnceLock<String> = OnceLock::new();
-    FILE.get_or_init(|| {
-        let (run, data) = trained();
-        let file = Path::new(run).with_file_name("small.gtc");
-        let file = file.display().to_string();
-        // Two epochs leave exponents far apart; more room for activations would not fit.
-        let report = json(&["pack", run, "--calibrate", data, "-o", &file, "--json"]);
-        assert_eq!(report["images"], 50);
-        assert_eq!(report["activation_bits"], 8);
-        assert_eq!(report["layers"].as_array().unwrap().len(), 5);
-        assert_eq!(report["bytes"], std::fs::metadata(&file).unwrap().len());
-        let difference = report["accuracy_before"].as_f64().unwrap()
-            - report["accuracy_after"].as_f64().unwrap();
-        assert!(difference.abs() <= 0.04, "two of 50 images: {report}");
-        file
-    })
-}
-
-#[test]
-fn packed_models_are_measured_shown_and_used_like_others() {
-    let (_, data) = trained();
-    let file = packed();
-    let folder = tempfile::tempdir().unwrap();
-    let mut all = Vec::new();
-    for kernel in [&["--kernel", "shift"][..], &[]] {
-        let out = folder.path().join("logits.json").display().to_string();
-        let args = ["--logits", &out, "--count-ops", "--json"];
-        let report = json(&[&["eval", file, "--data", data], kernel, &args[..]].concat());
-        assert_eq!(report["images"], 50);
-        assert!(report["accuracy"].as_f64().unwrap() > 0.2);
-        assert_eq!(report["operations"]["multiplications"], 0);
-        assert!(report["operations"]["shifts"].as_u64().unwrap() > 100_000);
-        assert!(kernel.is_empty() || report["layers"][0]["kernel"] == "shift");
-        let logits: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
-        assert_eq!(logits["logits"].as_array().unwrap().len(), 50);
-        assert!(logits["logits"][0][0].is_i64());
-        all.push(logits);
-    }
-    assert_eq!(all[0], all[1]);
-    let shown = json(&["inspect", file, "--json"]);
-    assert_eq!(shown["layers"][0]["name"], "conv1");
-    assert!(shown["layers"][0]["levels"].as_array().unwrap().len() > 1);
-    assert!(succeed(&["inspect", file]).contains("0 multiplications"));
-    let picture = folder.path().join("digit.png");
-    image::GrayImage::from_pixel(28, 28, image::Luma([40]))
-        .save(&picture)
-        .unwrap();
-    let answer = json(&["classify", file, picture.to_str().unwrap(), "--json"]);
-    let sum: f64 = answer[0]["probabilities"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|p| p.as_f64().unwrap())
-        .sum();
-    assert!((sum - 1.0).abs() < 1e-5);
-}
-
-#[test]
-fn what_cannot_be_packed_or_read_is_refused_with_a_reason() {
-    let (run, data) = trained();
-    let file = packed();
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out.gtc").display().to_string();
-    refuse(&["pack", file, "-o", &out], &["not a checkpoint of gtc"]);
-    refuse(&["pack", run, "--activations", "12"], &["8, 16"]);
-    refuse(
-        &["pack", run, "--calibrate", "/nowhere", "-o", &out],
-        &["/nowhere"],
-    );
-    refuse(
-        &["eval", run, "--data", data, "--kernel", "shift"],
-        &["--kernel is for packed models", "gtc pack"],
-    );
-    refuse(
-        &["eval", run, "--data", data, "--count-ops"],
-        &["--count-ops is for packed models"],
-    );
-    assert!(!Path::new(&out).exists());
-    let good = std::fs::read(file).unwrap();
-    let damaged = folder.path().join("damaged.gtc");
-    let name = damaged.display().to_string();
-    let try_bytes = |bytes: &[u8], words: &[&str]| {
-        std::fs::write(&damaged, bytes).unwrap();
-        refuse(&["inspect", &name], &[&[name.as_str()], words].concat());
-    };
-    try_bytes(&good[..good.len() / 2], &["damaged", "copy it again"]);
-    let mut flipped = good.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    try_bytes(&flipped, &["damaged"]);
-    let replaced = |from: &str, to: &str| {
-        let text = String::from_utf8_lossy(&good[8..]).into_owned();
-        assert_eq!(from.len(), to.len());
-        let at = 8 + text.find(from).unwrap();
-        let mut bytes = good.clone();
-        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-        bytes
-    };
-    let version = replaced("\\\"version\\\":1", "\\\"version\\\":9");
-    try_bytes(&version, &["packed in format 9", "newer gtc"]);
-    try_bytes(
-        &replaced("lenet-small", "lenet-smelt"),
-        &["unknown model 'lenet-smelt'", "lenet-small"],
-    );
-    try_bytes(&replaced("lenet-small", "vgg-tiny   "), &["unknown model"]);
-    try_bytes(b"", &["damaged"]);
 }
 
 #[test]

@@ -54,10 +54,3 @@ fn places(codes: vec4u, zero: u32) -> vec4u { return max(indices(codes), vec4u(z
 
 // 0 or, for negative weights, -1.
 fn signs(codes: vec4u) -> vec4i { return -vec4i((codes >> vec4u(WIDTH - 1u)) & vec4u(1u)); }
-
-// The weights in units of the layer's smallest as floats, from their bits.
-fn decode(codes: vec4u, zero: u32) -> vec4f {
-    let exponent = (places(codes, zero) + 127u) << vec4u(23u);
-    let sign = vec4u(signs(codes)) << vec4u(31u);
-    return bitcast<vec4f>((exponent | sign) & vec4u(keeps(codes, zero)));
-}

@@ -1,16 +1,32 @@
-// Sums in f32, with weights that packed_unpack made into floats. Exact: every product is an integer,
-// and a layer comes here only if no sum of theirs, in any order, reaches 2^24.
+// Sums in f32. Exact: every product is an integer, and a layer comes here only if no sum of theirs, in
+// any order, reaches 2^24.
 
-fn load_rows(rows: Rows, k: u32) -> mat4x4f { return load_floats(rows, k); }
+alias Sum = mat4x4f; // of each position, over four outputs
 
-fn locate_columns(n: u32) -> u32 { return params.w_base + n * 4u * depth(); }
-
-fn load_columns(base: u32, k: u32) -> mat4x4f {
-    let first = base + 4u * k;
+// Of each position or output, the four channels of one word.
+fn floats(block: vec4u) -> mat4x4f {
     return mat4x4f(
-        bitcast<vec4f>(read_b(first)),
-        bitcast<vec4f>(read_b(first + 1u)),
-        bitcast<vec4f>(read_b(first + 2u)),
-        bitcast<vec4f>(read_b(first + 3u)),
+        vec4f(unpack4xI8(block.x)),
+        vec4f(unpack4xI8(block.y)),
+        vec4f(unpack4xI8(block.z)),
+        vec4f(unpack4xI8(block.w)),
     );
 }
+
+fn product(columns: vec4u, rows: vec4u) -> mat4x4f {
+    return transpose(floats(columns)) * floats(rows);
+}
+
+fn multiply_add(sum: Sum, columns: Bytes, rows: Bytes) -> Sum {
+    let x = vec4u(columns[0].x, columns[1].x, columns[2].x, columns[3].x);
+    let y = vec4u(columns[0].y, columns[1].y, columns[2].y, columns[3].y);
+    let z = vec4u(columns[0].z, columns[1].z, columns[2].z, columns[3].z);
+    let w = vec4u(columns[0].w, columns[1].w, columns[2].w, columns[3].w);
+    return sum
+        + product(x, vec4u(rows[0].x, rows[1].x, rows[2].x, rows[3].x))
+        + product(y, vec4u(rows[0].y, rows[1].y, rows[2].y, rows[3].y))
+        + product(z, vec4u(rows[0].z, rows[1].z, rows[2].z, rows[3].z))
+        + product(w, vec4u(rows[0].w, rows[1].w, rows[2].w, rows[3].w));
+}
+
+fn whole(sum: vec4f) -> vec4i { return vec4i(sum); }

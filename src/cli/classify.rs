@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use image::imageops::FilterType;
 use serde::Serialize;
 
-use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, print_json};
+use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, print_json, tuning};
 use crate::checkpoint::Checkpoint;
 use crate::data::Images;
 use crate::evaluate::Evaluator;
-use crate::infer::{Inference, best, probabilities};
+use crate::infer::{best, probabilities};
 use crate::model::Model;
 use crate::pack::PackedModel;
 
@@ -132,7 +132,7 @@ fn packed(args: &ClassifyArgs, model: PackedModel, images: &Images) -> Result<Fo
     let gpu = args.device.open()?;
     let scale = model.logit_scale();
     let batch = images.count().min(64);
-    let mut inference = Inference::new(&gpu, model, batch, args.kernel.arithmetic())?;
+    let mut inference = tuning::inference(&gpu, model, batch, args.kernel.arithmetic())?;
     let logits = pollster::block_on(inference.infer(images, |_| ()))?;
     let answer = |row: &Vec<i32>| {
         let probabilities = probabilities(row, scale);

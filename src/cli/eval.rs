@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::pack_model::accuracy;
-use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, load_data, print_json};
+use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, load_data, print_json, tuning};
 use crate::checkpoint::{self, Checkpoint};
 use crate::evaluate::Evaluator;
-use crate::infer::{Choice, Inference, probabilities};
+use crate::infer::{Choice, probabilities};
 use crate::model::Model;
 use crate::pack::{Operations, PackedModel};
 
@@ -82,7 +82,7 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
     let gpu = args.device.open()?;
     let operations = args.count_ops.then(|| model.operations());
     let batch = args.batch_size as usize;
-    let mut inference = Inference::new(&gpu, model, batch, args.kernel.arithmetic())?;
+    let mut inference = tuning::inference(&gpu, model, batch, args.kernel.arithmetic())?;
     let bar = if args.json {
         indicatif::ProgressBar::hidden()
     } else {

@@ -9,9 +9,11 @@ mod eval;
 mod inspect;
 mod pack_model;
 mod plan;
+mod quantise;
 mod report;
 mod run_folder;
 mod train;
+mod tuning;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +63,8 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
     Pack(pack_model::PackArgs),
+    /// Give a float model levels without training: one of this program's, or one in PyTorch's layout.
+    Quantise(quantise::QuantiseArgs),
     /// Show a model's levels, exponents, bits and sizes.
     Inspect(inspect::InspectArgs),
     /// Fetch and check MNIST, Fashion-MNIST or CIFAR-10.
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Pack(args) => pack_model::run(&args),
+        Command::Quantise(args) => quantise::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Adapters(args) => adapters::run(&args),

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, ModelArg, human_bytes, load_data, print_json};
+use super::{CliError, DeviceArgs, ModelArg, human_bytes, load_data, print_json, tuning};
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Images;
 use crate::evaluate::Evaluator;
-use crate::infer::{Inference, best};
+use crate::infer::best;
 use crate::inspect::inspect;
 use crate::model::Model;
 use crate::pack::{Activations, PackedModel, Trained, encode, pack};
@@ -123,7 +123,7 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     };
     let tick = |done: usize| bar.set_position(done as u64);
     let (before, _) = pollster::block_on(evaluator.test(&data.test, tick))?;
-    let mut inference = Inference::new(&gpu, packed, BATCH, None)?;
+    let mut inference = tuning::inference(&gpu, packed, BATCH, None)?;
     let tick = |done: usize| bar.set_position((data.test.count() + done) as u64);
     let logits = pollster::block_on(inference.infer(&data.test, tick))?;
     bar.finish_and_clear();

@@ -18,7 +18,7 @@ pub enum Family {
     /// The matrix core in registers, on every path: for arithmetic that has no tiles of its own.
     MatrixRegister,
     /// The matrix core over packed bytes.
-    MatrixDot4,
+    MatrixBytes,
     /// The matrix core for few rows.
     MatrixVector,
 }
@@ -57,7 +57,8 @@ const STORAGE_INTEGER: &str = include_str!("../../shaders/shared/storage_integer
 const NUMBERS_FLOAT: &str = include_str!("../../shaders/shared/numbers_float.wgsl");
 const NUMBERS_INTEGER: &str = include_str!("../../shaders/shared/numbers_integer.wgsl");
 const MATRIX_WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
-const MATRIX_WORKGROUP_DOT4: &str = include_str!("../../shaders/shared/matrix_workgroup_dot4.wgsl");
+const MATRIX_WORKGROUP_BYTES: &str =
+    include_str!("../../shaders/shared/matrix_workgroup_bytes.wgsl");
 const MATRIX_VECTOR: &str = include_str!("../../shaders/shared/matrix_vector.wgsl");
 const MATRIX_REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
 
@@ -81,9 +82,9 @@ impl Kernel {
         match (self.family, path) {
             (Family::Elementwise, _) => {}
             (Family::Matrix, Path::Gpu) => parts.push(MATRIX_WORKGROUP),
-            (Family::MatrixDot4, Path::Gpu) => parts.push(MATRIX_WORKGROUP_DOT4),
+            (Family::MatrixBytes, Path::Gpu) => parts.push(MATRIX_WORKGROUP_BYTES),
             (Family::MatrixVector, _) => parts.push(MATRIX_VECTOR),
-            (Family::Matrix | Family::MatrixDot4 | Family::MatrixRegister, _) => {
+            (Family::Matrix | Family::MatrixBytes | Family::MatrixRegister, _) => {
                 parts.push(MATRIX_REGISTER);
             }
         }
@@ -119,7 +120,7 @@ impl Kernel {
         let tiles = |(height, width)| rows.div_ceil(height) * columns.div_ceil(width);
         match (self.family, path) {
             (Family::Elementwise, _) => panic!("{} has no matrix core", self.name),
-            (Family::Matrix | Family::MatrixDot4, Path::Gpu) => {
+            (Family::Matrix | Family::MatrixBytes, Path::Gpu) => {
                 Grid::Groups([tiles((64, 64)) as u32, 1, splits as u32])
             }
             (Family::MatrixVector, _) => {

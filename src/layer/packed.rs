@@ -15,7 +15,7 @@ pub enum Arithmetic {
     Shift,
     /// Products of four int8 pairs at a time.
     Dot4,
-    /// f32, while every sum stays below 2^24.
+    /// Products of bytes made into f32, while every sum stays below 2^24.
     Float,
 }
 
@@ -34,7 +34,8 @@ impl Arithmetic {
 }
 
 /// How threads share a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Sharing {
     /// Tiles of the result: many positions.
     Tile,
@@ -67,7 +68,8 @@ pub struct CodeShape {
     pub zero: bool,
     /// Texels of codes of a block of four outputs.
     pub row: usize,
-    /// Channels of an input, with padding.
+    /// Stored channels of an input, and of the codes.
+    channels: usize,
     inputs: usize,
 }
 
@@ -77,14 +79,15 @@ impl CodeShape {
         let width = bits.next_power_of_two();
         let channels = shape.input_channels;
         let inputs = match arithmetic {
-            Arithmetic::Dot4 => channels.div_ceil(GROUP) * GROUP,
-            Arithmetic::Shift | Arithmetic::Float => pad4(channels),
+            Arithmetic::Shift => pad4(channels),
+            Arithmetic::Dot4 | Arithmetic::Float => channels.div_ceil(GROUP) * GROUP,
         };
         let groups = (shape.kernel_height * shape.kernel_width * inputs).div_ceil(GROUP);
         Self {
             width,
             zero,
             row: (groups * 4 * GROUP * width as usize).div_ceil(128),
+            channels: pad4(channels),
             inputs,
         }
     }
@@ -94,7 +97,8 @@ impl CodeShape {
         [shape.w()[0] / 4, 4 * self.row]
     }
 
-    /// The stored words of codes in logical order (outputs, kernel height, kernel width, inputs).
+    /// The stored words of codes in the order of a shape's weights (outputs, kernel height, kernel
+    /// width, inputs). The shape may be that of a dense layer on an image, which runs on one pixel.
     pub fn store(&self, shape: &ConvShape, codes: &[u8], bits: u32) -> Vec<u32> {
         let taps = shape.kernel_height * shape.kernel_width;
         let mut words = vec![0u32; self.codes(shape).iter().product()];
@@ -106,7 +110,8 @@ impl CodeShape {
             let index = u32::from(*code) & ((1 << (bits - 1)) - 1);
             let sign = u32::from(*code) >> (bits - 1) & u32::from(index > 0 || !self.zero);
             let code = sign << (self.width - 1) | index;
-            let depth = tap * self.inputs + input;
+            let stored = tap * pad4(shape.input_channels) + input;
+            let depth = stored / self.channels * self.inputs + stored % self.channels;
             let place = (depth / GROUP * 4 + output % 4) * GROUP + depth % GROUP;
             let at = place * self.width as usize;
             words[output / 4 * 4 * self.row + at / 32] |= code << (at % 32);
@@ -170,17 +175,11 @@ pub fn packed_conv(
 ) {
     let kernel = kernel(arithmetic, sharing);
     let ([batch, height, width, channels], stored) = (shape.y(), shape.x());
-    let unpack = arithmetic == Arithmetic::Float && sharing == Sharing::Tile;
-    let unpacked = Tensor::transient("unpacked", &shape.w());
-    if unpack {
-        packed_unpack(plan, label, shape, codes, w, &unpacked);
-    }
-    let w = if unpack { &unpacked } else { w };
     let pixels = stored[..3].iter().product();
     let bytes = Tensor::transient("bytes", &[pixels, codes.inputs / 4]);
     let (x, step) = match arithmetic {
-        Arithmetic::Shift | Arithmetic::Float => (x, 4),
-        Arithmetic::Dot4 => {
+        Arithmetic::Shift => (x, 4),
+        Arithmetic::Dot4 | Arithmetic::Float => {
             packed_bytes(plan, label, &x.view(&[pixels, stored[3]]), &bytes);
             (&bytes, GROUP)
         }
@@ -215,10 +214,7 @@ pub fn packed_conv(
         inverse_output_height: inverse(height),
     };
     let path = plan.gpu().path();
-    let mut constants = Vec::new();
-    if !unpack {
-        constants.push(("WIDTH", f64::from(codes.width)));
-    }
+    let mut constants = vec![("WIDTH", f64::from(codes.width))];
     if sharing == Sharing::Vector {
         constants.push(("THREADS", f64::from(Kernel::vector_threads(path))));
     }
@@ -232,51 +228,6 @@ pub fn packed_conv(
         schedule: false,
         grid: kernel.matrix_grid(path, batch * height * width, channels, 1),
         flops: shape.flops(),
-    });
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct PackedUnpackParams {
-    blocks: u32,
-    depth: u32,
-    w_row: u32,
-    w_base: u32,
-    y_base: u32,
-    zero: u32,
-    inverse_depth: f32,
-}
-
-/// Weights (blocks of four outputs, depth, channel, output) as the bits of floats, from codes.
-pub fn packed_unpack(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    shape: &ConvShape,
-    codes: CodeShape,
-    w: &Tensor,
-    unpacked: &Tensor,
-) {
-    let [outputs, height, width, inputs] = shape.w();
-    let depth = height * width * inputs / 4;
-    let params = PackedUnpackParams {
-        blocks: (outputs / 4) as u32,
-        depth: depth as u32,
-        w_row: codes.row as u32,
-        w_base: w.base(),
-        y_base: unpacked.base(),
-        zero: u32::from(codes.zero),
-        inverse_depth: 1.0 / depth as f32,
-    };
-    plan.dispatch(Dispatch {
-        kernel: &kernels::PACKED_UNPACK,
-        label,
-        constants: &[("WIDTH", f64::from(codes.width))],
-        params: bytemuck::bytes_of(&params),
-        reads: &[w],
-        writes: &[Write::New(unpacked)],
-        schedule: false,
-        grid: Grid::Threads(params.blocks * params.depth),
-        flops: 0,
     });
 }
 

@@ -3,13 +3,20 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use gtc::data::{CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10, encode_images, encode_labels};
 use gtc::rng::Philox;
+use serde_json::Value;
+use tempfile::TempDir;
 
-/// The built program.
+/// The built program. What it finds out about kernels stays out of the user's cache.
 pub fn gtc() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_gtc"))
+    static CACHE: OnceLock<TempDir> = OnceLock::new();
+    let cache = CACHE.get_or_init(|| tempfile::tempdir().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gtc"));
+    command.env("GTC_CACHE", cache.path());
+    command
 }
 
 /// Runs the program and returns (exit code, stdout, stderr).
@@ -99,4 +106,35 @@ pub fn write_cifar10(folder: &Path, count: usize) {
         }
         std::fs::write(folder.join(name), records).unwrap();
     }
+}
+
+/// A small trained run, made once for all tests: (folder of the run, folder of the data).
+pub fn trained() -> &'static (String, String) {
+    static RUN: OnceLock<(String, String)> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let data = folder.join("data");
+        write_data(&data, 200, 50);
+        let out = folder.join("run").display().to_string();
+        let data = data.display().to_string();
+        succeed(&[
+            "train",
+            "lenet-small",
+            "--data",
+            &data,
+            "--epochs",
+            "2",
+            "--batch-size",
+            "20",
+            "--out",
+            &out,
+        ]);
+        (out, data)
+    })
+}
+
+/// Runs the program and reads the one document it prints.
+pub fn json(args: &[&str]) -> Value {
+    let text = succeed(args);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}\n{text}"))
 }

@@ -6,10 +6,9 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::{Times, bar, random_images, time};
-use crate::cli::{CliError, human_bytes};
+use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::gpu::{Gpu, Plan, PlanBuilder};
-use crate::infer::Inference;
 use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, conv_forward, packed_conv};
 use crate::model::{Inputs, LayerValues, Mode, Model, Network, Op, Parameters, Weights};
 use crate::pack::{Activations, PackedModel, Trained, pack};
@@ -408,7 +407,7 @@ fn model_rows(
         .sum();
     let images = random_images(model, batch);
     for kernel in [None, Some(Arithmetic::Shift), Some(Arithmetic::Dot4)] {
-        let mut inference = Inference::new(gpu, packed.clone(), batch, kernel)?;
+        let mut inference = tuning::inference(gpu, packed.clone(), batch, kernel)?;
         inference.upload((0..batch).map(|i| images.image(i)));
         let times = time(least, || {
             inference.run();
