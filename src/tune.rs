@@ -134,7 +134,7 @@ impl Operands {
         let taps = shape.kernel_height * shape.kernel_width;
         let count = shape.output_channels * taps * shape.input_channels;
         // A sign, and exponents up to 2, so that every arithmetic is exact.
-        let code = |v: u32| ((v & 1) << (bits - 1) | (v >> 1) % 3 % (1 << (bits - 1))) as u8;
+        let code = |v: u32| (((v & 1) << (bits - 1)) | ((v >> 1) % 3 % (1 << (bits - 1)))) as u8;
         let codes = (0..count).map(|_| code(rng.below(64))).collect();
         let table = Tensor::new(gpu, "table", &[2, shape.y()[3]])?;
         table.write(gpu, &vec![3; table.len()]);

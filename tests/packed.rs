@@ -127,6 +127,49 @@ fn vgg16_at_batch_one_needs_little_memory() {
     );
 }
 
+/// The whole file, header, biases and shifts included, beside its weights as floats.
+#[test]
+fn files_are_as_small_as_their_bits_promise() {
+    let model = Model::by_name("vgg16").unwrap();
+    let parameters = Parameters::new(&model);
+    let running = parameters.initial_running();
+    let classes: Vec<String> = (0..model.classes).map(|c| c.to_string()).collect();
+    for (slope, bits, share) in [(0.0, 1, 26), (0.04, 2, 14)] {
+        let mut weights = parameters.initial(3);
+        for layer in &parameters.layers {
+            let kept = weights.clone();
+            let values = LayerValues {
+                weights: &layer.weight_values(&kept),
+                scale: &layer.scale_values(&kept),
+                bias: &layer.bias_values(&kept),
+                quantiser: &[-3.25, slope],
+            };
+            layer.place(&mut weights, &values);
+        }
+        let calibration = gtc::evaluate::Calibration {
+            input: vec![1.0],
+            outputs: vec![vec![1.0]; parameters.layers.len()],
+        };
+        let trained = Trained {
+            model: &model,
+            data: "noise",
+            classes: &classes,
+            weights: &weights,
+            running: &running,
+            exact_norm: false,
+        };
+        let packed = pack(&trained, Activations::Eight, &calibration).unwrap();
+        assert!(packed.layers.iter().all(|l| l.bits <= bits));
+        assert!(packed.layers.iter().any(|l| l.bits == bits));
+        let file = encode(&packed).unwrap().len();
+        let floats = packed.float_bytes();
+        assert!(
+            file * share <= floats,
+            "{bits} bits: {file} of {floats} bytes"
+        );
+    }
+}
+
 /// LeNet-5 after two epochs, and the test digits.
 fn learned() -> &'static (PackedModel, Images, f64) {
     static MODEL: OnceLock<(PackedModel, Images, f64)> = OnceLock::new();
