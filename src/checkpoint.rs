@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{LayerValues, Model, ModelError, Parameters};
 use crate::tensor::pad4;
-use crate::train::{Snapshot, TrainOptions};
+use crate::train::{MAX_LATENT, Snapshot, TrainOptions};
 
 /// Version of what [`encode`] writes.
 pub const VERSION: u32 = 1;
@@ -35,6 +35,17 @@ pub struct Header {
     pub step: u64,
     /// How it was and will be trained.
     pub options: TrainOptions,
+}
+
+impl Header {
+    /// The model the file is of.
+    ///
+    /// # Errors
+    /// [`ModelError::Unknown`] for a name this version does not know.
+    pub fn model(&self) -> Result<Model, ModelError> {
+        let options = &self.options;
+        Ok(Model::by_name(&self.model)?.with_latent(options.latent, options.likelihood))
+    }
 }
 
 /// A model with all its state.
@@ -125,7 +136,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 /// [`CheckpointError::NotFinite`]: a diverged model is never written.
 pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
     let Checkpoint { header, snapshot } = checkpoint;
-    let parameters = Parameters::new(&Model::by_name(&header.model)?);
+    let parameters = Parameters::new(&header.model()?);
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let arenas = [
         &snapshot.weights,
@@ -236,7 +247,10 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
     }
     let header: Header =
         serde_json::from_value(value).map_err(|e| foreign(format!("metadata: {e}")))?;
-    let model = Model::by_name(&header.model)?;
+    if !(1..=MAX_LATENT).contains(&header.options.latent) {
+        return Err(foreign(format!("a latent of {}", header.options.latent)));
+    }
+    let model = header.model()?;
     if header.classes.len() != model.classes {
         return Err(foreign(format!("{} class names", header.classes.len())));
     }

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Augmentation, Images};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
-use crate::loss::{LossOutputs, metrics, softmax_cross_entropy};
+use crate::layer::{ConvShape, Counter, TEST_NOISE, gaussian_kl, im2col, standard_normal};
+use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{Inputs, LayerParameters, Mode, Model, Network, Parameters, Pass, Weights};
+use crate::optimiser::Schedule;
 use crate::quantiser::{Quantised, partial_len, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
@@ -14,9 +16,10 @@ use crate::tensor::{Tensor, pad4};
 pub struct Totals {
     /// Sum of the loss that trains this network.
     pub loss: f64,
-    /// Images whose label won.
+    /// Images whose label won; of an auto-encoder, the sum of KL(q || N(0, 1)) in nats.
     pub correct: f64,
-    /// Sum of the cross entropy with the labels.
+    /// Sum of the cross entropy with the labels; of an auto-encoder, of the reconstruction loss with
+    /// the images, in nats.
     pub label_loss: f64,
     /// Images.
     pub images: f64,
@@ -41,6 +44,21 @@ impl Totals {
     /// Mean loss that trains this network.
     pub fn mean_loss(&self) -> f64 {
         self.loss / self.images.max(1.0)
+    }
+
+    /// Mean KL(q || N(0, 1)) of an auto-encoder, in nats.
+    pub fn mean_divergence(&self) -> f64 {
+        self.correct / self.images.max(1.0)
+    }
+
+    /// Mean reconstruction loss of an auto-encoder, in nats summed over pixels.
+    pub fn mean_reconstruction(&self) -> f64 {
+        self.label_loss / self.images.max(1.0)
+    }
+
+    /// Mean negative evidence lower bound of an auto-encoder, in nats.
+    pub fn negative_elbo(&self) -> f64 {
+        self.mean_reconstruction() + self.mean_divergence()
     }
 
     /// Mean cross entropy with the labels.
@@ -106,11 +124,32 @@ pub(crate) struct Memory {
     zeros: Tensor,
     /// HP (2, 4), LP (2, 4)
     totals: Tensor,
-    /// Probabilities of HP and LP, (batch, padded classes) each.
+    /// Of HP and LP each: probabilities (batch, padded classes), or means of pixels (batch, stored
+    /// pixels).
     pub probabilities: [Tensor; 2],
     pub network: Network,
     /// Whether LP's batch normalisations multiply by powers of two.
     round_norm: bool,
+    model: Model,
+    /// Of an auto-encoder, (batch, padded latent).
+    noise: Option<Tensor>,
+}
+
+/// What a batch is made into before the networks run.
+pub(crate) struct Batch {
+    /// What the first layer reads.
+    pub input: Tensor,
+    /// Labels, or of an auto-encoder the images, laid out like its outputs.
+    pub targets: Tensor,
+}
+
+/// What a network learns from.
+#[derive(Clone, Copy)]
+pub(crate) enum Teacher<'a> {
+    /// Labels or images, and the prior.
+    Data,
+    /// What HP made of the batch.
+    HighPrecision(&'a Pass),
 }
 
 impl Memory {
@@ -125,6 +164,19 @@ impl Memory {
         let pixels: usize = model.input.iter().product();
         let widest = parameters.layers.iter().map(|l| pad4(l.shape[0])).max();
         let rows = |label| Tensor::new(gpu, label, &[batch, width]);
+        let mut network = Network::new(model, batch);
+        let noise = match model.latent() {
+            Some(size) => Some(Tensor::new(gpu, "noise", &[batch, pad4(size)])?),
+            None => None,
+        };
+        if let Some(noise) = &noise {
+            network = network.with_noise(noise.clone());
+        }
+        let outputs = match model.latent() {
+            Some(_) => network.output().iter().product::<usize>() / batch,
+            None => width,
+        };
+        let outputs = |label| Tensor::new(gpu, label, &[batch, outputs]);
         let running = |label| {
             let tensor = Tensor::new(gpu, label, &[parameters.initial_running().len()])?;
             tensor.write(gpu, &parameters.initial_running());
@@ -141,10 +193,12 @@ impl Memory {
             running: [running("HP running")?, running("LP running")?],
             zeros: Tensor::new(gpu, "zeros", &[widest.unwrap_or(4)])?,
             totals: Tensor::new(gpu, "totals", &[4, 4])?,
-            probabilities: [rows("HP probabilities")?, rows("LP probabilities")?],
-            network: Network::new(model, batch),
+            probabilities: [outputs("HP probabilities")?, outputs("LP probabilities")?],
+            network,
             parameters,
             round_norm,
+            model: model.clone(),
+            noise,
         })
     }
 
@@ -188,31 +242,95 @@ impl Memory {
         }
     }
 
-    /// Records the forward pass of one network on what `Network::prepare` made, its loss and its
+    /// Records what both networks read of a batch; an auto-encoder's noise counts from `noise`.
+    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, noise: Counter) -> Batch {
+        let input = self.network.prepare(plan, &self.inputs);
+        let Some(tensor) = &self.noise else {
+            let targets = self.inputs.labels.clone();
+            return Batch { input, targets };
+        };
+        standard_normal(plan, "noise", noise, tensor);
+        let images = &self.inputs.images;
+        let output = self.network.output();
+        let targets = if self.channels() == 4 {
+            images.view(&[output[0], images.len() / output[0]])
+        } else {
+            let [height, width, channels] = self.model.input;
+            let shape = ConvShape {
+                batch: output[0],
+                input_height: height,
+                input_width: width,
+                input_channels: channels,
+                ..ConvShape::dense(output[0], channels, channels)
+            };
+            let padded = Tensor::transient("padded images", &output);
+            im2col(plan, "images", &shape, images, &padded);
+            padded.view(&[output[0], padded.len() / output[0]])
+        };
+        Batch { input, targets }
+    }
+
+    /// Real numbers in a texel of an auto-encoder's outputs: all, or an image's channels.
+    pub fn channels(&self) -> usize {
+        let pixels: usize = self.model.input.iter().product();
+        let output = self.network.output();
+        match output.iter().product::<usize>() == output[0] * pixels {
+            true => 4,
+            false => self.model.input[2],
+        }
+    }
+
+    /// Records the forward pass of one network on what [`Memory::prepare`] made, its loss and its
     /// totals. `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits,
     /// which is returned.
     pub fn judge(
         &self,
         plan: &mut PlanBuilder<'_>,
         (network, mode): (usize, Mode),
-        input: &Tensor,
-        targets: &Tensor,
+        batch: &Batch,
+        teacher: Teacher<'_>,
         scale: f32,
     ) -> (Pass, Tensor) {
         let weights = self.weights_of(network);
-        let pass = self.network.forward(plan, input, weights, mode);
-        let batch = targets.shape[0];
-        let outcome = Tensor::transient("outcome", &[batch, 4]);
-        let d_logits = Tensor::transient("d_logits", &pass.logits().view(&targets.shape).shape);
+        let mut pass = self.network.forward(plan, &batch.input, weights, mode);
+        let targets = match teacher {
+            Teacher::Data => &batch.targets,
+            Teacher::HighPrecision(_) => &self.probabilities[0],
+        };
+        let rows = targets.shape[0];
+        let outcome = Tensor::transient("outcome", &[rows, 4]);
+        let logits = pass.logits().view(&targets.shape);
+        let d_logits = Tensor::transient("d_logits", &logits.shape);
         let outputs = LossOutputs {
             d_logits: &d_logits,
             probabilities: &self.probabilities[network],
             outcome: &outcome,
         };
         let label = format!("{} loss", weights.name);
-        let operands = [pass.logits(), targets, &self.inputs.labels];
-        let classes = self.network.classes();
-        softmax_cross_entropy(plan, &label, classes, operands, scale, &outputs);
+        let labels = &self.inputs.labels;
+        if let (Some(likelihood), Some(latent), Some(posterior)) = (
+            self.model.likelihood,
+            self.model.latent(),
+            self.network.posterior(&pass),
+        ) {
+            let d_posterior = Tensor::transient("d_posterior", &posterior.shape);
+            let divergence = Tensor::transient("divergence", &[rows, 4]);
+            let teacher = match teacher {
+                Teacher::Data => None,
+                Teacher::HighPrecision(pass) => self.network.posterior(pass),
+            };
+            let operands = (posterior, teacher, labels);
+            let made = [&d_posterior, &divergence];
+            gaussian_kl(plan, &label, latent, operands, scale, made);
+            let how = (likelihood, self.channels());
+            let operands = [&logits, targets, &batch.targets, &divergence];
+            image_loss(plan, &label, how, operands, scale, &outputs);
+            pass.d_posterior = Some(d_posterior);
+        } else {
+            let operands = [&logits, targets, labels];
+            let classes = self.network.classes();
+            softmax_cross_entropy(plan, &label, classes, operands, scale, &outputs);
+        }
         let totals = Tensor {
             offset: 8 * network,
             shape: vec![2, 4],
@@ -273,10 +391,9 @@ impl<'g> Evaluator<'g> {
         memory.quantise(&mut plan);
         let quantise_plan = plan.finish_in(&mut pool)?;
         let mut plan = PlanBuilder::new(gpu);
-        let input = memory.network.prepare(&mut plan, &memory.inputs);
-        let labels = &memory.inputs.labels;
+        let input = memory.prepare(&mut plan, TEST_NOISE);
         for network in [0, 1] {
-            memory.judge(&mut plan, (network, Mode::Test), &input, labels, 0.0);
+            memory.judge(&mut plan, (network, Mode::Test), &input, Teacher::Data, 0.0);
         }
         let test_plan = plan.finish_in(&mut pool)?;
         let pixels: usize = model.input.iter().product();
@@ -327,6 +444,11 @@ impl<'g> Evaluator<'g> {
     /// Sets the arena of weights, biases, γ, β, intercepts and slopes.
     pub fn set_weights(&self, arena: &[f32]) {
         self.memory.weights.write(self.gpu, arena);
+    }
+
+    /// Quantises the weights as they are now.
+    pub(crate) fn quantise(&self) {
+        self.quantise_plan.run(self.gpu, &[]);
     }
 
     /// Uploads a batch; `augment` says what happens to an image before.
@@ -428,10 +550,9 @@ impl<'g> Evaluator<'g> {
     ) -> Result<Vec<f32>, GpuError> {
         let kept = self.totals().await?;
         let mut plan = PlanBuilder::new(self.gpu);
-        let input = self.memory.network.prepare(&mut plan, &self.memory.inputs);
-        let labels = &self.memory.inputs.labels;
-        self.memory
-            .judge(&mut plan, (1, Mode::Train), &input, labels, 0.0);
+        let batch = self.memory.prepare(&mut plan, TEST_NOISE);
+        let lp = (1, Mode::Train);
+        self.memory.judge(&mut plan, lp, &batch, Teacher::Data, 0.0);
         let plan = plan.finish_in(&mut self.pool)?;
         self.quantise_plan.run(self.gpu, &[]);
         for number in 0..batches {
@@ -449,7 +570,8 @@ impl<'g> Evaluator<'g> {
         self.memory.running[1].read(self.gpu).await
     }
 
-    /// Tests both networks on `images`; running totals are kept. `tick` is called after every
+    /// Tests both networks on `images`; running totals are kept. There are no predictions of an
+    /// auto-encoder. `tick` is called after every
     /// batch with the number of images done.
     ///
     /// # Errors
@@ -465,9 +587,15 @@ impl<'g> Evaluator<'g> {
         let mut predictions = Predictions::default();
         let all: Vec<u32> = (0..images.count() as u32).collect();
         let width = pad4(self.model.classes);
-        for which in all.chunks(self.batch) {
+        for (number, which) in all.chunks(self.batch).enumerate() {
             self.upload(images, which, |_| Augmentation::default());
-            self.test_plan.run(self.gpu, &[]);
+            // An auto-encoder meets the same noise in every test.
+            let schedule = Schedule::default().with_noise(1.0, 0, number as u64);
+            self.test_plan.run(self.gpu, bytemuck::bytes_of(&schedule));
+            if self.model.likelihood.is_some() {
+                tick(number * self.batch + which.len());
+                continue;
+            }
             let probabilities = self.memory.probabilities[1].read(self.gpu).await?;
             for row in probabilities.chunks(width).take(which.len()) {
                 let row = &row[..self.model.classes];

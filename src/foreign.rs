@@ -41,6 +41,9 @@ pub fn decode(file: &str, data: &[u8]) -> Result<ForeignModel, CheckpointError> 
     let mut nearest: Option<(usize, CheckpointError)> = None;
     for name in NAMES {
         let model = Model::by_name(name)?;
+        if model.likelihood.is_some() {
+            continue; // classifiers only
+        }
         match read(file, &tensors, model) {
             Ok(found) => return Ok(found),
             Err((_, error @ CheckpointError::NotFinite { .. })) => return Err(error),

@@ -210,6 +210,9 @@ impl<'g> Inference<'g> {
                     continue;
                 }
                 Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
+                Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => {
+                    unreachable!("auto-encoders are not packed")
+                }
             };
             let Some(weights) = packed.next() else { break };
             let layer_shape = run_shape(layer, &shape, number == 0 && windows);

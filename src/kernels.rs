@@ -7,14 +7,18 @@ const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
+const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
 const PACKED_BLOCKS: &str = include_str!("../shaders/shared/packed_bytes_blocks.wgsl");
 const PACKED_DOT4: &str = include_str!("../shaders/shared/packed_dot4.wgsl");
 const PACKED_FLOAT: &str = include_str!("../shaders/shared/packed_float.wgsl");
 const PACKED_SHIFT: &str = include_str!("../shaders/shared/packed_shift.wgsl");
+const PHILOX_BITS: &str = include_str!("../shaders/shared/philox.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
+const POSTERIOR: &str = include_str!("../shaders/shared/posterior.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
+const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
 const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
 const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
@@ -203,6 +207,73 @@ pub static ADAM: Kernel = elementwise(
     &[SCHEDULE],
 );
 
+/// Every number as a square of equal ones.
+pub static UPSAMPLE_FORWARD: Kernel = elementwise(
+    "upsample_forward",
+    "UpsampleParams",
+    include_str!("../shaders/upsample_forward.wgsl"),
+    &[UPSAMPLE_SHAPE, DIVIDE],
+);
+/// Gradient of an upsampling.
+pub static UPSAMPLE_BACKWARD: Kernel = elementwise(
+    "upsample_backward",
+    "UpsampleParams",
+    include_str!("../shaders/upsample_backward.wgsl"),
+    &[UPSAMPLE_SHAPE, DIVIDE],
+);
+/// Random bits.
+pub static PHILOX: Kernel = Kernel {
+    numbers: Numbers::Integer,
+    ..elementwise(
+        "philox",
+        "NoiseParams",
+        include_str!("../shaders/philox.wgsl"),
+        &[PHILOX_BITS, SCHEDULE],
+    )
+};
+/// Noise of N(0, 1).
+pub static STANDARD_NORMAL: Kernel = elementwise(
+    "standard_normal",
+    "NoiseParams",
+    include_str!("../shaders/standard_normal.wgsl"),
+    &[PHILOX_BITS, QUANTISER, SCHEDULE],
+);
+/// A sample of a normal distribution.
+pub static REPARAMETERISE_FORWARD: Kernel = elementwise(
+    "reparameterise_forward",
+    "ReparameteriseForwardParams",
+    include_str!("../shaders/reparameterise_forward.wgsl"),
+    &[POSTERIOR],
+);
+/// Gradient of a distribution through its sample.
+pub static REPARAMETERISE_BACKWARD: Kernel = elementwise(
+    "reparameterise_backward",
+    "ReparameteriseBackwardParams",
+    include_str!("../shaders/reparameterise_backward.wgsl"),
+    &[POSTERIOR],
+);
+/// Divergence of normal distributions, and its gradient.
+pub static GAUSSIAN_KL: Kernel = elementwise(
+    "gaussian_kl",
+    "GaussianKlParams",
+    include_str!("../shaders/gaussian_kl.wgsl"),
+    &[POSTERIOR, SCHEDULE],
+);
+/// Loss and gradient of pixels that are probabilities.
+pub static BERNOULLI_LOSS: Kernel = elementwise(
+    "bernoulli_loss",
+    "ImageLossParams",
+    include_str!("../shaders/bernoulli_loss.wgsl"),
+    &[IMAGE_LOSS],
+);
+/// Loss and gradient of pixels that are normally distributed.
+pub static GAUSSIAN_LOSS: Kernel = elementwise(
+    "gaussian_loss",
+    "ImageLossParams",
+    include_str!("../shaders/gaussian_loss.wgsl"),
+    &[IMAGE_LOSS],
+);
+
 const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
     Kernel {
         name: "packed_conv",
@@ -257,7 +328,7 @@ pub static PACKED_MAX_POOL: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 32] = [
+pub static ALL: [&Kernel; 41] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -267,7 +338,14 @@ pub static ALL: [&Kernel; 32] = [
     &NORM_RUNNING,
     &NORM_FORWARD,
     &MAX_POOL_FORWARD,
+    &UPSAMPLE_FORWARD,
     &SOFTMAX_CROSS_ENTROPY,
+    &PHILOX,
+    &STANDARD_NORMAL,
+    &REPARAMETERISE_FORWARD,
+    &GAUSSIAN_KL,
+    &BERNOULLI_LOSS,
+    &GAUSSIAN_LOSS,
     &METRICS,
     &RELU_BACKWARD,
     &NORM_BACKWARD_SUMS,
@@ -278,6 +356,8 @@ pub static ALL: [&Kernel; 32] = [
     &CONV_BACKWARD_WEIGHT,
     &CONV_BACKWARD_INPUT,
     &MAX_POOL_BACKWARD,
+    &UPSAMPLE_BACKWARD,
+    &REPARAMETERISE_BACKWARD,
     &QUANTISER_BACKWARD,
     &LEVELS_BACKWARD,
     &ADAM,

@@ -55,6 +55,7 @@ pub mod optimiser;
 pub mod quantiser;
 
 pub mod evaluate;
+pub mod generate;
 pub mod train;
 
 pub mod checkpoint;

@@ -1,6 +1,7 @@
-//! Losses of classifiers and the totals that reports are made of.
+//! Losses of classifiers and of generated images, and the totals that reports are made of.
 
 use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
 
 use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
@@ -98,5 +99,106 @@ pub fn metrics(plan: &mut PlanBuilder<'_>, label: &str, outcome: &Tensor, totals
         schedule: false,
         grid: Grid::Groups([1, 1, 1]),
         flops: outcome.len() as u64,
+    });
+}
+
+/// How the numbers that a decoder gives become a distribution of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Likelihood {
+    /// Logits: each pixel is one with probability sigmoid(logit); pixels between 0 and 1 count as
+    /// that part of each.
+    Bernoulli,
+    /// Means of normal distributions with deviation [`GAUSSIAN_DEVIATION`].
+    Gaussian,
+}
+
+/// Deviation of a pixel of 0 to 1 around its mean, with [`Likelihood::Gaussian`].
+pub const GAUSSIAN_DEVIATION: f64 = 0.1;
+
+impl Likelihood {
+    /// One over the variance, and what every number adds to the loss, of the normal distribution.
+    fn normal(self) -> [f64; 2] {
+        let variance = GAUSSIAN_DEVIATION * GAUSSIAN_DEVIATION;
+        match self {
+            Self::Bernoulli => [0.0; 2],
+            Self::Gaussian => [
+                1.0 / variance,
+                0.5 * (std::f64::consts::TAU * variance).ln(),
+            ],
+        }
+    }
+
+    /// The mean of a pixel, 0 to 1, from what the decoder gives.
+    pub fn mean(self, value: f32) -> f32 {
+        match self {
+            Self::Bernoulli => 1.0 / (1.0 + (-value).exp()),
+            Self::Gaussian => value.clamp(0.0, 1.0),
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct ImageLossParams {
+    texels: u32,
+    scale: f32,
+    inverse_variance: f32,
+    constant: f32,
+    logits_base: u32,
+    targets_base: u32,
+    images_base: u32,
+    divergence_base: u32,
+    d_logits_base: u32,
+    means_base: u32,
+    outcome_base: u32,
+}
+
+/// Loss of generated images in nats, summed over pixels: against `targets` for the gradient,
+/// d_logits = `scale` times it, and against the images for reports. Logits, targets and images are
+/// (rows, ...) of one stored shape, of whose last axis `channels` numbers in four are real: 1, 3 or
+/// 4. `divergence` is what [`crate::layer::gaussian_kl`] makes. In [`LossOutputs`] probabilities
+/// are the means of pixels and outcome is (rows, 4): loss against the targets plus the
+/// weighted divergence, KL(q || N(0, 1)), loss against the images, 1 if the row counts.
+pub fn image_loss(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    (likelihood, channels): (Likelihood, usize),
+    [logits, targets, images, divergence]: [&Tensor; 4],
+    scale: f32,
+    outputs: &LossOutputs<'_>,
+) {
+    let rows = outputs.outcome.texels();
+    let [inverse_variance, constant] = likelihood.normal();
+    let params = ImageLossParams {
+        texels: logits.texels() / rows,
+        scale,
+        inverse_variance: inverse_variance as f32,
+        constant: constant as f32,
+        logits_base: logits.base(),
+        targets_base: targets.base(),
+        images_base: images.base(),
+        divergence_base: divergence.base(),
+        d_logits_base: outputs.d_logits.base(),
+        means_base: outputs.probabilities.base(),
+        outcome_base: outputs.outcome.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: match likelihood {
+            Likelihood::Bernoulli => &kernels::BERNOULLI_LOSS,
+            Likelihood::Gaussian => &kernels::GAUSSIAN_LOSS,
+        },
+        label,
+        constants: &[("CHANNELS", channels as f64)],
+        params: bytemuck::bytes_of(&params),
+        reads: &[logits, targets, images, divergence],
+        writes: &[
+            Write::New(outputs.d_logits),
+            Write::New(outputs.probabilities),
+            Write::New(outputs.outcome),
+        ],
+        schedule: false,
+        grid: Grid::Groups([rows, 1, 1]),
+        flops: 16 * logits.len() as u64,
     });
 }

@@ -25,6 +25,14 @@ pub struct Schedule {
     pub second_correction: f32,
     /// Weight of the bit loss.
     pub lambda_bits: f32,
+    /// Weight of KL(q || N(0, 1)) in the evidence lower bound of a variational auto-encoder.
+    pub kl_weight: f32,
+    /// Lower half of the seed of noise.
+    pub seed_low: u32,
+    /// Its upper half.
+    pub seed_high: u32,
+    /// Step that noise belongs to: every step has numbers of its own.
+    pub step: u32,
 }
 
 impl Schedule {
@@ -36,6 +44,19 @@ impl Schedule {
             first_correction: correction(BETA_1),
             second_correction: correction(BETA_2),
             lambda_bits: lambda_bits as f32,
+            ..Self::default()
+        }
+    }
+
+    /// The same with what a variational auto-encoder needs: the weight of its KL term, and the noise
+    /// of step `step` of a seed.
+    pub fn with_noise(self, kl_weight: f64, seed: u64, step: u64) -> Self {
+        Self {
+            kl_weight: kl_weight as f32,
+            seed_low: seed as u32,
+            seed_high: (seed >> 32) as u32,
+            step: step as u32,
+            ..self
         }
     }
 }

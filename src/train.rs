@@ -2,13 +2,19 @@
 //!
 //! L = CE(labels, HP) + λ_d CE(softmax(HP) as constants, LP) + λ_b Σ 2^bits + λ_w ½Σ‖w‖²
 //! (SPEC section 3). HP runs on the weights, LP on their quantised values; both see every batch.
+//!
+//! Of a variational auto-encoder HP minimises the negative evidence lower bound (Kingma, Welling
+//! 2013, Eq. 10 with one sample), and λ_d weighs what LP learns of HP with the same noise:
+//! CE(pixels of HP as constants, LP) + KL(q_LP(z|x) || q_HP(z|x)), both summed over an image.
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset, Images, epoch_order};
-use crate::evaluate::{Evaluator, Memory, Predictions, Progress};
+use crate::evaluate::{Evaluator, Memory, Predictions, Progress, Teacher};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
-use crate::model::{Mode, Model, ModelError, Parameters};
+use crate::layer::TRAINING_NOISE;
+use crate::loss::Likelihood;
+use crate::model::{LATENT, Mode, Model, ModelError, Parameters};
 use crate::optimiser::{AdamState, Schedule, adam};
 use crate::quantiser::quantiser_backward;
 use crate::tensor::Tensor;
@@ -45,6 +51,9 @@ pub enum Decay {
     Constant,
 }
 
+/// Largest latent that makes sense for small images.
+pub const MAX_LATENT: usize = 1024;
+
 /// Everything that decides what is learned, given the data and the adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,7 +84,14 @@ pub struct TrainOptions {
     pub flip: bool,
     /// Whether LP's batch normalisations multiply by γ/σ as it is, not by the nearest power of two.
     pub exact_norm: bool,
-    /// Decides initial weights and the order of the images.
+    /// Numbers of an auto-encoder's latent.
+    pub latent: usize,
+    /// How an auto-encoder's outputs become pixels.
+    pub likelihood: Likelihood,
+    /// Part of the run over which the weight of an auto-encoder's KL(q || N(0, 1)) rises linearly
+    /// to one.
+    pub kl_warmup: f64,
+    /// Decides initial weights, the order of the images and noise.
     pub seed: u64,
 }
 
@@ -95,6 +111,9 @@ impl Default for TrainOptions {
             shift: 0,
             flip: false,
             exact_norm: false,
+            latent: LATENT,
+            likelihood: Likelihood::Bernoulli,
+            kl_warmup: 0.0,
             seed: 1,
         }
     }
@@ -133,6 +152,19 @@ impl TrainOptions {
         }
     }
 
+    /// Settings for auto-encoders, whose losses are sums over pixels: a bit is dearer in
+    /// proportion.
+    pub fn auto_encoder() -> Self {
+        Self {
+            epochs: 20,
+            batch_size: 64,
+            quantiser_rate: 1.0,
+            lambda_bits: 0.5,
+            kl_warmup: 0.2,
+            ..Self::default()
+        }
+    }
+
     /// Checks every number against what makes sense for `images` training images.
     ///
     /// # Errors
@@ -153,6 +185,10 @@ impl TrainOptions {
             let remedy = "it must be 0 to 16 pixels".to_owned();
             return bad("shift", self.shift.to_string(), remedy);
         }
+        if self.latent == 0 || self.latent > MAX_LATENT {
+            let remedy = format!("it must be 1 to {MAX_LATENT} numbers");
+            return bad("latent", self.latent.to_string(), remedy);
+        }
         if self.epochs == 0 {
             return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
         }
@@ -163,6 +199,7 @@ impl TrainOptions {
             ("lambda-distill", self.lambda_distill, 1e6),
             ("lambda-l2", self.lambda_l2, 1e6),
             ("bits-ramp", self.bits_ramp, 1.0),
+            ("kl-warmup", self.kl_warmup, 1.0),
         ] {
             if !(0.0..=limit).contains(&value) {
                 return bad(
@@ -190,12 +227,16 @@ impl TrainOptions {
             Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
             Decay::Constant => 1.0,
         };
-        let ramp = if self.bits_ramp > 0.0 {
-            (done / self.bits_ramp).min(1.0)
-        } else {
-            1.0
+        let ramp = |part: f64| match part > 0.0 {
+            true => (done / part).min(1.0),
+            false => 1.0,
         };
-        Schedule::new(t, self.learning_rate * rate, self.lambda_bits * ramp)
+        let lambda_bits = self.lambda_bits * ramp(self.bits_ramp);
+        Schedule::new(t, self.learning_rate * rate, lambda_bits).with_noise(
+            ramp(self.kl_warmup),
+            self.seed,
+            t,
+        )
     }
 }
 
@@ -545,32 +586,34 @@ fn record_gradients(
 ) {
     let objective = options.objective;
     let scale = 1.0 / options.batch_size as f32;
-    let labels = &memory.inputs.labels;
     let net = &memory.network;
     let d_values = Tensor::transient("d_quantised", &gradients.shape);
     let quantise = objective.low_precision() || options.lambda_l2 > 0.0;
     if quantise {
         memory.quantise(plan);
     }
-    let input = net.prepare(plan, &memory.inputs);
+    let batch = memory.prepare(plan, TRAINING_NOISE);
+    let mut teacher = None;
     if objective.high_precision() {
-        let (pass, d_logits) = memory.judge(plan, (0, Mode::Train), &input, labels, scale);
+        let data = Teacher::Data;
+        let (pass, d_logits) = memory.judge(plan, (0, Mode::Train), &batch, data, scale);
         let weights = memory.weights_of(0);
         let d_biases = (gradients, false);
         net.backward(plan, &pass, weights, &d_logits, gradients, d_biases);
+        teacher = Some(pass);
     } else {
         // What the quantiser's backward pass adds to.
         plan.clear(&gradients.buffer);
     }
     if objective.low_precision() {
-        let (targets, scale) = match objective {
-            Objective::Gtc => (
-                &memory.probabilities[0],
+        let (teacher, scale) = match &teacher {
+            Some(pass) => (
+                Teacher::HighPrecision(pass),
                 options.lambda_distill as f32 * scale,
             ),
-            _ => (labels, scale),
+            None => (Teacher::Data, scale),
         };
-        let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &input, targets, scale);
+        let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &batch, teacher, scale);
         let weights = memory.weights_of(1);
         let d_biases = (gradients, objective.high_precision());
         net.backward(plan, &pass, weights, &d_logits, &d_values, d_biases);

@@ -97,6 +97,9 @@ fn packed(gpu: &Gpu, model: &Model, activations: Activations, slope: f32) -> Pac
 fn every_model_gives_the_definitions_integers() {
     for name in NAMES {
         let model = Model::by_name(name).unwrap();
+        if model.likelihood.is_some() {
+            continue; // auto-encoders are not packed
+        }
         let packed = packed(device(), &model, Activations::Eight, 0.3);
         let images = noise_images(&model, 2);
         let wanted: Vec<Vec<i32>> = (0..2)

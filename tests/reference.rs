@@ -1,7 +1,7 @@
 //! The reference's gradients against finite differences of its forward functions, away from the
 //! kinks of ReLU, max and round; its quantiser against the golden values.
 
-use gtc::layer::{ConvShape, PoolShape};
+use gtc::layer::{ConvShape, PoolShape, UpsampleShape};
 use gtc::reference as r;
 use gtc::rng::Philox;
 use gtc::verify::GoldenLayer;
@@ -234,4 +234,122 @@ fn the_reference_matches_the_golden_values() {
         }
         assert!(near(sums[0], layer.grad_intercept) && near(sums[1], layer.grad_slope));
     }
+}
+
+#[test]
+fn upsampling_gradient_is_that_of_its_forward() {
+    let shape = UpsampleShape {
+        batch: 2,
+        input_height: 2,
+        input_width: 3,
+        channels: 4,
+        size: 2,
+    };
+    let (x, g) = (noise(41, 48), noise(42, 4 * 48));
+    check("d_x", &x, &r::upsample_backward(&shape, &g), |x| {
+        dot(&g, &r::upsample_forward(&shape, x))
+    });
+}
+
+#[test]
+fn sample_gradient_is_that_of_its_forward() {
+    let (rows, latent, widths) = (3, 5, [12, 8]);
+    let (q, eps) = (noise(43, rows * 12), noise(44, rows * 8));
+    let g = noise(45, rows * 8);
+    let zero = vec![0.0; q.len()];
+    let d_q = r::reparameterise_backward([&q, &eps, &g, &zero], latent, widths);
+    check("d_posterior", &q, &d_q, |q| {
+        dot(&g, &r::reparameterise_forward(q, &eps, latent, widths))
+    });
+}
+
+#[test]
+fn divergence_gradients_are_those_of_the_divergence() {
+    let (rows, latent, width) = (3, 5, 12);
+    let (q, p) = (noise(46, rows * width), noise(47, rows * width));
+    let counted = [1.0, 0.0, 1.0];
+    for p in [None, Some(&p[..])] {
+        let kl = |q: &[f64]| r::gaussian_kl(q, p, &counted, latent, width, [0.3, 0.7]);
+        let total = |q: &[f64]| 0.3 * kl(q)[1].iter().step_by(4).sum::<f64>();
+        check("d_q", &q, &kl(&q)[0], total);
+    }
+    // Against the integral of q log(q / p) over one dimension.
+    let (m, v, n, w) = (0.3, -0.4, -0.5, 0.6);
+    let [_, outcome] = r::gaussian_kl(&[m, v], Some(&[n, w]), &[1.0], 1, 2, [1.0; 2]);
+    let log_density = |x: f64, m: f64, v: f64| {
+        -0.5 * ((x - m).powi(2) / v.exp() + v + std::f64::consts::TAU.ln())
+    };
+    let step = 1e-3;
+    let integral: f64 = (-12_000..12_000)
+        .map(|i| f64::from(i) * step)
+        .map(|x| {
+            let q = log_density(x, m, v);
+            q.exp() * (q - log_density(x, n, w)) * step
+        })
+        .sum();
+    assert!(
+        (outcome[0] - integral).abs() < 1e-8,
+        "{} {integral}",
+        outcome[0]
+    );
+}
+
+#[test]
+fn image_loss_gradients_are_those_of_the_losses() {
+    let (rows, width) = (3, 8);
+    let (logits, images) = (noise(48, rows * width), noise(49, rows * width));
+    let targets: Vec<f64> = noise(50, rows * width).iter().map(|v| v.abs()).collect();
+    let divergence = [0.5, 0.25, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0, 0.0, 1.0];
+    for channels in [1, 3, 4] {
+        let base = r::ImageLossInputs {
+            logits: &logits,
+            targets: &targets,
+            images: &images,
+            divergence: &divergence,
+            channels,
+            scale: 0.3,
+        };
+        let bernoulli = |x: &[f64]| r::bernoulli_loss(r::ImageLossInputs { logits: x, ..base });
+        let gaussian = |x: &[f64]| r::gaussian_loss(r::ImageLossInputs { logits: x, ..base }, 0.5);
+        for loss in [&bernoulli as &dyn Fn(&[f64]) -> [Vec<f64>; 3], &gaussian] {
+            let total = |x: &[f64]| 0.3 * loss(x)[2].iter().step_by(4).sum::<f64>();
+            check("d_logits", &logits, &loss(&logits)[0], total);
+        }
+    }
+    // The definitions, for one pixel.
+    let one = r::ImageLossInputs {
+        logits: &[0.7, 0.0, 0.0, 0.0],
+        targets: &[0.2, 0.0, 0.0, 0.0],
+        images: &[1.0, 0.0, 0.0, 0.0],
+        divergence: &[0.0, 0.0, 0.0, 1.0],
+        channels: 1,
+        scale: 1.0,
+    };
+    let p: f64 = 1.0 / (1.0 + (-0.7_f64).exp());
+    let [_, _, outcome] = r::bernoulli_loss(one);
+    assert!((outcome[0] + 0.2 * p.ln() + 0.8 * (1.0 - p).ln()).abs() < 1e-12);
+    assert!((outcome[2] + p.ln()).abs() < 1e-12);
+}
+
+/// The first two moments of the normal numbers, and that the four of a block do not repeat.
+#[test]
+fn normal_noise_is_normal_and_depends_on_step_and_seed() {
+    let draw = |seed, step| {
+        let schedule = gtc::optimiser::Schedule::default().with_noise(1.0, seed, step);
+        r::standard_normal(&schedule, gtc::layer::TRAINING_NOISE, 20_000)
+    };
+    let numbers = draw(1, 1);
+    let n = numbers.len() as f64;
+    let mean = numbers.iter().sum::<f64>() / n;
+    let moment = |power| numbers.iter().map(|v| v.powi(power)).sum::<f64>() / n;
+    assert!(mean.abs() < 0.03, "{mean}");
+    assert!((moment(2) - 1.0).abs() < 0.05 && (moment(4) - 3.0).abs() < 0.3);
+    let product = |a: usize, b: usize| {
+        let pairs = numbers.chunks(4).map(|block| block[a] * block[b]);
+        pairs.sum::<f64>() / (n / 4.0)
+    };
+    for (a, b) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+        assert!(product(a, b).abs() < 0.06, "{a} {b}");
+    }
+    assert!(numbers != draw(1, 2) && numbers != draw(2, 1));
 }

@@ -18,6 +18,7 @@ fn tiny(norm: bool) -> Model {
         input: [9, 8, 1],
         scaling: Scaling::NONE,
         classes: 3,
+        likelihood: None,
         layers: vec![
             Layer::Conv {
                 name: "conv1",

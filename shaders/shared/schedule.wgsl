@@ -5,5 +5,9 @@ struct Schedule {
     first_correction: f32, // 1 / (1 - beta_1^t)
     second_correction: f32, // 1 / (1 - beta_2^t)
     lambda_bits: f32,
+    kl_weight: f32, // of KL(q || N(0, 1)) in an evidence lower bound
+    seed_low: u32, // of the noise
+    seed_high: u32,
+    step: u32, // of the noise
 }
 @group(0) @binding(13) var<uniform> schedule: Schedule;

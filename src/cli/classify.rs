@@ -52,7 +52,15 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
             if args.kernel.kernel.is_some() {
                 return Err("--kernel is for packed models: make one with `gtc pack`".into());
             }
-            let model = Model::by_name(&checkpoint.header.model)?;
+            let model = checkpoint.header.model()?;
+            if model.likelihood.is_some() {
+                return Err(format!(
+                    "{}: {} makes pictures and names none; see `gtc reconstruct` and `gtc sample`",
+                    args.model.model.display(),
+                    model.name
+                )
+                .into());
+            }
             let (images, inverted) = load_all(args, model.input)?;
             let found = trained(args, &checkpoint, model, &images)?;
             (found, checkpoint.header.classes, inverted)

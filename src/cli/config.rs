@@ -43,7 +43,7 @@ impl Default for Config {
 }
 
 /// Names for `--preset`.
-pub(crate) const PRESETS: [&str; 4] = ["digits", "mnist", "almost-binary", "cifar10"];
+pub(crate) const PRESETS: [&str; 5] = ["digits", "mnist", "almost-binary", "cifar10", "vae"];
 
 /// Named settings that were measured; the README shows with what result.
 pub(crate) fn preset(name: &str) -> TrainOptions {
@@ -51,6 +51,7 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
         "mnist" => TrainOptions::mnist(),
         "almost-binary" => TrainOptions::almost_binary(),
         "cifar10" => TrainOptions::cifar10(),
+        "vae" => TrainOptions::auto_encoder(),
         _ => TrainOptions::default(),
     }
 }
@@ -59,6 +60,8 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
 pub(crate) fn preset_of(model: &str) -> &'static str {
     if model.starts_with("vgg") {
         "cifar10"
+    } else if model.starts_with("vae") {
+        "vae"
     } else {
         "digits"
     }
@@ -70,9 +73,9 @@ pub(crate) fn defaults() -> String {
     let presets = PRESETS.map(table);
     let mut text = String::from(
         "Presets, with settings as in a config file. Without --preset, VGG models use cifar10, \
-         others digits.\n",
+         auto-encoders vae, others digits.\n",
     );
-    let row = |key: &str, values: [String; 4]| {
+    let row = |key: &str, values: [String; 5]| {
         let values = values.map(|v| format!("{v:14}")).concat();
         format!("  {key:16} {}\n", values.trim_end())
     };

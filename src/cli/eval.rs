@@ -10,7 +10,6 @@ use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, load_data, pri
 use crate::checkpoint::{self, Checkpoint};
 use crate::evaluate::Evaluator;
 use crate::infer::{Choice, probabilities};
-use crate::model::Model;
 use crate::pack::{Operations, PackedModel};
 
 #[derive(clap::Args)]
@@ -153,7 +152,7 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
             );
         }
     }
-    let model = Model::by_name(&checkpoint.header.model)?;
+    let model = checkpoint.header.model()?;
     let data = load_data(args.data.as_deref())?;
     model.check_input(data.test.size())?;
     let gpu = args.device.open()?;

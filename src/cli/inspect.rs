@@ -8,7 +8,7 @@ use super::pack_model::levels_text;
 use super::{AnyModel, CliError, ModelArg, human_bytes, print_json};
 use crate::checkpoint::Checkpoint;
 use crate::inspect::{LayerReport, inspect, mean_bits, weighted_bits};
-use crate::model::{Model, Parameters};
+use crate::model::Parameters;
 use crate::pack::{Operations, PackedLayer, PackedModel};
 
 #[derive(clap::Args)]
@@ -127,7 +127,7 @@ fn packed(args: &InspectArgs, model: &PackedModel) -> Result<ExitCode, CliError>
 }
 
 fn trained(args: &InspectArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliError> {
-    let model = Model::by_name(&checkpoint.header.model)?;
+    let model = checkpoint.header.model()?;
     let layers = inspect(&Parameters::new(&model), &checkpoint.snapshot.weights);
     let report = InspectReport {
         mean_bits: mean_bits(&layers),

@@ -7,11 +7,15 @@ mod config;
 mod data;
 mod eval;
 mod inspect;
+mod interpolate;
 mod pack_model;
+mod pictures;
 mod plan;
 mod quantise;
+mod reconstruct;
 mod report;
 mod run_folder;
+mod sample;
 mod train;
 mod tuning;
 mod verify;
@@ -22,9 +26,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::data::{Dataset, embedded_digits, read_folder};
+use crate::data::{Dataset, Images, embedded_digits, read_folder};
+use crate::generate::Generator;
 use crate::gpu::{Gpu, GpuOptions};
 use crate::layer::Arithmetic;
+use crate::model::Model;
 use crate::pack::{self, PackedModel};
 
 /// Anything a person can mend: shown as one message, exit code 2.
@@ -61,6 +67,12 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Name what is on pictures.
     Classify(classify::ClassifyArgs),
+    /// Let an auto-encoder draw.
+    Sample(sample::SampleArgs),
+    /// Show pictures beside what an auto-encoder makes of them.
+    Reconstruct(reconstruct::ReconstructArgs),
+    /// Walk from one picture to another through an auto-encoder's latent space.
+    Interpolate(interpolate::InterpolateArgs),
     /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
     Pack(pack_model::PackArgs),
     /// Give a float model levels without training: one of this program's, or one in PyTorch's layout.
@@ -107,6 +119,9 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Sample(args) => sample::run(&args),
+        Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Interpolate(args) => interpolate::run(&args),
         Command::Pack(args) => pack_model::run(&args),
         Command::Quantise(args) => quantise::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -161,6 +176,77 @@ pub(crate) struct ModelArg {
     /// A model: a .safetensors file, the folder of a run, or a packed .gtc file
     #[arg(value_name = "MODEL")]
     model: PathBuf,
+}
+
+/// A path argument that names a trained auto-encoder.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AutoEncoderArg {
+    /// An auto-encoder: a .safetensors file or the folder of a run
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+}
+
+impl AutoEncoderArg {
+    /// Reads it; refuses classifiers.
+    fn load(&self) -> Result<Checkpoint, CliError> {
+        let checkpoint = checkpoint::load(&self.model)?;
+        if checkpoint.header.model()?.likelihood.is_none() {
+            return Err(not_an_auto_encoder(&self.model, &checkpoint).into());
+        }
+        Ok(checkpoint)
+    }
+
+    /// What makes images with it.
+    fn generator<'g>(
+        &self,
+        gpu: &'g Gpu,
+        checkpoint: &Checkpoint,
+        batch: usize,
+    ) -> Result<Generator<'g>, CliError> {
+        let model = checkpoint.header.model()?;
+        let generator = Generator::new(gpu, model, batch)?
+            .ok_or_else(|| not_an_auto_encoder(&self.model, checkpoint))?;
+        generator.set_weights(&checkpoint.snapshot.weights);
+        Ok(generator)
+    }
+}
+
+fn not_an_auto_encoder(path: &Path, checkpoint: &Checkpoint) -> String {
+    format!(
+        "{}: {} is a classifier and makes no pictures; train an auto-encoder with `gtc train vae-mlp`",
+        path.display(),
+        checkpoint.header.model
+    )
+}
+
+/// Pictures that have exactly the size and the colours of a model's images.
+fn read_pictures(paths: &[PathBuf], model: &Model) -> Result<Images, CliError> {
+    let [height, width, channels] = model.input;
+    let mut images = Images {
+        height,
+        width,
+        channels,
+        ..Images::default()
+    };
+    for path in paths {
+        let shown = path.display();
+        let picture = image::ImageReader::open(path)
+            .and_then(image::ImageReader::with_guessed_format)
+            .map_err(|e| format!("{shown}: {e}"))?
+            .decode()
+            .map_err(|e| format!("{shown}: not a picture that can be read ({e})"))?;
+        let colours = if picture.color().has_color() { 3 } else { 1 };
+        let size = [picture.height() as usize, picture.width() as usize, colours];
+        model
+            .check_input(size)
+            .map_err(|e| format!("{shown}: {e}"))?;
+        images.pixels.extend(match channels {
+            1 => picture.into_luma8().into_raw(),
+            _ => picture.into_rgb8().into_raw(),
+        });
+        images.labels.push(0);
+    }
+    Ok(images)
 }
 
 /// What a model argument turned out to name.

@@ -96,6 +96,13 @@ fn calibration_data(args: &PackArgs, checkpoint: &Checkpoint) -> Result<PathBuf,
 pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     let checkpoint = checkpoint::load(&args.model.model)?;
     let model = Model::by_name(&checkpoint.header.model)?;
+    if model.likelihood.is_some() {
+        return Err(format!(
+            "{}: auto-encoders cannot be packed, only classifiers",
+            model.name
+        )
+        .into());
+    }
     let folder = calibration_data(args, &checkpoint)?;
     let data = load_data((!folder.as_os_str().is_empty()).then_some(folder.as_path()))?;
     model.check_input(data.test.size())?;

@@ -109,6 +109,10 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     let data = load_data(args.data.as_deref())?;
     let mut checkpoint = read(args, &data)?;
     let model = Model::by_name(&checkpoint.header.model)?;
+    if model.likelihood.is_some() {
+        let name = model.name;
+        return Err(format!("{name}: an auto-encoder; only classifiers are quantised").into());
+    }
     model.check_input(data.test.size())?;
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;

@@ -73,10 +73,13 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     for (value, what) in [
         (
-            percent(last.lp_accuracy),
+            percent(last.lp_accuracy.unwrap_or(f64::NAN)),
             "test accuracy with powers of two (LP)",
         ),
-        (percent(last.hp_accuracy), "with floats (HP)"),
+        (
+            percent(last.hp_accuracy.unwrap_or(f64::NAN)),
+            "with floats (HP)",
+        ),
         (
             format!("{:.2}", mean_bits(&data.end)),
             "bits, mean over layers",
@@ -115,8 +118,16 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     let h = data.history;
     page.push_str("<h2>How it learned</h2><section class=\"charts\">");
     let accuracy = [
-        series("HP", 0, h.iter().map(|m| 100.0 * m.hp_accuracy)),
-        series("LP", 1, h.iter().map(|m| 100.0 * m.lp_accuracy)),
+        series(
+            "HP",
+            0,
+            h.iter().map(|m| 100.0 * m.hp_accuracy.unwrap_or(f64::NAN)),
+        ),
+        series(
+            "LP",
+            1,
+            h.iter().map(|m| 100.0 * m.lp_accuracy.unwrap_or(f64::NAN)),
+        ),
     ];
     chart(page, "Test accuracy, %", &accuracy)?;
     let loss = [

@@ -8,6 +8,32 @@ use serde::{Deserialize, Serialize};
 use super::CliError;
 use super::config::Config;
 use crate::checkpoint::{self, Checkpoint, write_atomically};
+use crate::evaluate::Progress;
+
+/// Terms of negative evidence lower bounds, means over test images, in nats.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ElboTerms {
+    /// Reconstruction of HP, summed over pixels.
+    pub hp_reconstruction: f64,
+    /// KL(q || N(0, 1)) of HP.
+    pub hp_divergence: f64,
+    /// Reconstruction of LP.
+    pub lp_reconstruction: f64,
+    /// KL(q || N(0, 1)) of LP.
+    pub lp_divergence: f64,
+}
+
+impl ElboTerms {
+    /// From a test.
+    pub fn new(tested: &Progress) -> Self {
+        Self {
+            hp_reconstruction: tested.hp.mean_reconstruction(),
+            hp_divergence: tested.hp.mean_divergence(),
+            lp_reconstruction: tested.lp.mean_reconstruction(),
+            lp_divergence: tested.lp.mean_divergence(),
+        }
+    }
+}
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,18 +42,23 @@ pub(crate) struct EpochMetrics {
     pub epoch: u32,
     /// Steps done.
     pub step: u64,
-    /// Mean training loss of HP: cross entropy with the labels.
+    /// Mean training loss of HP: cross entropy with the labels, or what an auto-encoder minimises.
     pub train_hp_loss: f64,
     /// Mean training loss of LP: cross entropy with HP's probabilities.
     pub train_lp_loss: f64,
-    /// Mean test loss of HP: cross entropy with the labels.
+    /// Mean test loss of HP: cross entropy with the labels, or the negative evidence lower bound.
     pub hp_loss: f64,
-    /// Mean test loss of LP: cross entropy with the labels.
+    /// Mean test loss of LP: the same.
     pub lp_loss: f64,
-    /// Share of the test images HP names rightly.
-    pub hp_accuracy: f64,
-    /// Share of the test images LP names rightly.
-    pub lp_accuracy: f64,
+    /// Share of the test images HP names rightly, of a classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hp_accuracy: Option<f64>,
+    /// Share of the test images LP names rightly, of a classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lp_accuracy: Option<f64>,
+    /// The two terms of the test losses of an auto-encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elbo: Option<ElboTerms>,
     /// Sum of 2^bits.
     pub bit_loss: f64,
     /// Bits of each layer.

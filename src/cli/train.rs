@@ -11,14 +11,14 @@ use pollster::block_on;
 
 use super::config::{Config, PRESETS, overlay, preset, preset_of};
 use super::report::{ReportData, render};
-use super::run_folder::{EpochMetrics, RunFolder};
+use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
 use super::{CliError, DeviceArgs, load_data};
 use crate::checkpoint::{Checkpoint, Header, VERSION};
 use crate::data::Dataset;
-use crate::evaluate::{Predictions, Progress};
+use crate::evaluate::{Predictions, Progress, Totals};
 use crate::gpu::{Gpu, Timing};
 use crate::inspect::inspect;
-use crate::model::Model;
+use crate::model::{Model, vae_colour};
 use crate::train::{Objective, Snapshot, Trainer, check_data};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
@@ -28,7 +28,7 @@ const LOOK_EVERY: u64 = 4;
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
-    /// Name of a model: lenet5, lenet-small, vgg16, vgg7, vgg-tiny [default: lenet5]
+    /// Name of a model: lenet5, lenet-small, vgg16, vgg7, vgg-tiny, vae-mlp, vae [default: lenet5]
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10 [default: the digits inside the
@@ -80,6 +80,15 @@ pub(crate) struct TrainArgs {
     /// Let low precision's batch normalisations multiply by γ/σ as it is, not by a power of two
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     exact_norm: Option<bool>,
+    /// Numbers of an auto-encoder's latent
+    #[arg(long, value_name = "N")]
+    latent: Option<usize>,
+    /// How an auto-encoder's outputs become pixels: probabilities, or means of normal distributions
+    #[arg(long, value_parser = ["bernoulli", "gaussian"])]
+    likelihood: Option<String>,
+    /// Part of the run over which the weight of an auto-encoder's KL term rises from zero, 0 to 1
+    #[arg(long, value_name = "X")]
+    kl_warmup: Option<f64>,
     /// Measured settings to start from; see below
     #[arg(long, value_parser = PRESETS)]
     preset: Option<String>,
@@ -93,7 +102,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
         "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
-        "flip", "augment", "exact_norm", "preset", "seed", "out", "config",
+        "flip", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "seed", "out", "config",
     ])]
     resume: Option<PathBuf>,
     /// TOML file with settings; flags override it
@@ -152,6 +161,9 @@ impl TrainArgs {
             (options.shift, options.flip) = (0, false);
         }
         set(&mut options.exact_norm, &self.exact_norm);
+        set(&mut options.latent, &self.latent);
+        set(&mut options.kl_warmup, &self.kl_warmup);
+        set_word(&mut options.likelihood, &self.likelihood)?;
         set(&mut options.seed, &self.seed);
         set_word(&mut options.decay, &self.decay)?;
         set_word(&mut options.objective, &self.objective)?;
@@ -174,8 +186,26 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         config.adapter = args.device.adapter.clone().or(config.adapter);
         config.checked |= args.device.checked;
     }
-    let model = Model::by_name(&config.model)?;
+    let mut model = Model::by_name(&config.model)?;
     let mut data = load_data(config.data.as_deref())?;
+    if model.name == "vae" && data.train.size() == vae_colour().input {
+        model = vae_colour();
+        config.model = model.name.to_owned();
+    }
+    if model.latent().is_none() {
+        for (flag, given) in [
+            ("--latent", args.latent.is_some()),
+            ("--likelihood", args.likelihood.is_some()),
+            ("--kl-warmup", args.kl_warmup.is_some()),
+        ] {
+            if given {
+                let name = model.name;
+                return Err(
+                    format!("{flag} is for auto-encoders (vae-mlp, vae), not for {name}").into(),
+                );
+            }
+        }
+    }
     if let Some(limit) = config.limit {
         if limit == 0 {
             return Err("limit is 0: it must be at least 1 training image".into());
@@ -184,6 +214,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     }
     check_data(&model, &data)?;
     config.options.check(data.train.count())?;
+    let model = model.with_latent(config.options.latent, config.options.likelihood);
     let gpu = DeviceArgs {
         adapter: config.adapter.clone(),
         checked: config.checked,
@@ -282,6 +313,7 @@ impl Session<'_> {
         let total = self.trainer.total_steps();
         let first = (self.trainer.steps_done() / steps) as u32;
         let mut predictions = Predictions::default();
+        let mut tested_once = false;
         if self.trainer.steps_done() == 0 {
             self.save(self.trainer.snapshot().await?)?;
         }
@@ -315,7 +347,7 @@ impl Session<'_> {
             bar.set_message("testing");
             let (tested, predicted) = self.trainer.test(&self.data.test, |_| bar.tick()).await?;
             bar.finish_and_clear();
-            predictions = predicted;
+            (predictions, tested_once) = (predicted, true);
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
             let snapshot = self.trainer.snapshot().await?;
             self.save(snapshot.clone())?;
@@ -323,7 +355,7 @@ impl Session<'_> {
                 self.report(&snapshot, &predictions)?;
             }
         }
-        if predictions.class.is_empty() {
+        if !tested_once {
             println!("This run was finished already; making its report again.");
             predictions = self.trainer.test(&self.data.test, |_| ()).await?.1;
         }
@@ -344,16 +376,15 @@ impl Session<'_> {
 
     fn line(&self, p: &Progress, speed: f64) -> String {
         let bits: Vec<String> = p.layers.iter().map(|l| l.bits.to_string()).collect();
-        let hp = format!(
-            "HP loss {:.3} acc {:.1} %",
-            p.hp.mean_loss(),
-            100.0 * p.hp.accuracy()
-        );
-        let lp = format!(
-            "LP loss {:.3} acc {:.1} %",
-            p.lp.mean_loss(),
-            100.0 * p.lp.accuracy()
-        );
+        let network = |name: &str, totals: &Totals| match self.trainer.model().likelihood {
+            Some(_) => format!("{name} -ELBO {:.1}", totals.negative_elbo()),
+            None => format!(
+                "{name} loss {:.3} acc {:.1} %",
+                totals.mean_loss(),
+                100.0 * totals.accuracy()
+            ),
+        };
+        let (hp, lp) = (network("HP", &p.hp), network("LP", &p.lp));
         let bits = format!("bits {}", bits.join(" "));
         let speed = format!("{speed:.0} images/s");
         match self.trainer.options().objective {
@@ -370,24 +401,42 @@ impl Session<'_> {
         tested: &Progress,
         images_per_second: f64,
     ) -> Result<(), CliError> {
+        let makes_images = self.trainer.model().likelihood.is_some();
+        let loss = |totals: &Totals| match makes_images {
+            true => totals.negative_elbo(),
+            false => totals.mean_label_loss(),
+        };
+        let accuracy = |totals: &Totals| (!makes_images).then(|| totals.accuracy());
         let metrics = EpochMetrics {
             epoch,
             step: self.trainer.steps_done(),
             train_hp_loss: trained.hp.mean_loss(),
             train_lp_loss: trained.lp.mean_loss(),
-            hp_loss: tested.hp.mean_label_loss(),
-            lp_loss: tested.lp.mean_label_loss(),
-            hp_accuracy: tested.hp.accuracy(),
-            lp_accuracy: tested.lp.accuracy(),
+            hp_loss: loss(&tested.hp),
+            lp_loss: loss(&tested.lp),
+            hp_accuracy: accuracy(&tested.hp),
+            lp_accuracy: accuracy(&tested.lp),
+            elbo: makes_images.then(|| ElboTerms::new(tested)),
             bit_loss: tested.bit_loss(),
             bits: tested.layers.iter().map(|l| l.bits).collect(),
             levels: tested.layers.iter().map(|l| l.range).collect(),
             images_per_second,
         };
+        let result = match (metrics.hp_accuracy, metrics.lp_accuracy) {
+            (Some(hp), Some(lp)) => {
+                format!(
+                    "test accuracy HP {:.2} %, LP {:.2} %",
+                    100.0 * hp,
+                    100.0 * lp
+                )
+            }
+            _ => format!(
+                "test -ELBO HP {:.2}, LP {:.2} nats",
+                metrics.hp_loss, metrics.lp_loss
+            ),
+        };
         println!(
-            "epoch {epoch:3}: test accuracy HP {:.2} %, LP {:.2} %; bits {:?} (mean {:.2}); {:.0} images/s",
-            100.0 * metrics.hp_accuracy,
-            100.0 * metrics.lp_accuracy,
+            "epoch {epoch:3}: {result}; bits {:?} (mean {:.2}); {:.0} images/s",
             metrics.bits,
             tested.mean_bits(),
             images_per_second

@@ -3,14 +3,20 @@
 mod bias;
 mod conv;
 mod im2col;
+mod latent;
 mod norm;
 mod packed;
 mod pool;
 mod relu;
+mod upsample;
 
 pub use bias::{bias_backward, bias_splits, sum_partials};
 pub use conv::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
 pub use im2col::im2col;
+pub use latent::{
+    Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, philox, reparameterise_backward,
+    reparameterise_forward, standard_normal,
+};
 pub use norm::{
     NORM_EPSILON, NORM_MOMENTUM, NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine,
     norm_forward, norm_gradients, norm_running, norm_splits, norm_statistics,
@@ -20,3 +26,4 @@ pub use packed::{
 };
 pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
 pub use relu::relu_backward;
+pub use upsample::{UpsampleShape, upsample_backward, upsample_forward};

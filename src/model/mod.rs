@@ -9,6 +9,7 @@ pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub use parameters::{LayerParameters, LayerValues, Parameters};
 pub(crate) use parameters::{shapes, uses_rows};
 
+use crate::loss::Likelihood;
 use crate::suggest::did_you_mean;
 
 /// One layer of a model.
@@ -47,6 +48,24 @@ pub enum Layer {
         /// Whether a ReLU follows.
         relu: bool,
     },
+    /// Every number as a square of equal numbers.
+    Upsample {
+        /// Its side.
+        size: usize,
+    },
+    /// The numbers of a dense layer seen as an image, whose channels are a multiple of four.
+    Reshape {
+        /// Pixels.
+        height: usize,
+        /// Pixels.
+        width: usize,
+    },
+    /// Samples of normal distributions, whose means and log variances the layer before gives
+    /// (Kingma, Welling 2013).
+    Latent {
+        /// Numbers of a sample: half as many as the layer before gives.
+        size: usize,
+    },
 }
 
 /// Per-channel normalisation of pixels: (pixel - mean) / deviation.
@@ -81,7 +100,8 @@ impl Scaling {
     }
 }
 
-/// A classifier: a list of layers from an image to one number a class.
+/// A list of layers: a classifier, from an image to one number a class, or a variational
+/// auto-encoder, from an image to one like it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// What the command line calls it.
@@ -90,8 +110,11 @@ pub struct Model {
     pub input: [usize; 3],
     /// What is done to its pixels, 0 to 1, first.
     pub scaling: Scaling,
-    /// Outputs of the last layer.
+    /// Outputs of the last layer of a classifier; of an auto-encoder, classes of its images, which
+    /// it does not use.
     pub classes: usize,
+    /// Of an auto-encoder: how its outputs become pixels.
+    pub likelihood: Option<Likelihood>,
     /// From input to output.
     pub layers: Vec<Layer>,
 }
@@ -120,7 +143,19 @@ pub enum ModelError {
 }
 
 /// The models of the command line.
-pub const NAMES: [&str; 5] = ["lenet5", "lenet-small", "vgg16", "vgg7", "vgg-tiny"];
+pub const NAMES: [&str; 8] = [
+    "lenet5",
+    "lenet-small",
+    "vgg16",
+    "vgg7",
+    "vgg-tiny",
+    "vae-mlp",
+    "vae",
+    "vae-colour",
+];
+
+/// Numbers of a latent unless something else is asked for.
+pub const LATENT: usize = 20;
 
 impl Model {
     /// A model by its name.
@@ -134,11 +169,40 @@ impl Model {
             "vgg16" => Ok(vgg16()),
             "vgg7" => Ok(vgg7()),
             "vgg-tiny" => Ok(vgg_tiny()),
+            "vae-mlp" => Ok(vae_mlp()),
+            "vae" => Ok(vae()),
+            "vae-colour" => Ok(vae_colour()),
             _ => Err(ModelError::Unknown {
                 name: name.to_owned(),
                 hint: did_you_mean(name, NAMES),
             }),
         }
+    }
+
+    /// Numbers of a latent; none of a classifier.
+    pub fn latent(&self) -> Option<usize> {
+        self.layers.iter().find_map(|layer| match layer {
+            Layer::Latent { size } => Some(*size),
+            _ => None,
+        })
+    }
+
+    /// The same auto-encoder with latents of `latent` numbers and another likelihood; a classifier
+    /// stays as it is.
+    pub fn with_latent(mut self, latent: usize, likelihood: Likelihood) -> Self {
+        let Some(at) = self
+            .layers
+            .iter()
+            .position(|l| matches!(l, Layer::Latent { .. }))
+        else {
+            return self;
+        };
+        self.likelihood = Some(likelihood);
+        self.layers[at] = Layer::Latent { size: latent };
+        if let Some(Layer::Dense { outputs, .. }) = self.layers[..at].last_mut() {
+            *outputs = 2 * latent;
+        }
+        self
     }
 
     /// Checks that images of this size can go in.
@@ -202,6 +266,7 @@ pub fn lenet5() -> Model {
         input: [28, 28, 1],
         scaling: Scaling::NONE,
         classes: 10,
+        likelihood: None,
         layers: vec![
             conv("conv1", 20),
             Layer::MaxPool { size: 2 },
@@ -220,6 +285,7 @@ pub fn lenet_small() -> Model {
         input: [28, 28, 1],
         scaling: Scaling::NONE,
         classes: 10,
+        likelihood: None,
         layers: vec![
             conv("conv1", 6),
             Layer::MaxPool { size: 2 },
@@ -238,6 +304,7 @@ fn cifar10(name: &'static str, layers: Vec<Layer>) -> Model {
         input: [32, 32, 3],
         scaling: Scaling::CIFAR10,
         classes: 10,
+        likelihood: None,
         layers,
     }
 }
@@ -315,4 +382,89 @@ pub fn vgg_tiny() -> Model {
             dense("fc", 10, false),
         ],
     )
+}
+
+fn auto_encoder(name: &'static str, input: [usize; 3], layers: Vec<Layer>) -> Model {
+    Model {
+        name,
+        input,
+        scaling: Scaling::NONE,
+        classes: 10,
+        likelihood: Some(Likelihood::Bernoulli),
+        layers,
+    }
+}
+
+/// The auto-encoder of Kingma and Welling (2013) for 28 x 28 grey pixels: 784, 400, 20 and back.
+pub fn vae_mlp() -> Model {
+    auto_encoder(
+        "vae-mlp",
+        [28, 28, 1],
+        vec![
+            dense("encode1", 400, true),
+            dense("posterior", 2 * LATENT, false),
+            Layer::Latent { size: LATENT },
+            dense("decode1", 400, true),
+            dense("pixels", 784, false),
+        ],
+    )
+}
+
+/// Halves an image: 4x4, every second pixel.
+const fn halve(name: &'static str, outputs: usize) -> Layer {
+    Layer::Conv {
+        name,
+        outputs,
+        kernel: 4,
+        stride: 2,
+        padding: 1,
+        norm: false,
+        relu: true,
+    }
+}
+
+/// 3x3, same size.
+const fn same(name: &'static str, outputs: usize, relu: bool) -> Layer {
+    Layer::Conv {
+        name,
+        outputs,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+        norm: false,
+        relu,
+    }
+}
+
+fn convolutional(name: &'static str, input: [usize; 3]) -> Model {
+    let [height, width, channels] = input;
+    let (height, width) = (height / 4, width / 4);
+    auto_encoder(
+        name,
+        input,
+        vec![
+            halve("encode1", 32),
+            halve("encode2", 64),
+            dense("encode3", 256, true),
+            dense("posterior", 2 * LATENT, false),
+            Layer::Latent { size: LATENT },
+            dense("decode1", 256, true),
+            dense("decode2", height * width * 64, true),
+            Layer::Reshape { height, width },
+            Layer::Upsample { size: 2 },
+            same("decode3", 32, true),
+            Layer::Upsample { size: 2 },
+            same("pixels", channels, false),
+        ],
+    )
+}
+
+/// A convolutional auto-encoder for 28 x 28 grey pixels.
+pub fn vae() -> Model {
+    convolutional("vae", [28, 28, 1])
+}
+
+/// The same for 32 x 32 pixels in colour.
+pub fn vae_colour() -> Model {
+    convolutional("vae-colour", [32, 32, 3])
 }

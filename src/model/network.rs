@@ -1,13 +1,17 @@
 //! One model for one batch size: its passes as recorded dispatches.
 
+use std::ops::Range;
+
 use super::parameters::{shapes, uses_rows};
 use super::{Layer, LayerParameters, Model, Parameters};
 use crate::gpu::PlanBuilder;
 use crate::layer::{
-    ConvShape, NORM_STATISTICS, PoolShape, bias_backward, bias_splits, conv_backward_input,
-    conv_backward_weight, conv_forward, im2col, max_pool_backward, max_pool_forward, norm_backward,
-    norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running, norm_splits,
-    norm_statistics, relu_backward, sum_partials,
+    ConvShape, NORM_STATISTICS, PoolShape, UpsampleShape, bias_backward, bias_splits,
+    conv_backward_input, conv_backward_weight, conv_forward, im2col, max_pool_backward,
+    max_pool_forward, norm_backward, norm_backward_sums, norm_combine, norm_forward,
+    norm_gradients, norm_running, norm_splits, norm_statistics, relu_backward,
+    reparameterise_backward, reparameterise_forward, sum_partials, upsample_backward,
+    upsample_forward,
 };
 use crate::tensor::{Tensor, pad4};
 
@@ -63,6 +67,13 @@ pub(crate) enum Op {
         /// Whether its input came out of a ReLU, whose gradient it then takes along.
         relu: bool,
     },
+    Upsample {
+        shape: UpsampleShape,
+    },
+    Latent {
+        batch: usize,
+        size: usize,
+    },
 }
 
 impl Op {
@@ -72,6 +83,8 @@ impl Op {
             Op::Matrix { shape, .. } => shape.x().to_vec(),
             Op::Norm { shape, .. } => shape.to_vec(),
             Op::Pool { shape, .. } => shape.x().to_vec(),
+            Op::Upsample { shape } => shape.x().to_vec(),
+            Op::Latent { batch, size } => vec![*batch, pad4(2 * size)],
         }
     }
 
@@ -81,6 +94,8 @@ impl Op {
             Op::Matrix { shape, .. } => shape.y().to_vec(),
             Op::Norm { shape, .. } => shape.to_vec(),
             Op::Pool { shape, .. } => shape.y().to_vec(),
+            Op::Upsample { shape } => shape.y().to_vec(),
+            Op::Latent { batch, size } => vec![*batch, pad4(*size)],
         }
     }
 }
@@ -92,6 +107,8 @@ pub struct Network {
     /// How the first layer's windows become rows, where they do.
     windows: Option<ConvShape>,
     classes: usize,
+    /// (batch, padded latent): what samples of the latent are made of.
+    noise: Option<Tensor>,
 }
 
 /// What the forward pass of a network leaves for the backward pass. The plan that both are
@@ -101,6 +118,8 @@ pub struct Pass {
     activations: Vec<Tensor>,
     /// Statistics of each op that is a normalisation.
     statistics: Vec<Option<Tensor>>,
+    /// Of an auto-encoder, what the divergence says of the posterior: the backward pass adds to it.
+    pub(crate) d_posterior: Option<Tensor>,
 }
 
 impl Pass {
@@ -130,6 +149,23 @@ impl Network {
                     ops.push(Op::Pool { shape, relu });
                     continue;
                 }
+                Layer::Upsample { size } => {
+                    let shape = UpsampleShape {
+                        batch,
+                        input_height: shape.input_height,
+                        input_width: shape.input_width,
+                        channels: shape.input_channels,
+                        size,
+                    };
+                    ops.push(Op::Upsample { shape });
+                    continue;
+                }
+                Layer::Latent { size } => {
+                    ops.push(Op::Latent { batch, size });
+                    continue;
+                }
+                // The same numbers in the same places.
+                Layer::Reshape { .. } => continue,
                 Layer::Conv { norm, relu, .. } | Layer::Dense { norm, relu, .. } => (norm, relu),
             };
             let shape = if ops.is_empty() && uses_rows(&shape) {
@@ -161,7 +197,34 @@ impl Network {
             parameters: Parameters::new(model),
             windows,
             classes: model.classes,
+            noise: None,
         }
+    }
+
+    /// Says where an auto-encoder finds the noise of its samples, (batch, padded latent).
+    pub fn with_noise(mut self, noise: Tensor) -> Self {
+        self.noise = Some(noise);
+        self
+    }
+
+    /// The place of the latent among the ops: encoders end before it, decoders start after it.
+    fn latent(&self) -> usize {
+        let at = self
+            .ops
+            .iter()
+            .position(|op| matches!(op, Op::Latent { .. }));
+        at.unwrap_or(self.ops.len())
+    }
+
+    /// Means and log variances of a pass of an auto-encoder.
+    pub fn posterior<'p>(&self, pass: &'p Pass) -> Option<&'p Tensor> {
+        let at = self.latent();
+        (at < self.ops.len()).then(|| &pass.activations[at])
+    }
+
+    /// Stored shape of what the last op gives.
+    pub fn output(&self) -> Vec<usize> {
+        self.ops.last().map(Op::output).unwrap_or_default()
     }
 
     /// What is done, in order, with the layer it belongs to; none for pooling.
@@ -170,7 +233,7 @@ impl Network {
             Op::Matrix { parameters, .. } | Op::Norm { parameters, .. } => {
                 (op, Some(&self.parameters.layers[*parameters]))
             }
-            Op::Pool { .. } => (op, None),
+            Op::Pool { .. } | Op::Upsample { .. } | Op::Latent { .. } => (op, None),
         })
     }
 
@@ -199,18 +262,63 @@ impl Network {
         weights: Weights<'_>,
         mode: Mode,
     ) -> Pass {
+        self.pass_through(plan, 0..self.ops.len(), input, weights, mode)
+    }
+
+    /// The encoder alone: from what [`Network::prepare`] made to the posterior.
+    pub fn encode(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        input: &Tensor,
+        weights: Weights<'_>,
+    ) -> Tensor {
+        let ops = 0..self.latent();
+        let pass = self.pass_through(plan, ops, input, weights, Mode::Test);
+        pass.logits().clone()
+    }
+
+    /// The decoder alone: from latents (batch, padded latent) to the logits.
+    pub fn decode(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        latents: &Tensor,
+        weights: Weights<'_>,
+    ) -> Tensor {
+        let ops = self.latent() + 1..self.ops.len();
+        let pass = self.pass_through(plan, ops, latents, weights, Mode::Test);
+        pass.logits().clone()
+    }
+
+    fn pass_through(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        ops: Range<usize>,
+        input: &Tensor,
+        weights: Weights<'_>,
+        mode: Mode,
+    ) -> Pass {
         let name = weights.name;
         let mut pass = Pass {
             activations: vec![input.clone()],
             statistics: Vec::new(),
+            d_posterior: None,
         };
-        for (i, op) in self.ops.iter().enumerate() {
+        for (i, op) in self.ops.iter().enumerate().take(ops.end).skip(ops.start) {
             let x = pass.logits().view(&op.input());
             let y = Tensor::transient(&format!("{name} x{}", i + 1), &op.output());
             let mut statistics = None;
             match op {
                 Op::Pool { shape, .. } => {
                     max_pool_forward(plan, &format!("{name} pool"), shape, &x, &y);
+                }
+                Op::Upsample { shape } => {
+                    upsample_forward(plan, &format!("{name} upsample"), shape, &x, &y);
+                }
+                Op::Latent { size, .. } => {
+                    if let Some(noise) = &self.noise {
+                        let label = format!("{name} latent");
+                        reparameterise_forward(plan, &label, *size, [&x, noise], &y);
+                    }
                 }
                 Op::Matrix {
                     shape,
@@ -263,6 +371,19 @@ impl Network {
                 Op::Pool { shape, relu } => {
                     let label = format!("{} pool", weights.name);
                     max_pool_backward(plan, &label, shape, [&x, &d_y], *relu, &d_x);
+                }
+                Op::Upsample { shape } => {
+                    let label = format!("{} upsample", weights.name);
+                    upsample_backward(plan, &label, shape, &d_y, &d_x);
+                }
+                Op::Latent { size, .. } => {
+                    if let (Some(noise), Some(d_posterior)) = (&self.noise, &pass.d_posterior) {
+                        let label = format!("{} latent", weights.name);
+                        let inputs = [&x, noise, &d_y];
+                        reparameterise_backward(plan, &label, *size, inputs, d_posterior);
+                        d_y = d_posterior.clone();
+                        continue;
+                    }
                 }
                 Op::Norm {
                     parameters, relu, ..

@@ -192,7 +192,10 @@ impl Parameters {
         for (number, (layer, shape)) in shapes(model, 1).into_iter().enumerate() {
             let (name, norm) = match layer {
                 Layer::Conv { name, norm, .. } | Layer::Dense { name, norm, .. } => (*name, *norm),
-                Layer::MaxPool { .. } => continue,
+                Layer::MaxPool { .. }
+                | Layer::Upsample { .. }
+                | Layer::Reshape { .. }
+                | Layer::Latent { .. } => continue,
             };
             let logical = [
                 shape.output_channels,
@@ -277,7 +280,7 @@ pub(crate) fn uses_rows(shape: &ConvShape) -> bool {
     !shape.input_channels.is_multiple_of(4) && shape.kernel_height * shape.kernel_width > 1
 }
 
-/// Every layer with its geometry; of a pooling layer only the input side means anything.
+/// Every layer with its geometry; of a layer without weights only the input side means anything.
 pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
     let [mut height, mut width, mut channels] = model.input;
     let mut result = Vec::new();
@@ -311,6 +314,17 @@ pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
                 stride: size,
                 padding: 0,
             },
+            Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => ConvShape {
+                batch,
+                input_height: height,
+                input_width: width,
+                input_channels: channels,
+                output_channels: channels,
+                kernel_height: 1,
+                kernel_width: 1,
+                stride: 1,
+                padding: 0,
+            },
             // The kernel covers the whole image, so the weights keep its geometry.
             Layer::Dense { outputs, .. } => ConvShape {
                 batch,
@@ -324,11 +338,19 @@ pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
                 padding: 0,
             },
         };
-        (height, width, channels) = (
-            shape.output_height(),
-            shape.output_width(),
-            shape.output_channels,
-        );
+        (height, width, channels) = match *layer {
+            Layer::Upsample { size } => (height * size, width * size, channels),
+            Layer::Latent { size } => (1, 1, size),
+            Layer::Reshape {
+                height: rows,
+                width: columns,
+            } => (rows, columns, height * width * channels / (rows * columns)),
+            Layer::Conv { .. } | Layer::MaxPool { .. } | Layer::Dense { .. } => (
+                shape.output_height(),
+                shape.output_width(),
+                shape.output_channels,
+            ),
+        };
         result.push((layer, shape));
     }
     result

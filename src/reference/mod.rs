@@ -10,6 +10,7 @@ mod packed;
 mod pool;
 mod quantiser;
 mod trainer;
+mod vae;
 
 pub use conv::{
     bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
@@ -27,3 +28,7 @@ pub use quantiser::{
     quantiser_forward,
 };
 pub use trainer::{LayerTrace, PlainTrainer, StepTrace};
+pub use vae::{
+    ImageLossInputs, bernoulli_loss, gaussian_kl, gaussian_loss, philox, reparameterise_backward,
+    reparameterise_forward, standard_normal, upsample_backward, upsample_forward,
+};

@@ -82,6 +82,9 @@ pub fn infer(model: &PackedModel, image: &[u8]) -> Vec<i32> {
                 continue;
             }
             Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
+            Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => {
+                unreachable!("auto-encoders are not packed")
+            }
         };
         let Some(layer) = packed.next() else { break };
         let limits = match (layer.last, relu) {

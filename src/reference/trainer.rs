@@ -146,6 +146,9 @@ impl PlainTrainer {
                     channels: shape.input_channels,
                     size: *size,
                 })),
+                Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => {
+                    unimplemented!("the plain trainer has classifiers only")
+                }
                 Layer::Conv { norm, relu, .. } | Layer::Dense { norm, relu, .. } => {
                     let (norm, relu) = (*norm, *relu);
                     ops.push(Op::Matrix {

@@ -7,6 +7,7 @@ mod golden;
 mod norm;
 mod packed;
 mod quantiser;
+mod vae;
 
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
@@ -108,6 +109,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(norm::cases());
     all.extend(quantiser::cases());
     all.extend(packed::cases());
+    all.extend(vae::cases());
     in_order(all)
 }
 
@@ -122,6 +124,9 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
                 ..
             } => norm::of_size(rows, channels, norm_splits(rows)),
             Op::Pool { shape, .. } => elementwise::of_pool(shape).into(),
+            Op::Upsample { shape } => vae::of_upsample(shape).into(),
+            // Its cases do not depend on the model.
+            Op::Latent { .. } => Vec::new(),
         };
         for case in more {
             let known =

@@ -1,0 +1,39 @@
+// Philox 4x32-10, a counter-based random number generator (Salmon et al., SC 2011): the same bits
+// as `rng::Philox::block`.
+
+// What both of its kernels know. The third word of the counter is the step's, the key the run's.
+struct Params {
+    count: u32, // blocks, one a texel
+    y_base: u32, // texels
+    counter_0: u32, // of the first block
+    counter_1: u32,
+    counter_3: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+const MULTIPLIERS = vec2u(0xd2511f53u, 0xcd9e8d57u);
+const WEYL = vec2u(0x9e3779b9u, 0xbb67ae85u);
+
+// The upper halves of two products of 32 bits, from products of 16 that cannot overflow.
+fn multiply_high(a: vec2u, b: vec2u) -> vec2u {
+    let a_low = a & vec2u(0xffffu);
+    let a_high = a >> vec2u(16u);
+    let b_low = b & vec2u(0xffffu);
+    let b_high = b >> vec2u(16u);
+    let first = a_high * b_low + ((a_low * b_low) >> vec2u(16u));
+    let second = a_low * b_high + (first & vec2u(0xffffu));
+    return a_high * b_high + (first >> vec2u(16u)) + (second >> vec2u(16u));
+}
+
+// The four words of block `i` of this dispatch.
+fn random_bits(i: u32) -> vec4u {
+    var counter = vec4u(params.counter_0 + i, params.counter_1, schedule.step, params.counter_3);
+    var key = vec2u(schedule.seed_low, schedule.seed_high);
+    for (var round = 0u; round < 10u; round++) {
+        let high = multiply_high(counter.xz, MULTIPLIERS);
+        let low = counter.xz * MULTIPLIERS;
+        counter = vec4u(high.y ^ counter.y ^ key.x, low.y, high.x ^ counter.w ^ key.y, low.x);
+        key += WEYL;
+    }
+    return counter;
+}

@@ -1,0 +1,84 @@
+//! `gtc interpolate`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use pollster::block_on;
+
+use super::pictures::{Grid, rows, save_gif, save_png, side_by_side};
+use super::{AutoEncoderArg, CliError, DeviceArgs, read_pictures};
+use crate::generate::Which;
+
+#[derive(clap::Args)]
+pub(crate) struct InterpolateArgs {
+    #[command(flatten)]
+    model: AutoEncoderArg,
+    /// The first picture, PNG or JPEG, of the model's size and colours
+    #[arg(value_name = "A")]
+    from: PathBuf,
+    /// The last picture
+    #[arg(value_name = "B")]
+    to: PathBuf,
+    /// Images on the way, both ends included
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
+    steps: u32,
+    /// Side of a pixel in the picture [default: 2, in an animation 6]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    scale: Option<u32>,
+    /// A PNG with all steps, or a GIF that walks there and back
+    #[arg(short, long, default_value = "walk.png", value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
+    let checkpoint = args.model.load()?;
+    let model = checkpoint.header.model()?;
+    let ends = read_pictures(&[args.from.clone(), args.to.clone()], &model)?;
+    let gpu = args.device.open()?;
+    let steps = args.steps as usize;
+    let mut generator = args.model.generator(&gpu, &checkpoint, steps.min(64))?;
+    let mut walks = Vec::new();
+    for which in Which::BOTH {
+        let means = block_on(generator.encode(which, &ends))?;
+        let between = |step: usize| -> Vec<f32> {
+            let part = step as f32 / (steps - 1) as f32;
+            let pairs = means[0].iter().zip(&means[1]);
+            pairs.map(|(a, b)| a + part * (b - a)).collect()
+        };
+        let latents: Vec<Vec<f32>> = (0..steps).map(between).collect();
+        walks.push(block_on(generator.decode(which, &latents))?);
+    }
+    if args
+        .out
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("gif"))
+    {
+        let frame = |step: usize| {
+            let one = [0, 1].map(|n| super::pictures::slice(&walks[n], step..step + 1));
+            let panel = |n: usize| {
+                let grid = Grid {
+                    images: &one[n],
+                    columns: 1,
+                    scale: args.scale.unwrap_or(6),
+                };
+                (Which::BOTH[n].name().to_owned(), grid)
+            };
+            side_by_side(&[panel(0), panel(1)])
+        };
+        let back = (1..steps - 1).rev();
+        save_gif(&args.out, (0..steps).chain(back).map(frame).collect(), 100)?;
+    } else {
+        let lines = [("HP", &walks[0]), ("LP", &walks[1])];
+        let picture = rows(&lines, steps.min(32), args.scale.unwrap_or(2));
+        save_png(&args.out, &picture)?;
+    }
+    println!(
+        "{steps} steps from {} to {}: {}",
+        args.from.display(),
+        args.to.display(),
+        args.out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,194 @@
+//! Pictures for people: images enlarged by whole factors, in grids, with captions.
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+
+use super::CliError;
+use crate::checkpoint::write_atomically;
+use crate::data::Images;
+
+/// Side of a letter, in pixels.
+const LETTER: u32 = 8;
+/// Around everything, in pixels.
+pub(crate) const MARGIN: u32 = 8;
+/// Height of a line of text with its distance.
+pub(crate) const LINE: u32 = LETTER + 6;
+
+const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
+const INK: Rgb<u8> = Rgb([28, 28, 34]);
+
+/// Images in rows from the left, `columns` in each, with a pixel of distance times `scale`.
+pub(crate) struct Grid<'a> {
+    pub images: &'a Images,
+    pub columns: usize,
+    pub scale: u32,
+}
+
+impl Grid<'_> {
+    fn cell(&self) -> [u32; 2] {
+        [self.images.width, self.images.height].map(|side| (side as u32 + 1) * self.scale)
+    }
+
+    /// (width, height) in pixels.
+    pub fn size(&self) -> [u32; 2] {
+        let [width, height] = self.cell();
+        let count = self.images.count();
+        let columns = self.columns.min(count).max(1);
+        let rows = count.div_ceil(columns);
+        [width * columns as u32, height * rows as u32]
+    }
+
+    /// Draws it with its upper left corner at (x, y).
+    pub fn draw(&self, picture: &mut RgbImage, [x, y]: [u32; 2]) {
+        let (width, channels) = (self.images.width, self.images.channels);
+        let [cell_width, cell_height] = self.cell();
+        for i in 0..self.images.count() {
+            let left = x + cell_width * (i % self.columns) as u32;
+            let top = y + cell_height * (i / self.columns) as u32;
+            for (at, pixel) in self.images.image(i).chunks(channels).enumerate() {
+                let colour = match pixel {
+                    [r, g, b] => Rgb([*r, *g, *b]),
+                    _ => Rgb([pixel[0]; 3]),
+                };
+                let (column, row) = ((at % width) as u32, (at / width) as u32);
+                for down in 0..self.scale {
+                    for right in 0..self.scale {
+                        let (px, py) = (column * self.scale + right, row * self.scale + down);
+                        picture.put_pixel(left + px, top + py, colour);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An empty page.
+pub(crate) fn page(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_pixel(width, height, PAPER)
+}
+
+/// Width of a text in pixels.
+pub(crate) fn text_width(text: &str) -> u32 {
+    text.chars().count() as u32 * LETTER
+}
+
+/// Writes text with its upper left corner at (x, y); what does not fit is cut off.
+pub(crate) fn write_text(picture: &mut RgbImage, [x, y]: [u32; 2], text: &str) {
+    for (number, letter) in text.chars().enumerate() {
+        let glyph = font8x8::legacy::BASIC_LEGACY
+            .get(letter as usize)
+            .unwrap_or(&[0; 8]);
+        for (row, bits) in glyph.iter().enumerate() {
+            for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
+                let (px, py) = (x + number as u32 * LETTER + column, y + row as u32);
+                if px < picture.width() && py < picture.height() {
+                    picture.put_pixel(px, py, INK);
+                }
+            }
+        }
+    }
+}
+
+/// Grids beside each other, each under its caption.
+pub(crate) fn side_by_side(panels: &[(String, Grid<'_>)]) -> RgbImage {
+    let widths: Vec<u32> = panels
+        .iter()
+        .map(|(caption, grid)| grid.size()[0].max(text_width(caption)))
+        .collect();
+    let height = panels.iter().map(|(_, g)| g.size()[1]).max().unwrap_or(0);
+    let width = widths.iter().sum::<u32>() + MARGIN * (1 + panels.len() as u32);
+    let mut picture = page(width, 2 * MARGIN + LINE + height);
+    let mut x = MARGIN;
+    for ((caption, grid), width) in panels.iter().zip(widths) {
+        write_text(&mut picture, [x, MARGIN], caption);
+        grid.draw(&mut picture, [x, MARGIN + LINE]);
+        x += width + MARGIN;
+    }
+    picture
+}
+
+/// Rows of images, each with its caption at the left; `columns` images in a line, further ones in
+/// lines below, which repeat the rows.
+pub(crate) fn rows(rows: &[(&str, &Images)], columns: usize, scale: u32) -> RgbImage {
+    let left = rows.iter().map(|(name, _)| text_width(name)).max();
+    let left = left.unwrap_or(0) + 2 * MARGIN;
+    let count = rows.first().map_or(0, |(_, images)| images.count());
+    let blocks: Vec<Vec<(&str, Images)>> = (0..count.div_ceil(columns))
+        .map(|block| {
+            let part = |images: &Images| {
+                let range = block * columns..((block + 1) * columns).min(count);
+                slice(images, range)
+            };
+            rows.iter()
+                .map(|(name, images)| (*name, part(images)))
+                .collect()
+        })
+        .collect();
+    let grid = |images| Grid {
+        images,
+        columns,
+        scale,
+    };
+    let size = |images| grid(images).size();
+    let widest = blocks
+        .iter()
+        .flatten()
+        .map(|(_, images)| size(images)[0])
+        .max();
+    let tall: u32 = blocks
+        .iter()
+        .map(|block| MARGIN + block.iter().map(|(_, images)| size(images)[1]).sum::<u32>())
+        .sum();
+    let mut picture = page(left + widest.unwrap_or(0) + MARGIN, tall + MARGIN);
+    let mut y = MARGIN;
+    for block in &blocks {
+        for (name, images) in block {
+            let height = size(images)[1];
+            write_text(&mut picture, [MARGIN, y + (height - LETTER) / 2], name);
+            grid(images).draw(&mut picture, [left, y]);
+            y += height;
+        }
+        y += MARGIN;
+    }
+    picture
+}
+
+pub(crate) fn slice(images: &Images, range: std::ops::Range<usize>) -> Images {
+    let size: usize = images.size().iter().product();
+    Images {
+        pixels: images.pixels[range.start * size..range.end * size].to_vec(),
+        labels: images.labels[range].to_vec(),
+        ..*images
+    }
+}
+
+/// The bytes of a PNG file.
+pub(crate) fn png(picture: &RgbImage) -> Result<Vec<u8>, CliError> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+/// Writes a PNG file, all or nothing.
+pub(crate) fn save_png(path: &Path, picture: &RgbImage) -> Result<(), CliError> {
+    Ok(write_atomically(path, &png(picture)?)?)
+}
+
+/// Writes an animation that repeats for ever.
+pub(crate) fn save_gif(
+    path: &Path,
+    frames: Vec<RgbImage>,
+    milliseconds: u32,
+) -> Result<(), CliError> {
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+    encoder.set_repeat(image::codecs::gif::Repeat::Infinite)?;
+    for frame in frames {
+        let picture = image::DynamicImage::ImageRgb8(frame).into_rgba8();
+        let delay = image::Delay::from_numer_denom_ms(milliseconds, 1);
+        encoder.encode_frame(image::Frame::from_parts(picture, 0, 0, delay))?;
+    }
+    drop(encoder);
+    Ok(write_atomically(path, &bytes)?)
+}

@@ -1,0 +1,83 @@
+//! `gtc reconstruct`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use pollster::block_on;
+
+use super::pictures::{rows, save_png};
+use super::{AutoEncoderArg, CliError, DeviceArgs, load_data};
+use crate::data::Images;
+use crate::generate::Which;
+
+/// Images in a line of the picture.
+const COLUMNS: usize = 16;
+
+#[derive(clap::Args)]
+pub(crate) struct ReconstructArgs {
+    #[command(flatten)]
+    model: AutoEncoderArg,
+    /// PNG or JPEG files of the model's size and colours [default: the first test images]
+    #[arg(value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Folder whose test images are used where none are named [default: the digits inside the
+    /// program]
+    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    data: Option<PathBuf>,
+    /// Test images, where none are named
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    count: u32,
+    /// Side of a pixel in the picture
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    scale: u32,
+    /// The picture
+    #[arg(short, long, default_value = "pairs.png", value_name = "FILE.png")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
+    let checkpoint = args.model.load()?;
+    let model = checkpoint.header.model()?;
+    let images = if args.images.is_empty() {
+        let data = load_data(args.data.as_deref())?;
+        model.check_input(data.test.size())?;
+        spread(&data.test, args.count as usize)
+    } else {
+        super::read_pictures(&args.images, &model)?
+    };
+    let gpu = args.device.open()?;
+    let mut generator = args
+        .model
+        .generator(&gpu, &checkpoint, images.count().min(100))?;
+    let mut made = Vec::new();
+    for which in Which::BOTH {
+        let means = block_on(generator.encode(which, &images))?;
+        made.push(block_on(generator.decode(which, &means))?);
+    }
+    let lines = [("original", &images), ("HP", &made[0]), ("LP", &made[1])];
+    save_png(&args.out, &rows(&lines, COLUMNS, args.scale))?;
+    println!(
+        "{} images, as they are and as HP and LP reconstruct them: {}",
+        images.count(),
+        args.out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Images from the whole of a set, at equal distances, so that sorted sets show every class.
+pub(crate) fn spread(images: &Images, count: usize) -> Images {
+    let count = count.min(images.count());
+    let mut few = Images {
+        pixels: Vec::new(),
+        labels: Vec::new(),
+        ..*images
+    };
+    for i in 0..count {
+        let at = i * images.count() / count;
+        few.pixels.extend_from_slice(images.image(at));
+        few.labels.push(images.labels[at]);
+    }
+    few
+}

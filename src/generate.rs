@@ -1,0 +1,167 @@
+//! Making images with a trained variational auto-encoder: encoders and decoders of both networks,
+//! each by itself.
+
+use crate::data::{Augmentation, Images};
+use crate::evaluate::{Evaluator, Memory};
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool};
+use crate::loss::Likelihood;
+use crate::model::Model;
+use crate::rng::Philox;
+use crate::tensor::{Tensor, pad4};
+
+/// One of the two networks that share a model's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// On the weights as they are.
+    HighPrecision,
+    /// On their quantised values.
+    LowPrecision,
+}
+
+impl Which {
+    /// Both, as pictures show them.
+    pub const BOTH: [Self; 2] = [Self::HighPrecision, Self::LowPrecision];
+
+    /// HP or LP.
+    pub fn name(self) -> &'static str {
+        ["HP", "LP"][self as usize]
+    }
+}
+
+/// `count` latents drawn from the prior N(0, 1): a function of the seed alone.
+pub fn draw_latents(seed: u64, count: usize, latent: usize) -> Vec<Vec<f32>> {
+    const STREAM: u64 = 5 << 32;
+    let mut rng = Philox::new(seed, STREAM);
+    let mut draw = || (0..latent).map(|_| rng.normal() as f32).collect();
+    (0..count).map(|_| draw()).collect()
+}
+
+/// An encoder and a decoder as plans, with what the last dispatch of each leaves.
+struct Half {
+    plan: Plan,
+    output: Tensor,
+}
+
+/// A trained auto-encoder for batches of one size.
+pub struct Generator<'g> {
+    evaluator: Evaluator<'g>,
+    /// Input of the decoders, (batch, padded latent).
+    latents: Tensor,
+    encoders: [Half; 2],
+    decoders: [Half; 2],
+    latent: usize,
+    likelihood: Likelihood,
+    batch: usize,
+}
+
+impl<'g> Generator<'g> {
+    /// Compiles the plans; the weights are zero until [`Generator::set_weights`]. `None` for a
+    /// classifier.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory or a kernel is refused.
+    pub fn new(gpu: &'g Gpu, model: Model, batch: usize) -> Result<Option<Self>, GpuError> {
+        let (Some(latent), Some(likelihood)) = (model.latent(), model.likelihood) else {
+            return Ok(None);
+        };
+        let memory = Memory::new(gpu, &model, batch, true)?;
+        let latents = Tensor::new(gpu, "latents", &[batch, pad4(latent)])?;
+        let mut pool = Pool::default();
+        let mut half = |decode: bool, network: usize| -> Result<Half, GpuError> {
+            let mut plan = PlanBuilder::new(gpu);
+            let weights = memory.weights_of(network);
+            let output = if decode {
+                memory.network.decode(&mut plan, &latents, weights)
+            } else {
+                let input = memory.network.prepare(&mut plan, &memory.inputs);
+                memory.network.encode(&mut plan, &input, weights)
+            };
+            let plan = plan.finish_in(&mut pool)?;
+            Ok(Half { plan, output })
+        };
+        let encoders = [half(false, 0)?, half(false, 1)?];
+        let decoders = [half(true, 0)?, half(true, 1)?];
+        Ok(Some(Self {
+            evaluator: Evaluator::with_memory(gpu, model, batch, memory, pool)?,
+            latents,
+            encoders,
+            decoders,
+            latent,
+            likelihood,
+            batch,
+        }))
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        self.evaluator.model()
+    }
+
+    /// Numbers of a latent.
+    pub fn latent(&self) -> usize {
+        self.latent
+    }
+
+    /// Sets the arena of weights, biases, intercepts and slopes.
+    pub fn set_weights(&self, arena: &[f32]) {
+        self.evaluator.set_weights(arena);
+        self.evaluator.quantise();
+    }
+
+    /// Means of the posteriors of images: one latent each.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn encode(
+        &mut self,
+        which: Which,
+        images: &Images,
+    ) -> Result<Vec<Vec<f32>>, GpuError> {
+        let all: Vec<u32> = (0..images.count() as u32).collect();
+        let mut means = Vec::new();
+        for part in all.chunks(self.batch) {
+            self.evaluator
+                .upload(images, part, |_| Augmentation::default());
+            let half = &self.encoders[which as usize];
+            half.plan.run(self.evaluator.gpu, &[]);
+            let posterior = half.output.read(self.evaluator.gpu).await?;
+            let rows = posterior.chunks(posterior.len() / self.batch);
+            means.extend(rows.take(part.len()).map(|row| row[..self.latent].to_vec()));
+        }
+        Ok(means)
+    }
+
+    /// Means of the pixels that latents stand for, as bytes (height, width, channels); the labels
+    /// are zero.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn decode(&self, which: Which, latents: &[Vec<f32>]) -> Result<Images, GpuError> {
+        let [height, width, channels] = self.model().input;
+        let mut images = Images {
+            height,
+            width,
+            channels,
+            ..Images::default()
+        };
+        let real = self.evaluator.memory.channels();
+        let row = pad4(self.latent);
+        for part in latents.chunks(self.batch) {
+            let mut upload = vec![0.0; self.batch * row];
+            for (target, latent) in upload.chunks_mut(row).zip(part) {
+                target[..self.latent].copy_from_slice(latent);
+            }
+            self.latents.write(self.evaluator.gpu, &upload);
+            let half = &self.decoders[which as usize];
+            half.plan.run(self.evaluator.gpu, &[]);
+            let values = half.output.read(self.evaluator.gpu).await?;
+            let used = values.len() / self.batch * part.len();
+            for texel in values[..used].chunks(4) {
+                let byte = |v: &f32| (255.0 * self.likelihood.mean(*v)).round() as u8;
+                images.pixels.extend(texel[..real].iter().map(byte));
+            }
+            images.labels.extend(vec![0; part.len()]);
+        }
+        Ok(images)
+    }
+}

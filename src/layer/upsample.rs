@@ -1,0 +1,123 @@
+//! Upsampling by whole factors, nearest neighbour: with a convolution after it, what a decoder uses
+//! in the place of a transposed convolution (Odena et al. 2016).
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::{Tensor, pad4};
+
+/// The geometry of an upsampling layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpsampleShape {
+    /// Images.
+    pub batch: usize,
+    /// Pixels.
+    pub input_height: usize,
+    /// Pixels.
+    pub input_width: usize,
+    /// Logical channels.
+    pub channels: usize,
+    /// Outputs for one input, in both directions.
+    pub size: usize,
+}
+
+impl UpsampleShape {
+    /// Stored shape of x.
+    pub fn x(&self) -> [usize; 4] {
+        let channels = pad4(self.channels);
+        [self.batch, self.input_height, self.input_width, channels]
+    }
+
+    /// Stored shape of y.
+    pub fn y(&self) -> [usize; 4] {
+        let [batch, height, width, channels] = self.x();
+        [batch, height * self.size, width * self.size, channels]
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct UpsampleParams {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    channels: u32,
+    size: u32,
+    x_base: u32,
+    y_base: u32,
+    inverse_channels: f32,
+    inverse_width: f32,
+    inverse_height: f32,
+    inverse_size: f32,
+}
+
+/// y = every x as a square of equal numbers.
+pub fn upsample_forward(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &UpsampleShape,
+    x: &Tensor,
+    y: &Tensor,
+) {
+    record(
+        plan,
+        &kernels::UPSAMPLE_FORWARD,
+        label,
+        shape,
+        [x, y],
+        [x, y],
+    );
+}
+
+/// d_x = the sum of d_y over each square.
+pub fn upsample_backward(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &UpsampleShape,
+    d_y: &Tensor,
+    d_x: &Tensor,
+) {
+    let kernel = &kernels::UPSAMPLE_BACKWARD;
+    record(plan, kernel, label, shape, [d_x, d_y], [d_y, d_x]);
+}
+
+/// `sides` are what lies at the input's and at the output's side.
+fn record(
+    plan: &mut PlanBuilder<'_>,
+    kernel: &'static Kernel,
+    label: &str,
+    shape: &UpsampleShape,
+    sides: [&Tensor; 2],
+    [read, written]: [&Tensor; 2],
+) {
+    let counted = match std::ptr::eq(written, sides[0]) {
+        true => shape.x(),
+        false => shape.y(),
+    };
+    let inverse = |n: usize| 1.0 / n as f32;
+    let params = UpsampleParams {
+        batch: shape.batch as u32,
+        input_height: shape.input_height as u32,
+        input_width: shape.input_width as u32,
+        channels: (counted[3] / 4) as u32,
+        size: shape.size as u32,
+        x_base: sides[0].base(),
+        y_base: sides[1].base(),
+        inverse_channels: inverse(counted[3] / 4),
+        inverse_width: inverse(counted[2]),
+        inverse_height: inverse(counted[1]),
+        inverse_size: inverse(shape.size),
+    };
+    plan.dispatch(Dispatch {
+        kernel,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[read],
+        writes: &[Write::New(written)],
+        schedule: false,
+        grid: Grid::Threads(written.texels()),
+        flops: read.len() as u64,
+    });
+}
