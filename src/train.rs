@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset, Images, epoch_order};
-use crate::evaluate::{Evaluator, Memory, Predictions, Progress};
+use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
 use crate::model::{Mode, Model, ModelError, Parameters};
 use crate::optimiser::{AdamState, Schedule, adam};
@@ -494,6 +494,14 @@ impl<'g> Trainer<'g> {
         tick: impl FnMut(usize),
     ) -> Result<(Progress, Predictions), GpuError> {
         self.evaluator.test(images, tick).await
+    }
+
+    /// What the low-precision network makes of a batch, see [`Evaluator::calibrate`].
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn calibrate(&mut self, images: &Images) -> Result<Calibration, GpuError> {
+        self.evaluator.calibrate(images).await
     }
 
     /// Reads everything needed to continue later.
