@@ -75,3 +75,5 @@ pub mod verify;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod suggest;
+#[cfg(target_arch = "wasm32")]
+pub mod web;

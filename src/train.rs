@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset, Images, epoch_order};
-use crate::evaluate::{Evaluator, Memory, Predictions, Progress, Teacher};
+use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress, Teacher};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
 use crate::layer::TRAINING_NOISE;
 use crate::loss::Likelihood;
@@ -535,6 +535,14 @@ impl<'g> Trainer<'g> {
         tick: impl FnMut(usize),
     ) -> Result<(Progress, Predictions), GpuError> {
         self.evaluator.test(images, tick).await
+    }
+
+    /// What the low-precision network makes of a batch, see [`Evaluator::calibrate`].
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn calibrate(&mut self, images: &Images) -> Result<Calibration, GpuError> {
+        self.evaluator.calibrate(images).await
     }
 
     /// Reads everything needed to continue later.

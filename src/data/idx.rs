@@ -187,6 +187,7 @@ pub fn encode_labels(labels: &[u8]) -> Vec<u8> {
     bytes
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 const FASHION: [&str; 10] = [
     "T-shirt/top",
     "Trouser",

@@ -1,6 +1,7 @@
 //! Data sets: bytes in memory, a seeded order, one batch at a time.
 
 mod cifar;
+mod drawn;
 mod embedded;
 mod idx;
 
@@ -8,6 +9,7 @@ pub use cifar::{
     CIFAR_RECORD, CIFAR_SIDE, CIFAR10_CLASSES, CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10,
     parse_cifar10,
 };
+pub use drawn::centre_drawing;
 pub use embedded::embedded_digits;
 pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
 

@@ -11,7 +11,7 @@ mod vae;
 
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
-use crate::gpu::{Gpu, GpuError, Kernel, Numbers, PlanBuilder};
+use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, PlanBuilder};
 use crate::kernels;
 use crate::layer::{ConvShape, norm_splits};
 use crate::model::{Model, Network, Op};
@@ -192,11 +192,12 @@ fn bits(values: Vec<i32>) -> Vec<f32> {
     bytemuck::cast_vec(values)
 }
 
-/// Runs one case and compares every output, its padding and its surroundings.
+/// The call of a case alone, with its operands on the device: to be timed once it is known to be
+/// right.
 ///
 /// # Errors
-/// [`GpuError`] when the device fails; a wrong answer is part of the report.
-pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
+/// [`GpuError`] when memory or a kernel is refused.
+pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> {
     let mut inputs = Vec::new();
     for (values, shape) in case.inputs.iter().zip(&case.input_shapes) {
         let tensor = Tensor::new(gpu, "input", shape)?;
@@ -217,8 +218,16 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
     }
     let mut plan = PlanBuilder::new(gpu);
     (case.record)(&mut plan, &inputs, &outputs);
-    plan.finish()?.run(gpu, bytemuck::bytes_of(&case.schedule));
+    Ok((plan.finish()?, outputs))
+}
 
+/// Runs one case and compares every output, its padding and its surroundings.
+///
+/// # Errors
+/// [`GpuError`] when the device fails; a wrong answer is part of the report.
+pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
+    let (plan, outputs) = prepare(gpu, case)?;
+    plan.run(gpu, bytemuck::bytes_of(&case.schedule));
     let value = |x: &f32| match case.kernel.numbers {
         Numbers::Float => f64::from(*x),
         Numbers::Integer => f64::from(x.to_bits().cast_signed()),

@@ -1,0 +1,247 @@
+// Train: a LeNet-5 that learns in the page.
+
+import { lineChart, weightChart } from './charts.js';
+import { call, on } from './engine.js';
+
+const element = (id) => document.getElementById(id);
+const percent = (share) => `${(100 * share).toFixed(2)} %`;
+
+let state = 'idle';
+let total = 0;
+let history = { hp: [], lp: [], tested: [] };
+let pictures = [];
+// The last whole state: what a fresh device continues from.
+let kept;
+let usePacked;
+
+const exact = (slider) => Number((10 ** Number(slider.value)).toPrecision(2));
+const lambda = () => (element('lambda').value === element('lambda').min ? 0 : exact(element('lambda')));
+const rate = () => exact(element('rate'));
+const options = () => ({ epochs: Number(element('epochs').value), learning_rate: rate(), lambda_bits: lambda() });
+
+function say(text) {
+  element('train-message').textContent = text;
+}
+
+function set(next) {
+  state = next;
+  const run = element('run');
+  run.textContent = { idle: history.hp.length ? 'Continue' : 'Start', running: 'Pause', pausing: 'Pausing …', finished: 'Finished' }[next];
+  run.disabled = next === 'pausing' || next === 'finished' || next === 'off';
+  if (next === 'off') run.textContent = 'Start';
+  for (const id of ['reset', 'open']) element(id).disabled = next === 'off' || next === 'pausing';
+  element('epochs').disabled = next !== 'idle' || history.hp.length > 0;
+  const trained = history.hp.length > 0 || history.tested.length > 0;
+  for (const id of ['use', 'save']) element(id).disabled = !trained || next === 'off' || next === 'pausing';
+}
+
+export function repaint() {
+  const end = Math.max(total, 1);
+  const line = (network, what) => history[network].map(([step, values]) => [step, values[what]]);
+  const dots = (what) => history.tested.map((tested) => [tested.step, tested[what]]);
+  const losses = [...line('hp', 'loss'), ...line('lp', 'loss')].map(([, value]) => value);
+  const high = Math.max(1, Math.min(3, Math.ceil(2 * Math.max(0, ...losses)) / 2));
+  lineChart(
+    element('loss'),
+    [{ colour: 'hp', points: line('hp', 'loss') }, { colour: 'lp', points: line('lp', 'loss') }],
+    { high, end, ticks: [0, high / 2, high], format: (value) => value.toFixed(2) },
+  );
+  lineChart(
+    element('accuracy'),
+    [
+      { colour: 'hp', points: line('hp', 'accuracy'), dots: dots('hp_accuracy') },
+      { colour: 'lp', points: line('lp', 'accuracy'), dots: dots('lp_accuracy') },
+    ],
+    { high: 1, end, ticks: [0, 0.25, 0.5, 0.75, 1], format: (value) => `${100 * value} %` },
+  );
+  const last = history.lp.at(-1)?.[1];
+  if (last) {
+    element('loss').setAttribute('aria-label', `Loss over the steps; LP now ${last.loss.toFixed(3)}`);
+    element('accuracy').setAttribute('aria-label', `Accuracy over the steps; LP now ${percent(last.accuracy)}`);
+  }
+  pictures.forEach((picture, i) => drawLayer(picture, element('layers').children[i]));
+}
+
+function drawLayer(picture, figure) {
+  const { report } = picture;
+  const levels = report.levels.length;
+  figure.querySelector('figcaption').textContent = report.name;
+  figure.querySelector('small').textContent = `${report.weights.toLocaleString('en')} weights on ${levels} levels, ${report.bits} ${report.bits === 1 ? 'bit' : 'bits'}`;
+  const canvas = figure.querySelector('canvas');
+  canvas.setAttribute('aria-label', `${report.name}: levels ${report.levels.join(', ')}`);
+  weightChart(canvas, picture);
+}
+
+function showLayers(layers) {
+  pictures = layers;
+  const list = element('layers');
+  while (list.children.length < layers.length) {
+    const figure = document.createElement('figure');
+    figure.innerHTML = '<figcaption></figcaption><canvas role="img"></canvas><small></small>';
+    list.append(figure);
+  }
+  element('bits').textContent = layers.map(({ report }) => report.bits).join(', ');
+  pictures.forEach((picture, i) => drawLayer(picture, list.children[i]));
+}
+
+function showTested(tested) {
+  history.tested = [...history.tested.filter(({ step }) => step !== tested.step), tested];
+  element('hp').textContent = percent(tested.hp_accuracy);
+  element('lp').textContent = percent(tested.lp_accuracy);
+  repaint();
+}
+
+function showProgress(report) {
+  total = report.total_steps;
+  history.hp.push([report.step, report.hp]);
+  history.lp.push([report.step, report.lp]);
+  element('step').textContent = `${report.step} of ${report.total_steps}`;
+  element('progress').value = report.step / report.total_steps;
+  element('speed').textContent = report.images_per_second.toFixed(0);
+  repaint();
+}
+
+function empty() {
+  history = { hp: [], lp: [], tested: [] };
+  kept = undefined;
+  total = Number(element('epochs').value) * 93;
+  element('progress').value = 0;
+  for (const id of ['speed', 'hp', 'lp']) element(id).textContent = '–';
+  element('step').textContent = '0';
+}
+
+function showSliders() {
+  element('lambda-value').textContent = lambda() === 0 ? '0' : lambda().toPrecision(2);
+  element('rate-value').textContent = rate().toPrecision(2);
+}
+
+async function attempt(task) {
+  try {
+    await task();
+  } catch (error) {
+    say(error.message);
+    if (state === 'pausing') set('idle');
+  }
+}
+
+async function reset() {
+  empty();
+  say('');
+  await call('reset', options());
+  set('idle');
+  repaint();
+}
+
+function offer(file) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([file], { type: 'application/octet-stream' }));
+  link.download = 'model.safetensors';
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+async function pause() {
+  set('pausing');
+  await call('pause');
+  set('idle');
+}
+
+function listen() {
+  element('run').addEventListener('click', () =>
+    attempt(async () => {
+      if (state === 'running') return pause();
+      say('');
+      set('running');
+      await call('start');
+    }),
+  );
+  element('reset').addEventListener('click', () => attempt(reset));
+  element('epochs').addEventListener('change', () => attempt(reset));
+  for (const id of ['lambda', 'rate']) {
+    element(id).addEventListener('input', () => {
+      showSliders();
+      attempt(() => call('adjust', { learningRate: rate(), lambdaBits: lambda() }));
+    });
+  }
+  element('use').addEventListener('click', () =>
+    attempt(async () => {
+      say('Packing …');
+      const file = await call('pack');
+      await usePacked('the model trained here', file);
+      say(`Packed into ${(file.length / 1024).toFixed(0)} KiB. Draw reads with it now.`);
+    }),
+  );
+  element('save').addEventListener('click', () =>
+    attempt(async () => {
+      if (state === 'running') await pause();
+      const file = await call('checkpoint');
+      offer(file);
+      say(`Saved the model of step ${history.tested.at(-1)?.step ?? 0}.`);
+    }),
+  );
+  element('open').addEventListener('change', () =>
+    attempt(async () => {
+      const [chosen] = element('open').files;
+      element('open').value = '';
+      if (!chosen) return;
+      await open(chosen.name, await chosen.arrayBuffer());
+      say(`${chosen.name}: continues after step ${history.tested.at(-1).step}.`);
+    }),
+  );
+}
+
+async function open(name, file) {
+  const before = state;
+  set('pausing');
+  try {
+    await call('openCheckpoint', { name, file }).then((opened) => {
+      empty();
+      showTested(opened);
+      element('step').textContent = String(opened.step);
+    });
+    set('idle');
+  } catch (error) {
+    set(before === 'running' ? 'idle' : before);
+    throw error;
+  }
+}
+
+// With a device that works: begins, or continues with what was kept of the last one.
+export async function begin() {
+  const file = kept;
+  if (file) {
+    const before = history;
+    await attempt(async () => {
+      await open('the kept model', file.slice().buffer);
+      history = { ...before, tested: history.tested };
+      const { step } = history.tested.at(-1);
+      for (const network of ['hp', 'lp']) history[network] = before[network].filter(([at]) => at <= step);
+      kept = file;
+      say(`Continues after step ${step}, the last that was kept.`);
+      set('idle');
+    });
+  } else {
+    await attempt(reset);
+  }
+}
+
+export function setUp(use) {
+  usePacked = use;
+  on('progress', showProgress);
+  on('tested', showTested);
+  on('layers', showLayers);
+  on('kept', (file) => { kept = file; });
+  on('finished', () => {
+    set('finished');
+    say('Every pass is done. Reset to begin anew.');
+  });
+  on('failed', (error) => {
+    set('idle');
+    say(error.message);
+  });
+  on('lost', () => set('off'));
+  showSliders();
+  listen();
+  set('off');
+  repaint();
+}

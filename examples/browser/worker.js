@@ -1,0 +1,203 @@
+// Everything on the GPU happens in this worker, so that the page stays responsive. The page sends
+// {id, name, values}; an answer is {id, result} or {id, error}; news of training is {event, data}.
+
+import init, { Bench, Engine, Learner, Reader, centred } from './gtc.js';
+
+let engine;
+let reader;
+let learner;
+let options = {};
+let running = false;
+
+// Objects of the engine take one call at a time: calls wait in line, one line an object.
+const lines = { reader: Promise.resolve(), learner: Promise.resolve() };
+function inLine(line, task) {
+  const result = lines[line].then(task);
+  lines[line] = result.catch(() => {});
+  return result;
+}
+
+const tell = (event, data) => postMessage({ event, data });
+const inWords = (error) => ({
+  name: error?.name ?? 'Error',
+  message: String(error?.message ?? error),
+});
+
+async function open() {
+  const adapter = await navigator.gpu?.requestAdapter();
+  if (!adapter) {
+    throw Object.assign(new Error('the browser offers no WebGPU adapter'), { name: 'NoWebGpu' });
+  }
+  const info = adapter.info ?? {};
+  const words = [info.vendor, info.architecture, info.device, info.description];
+  const name = [...new Set(words.filter(Boolean))].join(' ') || 'unnamed adapter';
+  const onProcessor = /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(name);
+  await init();
+  engine = await Engine.open(onProcessor || Boolean(info.isFallbackAdapter));
+  return { adapter: name, path: engine.path(), digits: engine.test_count() };
+}
+
+// A packed model from a file's bytes.
+async function usePacked({ name, file }) {
+  return inLine('reader', () => {
+    const next = new Reader(engine, name, new Uint8Array(file));
+    reader?.free();
+    reader = next;
+    return JSON.parse(reader.describe());
+  });
+}
+
+// Ink (width columns, a byte each) to what the model makes of it.
+async function read({ ink, width }) {
+  const image = width === 28 ? ink : centred(ink, width);
+  const reading = await inLine('reader', () => reader.read(image));
+  return { image, ...JSON.parse(reading) };
+}
+
+// A held-out digit: its pixels and label.
+function digit(number) {
+  return { pixels: engine.test_digit(number), label: engine.test_label(number) };
+}
+
+// Logits of held-out digits, as they are in the files.
+async function logits({ first, count }) {
+  const all = [];
+  for (let i = first; i < first + count; i += 1) {
+    const reading = await inLine('reader', () => reader.read(engine.test_digit(i)));
+    all.push(JSON.parse(reading).logits);
+  }
+  return all;
+}
+
+function need() {
+  learner ??= new Learner(engine, JSON.stringify(options));
+  return learner;
+}
+
+async function test() {
+  const tested = JSON.parse(await inLine('learner', () => need().test()));
+  tell('tested', tested);
+  return tested;
+}
+
+async function layers() {
+  tell('layers', JSON.parse(await inLine('learner', () => need().layers())));
+}
+
+// The page keeps the last whole state: a lost device loses nothing before it.
+async function keep() {
+  const file = await inLine('learner', () => need().checkpoint());
+  postMessage({ event: 'kept', data: file }, [file.buffer]);
+}
+
+async function learn() {
+  let count = 1;
+  let nextLayers = 0;
+  while (running) {
+    const started = performance.now();
+    const report = JSON.parse(await inLine('learner', () => need().advance(BigInt(count))));
+    const took = performance.now() - started;
+    tell('progress', report);
+    // Chunks of about a third of a second: often enough to be live, seldom enough to cost nothing.
+    count = Math.round(Math.min(Math.max((count * 330) / Math.max(took, 1), 1), 2 * count, 64));
+    if (learner.epoch_ends() || learner.finished()) {
+      await test();
+      await layers();
+      await keep();
+      if (learner.finished()) {
+        running = false;
+        tell('finished');
+      }
+    } else if (running && performance.now() >= nextLayers) {
+      const before = performance.now();
+      await layers();
+      const now = performance.now();
+      nextLayers = now + Math.max(800, 20 * (now - before));
+    }
+  }
+}
+
+function start() {
+  if (running) return;
+  running = true;
+  learn().catch((error) => {
+    running = false;
+    tell('failed', inWords(error));
+  });
+}
+
+// Ends after the steps under way, and says how good the model is.
+async function pause() {
+  running = false;
+  await inLine('learner', () => {});
+  const tested = await test();
+  await layers();
+  await keep();
+  return tested;
+}
+
+async function reset(given) {
+  running = false;
+  options = given;
+  await inLine('learner', () => {
+    const next = new Learner(engine, JSON.stringify(options));
+    learner?.free();
+    learner = next;
+  });
+  await layers();
+}
+
+async function openCheckpoint({ name, file }) {
+  running = false;
+  await inLine('learner', () => {
+    const next = Learner.open(engine, name, new Uint8Array(file));
+    learner?.free();
+    learner = next;
+  });
+  await layers();
+  const tested = await test();
+  return { step: Number(learner.step()), ...tested };
+}
+
+async function adjust({ learningRate, lambdaBits }) {
+  options = { ...options, learning_rate: learningRate, lambda_bits: lambdaBits };
+  await inLine('learner', () => learner?.adjust(learningRate, lambdaBits));
+}
+
+async function bench({ batch }) {
+  const bench = new Bench(engine, batch);
+  const count = bench.count();
+  for (;;) {
+    const row = await bench.next();
+    if (row === undefined) break;
+    tell('row', { count, ...JSON.parse(row) });
+  }
+  bench.free();
+  return count;
+}
+
+const calls = {
+  adjust,
+  bench,
+  checkpoint: () => inLine('learner', () => need().checkpoint()),
+  digit,
+  layers,
+  logits,
+  open,
+  openCheckpoint,
+  pack: () => inLine('learner', () => need().pack()),
+  pause,
+  read,
+  reset,
+  start,
+  test,
+  usePacked,
+};
+
+addEventListener('message', async ({ data: { id, name, values } }) => {
+  try {
+    postMessage({ id, result: await calls[name](values) });
+  } catch (error) {
+    postMessage({ id, error: inWords(error) });
+  }
+});

@@ -1,0 +1,97 @@
+//! The browser's entry points, compiled for WebAssembly alone: what the page's worker calls.
+//!
+//! Structures cross the border as JSON, numbers and files as typed arrays. Objects live in one
+//! worker; none may be called again before its last promise is settled.
+
+mod bench;
+mod draw;
+mod learn;
+
+use wasm_bindgen::prelude::*;
+
+use crate::data::{Dataset, embedded_digits};
+use crate::gpu::{Gpu, GpuError, GpuOptions, Path};
+
+pub use bench::Bench;
+pub use draw::{Reader, centred};
+pub use learn::Learner;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds since the worker started: the only clock there is.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn milliseconds() -> f64;
+}
+
+/// An error for the page: its message is for people, its name for the program, `GpuLost` when the
+/// device is gone and everything on it.
+fn failed(gpu: &Gpu, error: impl std::fmt::Display) -> js_sys::Error {
+    let lost = gpu.check().is_err();
+    named(
+        if lost { "GpuLost" } else { "GtcError" },
+        &error.to_string(),
+    )
+}
+
+fn named(name: &str, message: &str) -> js_sys::Error {
+    let error = js_sys::Error::new(message);
+    error.set_name(name);
+    error
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, js_sys::Error> {
+    serde_json::to_string(value).map_err(|error| named("GtcError", &error.to_string()))
+}
+
+/// The device and the digits.
+#[wasm_bindgen]
+pub struct Engine {
+    // Lives as long as the worker: trainers and packed models borrow it.
+    gpu: &'static Gpu,
+    digits: &'static Dataset,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens the browser's adapter. `cpu`: it is known to run on the processor, whose kernels read
+    /// textures.
+    ///
+    /// # Errors
+    /// `NoWebGpu` when there is no adapter, with what the browser said.
+    pub async fn open(cpu: bool) -> Result<Engine, js_sys::Error> {
+        console_error_panic_hook::set_once();
+        let options = GpuOptions {
+            path: cpu.then_some(Path::CpuSampled),
+            ..Default::default()
+        };
+        let gpu = Gpu::open(&options).await.map_err(|error| match error {
+            GpuError::NoAdapter => named("NoWebGpu", "the browser offers no WebGPU adapter"),
+            error => named("NoWebGpu", &error.to_string()),
+        })?;
+        let digits = embedded_digits().map_err(|e| named("GtcError", &e.to_string()))?;
+        Ok(Engine {
+            gpu: Box::leak(Box::new(gpu)),
+            digits: Box::leak(Box::new(digits)),
+        })
+    }
+
+    /// The kernel family in use.
+    pub fn path(&self) -> String {
+        self.gpu.path().name().to_owned()
+    }
+
+    /// The held-out digit of that number: 28 x 28 bytes, row by row.
+    pub fn test_digit(&self, number: usize) -> Vec<u8> {
+        self.digits.test.image(number).to_vec()
+    }
+
+    /// Its label.
+    pub fn test_label(&self, number: usize) -> u8 {
+        self.digits.test.labels[number]
+    }
+
+    /// How many held-out digits there are.
+    pub fn test_count(&self) -> usize {
+        self.digits.test.count()
+    }
+}
