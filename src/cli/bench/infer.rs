@@ -5,6 +5,7 @@ use std::time::Duration;
 use pollster::block_on;
 use serde::Serialize;
 
+use super::plot::Bar;
 use super::{Times, bar, random_images, time};
 use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
@@ -447,4 +448,12 @@ pub(super) fn infer_cells(r: &InferRow) -> [String; 10] {
         format!("{:.2}", r.of_f32),
         format!("{} ({:.0} %)", r.bound, 100.0 * r.of_bound),
     ]
+}
+
+pub(super) fn infer_bar(r: &InferRow) -> Bar {
+    Bar {
+        group: format!("{}, batch {}", r.layer, r.batch_size),
+        name: r.kernel.clone(),
+        value: r.gmacs,
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pollster::block_on;
 use serde::Serialize;
 
+use super::plot::Bar;
 use super::{Times, bar, time};
 use crate::cli::CliError;
 use crate::gpu::{Gpu, PlanBuilder};
@@ -164,4 +165,12 @@ pub(super) fn kernel_cells(r: &KernelRow) -> [String; 9] {
         format!("{:.1}", r.gflops_per_core),
         format!("{:.0} %", 100.0 * r.of_matrix_product),
     ]
+}
+
+pub(super) fn kernel_bar(r: &KernelRow) -> Bar {
+    Bar {
+        group: format!("{}, {}", r.layer, r.shape),
+        name: r.kernel.to_owned(),
+        value: r.gflops,
+    }
 }

@@ -2,8 +2,10 @@
 
 mod infer;
 mod kernels;
+mod plot;
 mod train;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,9 +18,10 @@ use crate::data::Images;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::rng::Philox;
-use infer::{INFER_HEADS, infer, infer_cells};
-use kernels::{KERNEL_HEADS, kernel_cells, kernels};
-use train::{TRAIN_HEADS, train, train_cells};
+use infer::{INFER_HEADS, infer, infer_bar, infer_cells};
+use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
+use plot::Bar;
+use train::{TRAIN_HEADS, train, train_bar, train_cells};
 
 #[derive(clap::Args)]
 pub(crate) struct BenchArgs {
@@ -35,6 +38,9 @@ pub(crate) struct BenchArgs {
     /// Print comma-separated values
     #[arg(long, global = true, conflicts_with_all = ["json", "markdown"])]
     csv: bool,
+    /// Also draw the table as bars
+    #[arg(long, global = true, value_name = "FILE.png")]
+    plot: Option<PathBuf>,
     /// Least time spent on each row
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 1.0)]
     seconds: f64,
@@ -108,7 +114,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     match &args.what {
         What::Kernels { model, batch_size } => {
             let rows = kernels(&gpu, &Model::by_name(model)?, *batch_size as usize, least)?;
-            show(args, &gpu, rows, KERNEL_HEADS, kernel_cells)?;
+            show(
+                args,
+                &gpu,
+                rows,
+                KERNEL_HEADS,
+                kernel_cells,
+                ("GFLOP/s", kernel_bar),
+            )?;
         }
         What::Train {
             model,
@@ -137,7 +150,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
                 }
             }
             bar.finish_and_clear();
-            show(args, &gpu, rows, TRAIN_HEADS, train_cells)?;
+            show(
+                args,
+                &gpu,
+                rows,
+                TRAIN_HEADS,
+                train_cells,
+                ("images/s", train_bar),
+            )?;
         }
         What::Infer {
             model,
@@ -146,7 +166,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
         } => {
             let model = Model::by_name(model)?;
             let rows = infer(&gpu, &model, batch_size, *bits, least)?;
-            show(args, &gpu, rows, INFER_HEADS, infer_cells)?;
+            show(
+                args,
+                &gpu,
+                rows,
+                INFER_HEADS,
+                infer_cells,
+                ("GMAC/s", infer_bar),
+            )?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -201,7 +228,13 @@ fn show<R: Serialize, const N: usize>(
     rows: Vec<R>,
     heads: [&str; N],
     cells: fn(&R) -> [String; N],
+    (unit, bar): (&str, fn(&R) -> Bar),
 ) -> Result<(), CliError> {
+    if let Some(path) = &args.plot {
+        let bars: Vec<Bar> = rows.iter().map(bar).collect();
+        let title = format!("{unit} on {}", gpu.name());
+        plot::save(path, &title, unit, &bars)?;
+    }
     if args.json {
         return print_json(&Report {
             adapter: gpu.name().to_owned(),

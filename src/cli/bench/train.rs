@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::plot::Bar;
 use super::{Times, random_images, time};
 use crate::cli::{CliError, human_bytes};
 use crate::gpu::Gpu;
@@ -80,4 +81,12 @@ pub(super) fn train_cells(r: &TrainRow) -> [String; 8] {
         format!("{:.1}", r.images_per_second),
         human_bytes(r.buffer_bytes),
     ]
+}
+
+pub(super) fn train_bar(r: &TrainRow) -> Bar {
+    Bar {
+        group: format!("{} {}", r.model, r.objective),
+        name: format!("batch {}", r.batch_size),
+        value: r.images_per_second,
+    }
 }
