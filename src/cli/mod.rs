@@ -13,6 +13,7 @@ mod pictures;
 mod plan;
 mod reconstruct;
 mod report;
+mod report_vae;
 mod run_folder;
 mod sample;
 mod train;
