@@ -154,7 +154,7 @@ fn rounded_normalisation_is_one_with_another_gamma() {
     let exact = block(&moved, false);
     let d_x = |s: &[f64]| {
         let partial = r::norm_backward_sums(&x, &g, s, true, 1);
-        let [sums, d] = r::norm_gradients(&partial, s, &running);
+        let [sums, d] = r::norm_gradients(&partial, s, &vec![0.0; 2 * channels]);
         (r::norm_backward(&x, &g, s, &sums, true), d)
     };
     let ((a, d_a), (b, d_b)) = (d_x(&rounded), d_x(&exact));
@@ -301,16 +301,16 @@ fn image_loss_gradients_are_those_of_the_losses() {
     let targets: Vec<f64> = noise(50, rows * width).iter().map(|v| v.abs()).collect();
     let divergence = [0.5, 0.25, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0, 0.0, 1.0];
     for channels in [1, 3, 4] {
-        let inputs = |logits| r::ImageLossInputs {
-            logits,
+        let base = r::ImageLossInputs {
+            logits: &logits,
             targets: &targets,
             images: &images,
             divergence: &divergence,
             channels,
             scale: 0.3,
         };
-        let bernoulli = |x: &[f64]| r::bernoulli_loss(inputs(x));
-        let gaussian = |x: &[f64]| r::gaussian_loss(inputs(x), 0.5);
+        let bernoulli = |x: &[f64]| r::bernoulli_loss(r::ImageLossInputs { logits: x, ..base });
+        let gaussian = |x: &[f64]| r::gaussian_loss(r::ImageLossInputs { logits: x, ..base }, 0.5);
         for loss in [&bernoulli as &dyn Fn(&[f64]) -> [Vec<f64>; 3], &gaussian] {
             let total = |x: &[f64]| 0.3 * loss(x)[2].iter().step_by(4).sum::<f64>();
             check("d_logits", &logits, &loss(&logits)[0], total);

@@ -40,9 +40,11 @@ pub(super) fn tiles(last: &EpochMetrics) -> Vec<(String, &'static str)> {
 /// # Errors
 /// None but those of writing text.
 pub(super) fn sections(page: &mut String, data: &AutoEncoderPage) -> Result<(), CliError> {
-    page.push_str(
-        "<h2>What it draws</h2><p>Samples of HP (left) and LP (right) from the same noise.</p>",
-    );
+    if !data.samples.is_empty() {
+        page.push_str(
+            "<h2>What it draws</h2><p>Samples of HP (left) and LP (right) from the same noise.</p>",
+        );
+    }
     for (epoch, png) in &data.samples {
         picture(page, &format!("after epoch {epoch}"), png)?;
     }
