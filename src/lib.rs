@@ -56,6 +56,7 @@ pub mod quantiser;
 
 pub mod evaluate;
 pub mod generate;
+pub mod judge;
 pub mod train;
 
 pub mod checkpoint;

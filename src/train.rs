@@ -157,10 +157,8 @@ impl TrainOptions {
     pub fn auto_encoder() -> Self {
         Self {
             epochs: 20,
-            batch_size: 64,
-            quantiser_rate: 1.0,
-            lambda_bits: 0.5,
-            kl_warmup: 0.2,
+            learning_rate: 1e-3,
+            lambda_bits: 1.0,
             ..Self::default()
         }
     }
@@ -186,7 +184,7 @@ impl TrainOptions {
             return bad("shift", self.shift.to_string(), remedy);
         }
         if self.latent == 0 || self.latent > MAX_LATENT {
-            let remedy = format!("it must be 1 to {MAX_LATENT} numbers");
+            let remedy = format!("it must be at least 1 and at most {MAX_LATENT} numbers");
             return bad("latent", self.latent.to_string(), remedy);
         }
         if self.epochs == 0 {

@@ -154,7 +154,7 @@ fn rounded_normalisation_is_one_with_another_gamma() {
     let exact = block(&moved, false);
     let d_x = |s: &[f64]| {
         let partial = r::norm_backward_sums(&x, &g, s, true, 1);
-        let [sums, d] = r::norm_gradients(&partial, s, &running);
+        let [sums, d] = r::norm_gradients(&partial, s, &vec![0.0; 2 * channels]);
         (r::norm_backward(&x, &g, s, &sums, true), d)
     };
     let ((a, d_a), (b, d_b)) = (d_x(&rounded), d_x(&exact));

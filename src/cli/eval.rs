@@ -1,15 +1,25 @@
 //! `gtc eval`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::pack_model::accuracy;
-use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, load_data, print_json, tuning};
+use super::run_folder::ElboTerms;
+use super::{
+    AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, human_bytes, load_data, print_json,
+    tuning,
+};
 use crate::checkpoint::{self, Checkpoint};
-use crate::evaluate::Evaluator;
+use crate::data::Dataset;
+use crate::evaluate::{Evaluator, Progress};
+use crate::generate::{Generator, Which, draw_latents};
+use crate::gpu::Gpu;
 use crate::infer::{Choice, probabilities};
+use crate::inspect::{LayerReport, inspect, mean_bits, weighted_bits};
+use crate::judge::{Judge, Judgement, frechet_distance};
+use crate::model::Parameters;
 use crate::pack::{Operations, PackedModel};
 
 #[derive(clap::Args)]
@@ -25,6 +35,10 @@ pub(crate) struct EvalArgs {
     batch_size: u32,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Run of a classifier that judges 10,000 samples of each network of an auto-encoder beside the
+    /// test images
+    #[arg(long, value_name = "RUN")]
+    judge: Option<PathBuf>,
     #[command(flatten)]
     kernel: KernelArgs,
     /// Write a packed model's integer logits into a file
@@ -139,6 +153,155 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What `--json` prints of an auto-encoder; nats are means over test images.
+#[derive(Serialize)]
+struct AutoEncoderReport {
+    images: usize,
+    hp_negative_elbo: f64,
+    lp_negative_elbo: f64,
+    #[serde(flatten)]
+    terms: ElboTerms,
+    mean_bits: f64,
+    weighted_bits: f64,
+    /// Weights at their layer's bits.
+    weight_bytes: u64,
+    /// With biases, intercepts and slopes as floats.
+    all_bytes: u64,
+    /// With `--judge`: of HP's samples, of LP's, of the test images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    judged: Vec<Judged>,
+}
+
+/// What a classifier makes of images.
+#[derive(Serialize)]
+struct Judged {
+    images: &'static str,
+    count: usize,
+    /// Mean probability of the most probable class.
+    confidence: f64,
+    /// Entropy of the shares of the classes, nats.
+    label_entropy: f64,
+    /// Distance of the penultimate features from those of the test images.
+    frechet_distance: f64,
+}
+
+/// Samples of each network that are judged.
+const JUDGED: usize = 10_000;
+
+fn judged(
+    path: &Path,
+    checkpoint: &Checkpoint,
+    data: &Dataset,
+    gpu: &Gpu,
+) -> Result<Vec<Judged>, CliError> {
+    let shown = path.display();
+    let other = checkpoint::load(path)?;
+    let classifier = other.header.model()?;
+    if classifier.likelihood.is_some() {
+        return Err(format!("--judge {shown}: {} is no classifier", classifier.name).into());
+    }
+    classifier
+        .check_input(data.test.size())
+        .map_err(|e| format!("--judge {shown}: {e}"))?;
+    let model = checkpoint.header.model()?;
+    let Some(generator) = Generator::new(gpu, model, 100)? else {
+        return Ok(Vec::new());
+    };
+    generator.set_weights(&checkpoint.snapshot.weights);
+    let (weights, running) = (&other.snapshot.weights, &other.snapshot.running);
+    let mut judge = Judge::new(gpu, classifier, 100, weights, running)?;
+    let latents = draw_latents(1, JUDGED, generator.latent());
+    let real = pollster::block_on(judge.judge(&data.test))?;
+    let row = |images, count, found: &Judgement| Judged {
+        images,
+        count,
+        confidence: found.confidence,
+        label_entropy: found.label_entropy,
+        frechet_distance: frechet_distance(found, &real),
+    };
+    let mut rows = Vec::new();
+    for which in Which::BOTH {
+        let samples = pollster::block_on(generator.decode(which, &latents))?;
+        let found = pollster::block_on(judge.judge(&samples))?;
+        rows.push(row(which.name(), JUDGED, &found));
+    }
+    rows.push(row("test", data.test.count(), &real));
+    Ok(rows)
+}
+
+fn auto_encoder(
+    args: &EvalArgs,
+    checkpoint: &Checkpoint,
+    progress: &Progress,
+    data: &Dataset,
+    gpu: &Gpu,
+) -> Result<ExitCode, CliError> {
+    let parameters = Parameters::new(&checkpoint.header.model()?);
+    let layers = inspect(&parameters, &checkpoint.snapshot.weights);
+    let bytes = |l: &LayerReport| (l.weights as u64 * u64::from(l.bits)).div_ceil(8);
+    let weight_bytes = layers.iter().map(bytes).sum();
+    let floats: usize = layers.iter().map(|l| l.shape[0] + 2).sum();
+    let report = AutoEncoderReport {
+        images: data.test.count(),
+        hp_negative_elbo: progress.hp.negative_elbo(),
+        lp_negative_elbo: progress.lp.negative_elbo(),
+        terms: ElboTerms::new(progress),
+        mean_bits: mean_bits(&layers),
+        weighted_bits: weighted_bits(&layers),
+        weight_bytes,
+        all_bytes: weight_bytes + 4 * floats as u64,
+        judged: match &args.judge {
+            Some(path) => judged(path, checkpoint, data, gpu)?,
+            None => Vec::new(),
+        },
+    };
+    if args.json {
+        print_json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{} test images of {}, nats an image",
+        report.images, data.name
+    );
+    println!("                               -ELBO = reconstruction + KL(q || N(0, 1))");
+    let row = |name, elbo: f64, reconstruction: f64, divergence: f64| {
+        println!("{name:28} {elbo:8.2}   {reconstruction:14.2}   {divergence:.2}");
+    };
+    let t = &report.terms;
+    row(
+        "high precision (HP, floats)",
+        report.hp_negative_elbo,
+        t.hp_reconstruction,
+        t.hp_divergence,
+    );
+    row(
+        "low precision (LP, 2^e)",
+        report.lp_negative_elbo,
+        t.lp_reconstruction,
+        t.lp_divergence,
+    );
+    println!(
+        "{:.2} bits a layer, {:.2} bits a weight: the weights take {} of {} ({:.1} %), biases and levels the rest",
+        report.mean_bits,
+        report.weighted_bits,
+        human_bytes(report.weight_bytes),
+        human_bytes(report.all_bytes),
+        100.0 * report.weight_bytes as f64 / report.all_bytes as f64
+    );
+    if !report.judged.is_empty() {
+        println!(
+            "images    count  confidence  label entropy  Fréchet distance from the test images"
+        );
+    }
+    for row in &report.judged {
+        println!(
+            "{:6} {:8}  {:10.4}  {:13.4}  {:.4}",
+            row.images, row.count, row.confidence, row.label_entropy, row.frechet_distance
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliError> {
     for (given, flag) in [
         (args.kernel.kernel.is_some(), "--kernel"),
@@ -168,6 +331,9 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
     let tick = |done: usize| bar.set_position(done as u64);
     let (progress, _) = pollster::block_on(evaluator.test(&data.test, tick))?;
     bar.finish_and_clear();
+    if evaluator.model().likelihood.is_some() {
+        return auto_encoder(args, checkpoint, &progress, &data, &gpu);
+    }
     let report = EvalReport {
         images: data.test.count(),
         hp_accuracy: progress.hp.accuracy(),

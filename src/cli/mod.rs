@@ -14,6 +14,7 @@ mod plan;
 mod quantise;
 mod reconstruct;
 mod report;
+mod report_vae;
 mod run_folder;
 mod sample;
 mod train;

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use base64::Engine;
 
 use super::CliError;
-use super::run_folder::EpochMetrics;
+use super::report_vae::{self, AutoEncoderPage};
+use super::run_folder::{ElboTerms, EpochMetrics};
 use crate::checkpoint::Header;
 use crate::data::Images;
 use crate::evaluate::Predictions;
@@ -31,6 +32,8 @@ pub(crate) struct ReportData<'a> {
     pub test: &'a Images,
     /// What LP made of them; may be empty.
     pub predictions: &'a Predictions,
+    /// What only auto-encoders have.
+    pub auto_encoder: Option<AutoEncoderPage>,
 }
 
 const STYLE: &str = include_str!("../../assets/report.css");
@@ -49,6 +52,9 @@ pub(crate) fn render(data: &ReportData<'_>) -> Result<String, CliError> {
     );
     summary(&mut page, data)?;
     curves(&mut page, data)?;
+    if let Some(auto_encoder) = &data.auto_encoder {
+        report_vae::sections(&mut page, auto_encoder)?;
+    }
     histograms(&mut page, data)?;
     if !data.predictions.class.is_empty() {
         confusion(&mut page, data)?;
@@ -71,15 +77,14 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     };
     page.push_str("<section class=\"tiles\">");
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
-    for (value, what) in [
-        (
-            percent(last.lp_accuracy.unwrap_or(f64::NAN)),
-            "test accuracy with powers of two (LP)",
-        ),
-        (
-            percent(last.hp_accuracy.unwrap_or(f64::NAN)),
-            "with floats (HP)",
-        ),
+    let mut tiles = match (last.lp_accuracy, last.hp_accuracy) {
+        (Some(lp), Some(hp)) => vec![
+            (percent(lp), "test accuracy with powers of two (LP)"),
+            (percent(hp), "with floats (HP)"),
+        ],
+        _ => report_vae::tiles(last),
+    };
+    tiles.extend([
         (
             format!("{:.2}", mean_bits(&data.end)),
             "bits, mean over layers",
@@ -88,7 +93,8 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             format!("{:.2}", weighted_bits(&data.end)),
             "bits, mean over weights",
         ),
-    ] {
+    ]);
+    for (value, what) in tiles {
         write!(
             page,
             "<div class=\"tile\"><b>{value}</b><span>{what}</span></div>"
@@ -117,26 +123,40 @@ fn series(name: &str, colour: usize, values: impl Iterator<Item = f64>) -> Serie
 fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     let h = data.history;
     page.push_str("<h2>How it learned</h2><section class=\"charts\">");
-    let accuracy = [
-        series(
-            "HP",
-            0,
-            h.iter().map(|m| 100.0 * m.hp_accuracy.unwrap_or(f64::NAN)),
-        ),
-        series(
-            "LP",
-            1,
-            h.iter().map(|m| 100.0 * m.lp_accuracy.unwrap_or(f64::NAN)),
-        ),
-    ];
-    chart(page, "Test accuracy, %", &accuracy)?;
-    let loss = [
-        series("HP test", 0, h.iter().map(|m| m.hp_loss)),
-        series("LP test", 1, h.iter().map(|m| m.lp_loss)),
-        series("HP training", 2, h.iter().map(|m| m.train_hp_loss)),
-        series("LP distillation", 3, h.iter().map(|m| m.train_lp_loss)),
-    ];
-    chart(page, "Cross entropy", &loss)?;
+    let elbo: Vec<&ElboTerms> = h.iter().filter_map(|m| m.elbo.as_ref()).collect();
+    if elbo.is_empty() {
+        let accuracy = |of: fn(&EpochMetrics) -> Option<f64>| {
+            h.iter().filter_map(of).map(|share| 100.0 * share)
+        };
+        let lines = [
+            series("HP", 0, accuracy(|m| m.hp_accuracy)),
+            series("LP", 1, accuracy(|m| m.lp_accuracy)),
+        ];
+        chart(page, "Test accuracy, %", &lines)?;
+        let loss = [
+            series("HP test", 0, h.iter().map(|m| m.hp_loss)),
+            series("LP test", 1, h.iter().map(|m| m.lp_loss)),
+            series("HP training", 2, h.iter().map(|m| m.train_hp_loss)),
+            series("LP distillation", 3, h.iter().map(|m| m.train_lp_loss)),
+        ];
+        chart(page, "Cross entropy", &loss)?;
+    } else {
+        let loss = [
+            series("HP", 0, h.iter().map(|m| m.hp_loss)),
+            series("LP", 1, h.iter().map(|m| m.lp_loss)),
+        ];
+        chart(page, "Test -ELBO, nats", &loss)?;
+        let lines = [
+            series("HP", 0, elbo.iter().map(|e| e.hp_reconstruction)),
+            series("LP", 1, elbo.iter().map(|e| e.lp_reconstruction)),
+        ];
+        chart(page, "Reconstruction, nats", &lines)?;
+        let lines = [
+            series("HP", 0, elbo.iter().map(|e| e.hp_divergence)),
+            series("LP", 1, elbo.iter().map(|e| e.lp_divergence)),
+        ];
+        chart(page, "KL(q || N(0, 1)), nats", &lines)?;
+    }
     let by_layer = |values: fn(&EpochMetrics) -> &Vec<u32>| -> Vec<Series> {
         let of = |i: usize| {
             h.iter()

@@ -135,6 +135,17 @@ impl RunFolder {
         self.path.join(name)
     }
 
+    /// Keeps a picture of samples after an epoch.
+    pub fn save_samples(&self, epoch: u32, png: &[u8]) -> Result<(), CliError> {
+        let name = format!("samples-epoch-{epoch:03}.png");
+        Ok(write_atomically(&self.file(&name), png)?)
+    }
+
+    /// The picture of samples after an epoch, if there is one.
+    pub fn samples(&self, epoch: u32) -> Option<Vec<u8>> {
+        std::fs::read(self.file(&format!("samples-epoch-{epoch:03}.png"))).ok()
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

@@ -10,12 +10,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
 use super::config::{Config, PRESETS, overlay, preset, preset_of};
+use super::pictures::{self, Grid, side_by_side};
+use super::reconstruct::spread;
 use super::report::{ReportData, render};
+use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
 use super::{CliError, DeviceArgs, load_data};
 use crate::checkpoint::{Checkpoint, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
+use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::{Gpu, Timing};
 use crate::inspect::inspect;
 use crate::model::{Model, vae_colour};
@@ -23,6 +27,8 @@ use crate::train::{Objective, Snapshot, Trainer, check_data};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// Images that an auto-encoder draws for a report.
+const DRAWN: usize = 64;
 /// Steps between two looks at the losses.
 const LOOK_EVERY: u64 = 4;
 
@@ -237,8 +243,10 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         step: 0,
         options: config.options.clone(),
     };
+    let generator = Generator::new(&gpu, trainer.model().clone(), DRAWN)?;
     let mut session = Session {
         trainer,
+        generator,
         header,
         data: &data,
         stop,
@@ -261,6 +269,8 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
 
 struct Session<'a> {
     trainer: Trainer<'a>,
+    /// Draws what an auto-encoder has learned.
+    generator: Option<Generator<'a>>,
     header: Header,
     data: &'a Dataset,
     folder: RunFolder,
@@ -351,6 +361,7 @@ impl Session<'_> {
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
             let snapshot = self.trainer.snapshot().await?;
             self.save(snapshot.clone())?;
+            self.draw(epoch + 1, &snapshot)?;
             if self.trainer.steps_done() < total {
                 self.report(&snapshot, &predictions)?;
             }
@@ -456,7 +467,68 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn report(&self, snapshot: &Snapshot, predictions: &Predictions) -> Result<PathBuf, CliError> {
+    /// Keeps samples of both networks from the same noise in every epoch.
+    fn draw(&mut self, epoch: u32, snapshot: &Snapshot) -> Result<(), CliError> {
+        let Some(generator) = &self.generator else {
+            return Ok(());
+        };
+        generator.set_weights(&snapshot.weights);
+        let latents = draw_latents(1, DRAWN, generator.latent());
+        let hp = block_on(generator.decode(Which::HighPrecision, &latents))?;
+        let lp = block_on(generator.decode(Which::LowPrecision, &latents))?;
+        let panel = |which: Which, images| {
+            let grid = Grid {
+                images,
+                columns: 8,
+                scale: 2,
+            };
+            (which.name().to_owned(), grid)
+        };
+        let panels = [
+            panel(Which::HighPrecision, &hp),
+            panel(Which::LowPrecision, &lp),
+        ];
+        self.folder
+            .save_samples(epoch, &pictures::png(&side_by_side(&panels))?)
+    }
+
+    fn auto_encoder_page(
+        &mut self,
+        snapshot: &Snapshot,
+    ) -> Result<Option<AutoEncoderPage>, CliError> {
+        let Some(generator) = &mut self.generator else {
+            return Ok(None);
+        };
+        generator.set_weights(&snapshot.weights);
+        let shown = spread(&self.data.test, DRAWN);
+        let mut made = Vec::new();
+        for which in Which::BOTH {
+            let means = block_on(generator.encode(which, &shown))?;
+            made.push(block_on(generator.decode(which, &means))?);
+        }
+        let lines = [("original", &shown), ("HP", &made[0]), ("LP", &made[1])];
+        let placed = spread(&self.data.test, 1000);
+        let last = self.history.last().map_or(0, |m| m.epoch);
+        let mut epochs = vec![1, last.div_ceil(4), last.div_ceil(2), last];
+        epochs.dedup();
+        let samples = epochs.into_iter();
+        Ok(Some(AutoEncoderPage {
+            samples: samples
+                .filter_map(|epoch| Some((epoch, self.folder.samples(epoch)?)))
+                .collect(),
+            reconstructions: pictures::png(&pictures::rows(&lines, 16, 2))?,
+            means: block_on(generator.encode(Which::LowPrecision, &placed))?,
+            labels: placed.labels,
+            classes: self.header.classes.clone(),
+        }))
+    }
+
+    fn report(
+        &mut self,
+        snapshot: &Snapshot,
+        predictions: &Predictions,
+    ) -> Result<PathBuf, CliError> {
+        let auto_encoder = self.auto_encoder_page(snapshot)?;
         let parameters = self.trainer.parameters();
         let page = render(&ReportData {
             header: &self.header,
@@ -465,6 +537,7 @@ impl Session<'_> {
             end: inspect(parameters, &snapshot.weights),
             test: &self.data.test,
             predictions,
+            auto_encoder,
         })?;
         self.folder.save_report(&page)
     }

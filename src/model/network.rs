@@ -123,6 +123,11 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// What the last op reads.
+    pub(crate) fn penultimate(&self) -> &Tensor {
+        &self.activations[self.activations.len().saturating_sub(2)]
+    }
+
     /// (batch, padded classes)
     pub fn logits(&self) -> &Tensor {
         &self.activations[self.activations.len() - 1]

@@ -1,0 +1,223 @@
+//! Auto-encoders from outside: a run, its pictures, resuming, and what is refused.
+
+mod common;
+
+use std::sync::OnceLock;
+
+use common::{refuse, run, succeed, write_cifar10, write_data};
+use gtc::data::Images;
+use gtc::gpu::{Gpu, GpuOptions};
+use gtc::loss::Likelihood;
+use gtc::model::{Model, vae, vae_colour, vae_mlp};
+use gtc::rng::Philox;
+use gtc::train::{Objective, TrainOptions, Trainer};
+use pollster::block_on;
+
+/// A folder with data, a short run of an auto-encoder and one of a classifier.
+fn folder() -> &'static str {
+    static FOLDER: OnceLock<(tempfile::TempDir, String)> = OnceLock::new();
+    let (_, path) = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap().to_owned();
+        write_data(&folder.path().join("data"), 200, 40);
+        let data = format!("{path}/data");
+        let short = ["--data", &data, "--epochs", "2", "--batch-size", "20"];
+        for (model, more) in [("vae-mlp", vec!["--latent", "6"]), ("lenet-small", vec![])] {
+            let out = format!("{path}/{model}");
+            let mut args = vec!["train", model, "--out", &out];
+            args.extend(short);
+            args.extend(more);
+            succeed(&args);
+        }
+        (folder, path)
+    });
+    path
+}
+
+fn picture(path: &str) -> image::DynamicImage {
+    image::open(path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+#[test]
+fn a_run_learns_and_its_folder_holds_terms_samples_and_a_report() {
+    let at = folder();
+    let text = std::fs::read_to_string(format!("{at}/vae-mlp/metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    for line in &lines {
+        let number = |value: &serde_json::Value| value.as_f64().unwrap();
+        for (network, loss) in [("hp", &line["hp_loss"]), ("lp", &line["lp_loss"])] {
+            let reconstruction = number(&line["elbo"][format!("{network}_reconstruction")]);
+            let divergence = number(&line["elbo"][format!("{network}_divergence")]);
+            assert!((reconstruction + divergence - number(loss)).abs() < 1e-9);
+            assert!(divergence > 0.0);
+        }
+        assert!(line.get("hp_accuracy").is_none());
+    }
+    let loss = |line: &serde_json::Value| line["lp_loss"].as_f64().unwrap();
+    assert!(loss(&lines[1]) < loss(&lines[0]));
+    picture(&format!("{at}/vae-mlp/samples-epoch-002.png"));
+    let report = std::fs::read_to_string(format!("{at}/vae-mlp/report.html")).unwrap();
+    for words in ["Test -ELBO", "What it draws", "Where images lie"] {
+        assert!(report.contains(words), "{words}");
+    }
+    assert!(!report.contains("NaN"));
+}
+
+#[test]
+fn pictures_have_the_promised_content() {
+    let at = folder();
+    let model = &format!("{at}/vae-mlp");
+    let out = |name: &str| format!("{at}/{name}");
+    let samples = |seed: &str, name: &str| {
+        let path = out(name);
+        succeed(&["sample", model, "--count", "9", "--seed", seed, "-o", &path]);
+        picture(&path).into_rgb8()
+    };
+    let first = samples("1", "s1.png");
+    assert_eq!(first, samples("1", "s2.png"));
+    assert_ne!(first, samples("2", "s3.png"));
+    assert!(first.width() > 2 * 3 * 28 * 3 && first.height() > 3 * 28 * 3);
+
+    let image = |name: &str, shift: u8| {
+        let pixels: Vec<u8> = (0..784u32).map(|i| (i % 251) as u8 ^ shift).collect();
+        let path = out(name);
+        image::GrayImage::from_raw(28, 28, pixels)
+            .unwrap()
+            .save(&path)
+            .unwrap();
+        path
+    };
+    let (a, b) = (image("a.png", 0), image("b.png", 99));
+    let pairs = out("pairs.png");
+    succeed(&["reconstruct", model, &a, &b, "-o", &pairs]);
+    // The originals stand in the first row, enlarged by two, right of the captions.
+    let found = picture(&pairs).into_luma8();
+    let (left, top) = (8 * 8 + 16, 8);
+    for (x, y) in [(0, 0), (5, 9), (27, 27)] {
+        let want = ((y * 28 + x) % 251) as u8;
+        let got = found.get_pixel(left + 2 * x + 1, top + 2 * y + 1).0[0];
+        assert_eq!(got, want, "({x}, {y})");
+    }
+    let walk = out("walk.gif");
+    succeed(&["interpolate", model, &a, &b, "--steps", "5", "-o", &walk]);
+    let file = std::io::BufReader::new(std::fs::File::open(&walk).unwrap());
+    let decoder = image::codecs::gif::GifDecoder::new(file).unwrap();
+    let frames = image::AnimationDecoder::into_frames(decoder);
+    assert_eq!(frames.count(), 5 + 3);
+    succeed(&["interpolate", model, &a, &b, "-o", &out("walk.png")]);
+    picture(&out("walk.png"));
+}
+
+#[test]
+fn eval_and_inspect_know_auto_encoders() {
+    let at = folder();
+    let (model, data) = (&format!("{at}/vae-mlp"), &format!("{at}/data"));
+    let text = succeed(&["eval", model, "--data", data, "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let last = std::fs::read_to_string(format!("{model}/metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+    // Another batch size draws other noise.
+    let (got, want) = (&report["lp_negative_elbo"], &last["lp_loss"]);
+    let (got, want) = (got.as_f64().unwrap(), want.as_f64().unwrap());
+    assert!((got - want).abs() < 0.05 * want, "{got} {want}");
+    assert!(succeed(&["inspect", model]).contains("posterior"));
+    assert!(succeed(&["plan", "vae", "--batch-size", "2"]).contains("upsample_backward"));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let at = folder();
+    let (model, classifier) = (&format!("{at}/vae-mlp"), &format!("{at}/lenet-small"));
+    let out = &format!("{at}/refused");
+    refuse(&["sample", classifier], &["lenet-small is a classifier"]);
+    refuse(&["reconstruct", classifier], &["is a classifier"]);
+    refuse(&["classify", model, "a.png"], &["names none"]);
+    refuse(&["pack", model], &["auto-encoders cannot be packed"]);
+    let train = |more: &[&str], words: &[&str]| {
+        let mut args = vec!["train", "vae-mlp", "--out", out];
+        args.extend(more);
+        refuse(&args, words);
+        assert!(!std::path::Path::new(out).exists());
+    };
+    train(&["--latent", "0"], &["--latent 0", "at least 1"]);
+    train(&["--kl-warmup", "2"], &["--kl-warmup 2"]);
+    let classifier_with_latent = ["train", "lenet5", "--latent", "3", "--out", out];
+    refuse(&classifier_with_latent, &["--latent is for auto-encoders"]);
+    let small = format!("{at}/small.png");
+    image::GrayImage::new(20, 28).save(&small).unwrap();
+    refuse(
+        &["reconstruct", model, &small],
+        &["small.png", "28x28", "28x20"],
+    );
+    let colour = format!("{at}/colour.png");
+    image::RgbImage::new(28, 28).save(&colour).unwrap();
+    refuse(
+        &["interpolate", model, &colour, &small],
+        &["colour.png", "3 channel"],
+    );
+    let cifar = format!("{at}/cifar");
+    write_cifar10(cifar.as_ref(), 4);
+    refuse(&["train", "vae-mlp", "--data", &cifar], &["28x28", "32x32"]);
+    let (code, _, _) = run(&["sample", model, "--count", "0"]);
+    assert_eq!(code, 2);
+}
+
+fn noise_images(model: &Model, count: usize) -> Images {
+    let [height, width, channels] = model.input;
+    let mut rng = Philox::new(4, 4);
+    let bytes = height * width * channels * count;
+    Images {
+        height,
+        width,
+        channels,
+        pixels: (0..bytes).map(|_| rng.below(256) as u8).collect(),
+        labels: (0..count).map(|i| (i % 10) as u8).collect(),
+    }
+}
+
+/// Every model, likelihood and objective takes steps; a restored trainer goes on bit for bit.
+#[test]
+fn restored_trainers_continue_bit_for_bit() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    for (model, objective, likelihood) in [
+        (vae_mlp(), Objective::Gtc, Likelihood::Bernoulli),
+        (vae_mlp(), Objective::Direct, Likelihood::Gaussian),
+        (vae(), Objective::Float, Likelihood::Bernoulli),
+        (vae_colour(), Objective::Gtc, Likelihood::Gaussian),
+    ] {
+        let options = TrainOptions {
+            batch_size: 4,
+            epochs: 2,
+            latent: 7,
+            objective,
+            likelihood,
+            learning_rate: 1e-4,
+            ..TrainOptions::auto_encoder()
+        };
+        let images = noise_images(&model, 8);
+        let model = model.with_latent(options.latent, likelihood);
+        let trainer = || Trainer::new(&gpu, model.clone(), 8, options.clone()).unwrap();
+        let mut whole = trainer();
+        for _ in 0..4 {
+            whole.train_step(&images);
+        }
+        let mut first = trainer();
+        first.train_step(&images);
+        first.train_step(&images);
+        let mut second = trainer();
+        second.restore(&block_on(first.snapshot()).unwrap());
+        second.train_step(&images);
+        second.train_step(&images);
+        let (a, b) = (block_on(whole.snapshot()), block_on(second.snapshot()));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert!(a == b, "{} {objective:?}", model.name);
+        assert!(a.weights.iter().all(|w| w.is_finite()));
+        let (tested, _) = block_on(whole.test(&images, |_| ())).unwrap();
+        assert!(tested.lp.negative_elbo().is_finite());
+        assert_eq!(tested.lp.images, 8.0);
+    }
+}
