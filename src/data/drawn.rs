@@ -5,8 +5,8 @@
 const SIDE: usize = 28;
 /// Side of the box that the ink is scaled into.
 const BOX: f64 = 20.0;
-/// Ink darker than this counts when the drawing's edges are looked for.
-const VISIBLE: u8 = 24;
+/// Ink from here on counts when the drawing's edges are looked for.
+const VISIBLE: u8 = 1;
 
 /// Makes a 28 x 28 image of a drawing of `width` columns, 0 without ink, 255 full. Without any
 /// visible ink the image is empty.
