@@ -19,7 +19,7 @@ function prepare(canvas) {
 // Lines over steps. `lines`: [{colour, points: [[step, value]], dots: [[step, value]]}].
 export function lineChart(canvas, lines, { low = 0, high, format, end, ticks }) {
   const { context: c, width, height } = prepare(canvas);
-  const [left, right, top, bottom] = [40, 8, 8, 22];
+  const [left, right, top, bottom] = [46, 8, 8, 22];
   const x = (step) => left + (step / end) * (width - left - right);
   const y = (value) =>
     height - bottom - ((Math.min(Math.max(value, low), high) - low) / (high - low)) * (height - top - bottom);

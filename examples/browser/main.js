@@ -121,6 +121,6 @@ on('lost', (error) => {
   );
 });
 element('again').addEventListener('click', begin);
-// For the console: gtc.call('logits', {first: 0, count: 10}), gtc.put(pixels).
-window.gtc = { call, put: draw.put };
+// For the console: gtc.call('logits', {first: 0, count: 10}), gtc.put(pixels), gtc.on('progress', console.log).
+window.gtc = { call, on, put: draw.put };
 begin();

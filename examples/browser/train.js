@@ -92,6 +92,7 @@ function showTested(tested) {
 }
 
 function showProgress(report) {
+  if (history.hp.length === 0) say('');
   total = report.total_steps;
   history.hp.push([report.step, report.hp]);
   history.lp.push([report.step, report.lp]);
@@ -150,7 +151,7 @@ function listen() {
   element('run').addEventListener('click', () =>
     attempt(async () => {
       if (state === 'running') return pause();
-      say('');
+      say(history.hp.length ? '' : 'Compiling the kernels …');
       set('running');
       await call('start');
     }),

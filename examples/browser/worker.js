@@ -1,7 +1,7 @@
 // Everything on the GPU happens in this worker, so that the page stays responsive. The page sends
 // {id, name, values}; an answer is {id, result} or {id, error}; news of training is {event, data}.
 
-import init, { Bench, Engine, Learner, Reader, centred } from './gtc.js';
+import init, { Bench, Engine, Learner, Reader, centred, fresh_layers } from './gtc.js';
 
 let engine;
 let reader;
@@ -39,10 +39,12 @@ async function open() {
 
 // A packed model from a file's bytes.
 async function usePacked({ name, file }) {
-  return inLine('reader', () => {
+  return inLine('reader', async () => {
     const next = new Reader(engine, name, new Uint8Array(file));
     reader?.free();
     reader = next;
+    // The first run compiles the kernels: now, not under the visitor's pen.
+    await reader.read(new Uint8Array(784));
     return JSON.parse(reader.describe());
   });
 }
@@ -69,6 +71,7 @@ async function logits({ first, count }) {
   return all;
 }
 
+// The trainer, compiled when it is first needed.
 function need() {
   learner ??= new Learner(engine, JSON.stringify(options));
   return learner;
@@ -81,7 +84,7 @@ async function test() {
 }
 
 async function layers() {
-  tell('layers', JSON.parse(await inLine('learner', () => need().layers())));
+  tell('layers', JSON.parse(await inLine('learner', () => learner?.layers() ?? fresh_layers())));
 }
 
 // The page keeps the last whole state: a lost device loses nothing before it.
@@ -140,9 +143,8 @@ async function reset(given) {
   running = false;
   options = given;
   await inLine('learner', () => {
-    const next = new Learner(engine, JSON.stringify(options));
     learner?.free();
-    learner = next;
+    learner = undefined;
   });
   await layers();
 }

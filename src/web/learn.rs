@@ -8,7 +8,7 @@ use crate::checkpoint::{self, Checkpoint, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Progress, Totals};
 use crate::inspect::{LayerReport, inspect};
-use crate::model::Model;
+use crate::model::{Model, Parameters};
 use crate::pack::{self, Activations, Trained};
 use crate::train::{TrainError, TrainOptions, Trainer};
 
@@ -225,11 +225,7 @@ impl Learner {
     pub async fn layers(&self) -> Result<String, js_sys::Error> {
         let snapshot = self.trainer.snapshot().await;
         let arena = snapshot.map_err(|e| self.error(e))?.weights;
-        let parameters = self.trainer.parameters();
-        let reports = inspect(parameters, &arena);
-        let layers = parameters.layers.iter().zip(reports);
-        let pictures = layers.map(|(layer, report)| picture(&layer.weight_values(&arena), report));
-        json(&pictures.collect::<Vec<_>>())
+        pictures(self.trainer.parameters(), &arena)
     }
 
     /// The checkpoint: the file that `gtc train` writes.
@@ -279,6 +275,23 @@ impl Learner {
             .and_then(|packed| pack::encode(&packed))
             .map_err(|e| named("GtcError", &e.to_string()))
     }
+}
+
+/// What [`Learner::layers`] says of a LeNet-5 before its first step.
+///
+/// # Errors
+/// None.
+#[wasm_bindgen]
+pub fn fresh_layers() -> Result<String, js_sys::Error> {
+    let parameters = Parameters::new(&crate::model::lenet5());
+    let arena = parameters.initial(TrainOptions::default().seed);
+    pictures(&parameters, &arena)
+}
+
+fn pictures(parameters: &Parameters, arena: &[f32]) -> Result<String, js_sys::Error> {
+    let layers = parameters.layers.iter().zip(inspect(parameters, arena));
+    let pictures = layers.map(|(layer, report)| picture(&layer.weight_values(arena), report));
+    json(&pictures.collect::<Vec<_>>())
 }
 
 fn picture(weights: &[f32], report: LayerReport) -> LayerPicture {

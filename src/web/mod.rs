@@ -14,7 +14,7 @@ use crate::gpu::{Gpu, GpuError, GpuOptions, Path};
 
 pub use bench::Bench;
 pub use draw::{Reader, centred};
-pub use learn::Learner;
+pub use learn::{Learner, fresh_layers};
 
 #[wasm_bindgen]
 extern "C" {
