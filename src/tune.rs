@@ -17,7 +17,7 @@ const MOST_MACS: u64 = 256_000_000;
 /// Up to so many positions the threads of a layer may share its depth.
 pub(crate) const FEW_POSITIONS: usize = 64;
 /// Timed runs after one that is not; the fastest counts.
-const RUNS: usize = 2;
+const RUNS: usize = 3;
 
 /// What one way to run a layer came to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -67,7 +67,7 @@ pub struct Case {
     /// The sizes that make it interesting.
     pub name: String,
     /// Values of the inputs, in the order `record` takes them; of kernels over integers, their
-    /// bits: see [`bits`].
+    /// bits.
     pub inputs: Vec<Vec<f32>>,
     /// Stored shapes of the inputs.
     pub input_shapes: Vec<Vec<usize>>,
