@@ -41,9 +41,10 @@ pub fn centre_drawing(ink: &[u8], width: usize) -> Vec<u8> {
         }
     }
     // Where the image begins, in pixels of the drawing; whole pixels of the image, as in MNIST.
-    let middle = SIDE as f64 / 2.0;
+    // There the centre of mass lies in the middle of pixel 14, not between pixels 13 and 14.
+    let middle = SIDE as f64 / 2.0 + 0.5;
     let start = |centre: f64, edge: usize| {
-        let offset = ((centre / mass - edge as f64) / step - middle).round();
+        let offset = ((centre / mass - edge as f64) / step - middle + 0.5).floor();
         edge as f64 + offset * step
     };
     let (start_x, start_y) = (start(x, left), start(y, top));

@@ -33,7 +33,7 @@ before(async () => {
         }).observe({ type: 'longtask' });
       }),
   }));
-  page.setDefaultTimeout(SLOW);
+  page.setDefaultTimeout(60_000);
   await page.waitForSelector('#status.ready');
 });
 
@@ -72,6 +72,7 @@ test('a 3 of the test set, put on the canvas, is read as 3', async () => {
 test('strokes of the mouse are read while they are drawn, and Clear clears', async () => {
   await page.click('#clear');
   await says('#read', 'draw something');
+  await page.evaluate(() => document.querySelector('#ink').scrollIntoView({ block: 'center', behavior: 'instant' }));
   const box = await page.locator('#ink').boundingBox();
   const at = (x, y) => [box.x + x * box.width, box.y + y * box.height];
   await page.mouse.move(...at(0.25, 0.25));
