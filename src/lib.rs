@@ -8,7 +8,7 @@
 //! # The machine on one page
 //!
 //! ```text
-//! data  ->  layer  ->  model  ->  train  ->  checkpoint  ->  inspect
+//! data  ->  layer  ->  model  ->  train  ->  checkpoint  ->  pack  ->  infer
 //!             \          \          \
 //!              `----------`----------`------>  gpu: a Plan is the fixed list of dispatches of a step
 //! ```

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder};
 use crate::infer::{Candidate, runs};
 use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv};
-use crate::pack::{Activations, PackedModel};
+use crate::pack::PackedModel;
 use crate::rng::Philox;
 use crate::tensor::Tensor;
 
@@ -98,14 +98,13 @@ impl Tuning {
         mut tick: impl FnMut(&str),
     ) -> Result<bool, GpuError> {
         let mut new = false;
-        // Wider inputs leave nothing to choose but the sharing.
         for (layer, shape) in runs(model, batch) {
             let name = shape_name(&shape, layer.bits.next_power_of_two());
             if self.shapes.contains_key(&name) {
                 continue;
             }
             tick(&name);
-            let trials = try_all(gpu, &trial_shape(&shape), layer.bits, model.activations).await?;
+            let trials = try_all(gpu, &trial_shape(&shape), layer.bits).await?;
             self.shapes.insert(name, trials);
             new = true;
         }
@@ -163,12 +162,9 @@ impl Operands {
     }
 }
 
-async fn try_all(
-    gpu: &Gpu,
-    shape: &ConvShape,
-    bits: u32,
-    activations: Activations,
-) -> Result<Vec<Trial>, GpuError> {
+/// Every arithmetic is tried, also those that this model's activations are too wide for: the trials
+/// are kept for all models with a layer of this shape.
+async fn try_all(gpu: &Gpu, shape: &ConvShape, bits: u32) -> Result<Vec<Trial>, GpuError> {
     let operands = Operands::new(gpu, shape, bits)?;
     let [batch, height, width, _] = shape.y();
     let few = batch * height * width <= FEW_POSITIONS;
@@ -176,9 +172,6 @@ async fn try_all(
     let mut definition = Vec::new();
     // The definition comes first; the others are held against it.
     for kernel in Arithmetic::ALL {
-        if kernel != Arithmetic::Shift && activations != Activations::Eight {
-            continue;
-        }
         for sharing in Sharing::ALL {
             if sharing == Sharing::Vector && !few {
                 continue;

@@ -249,6 +249,28 @@ fn float_models_get_levels_without_training() {
     // One bit a weight leaves two levels.
     let one = quantise(run, &ours, "1");
     assert_eq!(one["mean_bits"], 1.0);
+    // Wide activations leave shifts only, but what is remembered serves narrow ones too.
+    let cache = tempfile::tempdir().unwrap();
+    let wide = path("wide.gtc");
+    let run = |args: &[&str]| {
+        let mut command = gtc();
+        let output = command.args(args).env("GTC_CACHE", cache.path()).output();
+        let (code, stdout, stderr) = finish(output.unwrap());
+        assert_eq!(code, 0, "{stderr}");
+        serde_json::from_str::<Value>(&stdout).unwrap()
+    };
+    let pack = ["pack", &ours, "--calibrate", data, "-o", &wide];
+    run(&[&pack[..], &["--activations", "16", "--json"]].concat());
+    let adapters = run(&["adapters", "--json"]);
+    for (name, trials) in adapters[0]["kernels"].as_object().unwrap() {
+        for kernel in ["shift", "dot4", "float"] {
+            let tried = |t: &Value| t["kernel"] == kernel;
+            assert!(
+                trials.as_array().unwrap().iter().any(tried),
+                "{name}: {kernel}"
+            );
+        }
+    }
 }
 
 #[test]
