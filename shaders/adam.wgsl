@@ -13,7 +13,6 @@ struct Params {
     one_minus_beta_2: f32,
     epsilon: f32,
     quantisers: u32, // first texel of the layers' intercepts and slopes
-    quantiser_rate: f32, // multiple of the learning rate for those
     gradient_base: u32, // texels
     weight_base: u32,
     first_base: u32,
@@ -33,7 +32,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         + params.one_minus_beta_2 * gradient * gradient;
     let change = (m * schedule.first_correction)
         / (sqrt(v * schedule.second_correction) + params.epsilon);
-    let rate = schedule.learning_rate * select(1.0, params.quantiser_rate, i >= params.quantisers);
+    let multiple = select(1.0, schedule.quantiser_rate, i >= params.quantisers);
+    let rate = schedule.learning_rate * multiple;
     output_0[params.weight_base + i] = previous_0(params.weight_base + i) - rate * change;
     output_1[params.first_base + i] = m;
     output_2[params.second_base + i] = v;

@@ -33,6 +33,8 @@ pub struct Schedule {
     pub seed_high: u32,
     /// Step that noise belongs to: every step has numbers of its own.
     pub step: u32,
+    /// Multiple of the learning rate for the layers' intercepts and slopes.
+    pub quantiser_rate: f32,
 }
 
 impl Schedule {
@@ -44,7 +46,16 @@ impl Schedule {
             first_correction: correction(BETA_1),
             second_correction: correction(BETA_2),
             lambda_bits: lambda_bits as f32,
+            quantiser_rate: 1.0,
             ..Self::default()
+        }
+    }
+
+    /// The same with another multiple of the learning rate for intercepts and slopes.
+    pub fn with_quantiser_rate(self, quantiser_rate: f64) -> Self {
+        Self {
+            quantiser_rate: quantiser_rate as f32,
+            ..self
         }
     }
 
@@ -71,7 +82,6 @@ struct AdamParams {
     one_minus_beta_2: f32,
     epsilon: f32,
     quantisers: u32,
-    quantiser_rate: f32,
     gradient_base: u32,
     weight_base: u32,
     first_base: u32,
@@ -88,8 +98,6 @@ pub struct AdamState<'a> {
     pub second_moment: &'a Tensor,
     /// First float of the layers' intercepts and slopes, which end the arenas.
     pub quantisers: usize,
-    /// Multiple of the learning rate for those.
-    pub quantiser_rate: f32,
 }
 
 /// One step of Adam over everything in the arenas.
@@ -102,7 +110,6 @@ pub fn adam(plan: &mut PlanBuilder<'_>, label: &str, gradients: &Tensor, state: 
         one_minus_beta_2: (1.0 - BETA_2) as f32,
         epsilon: ADAM_EPSILON,
         quantisers: (state.quantisers / 4) as u32,
-        quantiser_rate: state.quantiser_rate,
         gradient_base: gradients.base(),
         weight_base: state.weights.base(),
         first_base: state.first_moment.base(),

@@ -66,6 +66,8 @@ pub struct TrainOptions {
     pub learning_rate: f64,
     /// Multiple of the learning rate for intercepts and slopes.
     pub quantiser_rate: f64,
+    /// Part of the run after which intercepts and slopes stay as they are.
+    pub freeze_levels: f64,
     /// Weight of the bit loss once the ramp is over.
     pub lambda_bits: f64,
     /// Part of the run over which λ_bits rises linearly from zero.
@@ -102,6 +104,7 @@ impl Default for TrainOptions {
             batch_size: 64,
             learning_rate: 2e-3,
             quantiser_rate: 5.0,
+            freeze_levels: 1.0,
             lambda_bits: 1e-2,
             bits_ramp: 0.5,
             lambda_distill: 1.0,
@@ -196,6 +199,7 @@ impl TrainOptions {
             ("lambda-bits", self.lambda_bits, 1e6),
             ("lambda-distill", self.lambda_distill, 1e6),
             ("lambda-l2", self.lambda_l2, 1e6),
+            ("freeze-levels", self.freeze_levels, 1.0),
             ("bits-ramp", self.bits_ramp, 1.0),
             ("kl-warmup", self.kl_warmup, 1.0),
         ] {
@@ -218,7 +222,7 @@ impl TrainOptions {
         }
     }
 
-    /// Learning rate and λ_bits of step `t` of `total`, counted from 1.
+    /// Learning rates and λ_bits of step `t` of `total`, counted from 1.
     pub fn schedule(&self, t: u64, total: u64) -> Schedule {
         let done = (t - 1) as f64 / total.max(1) as f64;
         let rate = match self.decay {
@@ -230,11 +234,10 @@ impl TrainOptions {
             false => 1.0,
         };
         let lambda_bits = self.lambda_bits * ramp(self.bits_ramp);
-        Schedule::new(t, self.learning_rate * rate, lambda_bits).with_noise(
-            ramp(self.kl_warmup),
-            self.seed,
-            t,
-        )
+        let moves = self.objective.low_precision() && done < self.freeze_levels;
+        Schedule::new(t, self.learning_rate * rate, lambda_bits)
+            .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })
+            .with_noise(ramp(self.kl_warmup), self.seed, t)
     }
 }
 
@@ -363,17 +366,11 @@ impl<'g> Trainer<'g> {
         let gradients = arena("gradients")?;
         let mut plan = PlanBuilder::new(gpu);
         record_gradients(&mut plan, &options, &memory, &gradients);
-        let low_precision = options.objective.low_precision();
         let state = AdamState {
             weights: &memory.weights,
             first_moment: &first_moment,
             second_moment: &second_moment,
             quantisers: parameters.quantisers,
-            quantiser_rate: if low_precision {
-                options.quantiser_rate as f32
-            } else {
-                0.0
-            },
         };
         adam(&mut plan, "optimiser", &gradients, &state);
         // First, because it needs the most: testing fits into its working memory.

@@ -9,5 +9,6 @@ struct Schedule {
     seed_low: u32, // of the noise
     seed_high: u32,
     step: u32, // of the noise
+    quantiser_rate: f32, // multiple of the learning rate for intercepts and slopes
 }
 @group(0) @binding(13) var<uniform> schedule: Schedule;

@@ -56,6 +56,10 @@ pub(crate) struct TrainArgs {
     /// Multiple of the learning rate for each layer's intercept and slope
     #[arg(long, value_name = "X")]
     quantiser_rate: Option<f64>,
+    /// Part of the run after which intercepts and slopes stay as they are, 0 to 1: weights then
+    /// settle on levels that no longer move
+    #[arg(long, value_name = "X")]
+    freeze_levels: Option<f64>,
     /// Price of a layer's 2^bits: more makes fewer levels
     #[arg(long, value_name = "X")]
     lambda_bits: Option<f64>,
@@ -107,7 +111,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
-        "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
+        "freeze_levels", "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
         "flip", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "seed", "out", "config",
     ])]
     resume: Option<PathBuf>,
@@ -157,6 +161,7 @@ impl TrainArgs {
         set(&mut options.batch_size, &self.batch_size);
         set(&mut options.learning_rate, &self.learning_rate);
         set(&mut options.quantiser_rate, &self.quantiser_rate);
+        set(&mut options.freeze_levels, &self.freeze_levels);
         set(&mut options.lambda_bits, &self.lambda_bits);
         set(&mut options.bits_ramp, &self.bits_ramp);
         set(&mut options.lambda_distill, &self.lambda_distill);

@@ -333,7 +333,7 @@ impl PlainTrainer {
                 &mut self.first[i],
                 &mut self.second[i],
             );
-            let rate = self.options.quantiser_rate;
+            let rate = f64::from(schedule.quantiser_rate);
             for (g, p, m, v, rate) in [
                 (
                     &g.weights[..],

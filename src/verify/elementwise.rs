@@ -219,7 +219,7 @@ fn metrics(rows: usize, broken: Option<f32>) -> Case {
 
 fn adam(count: usize, t: u64) -> Case {
     let name = format!("{count} numbers, step {t}");
-    let schedule = Schedule::new(t, 1e-3, 0.0);
+    let schedule = Schedule::new(t, 1e-3, 0.0).with_quantiser_rate(10.0);
     let quantisers = count / 8 * 4;
     let second = noise("v", count).iter().map(|v| v.abs() * 0.01).collect();
     Case {
@@ -240,7 +240,6 @@ fn adam(count: usize, t: u64) -> Case {
                 first_moment: &o[1],
                 second_moment: &o[2],
                 quantisers,
-                quantiser_rate: 10.0,
             };
             optimiser::adam(plan, "case", &i[0], &state);
         }),
