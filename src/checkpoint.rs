@@ -1,13 +1,16 @@
 //! Trained models and interrupted runs as one safetensors file, written all or nothing.
 //!
-//! Tensors, all f32: `LAYER.weight` (outputs, kernel height, kernel width, inputs), `LAYER.bias`
+//! Tensors, f32: `LAYER.weight` (outputs, kernel height, kernel width, inputs), `LAYER.bias`
 //! (outputs), `LAYER.quantiser` (intercept, slope), with batch normalisation `LAYER.scale` (γ; β is
 //! the bias), the same under `first_moment.` and
 //! `second_moment.`; with batch normalisation `LAYER.running_hp` and `LAYER.running_lp` (2, outputs),
 //! mean and variance; and `totals` (4, 4). The metadata key `gtc` holds a JSON text, see [`Header`].
+//! A file of the weights alone has no moments and no totals, and may hold its numbers as f16; nothing
+//! continues from it.
 
 use std::collections::HashMap;
 
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -135,32 +138,62 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 /// # Errors
 /// [`CheckpointError::NotFinite`]: a diverged model is never written.
 pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
+    encode_as(checkpoint, Dtype::F32)
+}
+
+/// The bytes of a file of the weights alone, for use and not for going on; `half`: as f16, intercepts
+/// and slopes apart.
+///
+/// # Errors
+/// [`CheckpointError::NotFinite`], for numbers past f16's largest too.
+pub fn encode_weights(checkpoint: &Checkpoint, half: bool) -> Result<Vec<u8>, CheckpointError> {
+    let mut checkpoint = checkpoint.clone();
+    checkpoint.snapshot.keep_weights_alone();
+    encode_as(&checkpoint, if half { Dtype::F16 } else { Dtype::F32 })
+}
+
+fn encode_as(checkpoint: &Checkpoint, dtype: Dtype) -> Result<Vec<u8>, CheckpointError> {
     let Checkpoint { header, snapshot } = checkpoint;
     let parameters = Parameters::new(&header.model()?);
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut tensors: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = Vec::new();
+    let mut push = |name: String, shape: Vec<usize>, dtype, values: &[f32]| {
+        check_finite("the model", &name, values)?;
+        let data = match dtype {
+            Dtype::F16 => {
+                let halves: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
+                let back: Vec<f32> = halves.iter().map(|v| v.to_f32()).collect();
+                check_finite("the model as f16", &name, &back)?;
+                halves.iter().flat_map(|v| v.to_le_bytes()).collect()
+            }
+            _ => bytes(values),
+        };
+        tensors.push((name, shape, dtype, data));
+        Ok::<_, CheckpointError>(())
+    };
     let arenas = [
         &snapshot.weights,
         &snapshot.first_moment,
         &snapshot.second_moment,
     ];
     for (prefix, arena) in PARTS.iter().zip(arenas) {
+        if arena.is_empty() {
+            continue;
+        }
         for layer in &parameters.layers {
-            for (suffix, shape, values) in [
-                ("weight", layer.shape.to_vec(), layer.weight_values(arena)),
-                ("bias", vec![layer.shape[0]], layer.bias_values(arena)),
-                ("quantiser", vec![2], layer.quantiser_values(arena).to_vec()),
-            ] {
-                let name = format!("{prefix}{}.{suffix}", layer.name);
-                check_finite("the model", &name, &values)?;
-                tensors.push((name, shape, bytes(&values)));
-            }
+            let name = |suffix| format!("{prefix}{}.{suffix}", layer.name);
+            let outputs = vec![layer.shape[0]];
+            let weights = layer.weight_values(arena);
+            push(name("weight"), layer.shape.to_vec(), dtype, &weights)?;
+            push(
+                name("bias"),
+                outputs.clone(),
+                dtype,
+                &layer.bias_values(arena),
+            )?;
+            let quantiser = layer.quantiser_values(arena);
+            push(name("quantiser"), vec![2], Dtype::F32, &quantiser)?;
             if layer.has_norm() {
-                let (name, values) = (
-                    format!("{prefix}{}.scale", layer.name),
-                    layer.scale_values(arena),
-                );
-                check_finite("the model", &name, &values)?;
-                tensors.push((name, vec![layer.shape[0]], bytes(&values)));
+                push(name("scale"), outputs, dtype, &layer.scale_values(arena))?;
             }
         }
     }
@@ -168,19 +201,25 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
         for layer in parameters.layers.iter().filter(|l| l.has_norm()) {
             let name = format!("{}.running_{network}", layer.name);
             let values = layer.running_values(arena);
-            check_finite("the model", &name, &values)?;
-            tensors.push((name, vec![2, layer.shape[0]], bytes(&values)));
+            push(name, vec![2, layer.shape[0]], Dtype::F32, &values)?;
         }
     }
-    tensors.push(("totals".to_owned(), vec![4, 4], bytes(&snapshot.totals)));
+    if !snapshot.totals.is_empty() {
+        push(
+            "totals".to_owned(),
+            vec![4, 4],
+            Dtype::F32,
+            &snapshot.totals,
+        )?;
+    }
     let foreign = |reason: String| CheckpointError::Foreign {
         file: "the model".to_owned(),
         reason,
     };
     let views: Result<Vec<_>, CheckpointError> = tensors
         .iter()
-        .map(|(name, shape, data)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), data);
+        .map(|(name, shape, dtype, data)| {
+            let view = TensorView::new(*dtype, shape.clone(), data);
             Ok((name.clone(), view.map_err(|e| foreign(e.to_string()))?))
         })
         .collect();
@@ -259,22 +298,33 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let view = tensors
             .tensor(name)
             .map_err(|_| foreign(format!("tensor '{name}' is missing")))?;
-        if view.dtype() != Dtype::F32 || view.shape() != shape {
+        let (dtype, found) = (view.dtype(), view.shape());
+        if !matches!(dtype, Dtype::F32 | Dtype::F16) || found != shape {
             return Err(foreign(format!(
-                "tensor '{name}' is {:?} {:?}, not F32 {shape:?}",
-                view.dtype(),
-                view.shape()
+                "tensor '{name}' is {dtype:?} {found:?}, not F32 {shape:?}"
             )));
         }
-        let words = view.data().chunks_exact(4);
-        let values: Vec<f32> = words
-            .map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]))
-            .collect();
+        let values: Vec<f32> = match dtype {
+            Dtype::F16 => {
+                let halves = view.data().chunks_exact(2);
+                let halves = halves.map(|h| f16::from_le_bytes([h[0], h[1]]).to_f32());
+                halves.collect()
+            }
+            _ => {
+                let words = view.data().chunks_exact(4);
+                let words = words.map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
+                words.collect()
+            }
+        };
         check_finite(file, name, &values)?;
         Ok(values)
     };
+    let names = tensors.names();
+    let rest = |name: &&str| *name == "totals" || name.contains("_moment.");
+    let weights_alone = !names.iter().any(rest);
+    let parts = if weights_alone { &PARTS[..1] } else { &PARTS };
     let mut arenas = Vec::new();
-    for prefix in PARTS {
+    for prefix in parts {
         let mut arena = vec![0.0; pad4(parameters.layout.len())];
         for layer in &parameters.layers {
             let name = |suffix| format!("{prefix}{}.{suffix}", layer.name);
@@ -311,7 +361,10 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
             first_moment: next(),
             second_moment: next(),
             running,
-            totals: read("totals", &[4, 4])?,
+            totals: match weights_alone {
+                true => Vec::new(),
+                false => read("totals", &[4, 4])?,
+            },
         },
         header,
     })

@@ -288,7 +288,7 @@ pub struct Snapshot {
     pub step: u64,
     /// The arena of weights, biases, intercepts and slopes.
     pub weights: Vec<f32>,
-    /// Adam's first moment of the same.
+    /// Adam's first moment of the same; empty in a snapshot of the weights alone.
     pub first_moment: Vec<f32>,
     /// Adam's second moment of the same.
     pub second_moment: Vec<f32>,
@@ -296,6 +296,20 @@ pub struct Snapshot {
     pub running: [Vec<f32>; 2],
     /// Running totals of the epoch: HP (2, 4) and LP (2, 4).
     pub totals: Vec<f32>,
+}
+
+impl Snapshot {
+    /// Forgets what only going on needs: moments and totals.
+    pub fn keep_weights_alone(&mut self) {
+        self.first_moment.clear();
+        self.second_moment.clear();
+        self.totals.clear();
+    }
+
+    /// Whether training can go on from it.
+    pub fn is_whole(&self) -> bool {
+        !self.first_moment.is_empty()
+    }
 }
 
 /// Trains one model on one device.

@@ -483,6 +483,40 @@ fn damaged_checkpoints_are_refused() {
 }
 
 #[test]
+fn exported_weights_are_used_and_not_continued() {
+    let (run, _) = trained();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    succeed(&["export", run, "-o", &at("full.safetensors")]);
+    succeed(&["export", run, "-o", &at("half.safetensors"), "--half"]);
+    let load = |path: &Path| checkpoint::load(path).unwrap().snapshot;
+    let original = load(&Path::new(run).join("model.safetensors"));
+    let full = load(&folder.path().join("full.safetensors"));
+    assert_eq!(full.weights, original.weights);
+    assert!(!full.is_whole());
+    let half = load(&folder.path().join("half.safetensors"));
+    for (a, b) in half.weights.iter().zip(&original.weights) {
+        // A half has 11 bits of precision, down to 2^-24.
+        assert!((a - b).abs() <= b.abs() / 2048.0 + 1e-7, "{a} {b}");
+    }
+    let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+    assert!(size("half.safetensors") * 10 < size("full.safetensors") * 6);
+    let eval = |model: &str| -> Value {
+        serde_json::from_str(&succeed(&["eval", model, "--json"])).unwrap()
+    };
+    assert_eq!(eval(&at("full.safetensors")), eval(run));
+
+    std::fs::copy(Path::new(run).join("config.toml"), at("config.toml")).unwrap();
+    std::fs::copy(at("full.safetensors"), at("model.safetensors")).unwrap();
+    refuse(
+        &["train", "--resume", folder.path().to_str().unwrap()],
+        &["model.safetensors", "weights alone"],
+    );
+    let bad = [&at("full.safetensors"), "-o", "/nowhere/w.safetensors"];
+    refuse(&["export", bad[0], bad[1], bad[2]], &["/nowhere/w"]);
+}
+
+#[test]
 fn a_diverging_run_stops_and_keeps_its_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

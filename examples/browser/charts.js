@@ -1,5 +1,21 @@
 // Small pictures of numbers on canvases, sharp on every screen, in the page's colours.
 
+const pieces = new Map();
+
+function next() {
+  const [[key, piece]] = pieces;
+  pieces.delete(key);
+  if (pieces.size > 0) requestAnimationFrame(next);
+  piece();
+}
+
+// Draws one piece a frame, so that no task of the page is long. Of pieces with the same key that wait,
+// the last is drawn.
+export function inTurn(key, piece) {
+  if (pieces.size === 0) requestAnimationFrame(next);
+  pieces.set(key, piece);
+}
+
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }

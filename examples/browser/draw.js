@@ -197,6 +197,7 @@ function describe() {
 
 function describeFilters({ shape: [outputs, height, width, inputs], weights, levels }) {
   const largest = Math.max(...levels.map(Math.abs));
+  const colours = new Map(levels.map((level) => [level, levelColour(level, largest)]));
   const pictures = [];
   for (let o = 0; o < outputs; o += 1) {
     const picture = document.createElement('canvas');
@@ -204,7 +205,7 @@ function describeFilters({ shape: [outputs, height, width, inputs], weights, lev
     picture.height = height;
     const c = picture.getContext('2d');
     for (let i = 0; i < height * width; i += 1) {
-      c.fillStyle = levelColour(weights[(o * height * width + i) * inputs], largest);
+      c.fillStyle = colours.get(weights[(o * height * width + i) * inputs]);
       c.fillRect(i % width, Math.floor(i / width), 1, 1);
     }
     pictures.push(picture);
@@ -218,7 +219,7 @@ function describeFilters({ shape: [outputs, height, width, inputs], weights, lev
     ...levels.map((level) => {
       const item = document.createElement('span');
       const swatch = document.createElement('i');
-      swatch.style.background = levelColour(level, largest);
+      swatch.style.background = colours.get(level);
       const sign = level < 0 ? '−' : '+';
       item.append(swatch, level === 0 ? '0' : `${sign}${power(Math.log2(Math.abs(level)))}`);
       return item;

@@ -2,6 +2,7 @@
 
 import * as bench from './bench.js';
 import * as draw from './draw.js';
+import * as dream from './dream.js';
 import { call, on, restart } from './engine.js';
 import * as train from './train.js';
 
@@ -65,6 +66,7 @@ async function begin() {
     status(`Running on ${adapter}`, 'ready');
     bench.begin(adapter);
     await train.begin();
+    await dream.begin();
   } catch (error) {
     explain(error);
   }
@@ -87,6 +89,7 @@ function colours() {
     element('theme').title = `Colours: ${word}`;
     draw.repaint();
     train.repaint();
+    dream.repaint();
   };
   element('theme').addEventListener('click', () => {
     const names = Object.keys(choices);
@@ -104,6 +107,7 @@ function colours() {
 
 draw.setUp();
 train.setUp(draw.use);
+dream.setUp();
 bench.setUp();
 colours();
 let resizing;

@@ -1,6 +1,6 @@
 // Train: a LeNet-5 that learns in the page.
 
-import { lineChart, weightChart } from './charts.js';
+import { inTurn, lineChart, weightChart } from './charts.js';
 import { call, on } from './engine.js';
 
 const element = (id) => document.getElementById(id);
@@ -36,9 +36,23 @@ function set(next) {
 }
 
 export function repaint() {
-  const end = Math.max(total, 1);
+  inTurn('loss', paintLoss);
+  inTurn('accuracy', paintAccuracy);
+  drawLayers();
+}
+
+function drawLayers() {
+  pictures.forEach((picture, i) => inTurn(`layer ${i}`, () => drawLayer(picture, element('layers').children[i])));
+}
+
+function lines() {
   const line = (network, what) => history[network].map(([step, values]) => [step, values[what]]);
   const dots = (what) => history.tested.map((tested) => [tested.step, tested[what]]);
+  return { line, dots, end: Math.max(total, 1), last: history.lp.at(-1)?.[1] };
+}
+
+function paintLoss() {
+  const { line, end, last } = lines();
   const losses = [...line('hp', 'loss'), ...line('lp', 'loss')].map(([, value]) => value);
   const high = Math.max(1, Math.min(3, Math.ceil(2 * Math.max(0, ...losses)) / 2));
   lineChart(
@@ -46,6 +60,11 @@ export function repaint() {
     [{ colour: 'hp', points: line('hp', 'loss') }, { colour: 'lp', points: line('lp', 'loss') }],
     { high, end, ticks: [0, high / 2, high], format: (value) => value.toFixed(2) },
   );
+  if (last) element('loss').setAttribute('aria-label', `Loss over the steps; LP now ${last.loss.toFixed(3)}`);
+}
+
+function paintAccuracy() {
+  const { line, dots, end, last } = lines();
   lineChart(
     element('accuracy'),
     [
@@ -54,12 +73,7 @@ export function repaint() {
     ],
     { high: 1, end, ticks: [0, 0.25, 0.5, 0.75, 1], format: (value) => `${100 * value} %` },
   );
-  const last = history.lp.at(-1)?.[1];
-  if (last) {
-    element('loss').setAttribute('aria-label', `Loss over the steps; LP now ${last.loss.toFixed(3)}`);
-    element('accuracy').setAttribute('aria-label', `Accuracy over the steps; LP now ${percent(last.accuracy)}`);
-  }
-  pictures.forEach((picture, i) => drawLayer(picture, element('layers').children[i]));
+  if (last) element('accuracy').setAttribute('aria-label', `Accuracy over the steps; LP now ${percent(last.accuracy)}`);
 }
 
 function drawLayer(picture, figure) {
@@ -81,14 +95,14 @@ function showLayers(layers) {
     list.append(figure);
   }
   element('bits').textContent = layers.map(({ report }) => report.bits).join(', ');
-  pictures.forEach((picture, i) => drawLayer(picture, list.children[i]));
+  drawLayers();
 }
 
 function showTested(tested) {
   history.tested = [...history.tested.filter(({ step }) => step !== tested.step), tested];
   element('hp').textContent = percent(tested.hp_accuracy);
   element('lp').textContent = percent(tested.lp_accuracy);
-  repaint();
+  inTurn('accuracy', paintAccuracy);
 }
 
 function showProgress(report) {
@@ -99,7 +113,8 @@ function showProgress(report) {
   element('step').textContent = `${report.step} of ${report.total_steps}`;
   element('progress').value = report.step / report.total_steps;
   element('speed').textContent = report.images_per_second.toFixed(0);
-  repaint();
+  inTurn('loss', paintLoss);
+  inTurn('accuracy', paintAccuracy);
 }
 
 function empty() {

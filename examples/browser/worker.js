@@ -1,16 +1,17 @@
 // Everything on the GPU happens in this worker, so that the page stays responsive. The page sends
 // {id, name, values}; an answer is {id, result} or {id, error}; news of training is {event, data}.
 
-import init, { Bench, Engine, Learner, Reader, centred, fresh_layers } from './gtc.js';
+import init, { Bench, Dreamer, Engine, Learner, Reader, centred, fresh_layers } from './gtc.js';
 
 let engine;
 let reader;
 let learner;
+let dreamer;
 let options = {};
 let running = false;
 
 // Objects of the engine take one call at a time: calls wait in line, one line an object.
-const lines = { reader: Promise.resolve(), learner: Promise.resolve() };
+const lines = { reader: Promise.resolve(), learner: Promise.resolve(), dreamer: Promise.resolve() };
 function inLine(line, task) {
   const result = lines[line].then(task);
   lines[line] = result.catch(() => {});
@@ -71,6 +72,16 @@ async function logits({ first, count }) {
   return all;
 }
 
+// An auto-encoder from a file's bytes.
+async function useAutoEncoder({ name, file }) {
+  return inLine('dreamer', () => {
+    const next = new Dreamer(engine, name, new Uint8Array(file));
+    dreamer?.free();
+    dreamer = next;
+    return JSON.parse(dreamer.describe());
+  });
+}
+
 // The trainer, compiled when it is first needed.
 function need() {
   learner ??= new Learner(engine, JSON.stringify(options));
@@ -101,8 +112,9 @@ async function learn() {
     const report = JSON.parse(await inLine('learner', () => need().advance(BigInt(count))));
     const took = performance.now() - started;
     tell('progress', report);
-    // Chunks of about a third of a second: often enough to be live, seldom enough to cost nothing.
-    count = Math.round(Math.min(Math.max((count * 330) / Math.max(took, 1), 1), 2 * count, 64));
+    // Chunks of about a third of a second, often enough to be live; but of four steps at least, because
+    // to read the losses is to wait until the device is idle.
+    count = Math.round(Math.min(Math.max((count * 330) / Math.max(took, 1), 4), 2 * count, 64));
     if (learner.epoch_ends() || learner.finished()) {
       await test();
       await layers();
@@ -181,6 +193,7 @@ async function bench({ batch }) {
 const calls = {
   adjust,
   bench,
+  between: (numbers) => inLine('dreamer', () => dreamer.between(new Uint32Array(numbers))),
   checkpoint: () => inLine('learner', () => need().checkpoint()),
   digit,
   layers,
@@ -191,9 +204,12 @@ const calls = {
   pause,
   read,
   reset,
+  samples: ({ seed, count }) => inLine('dreamer', () => dreamer.samples(seed, count)),
   start,
   test,
+  useAutoEncoder,
   usePacked,
+  walk: (places) => inLine('dreamer', () => dreamer.walk(new Float32Array(places))),
 };
 
 addEventListener('message', async ({ data: { id, name, values } }) => {

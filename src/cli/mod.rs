@@ -6,6 +6,7 @@ mod classify;
 mod config;
 mod data;
 mod eval;
+mod export;
 mod inspect;
 mod interpolate;
 mod pack_model;
@@ -76,6 +77,8 @@ enum Command {
     Interpolate(interpolate::InterpolateArgs),
     /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
     Pack(pack_model::PackArgs),
+    /// Write a model's weights alone, without the state of training, as half precision if wished.
+    Export(export::ExportArgs),
     /// Give a float model levels without training: one of this program's, or one in PyTorch's layout.
     Quantise(quantise::QuantiseArgs),
     /// Show a model's levels, exponents, bits and sizes.
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Pack(args) => pack_model::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Quantise(args) => quantise::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),

@@ -120,6 +120,13 @@ impl RunFolder {
             .into());
         }
         let checkpoint = checkpoint::load(&model)?;
+        if !checkpoint.snapshot.is_whole() {
+            let shown = model.display();
+            return Err(format!(
+                "{shown} holds weights alone, from which nothing continues. Put the run's own file back."
+            )
+            .into());
+        }
         if checkpoint.header.model != config.model {
             return Err(checkpoint::CheckpointError::OtherModel {
                 file: model.display().to_string(),

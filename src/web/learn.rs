@@ -97,6 +97,10 @@ impl Learner {
     pub fn open(engine: &Engine, name: &str, file: &[u8]) -> Result<Learner, js_sys::Error> {
         let bad = |e: &dyn std::fmt::Display| named("GtcError", &e.to_string());
         let checkpoint = checkpoint::decode(name, file).map_err(|e| bad(&e))?;
+        if !checkpoint.snapshot.is_whole() {
+            let message = format!("{name}: holds weights alone, from which no training continues");
+            return Err(named("GtcError", &message));
+        }
         let header = checkpoint.header;
         let model = Model::by_name(&header.model).map_err(|e| bad(&e))?;
         let digits = engine.digits;

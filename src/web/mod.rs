@@ -5,6 +5,7 @@
 
 mod bench;
 mod draw;
+mod dream;
 mod learn;
 
 use wasm_bindgen::prelude::*;
@@ -14,6 +15,7 @@ use crate::gpu::{Gpu, GpuError, GpuOptions, Path};
 
 pub use bench::Bench;
 pub use draw::{Reader, centred};
+pub use dream::Dreamer;
 pub use learn::{Learner, fresh_layers};
 
 #[wasm_bindgen]

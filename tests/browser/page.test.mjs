@@ -33,7 +33,7 @@ before(async () => {
         }).observe({ type: 'longtask' });
       }),
   }));
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(180_000);
   await page.waitForSelector('#status.ready');
 });
 
@@ -182,6 +182,40 @@ test('Draw uses the model trained here', { timeout: SLOW }, async () => {
     right += Number(read);
   }
   assert.ok(right >= 7, `${right} of 10 digits`);
+});
+
+test('Dream draws with both networks, and the plane follows pointer and keys', async () => {
+  await page.waitForSelector('#more:enabled');
+  // The alpha values of a canvas.
+  await page.evaluate(() => {
+    window.inkOf = (id) => {
+      const canvas = document.getElementById(id);
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      return [...copy.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, i) => i % 4 === 3);
+    };
+  });
+  const ink = (id) => page.evaluate((id) => window.inkOf(id), id);
+  const change = async (act, id) => {
+    const before = (await ink(id)).join();
+    await act();
+    await page.waitForFunction(([id, before]) => window.inkOf(id).join() !== before, [id, before]);
+  };
+  for (const id of ['samples-hp', 'samples-lp', 'map', 'walk-hp', 'walk-lp']) {
+    const values = await ink(id);
+    assert.ok(Math.max(...values) > 100 && Math.min(...values) < 30, `${id} is one colour`);
+  }
+  // The same noise: alike, not equal.
+  const [hp, lp] = [await ink('samples-hp'), await ink('samples-lp')];
+  const apart = hp.reduce((sum, v, i) => sum + Math.abs(v - lp[i]), 0) / hp.length;
+  assert.ok(apart > 0.5 && apart < 40, `HP and LP differ by ${apart} of 255`);
+  await change(() => page.click('#more'), 'samples-lp');
+  await change(() => page.click('#corners'), 'map');
+  await page.evaluate(() => document.querySelector('#map').scrollIntoView({ block: 'center', behavior: 'instant' }));
+  const box = await page.locator('#map').boundingBox();
+  await change(() => page.mouse.move(box.x + 0.1 * box.width, box.y + 0.1 * box.height), 'walk-lp');
+  await page.focus('#map');
+  await change(() => page.keyboard.press('ArrowRight'), 'walk-hp');
 });
 
 test('Bench verifies and times every row, and copies them', { timeout: SLOW }, async () => {

@@ -1,0 +1,35 @@
+//! `gtc export`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{AnyModel, CliError, ModelArg, human_bytes};
+use crate::checkpoint::{encode_weights, write_atomically};
+
+#[derive(clap::Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    model: ModelArg,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// Numbers of 16 bits (f16): half the size; a few weights may change their level
+    #[arg(long)]
+    half: bool,
+}
+
+pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
+    let AnyModel::Trained(checkpoint) = args.model.load()? else {
+        let shown = args.model.model.display();
+        return Err(format!("{shown}: packed; it holds nothing but weights already").into());
+    };
+    let file = encode_weights(&checkpoint, args.half)?;
+    write_atomically(&args.out, &file)?;
+    let size = human_bytes(file.len() as u64);
+    println!(
+        "weights of {}: {} ({size})",
+        checkpoint.header.model,
+        args.out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
