@@ -84,6 +84,8 @@ pub struct TrainOptions {
     pub shift: u32,
     /// Whether every second training image is mirrored, left to right.
     pub flip: bool,
+    /// Part of the run after which training images are taken as they are.
+    pub augment_until: f64,
     /// Whether LP's batch normalisations multiply by γ/σ as it is, not by the nearest power of two.
     pub exact_norm: bool,
     /// Numbers of an auto-encoder's latent.
@@ -113,6 +115,7 @@ impl Default for TrainOptions {
             objective: Objective::Gtc,
             shift: 0,
             flip: false,
+            augment_until: 1.0,
             exact_norm: false,
             latent: LATENT,
             likelihood: Likelihood::Bernoulli,
@@ -201,6 +204,7 @@ impl TrainOptions {
             ("lambda-l2", self.lambda_l2, 1e6),
             ("freeze-levels", self.freeze_levels, 1.0),
             ("bits-ramp", self.bits_ramp, 1.0),
+            ("augment-until", self.augment_until, 1.0),
             ("kl-warmup", self.kl_warmup, 1.0),
         ] {
             if !(0.0..=limit).contains(&value) {
@@ -214,11 +218,12 @@ impl TrainOptions {
         Ok(())
     }
 
-    /// What happens to training images.
-    pub fn augment(&self) -> Augment {
+    /// What happens to training images when `done` of the run, 0 to 1, is over.
+    pub fn augment(&self, done: f64) -> Augment {
+        let on = done < self.augment_until;
         Augment {
-            shift: self.shift,
-            flip: self.flip,
+            shift: if on { self.shift } else { 0 },
+            flip: on && self.flip,
         }
     }
 
@@ -479,7 +484,8 @@ impl<'g> Trainer<'g> {
         }
         let batch = self.options.batch_size;
         let which = &self.order[within * batch..(within + 1) * batch];
-        let (seed, augment) = (self.options.seed, self.options.augment());
+        let done = self.step as f64 / self.total_steps().max(1) as f64;
+        let (seed, augment) = (self.options.seed, self.options.augment(done));
         self.evaluator
             .upload(images, which, |i| augment.draw(seed, epoch, i));
         self.step += 1;

@@ -84,6 +84,9 @@ pub(crate) struct TrainArgs {
     /// Mirror every second training image, left to right
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     flip: Option<bool>,
+    /// Part of the run after which training images are taken as they are, 0 to 1
+    #[arg(long, value_name = "X")]
+    augment_until: Option<f64>,
     /// none: no shifts and no mirroring, whatever the preset says
     #[arg(long, value_parser = ["none"], conflicts_with_all = ["shift", "flip"])]
     augment: Option<String>,
@@ -112,7 +115,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
         "freeze_levels", "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
-        "flip", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "seed", "out", "config",
+        "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "seed", "out", "config",
     ])]
     resume: Option<PathBuf>,
     /// TOML file with settings; flags override it
@@ -168,6 +171,7 @@ impl TrainArgs {
         set(&mut options.lambda_l2, &self.lambda_l2);
         set(&mut options.shift, &self.shift);
         set(&mut options.flip, &self.flip);
+        set(&mut options.augment_until, &self.augment_until);
         if self.augment.is_some() {
             (options.shift, options.flip) = (0, false);
         }

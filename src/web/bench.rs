@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use super::{Engine, json, named};
+use super::{Engine, json, lost, named};
 use crate::gpu::{Gpu, GpuError, Plan};
 use crate::layer::ConvShape;
 use crate::model::{Network, Op, lenet5};
@@ -97,7 +97,7 @@ impl Bench {
         };
         self.next += 1;
         let row = row(self.gpu, layer, shape, case).await;
-        let row = row.map_err(|error| named("GpuLost", &error.to_string()))?;
+        let row = row.map_err(lost)?;
         json(&row).map(Some)
     }
 }

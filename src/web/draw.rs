@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use super::{Engine, failed, json, named};
+use super::{Engine, failed, json, lost, named};
 use crate::data::centre_drawing;
 use crate::infer::{Inference, best, probabilities};
 use crate::layer::Arithmetic;
@@ -114,7 +114,7 @@ impl Reader {
         self.inference.upload([image].into_iter());
         self.inference.run();
         let logits = self.inference.logits(1).await;
-        let mut logits = logits.map_err(|e| named("GpuLost", &e.to_string()))?;
+        let mut logits = logits.map_err(lost)?;
         let logits = logits.pop().unwrap_or_default();
         json(&Reading {
             best: best(&logits),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use super::{Engine, failed, json, named};
+use super::{Engine, failed, json, lost, named};
 use crate::checkpoint::{self, Checkpoint, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Progress, Totals};
@@ -142,7 +142,7 @@ impl Learner {
                 ),
             ),
             // Nothing but the device fails here.
-            error => named("GpuLost", &error.to_string()),
+            error => lost(error),
         }
     }
 

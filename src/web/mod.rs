@@ -12,6 +12,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::data::{Dataset, embedded_digits};
 use crate::gpu::{Gpu, GpuError, GpuOptions, Path};
+use crate::train::TrainError;
 
 pub use bench::Bench;
 pub use draw::{Reader, centred};
@@ -27,12 +28,25 @@ extern "C" {
 
 /// An error for the page: its message is for people, its name for the program, `GpuLost` when the
 /// device is gone and everything on it.
-fn failed(gpu: &Gpu, error: impl std::fmt::Display) -> js_sys::Error {
-    let lost = gpu.check().is_err();
-    named(
-        if lost { "GpuLost" } else { "GtcError" },
-        &error.to_string(),
-    )
+fn failed(gpu: &Gpu, error: impl Into<TrainError>) -> js_sys::Error {
+    let name = match gpu.check() {
+        Err(_) => "GpuLost",
+        Ok(()) => "GtcError",
+    };
+    named(name, &words(error))
+}
+
+/// The device has failed while something was read from it.
+fn lost(error: impl Into<TrainError>) -> js_sys::Error {
+    named("GpuLost", &words(error))
+}
+
+/// The message, without advice that is for the command line.
+fn words(error: impl Into<TrainError>) -> String {
+    match error.into() {
+        TrainError::Gpu(GpuError::Lost(reason)) => reason,
+        error => error.to_string(),
+    }
 }
 
 fn named(name: &str, message: &str) -> js_sys::Error {
