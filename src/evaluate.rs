@@ -344,7 +344,8 @@ impl Memory {
 /// Numbers that pass through a trained low-precision network, from which scales are chosen.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
-    /// Normalised pixels.
+    /// What goes into the first layer that is packed: normalised pixels; of an auto-encoder, samples
+    /// of the posteriors.
     pub input: Vec<f32>,
     /// What every convolution and dense layer gives, after normalisation and ReLU.
     pub outputs: Vec<Vec<f32>>,
@@ -516,22 +517,29 @@ impl<'g> Evaluator<'g> {
         self.upload(images, &which, |_| Augmentation::default());
         let kept = self.totals().await?;
         self.quantise_plan.run(self.gpu, &[]);
-        let trace = self.test_plan.trace(self.gpu, &[]).await?;
+        let schedule = Schedule::default().with_noise(1.0, 0, 0);
+        let schedule = bytemuck::bytes_of(&schedule);
+        let trace = self.test_plan.trace(self.gpu, schedule).await?;
         self.set_totals(&kept);
         let pixels: usize = self.model.input.iter().product();
+        let found = |name: &str| {
+            let found = trace.iter().find(|(label, _)| label == name);
+            let values = found.map_or(&[][..], |(_, outputs)| &outputs[0]);
+            values[..values.len() / self.batch * which.len()].to_vec()
+        };
         let output = |layer: &LayerParameters| {
             let kernel = match layer.has_norm() {
                 true => "norm_forward",
                 false => "conv_forward",
             };
-            let name = format!("LP {} {kernel}", layer.name);
-            let found = trace.iter().find(|(label, _)| *label == name);
-            let values = found.map_or(&[][..], |(_, outputs)| &outputs[0]);
-            values[..values.len() / self.batch * which.len()].to_vec()
+            found(&format!("LP {} {kernel}", layer.name))
         };
         let layers = self.memory.parameters.layers.iter();
         Ok(Calibration {
-            input: self.upload[..which.len() * pixels].to_vec(),
+            input: match self.model.latent() {
+                Some(_) => found("LP latent reparameterise_forward"),
+                None => self.upload[..which.len() * pixels].to_vec(),
+            },
             outputs: layers.map(output).collect(),
         })
     }

@@ -36,6 +36,13 @@ pub fn draw_latents(seed: u64, count: usize, latent: usize) -> Vec<Vec<f32>> {
     (0..count).map(|_| draw()).collect()
 }
 
+/// Mean absolute difference of the pixels of as many images of one size, in units of 1/255.
+pub fn mean_difference(a: &Images, b: &Images) -> f64 {
+    let pairs = a.pixels.iter().zip(&b.pixels);
+    let sum: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / a.pixels.len().max(1) as f64
+}
+
 /// An encoder and a decoder as plans, with what the last dispatch of each leaves.
 struct Half {
     plan: Plan,
@@ -157,8 +164,8 @@ impl<'g> Generator<'g> {
             let values = half.output.read(self.evaluator.gpu).await?;
             let used = values.len() / self.batch * part.len();
             for texel in values[..used].chunks(4) {
-                let byte = |v: &f32| (255.0 * self.likelihood.mean(*v)).round() as u8;
-                images.pixels.extend(texel[..real].iter().map(byte));
+                let bytes = texel[..real].iter().map(|v| self.likelihood.byte(*v));
+                images.pixels.extend(bytes);
             }
             images.labels.extend(vec![0; part.len()]);
         }

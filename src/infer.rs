@@ -3,8 +3,8 @@
 use crate::data::Images;
 use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, PlanBuilder, Pool};
 use crate::layer::{
-    Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, packed_conv, packed_im2col,
-    packed_max_pool,
+    Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape, packed_conv,
+    packed_im2col, packed_max_pool, packed_upsample,
 };
 use crate::model::{Layer, shapes, uses_rows};
 use crate::pack::{Activations, PackedLayer, PackedModel};
@@ -126,12 +126,13 @@ fn choose(
 
 /// The packed layers of a model with the geometry in which each runs on a batch.
 pub(crate) fn runs(model: &PackedModel, batch: usize) -> Vec<(&PackedLayer, ConvShape)> {
-    let ops = shapes(&model.model, batch);
+    let network = model.network();
+    let ops = shapes(&network, batch);
     let windows = uses_rows(&ops[0].1);
     let matrices = ops
         .into_iter()
         .enumerate()
-        .filter(|(_, (layer, _))| !matches!(layer, Layer::MaxPool { .. }))
+        .filter(|(_, (layer, _))| layer.has_weights())
         .map(|(number, (layer, shape))| run_shape(layer, &shape, number == 0 && windows));
     model.layers.iter().zip(matrices).collect()
 }
@@ -144,6 +145,9 @@ pub struct Inference<'g> {
     plan: Plan,
     pool: Pool,
     input: Tensor,
+    /// Channels of the input, and as they are stored.
+    channels: [usize; 2],
+    /// (batch, height, width, stored channels)
     logits: Tensor,
     choices: Vec<Choice>,
     upload: Vec<i32>,
@@ -184,12 +188,14 @@ impl<'g> Inference<'g> {
         batch: usize,
         wanted: (Option<Arithmetic>, Option<&Tuning>),
     ) -> Result<Self, InferError> {
-        let [height, width, channels] = model.model.input;
-        let ops = shapes(&model.model, batch);
+        let network = model.network();
+        let [height, width, channels] = network.input;
+        let ops = shapes(&network, batch);
         let windows = uses_rows(&ops[0].1);
         let stored = if windows { channels } else { pad4(channels) };
         let input = Tensor::new(gpu, "input", &[pad4(batch * height * width * stored)])?;
-        let logits = Tensor::new(gpu, "logits", &[batch, pad4(model.model.classes)])?;
+        let outputs = runs(&model, batch).last().map(|(_, shape)| shape.y());
+        let logits = Tensor::new(gpu, "logits", &outputs.unwrap_or_default())?;
         let mut plan = PlanBuilder::new(gpu);
         let mut packed = model.layers.iter();
         let mut choices = Vec::new();
@@ -209,10 +215,23 @@ impl<'g> Inference<'g> {
                     x = y;
                     continue;
                 }
-                Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
-                Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => {
-                    unreachable!("auto-encoders are not packed")
+                Layer::Upsample { size } => {
+                    let shape = UpsampleShape {
+                        batch,
+                        input_height: shape.input_height,
+                        input_width: shape.input_width,
+                        channels: shape.input_channels,
+                        size: *size,
+                    };
+                    let y = Tensor::transient("activations", &shape.y());
+                    packed_upsample(&mut plan, "upsample", &shape, &x.view(&shape.x()), &y);
+                    x = y;
+                    continue;
                 }
+                // The same numbers in the same places.
+                Layer::Reshape { .. } => continue,
+                Layer::Latent { .. } => unreachable!("decoders start after it"),
+                Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
             };
             let Some(weights) = packed.next() else { break };
             let layer_shape = run_shape(layer, &shape, number == 0 && windows);
@@ -270,6 +289,7 @@ impl<'g> Inference<'g> {
             batch,
             pool,
             input,
+            channels: [channels, stored],
             logits,
             choices,
         })
@@ -290,7 +310,7 @@ impl<'g> Inference<'g> {
         &self.plan
     }
 
-    /// Images at a time.
+    /// Images or latents at a time.
     pub fn batch(&self) -> usize {
         self.batch
     }
@@ -302,17 +322,15 @@ impl<'g> Inference<'g> {
         lasting + self.pool.slabs().iter().flatten().sum::<u64>()
     }
 
-    /// Puts a batch of images, bytes (height, width, channels) each, onto the device.
-    pub fn upload<'i>(&mut self, images: impl Iterator<Item = &'i [u8]>) {
-        let channels = self.model.model.input[2];
-        let pixels: usize = self.model.model.input.iter().product();
-        let stored = self.upload.len() / self.batch / (pixels / channels);
-        for (row, image) in images.take(self.batch).enumerate() {
-            for (i, byte) in image.iter().enumerate() {
-                let (pixel, channel) = (i / channels, i % channels);
-                let at = (row * pixels / channels + pixel) * stored.max(channels) + channel;
-                let entry = 256 * channel + usize::from(*byte);
-                self.upload[at] = self.model.table[entry].into();
+    /// Puts a batch onto the device: what [`PackedModel::image_input`] makes of images of the model's
+    /// size, or [`PackedModel::latent_input`] of latents of its size.
+    pub fn upload(&mut self, inputs: impl Iterator<Item = Vec<i32>>) {
+        let [channels, stored] = self.channels;
+        for (row, input) in inputs.take(self.batch).enumerate() {
+            let first = row * input.len() / channels;
+            for (pixel, values) in input.chunks(channels).enumerate() {
+                let at = (first + pixel) * stored;
+                self.upload[at..at + channels].copy_from_slice(values);
             }
         }
         self.input.write(self.gpu, &self.upload);
@@ -323,33 +341,65 @@ impl<'g> Inference<'g> {
         self.plan.run(self.gpu, &[]);
     }
 
-    /// Waits and reads the logits of the first `count` images, `classes` each.
+    /// Waits and reads the logits of the first `count` inputs: one a class, or (height, width,
+    /// channels) of an image.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn logits(&self, count: usize) -> Result<Vec<Vec<i32>>, GpuError> {
         let all = self.logits.read_integers(self.gpu).await?;
-        let rows = all.chunks(self.logits.shape[1]).take(count);
-        let classes = self.model.model.classes;
-        Ok(rows.map(|row| row[..classes].to_vec()).collect())
+        let rows = all.chunks(all.len() / self.batch).take(count);
+        let real = self.model.layers.last().map_or(0, |layer| layer.shape[0]);
+        let stored = self.logits.shape[3];
+        let logits = |row: &[i32]| {
+            let pixels = row.chunks(stored);
+            pixels.flat_map(|pixel| &pixel[..real]).copied().collect()
+        };
+        Ok(rows.map(logits).collect())
     }
 
-    /// The logits of all images, batch by batch; `tick` is called after each with the number done.
+    /// The logits that a classifier gives images, batch by batch; `tick` is called after each with
+    /// the number done.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn infer(
         &mut self,
         images: &Images,
+        tick: impl FnMut(usize),
+    ) -> Result<Vec<Vec<i32>>, GpuError> {
+        let input = |model: &PackedModel, i| model.image_input(images.image(i));
+        self.in_batches(images.count(), input, tick).await
+    }
+
+    /// The logits that a decoder gives latents, which [`pictures`] makes images of; else as
+    /// [`Inference::infer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn decode(
+        &mut self,
+        latents: &[Vec<f32>],
+        tick: impl FnMut(usize),
+    ) -> Result<Vec<Vec<i32>>, GpuError> {
+        let input = |model: &PackedModel, i: usize| model.latent_input(&latents[i]);
+        self.in_batches(latents.len(), input, tick).await
+    }
+
+    async fn in_batches(
+        &mut self,
+        count: usize,
+        input: impl Fn(&PackedModel, usize) -> Vec<i32>,
         mut tick: impl FnMut(usize),
     ) -> Result<Vec<Vec<i32>>, GpuError> {
         let mut all = Vec::new();
-        while all.len() < images.count() {
-            let count = self.batch.min(images.count() - all.len());
-            let first = all.len();
-            self.upload((first..first + count).map(|i| images.image(i)));
+        while all.len() < count {
+            let range = all.len()..count.min(all.len() + self.batch);
+            let inputs: Vec<Vec<i32>> = range.map(|i| input(&self.model, i)).collect();
+            let part = inputs.len();
+            self.upload(inputs.into_iter());
             self.run();
-            all.extend(self.logits(count).await?);
+            all.extend(self.logits(part).await?);
             tick(all.len());
         }
         Ok(all)
@@ -389,6 +439,25 @@ fn constant(
     tensor.write(plan.gpu(), words);
     plan.constant(&tensor.buffer);
     Ok(tensor)
+}
+
+/// The pictures that logits of a decoder stand for: the means of their pixels. The labels are zero; there
+/// are none of a classifier.
+pub fn pictures(model: &PackedModel, logits: &[Vec<i32>]) -> Images {
+    let [height, width, channels] = model.model.input;
+    let mut images = Images {
+        height,
+        width,
+        channels,
+        ..Images::default()
+    };
+    if let Some(likelihood) = model.model.likelihood {
+        let unit = f64::from(model.logit_scale()).exp2();
+        let byte = |logit: &i32| likelihood.byte((f64::from(*logit) * unit) as f32);
+        images.pixels = logits.iter().flatten().map(byte).collect();
+        images.labels = vec![0; logits.len()];
+    }
+    images
 }
 
 /// The class with the largest logit.

@@ -327,8 +327,14 @@ pub static PACKED_MAX_POOL: Kernel = Kernel {
     ..MAX_POOL_FORWARD
 };
 
+/// [`UPSAMPLE_FORWARD`] of integers.
+pub static PACKED_UPSAMPLE: Kernel = Kernel {
+    numbers: Numbers::Integer,
+    ..UPSAMPLE_FORWARD
+};
+
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 41] = [
+pub static ALL: [&Kernel; 42] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -370,4 +376,5 @@ pub static ALL: [&Kernel; 41] = [
     &PACKED_SHIFT_TILE,
     &PACKED_SHIFT_VECTOR,
     &PACKED_MAX_POOL,
+    &PACKED_UPSAMPLE,
 ];

@@ -136,6 +136,11 @@ impl Likelihood {
             Self::Gaussian => value.clamp(0.0, 1.0),
         }
     }
+
+    /// The mean of a pixel as a byte.
+    pub fn byte(self, value: f32) -> u8 {
+        (255.0 * self.mean(value)).round() as u8
+    }
 }
 
 #[repr(C)]

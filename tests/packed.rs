@@ -1,11 +1,14 @@
 //! Packed models: the same integers from every kernel, on every driver, as from the definition.
 
+mod common;
+
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
+use common::packing::{device, gpu, logits, packed, random_weights, small_file, two_inputs};
 use gtc::data::{Images, embedded_digits};
 use gtc::evaluate::Evaluator;
-use gtc::gpu::{Gpu, GpuOptions, Path};
+use gtc::gpu::{Gpu, Path};
 use gtc::infer::{Inference, best};
 use gtc::layer::Arithmetic;
 use gtc::model::{LayerValues, Model, NAMES, Parameters};
@@ -16,102 +19,24 @@ use gtc::train::{TrainOptions, Trainer};
 use pollster::block_on;
 use proptest::prelude::*;
 
-fn gpu(path: Option<Path>) -> Gpu {
-    let options = GpuOptions {
-        path,
-        ..GpuOptions::default()
-    };
-    block_on(Gpu::open(&options)).unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// One device for all tests of a process, because a CPU driver leaks devices.
-fn device() -> &'static Gpu {
-    static DEVICE: OnceLock<Gpu> = OnceLock::new();
-    DEVICE.get_or_init(|| gpu(None))
-}
-
-fn noise_images(model: &Model, count: usize) -> Images {
-    let [height, width, channels] = model.input;
-    let mut rng = Philox::new(5, 5);
-    let pixels = (0..count * height * width * channels).map(|_| rng.below(256) as u8);
-    Images {
-        height,
-        width,
-        channels,
-        pixels: pixels.collect(),
-        labels: vec![0; count],
-    }
-}
-
-/// The arena of a model with random weights whose exponents lie close together, some of them zero,
-/// some γ negative and some zero.
-fn random_weights(model: &Model, slope: f32) -> Vec<f32> {
-    let parameters = Parameters::new(model);
-    let mut arena = parameters.initial(3);
-    for (number, layer) in parameters.layers.iter().enumerate() {
-        let mut rng = Philox::new(4, number as u64);
-        let mut weights = layer.weight_values(&arena);
-        if number % 2 == 0 {
-            weights.iter_mut().step_by(7).for_each(|w| *w = 0.0);
-        }
-        let outputs = layer.shape[0];
-        let scale: Vec<f32> = (0..outputs)
-            .map(|o| match o % 11 {
-                3 => 0.0,
-                _ => rng.normal() as f32,
-            })
-            .collect();
-        let bias: Vec<f32> = (0..outputs).map(|_| 0.1 * rng.normal() as f32).collect();
-        let values = LayerValues {
-            weights: &weights,
-            scale: if layer.has_norm() { &scale } else { &[] },
-            bias: &bias,
-            quantiser: &[-3.0, slope],
-        };
-        layer.place(&mut arena, &values);
-    }
-    arena
-}
-
-fn packed(gpu: &Gpu, model: &Model, activations: Activations, slope: f32) -> PackedModel {
-    let weights = random_weights(model, slope);
-    let running = Parameters::new(model).initial_running();
-    let mut evaluator = Evaluator::new(gpu, model.clone(), 2, true).unwrap();
-    evaluator.set_weights(&weights);
-    evaluator.set_running(&[running.clone(), running.clone()]);
-    let calibration = block_on(evaluator.calibrate(&noise_images(model, 2))).unwrap();
-    let classes: Vec<String> = (0..model.classes).map(|c| c.to_string()).collect();
-    let trained = Trained {
-        model,
-        data: "noise",
-        classes: &classes,
-        weights: &weights,
-        running: &running,
-        exact_norm: false,
-    };
-    pack(&trained, activations, &calibration).unwrap()
-}
-
 /// Every model, at its real shapes, in every arithmetic: what the definition says.
 #[test]
 fn every_model_gives_the_definitions_integers() {
     for name in NAMES {
         let model = Model::by_name(name).unwrap();
-        if model.likelihood.is_some() {
-            continue; // auto-encoders are not packed
-        }
         let packed = packed(device(), &model, Activations::Eight, 0.3);
-        let images = noise_images(&model, 2);
-        let wanted: Vec<Vec<i32>> = (0..2)
-            .map(|i| reference::infer(&packed, images.image(i)))
+        let inputs = two_inputs(&packed);
+        let wanted: Vec<Vec<i32>> = inputs
+            .iter()
+            .map(|input| reference::infer(&packed, input))
             .collect();
         assert!(wanted[0].iter().any(|l| *l != 0), "{name} says something");
-        assert_ne!(wanted[0], wanted[1], "{name} tells two images apart");
+        assert_ne!(wanted[0], wanted[1], "{name} tells two inputs apart");
         for batch in [1, 2] {
             for kernel in [None, Some(Arithmetic::Shift), Some(Arithmetic::Dot4)] {
                 let mut inference =
                     Inference::new(device(), packed.clone(), batch, kernel).unwrap();
-                let got = block_on(inference.infer(&images, |_| ())).unwrap();
+                let got = logits(&mut inference, &inputs);
                 assert_eq!(got, wanted, "{name}, batch {batch}, {kernel:?}");
             }
         }
@@ -212,7 +137,7 @@ fn wanted() -> &'static Vec<Vec<i32>> {
     static LOGITS: OnceLock<Vec<Vec<i32>>> = OnceLock::new();
     LOGITS.get_or_init(|| {
         let (packed, digits, _) = learned();
-        let infer = |i| reference::infer(packed, digits.image(i));
+        let infer = |i| reference::infer(packed, &packed.image_input(digits.image(i)));
         (0..digits.count()).map(infer).collect()
     })
 }
@@ -316,22 +241,13 @@ fn swiftshader_gives_the_same_logits() {
     }
 }
 
-fn small_file() -> &'static (Vec<u8>, PackedModel) {
-    static FILE: OnceLock<(Vec<u8>, PackedModel)> = OnceLock::new();
-    FILE.get_or_init(|| {
-        let model = Model::by_name("lenet-small").unwrap();
-        let packed = packed(device(), &model, Activations::Eight, 0.3);
-        (encode(&packed).unwrap(), packed)
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A changed file is refused, or, where nothing that matters changed, still the same model.
     #[test]
-    fn damaged_files(at in any::<usize>(), head in any::<bool>(), mask in 1u8.., cut in any::<usize>(), truncate in any::<bool>()) {
-        let (good, model) = small_file();
+    fn damaged_files(decoder in any::<bool>(), at in any::<usize>(), head in any::<bool>(), mask in 1u8.., cut in any::<usize>(), truncate in any::<bool>()) {
+        let (good, model) = small_file(decoder);
         let mut bytes = good.clone();
         let at = at % if head { 2000 } else { bytes.len() };
         bytes[at] ^= mask;

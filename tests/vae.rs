@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::OnceLock;
 
-use common::{refuse, run, succeed, write_cifar10, write_data};
+use common::{json, refuse, run, succeed, write_cifar10, write_data};
 use gtc::data::Images;
 use gtc::gpu::{Gpu, GpuOptions};
 use gtc::loss::Likelihood;
@@ -129,6 +129,57 @@ fn eval_and_inspect_know_auto_encoders() {
 }
 
 #[test]
+fn a_packed_decoder_draws_is_shown_and_does_nothing_else() {
+    let at = folder();
+    let (model, data) = (&format!("{at}/vae-mlp"), &format!("{at}/data"));
+    let file = &format!("{at}/decoder.gtc");
+    let pack = ["pack", model, "--calibrate", data, "-o", file];
+    let report = json(&[&pack[..], &["--json"]].concat());
+    assert_eq!(report["latents"], 1000);
+    assert!(
+        report["pixel_difference"].as_f64().unwrap() < 3.0,
+        "{report}"
+    );
+    assert!(report.get("accuracy_after").is_none());
+    let names: Vec<&str> = report["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["decode1", "pixels"]);
+    let text = succeed(&pack);
+    for words in ["of 255", "pixels", "gtc sample"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let shown = json(&["inspect", file, "--json"]);
+    assert_eq!(shown["decoder"]["latent"], 6);
+    assert_eq!(shown["decoder"]["likelihood"], "bernoulli");
+    assert_eq!(shown["operations"]["multiplications"], 0);
+    let text = succeed(&["inspect", file]);
+    assert!(text.contains("decoder from latents of 6 numbers of vae-mlp"));
+
+    let samples = |seed: &str, kernel: &[&str]| {
+        let path = format!("{at}/packed-{seed}-{}.png", kernel.len());
+        let args = ["sample", file, "--count", "9", "--seed", seed, "-o", &path];
+        succeed(&[&args[..], kernel].concat());
+        picture(&path).into_rgb8()
+    };
+    let first = samples("1", &["--kernel", "shift"]);
+    assert_eq!(first, samples("1", &[]));
+    assert_ne!(first, samples("2", &[]));
+    // One panel, not two.
+    assert!(first.width() < 2 * 3 * 28 * 3 && first.height() > 3 * 28 * 3);
+
+    let what = ["the packed decoder of vae-mlp", "gtc sample"];
+    refuse(&["eval", file, "--data", data], &what);
+    refuse(&["classify", file, "a.png"], &what);
+    refuse(&["reconstruct", file], &what);
+    refuse(&["interpolate", file, "a.png", "b.png"], &what);
+    refuse(&["sample", model, "--kernel", "shift"], &["gtc pack"]);
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let at = folder();
     let (model, classifier) = (&format!("{at}/vae-mlp"), &format!("{at}/lenet-small"));
@@ -136,7 +187,6 @@ fn what_does_not_fit_is_refused() {
     refuse(&["sample", classifier], &["lenet-small is a classifier"]);
     refuse(&["reconstruct", classifier], &["is a classifier"]);
     refuse(&["classify", model, "a.png"], &["names none"]);
-    refuse(&["pack", model], &["auto-encoders cannot be packed"]);
     let train = |more: &[&str], words: &[&str]| {
         let mut args = vec!["train", "vae-mlp", "--out", out];
         args.extend(more);

@@ -66,6 +66,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
             (found, checkpoint.header.classes, inverted)
         }
         AnyModel::Packed(model) => {
+            args.model.refuse_decoder(&model)?;
             let (images, inverted) = load_all(args, model.model.input)?;
             let classes = model.classes.clone();
             (packed(args, *model, &images)?, classes, inverted)

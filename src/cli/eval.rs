@@ -90,6 +90,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
 }
 
 fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
+    args.model.refuse_decoder(&model)?;
     let data = load_data(args.data.as_deref())?;
     model.model.check_input(data.test.size())?;
     let gpu = args.device.open()?;

@@ -8,6 +8,7 @@ use super::pack_model::levels_text;
 use super::{AnyModel, CliError, ModelArg, human_bytes, print_json};
 use crate::checkpoint::Checkpoint;
 use crate::inspect::{LayerReport, inspect, mean_bits, weighted_bits};
+use crate::loss::Likelihood;
 use crate::model::Parameters;
 use crate::pack::{Operations, PackedLayer, PackedModel};
 
@@ -47,11 +48,22 @@ struct PackedRow {
     largest_sum: i64,
 }
 
+/// How a packed decoder is entered and left.
+#[derive(Serialize)]
+struct Decoder {
+    /// Numbers of a latent.
+    latent: usize,
+    likelihood: Likelihood,
+}
+
 /// What `--json` prints of a packed model.
 #[derive(Serialize)]
 struct PackedReport {
     model: String,
     data: String,
+    /// Of the decoder of an auto-encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decoder: Option<Decoder>,
     activation_bits: u32,
     bytes: usize,
     layers: Vec<PackedRow>,
@@ -84,7 +96,9 @@ fn packed(args: &InspectArgs, model: &PackedModel) -> Result<ExitCode, CliError>
     };
     let layers: Vec<PackedRow> = model.layers.iter().map(row).collect();
     let bits = layers.iter().map(|l| f64::from(l.bits)).sum::<f64>();
+    let ends = model.model.latent().zip(model.model.likelihood);
     let report = PackedReport {
+        decoder: ends.map(|(latent, likelihood)| Decoder { latent, likelihood }),
         model: model.model.name.to_owned(),
         data: model.data.clone(),
         activation_bits: model.activations.bits(),
@@ -97,9 +111,15 @@ fn packed(args: &InspectArgs, model: &PackedModel) -> Result<ExitCode, CliError>
         print_json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let what = match &report.decoder {
+        Some(decoder) => format!(
+            "decoder from latents of {} numbers of {}",
+            decoder.latent, report.model
+        ),
+        None => report.model.clone(),
+    };
     println!(
-        "{} trained on {}, packed: {}-bit activations, {} in all",
-        report.model,
+        "{what} trained on {}, packed: {}-bit activations, {} in all",
         report.data,
         report.activation_bits,
         human_bytes(report.bytes as u64)

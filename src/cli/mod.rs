@@ -183,7 +183,7 @@ pub(crate) struct ModelArg {
     model: PathBuf,
 }
 
-/// A path argument that names a trained auto-encoder.
+/// A path argument that names a trained auto-encoder, or where its decoder suffices a packed one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AutoEncoderArg {
     /// An auto-encoder: a .safetensors file or the folder of a run
@@ -192,13 +192,31 @@ pub(crate) struct AutoEncoderArg {
 }
 
 impl AutoEncoderArg {
-    /// Reads it; refuses classifiers.
-    fn load(&self) -> Result<Checkpoint, CliError> {
-        let checkpoint = checkpoint::load(&self.model)?;
-        if checkpoint.header.model()?.likelihood.is_none() {
-            return Err(not_an_auto_encoder(&self.model, &checkpoint).into());
+    /// Reads whichever it is; refuses classifiers.
+    fn any(&self) -> Result<AnyModel, CliError> {
+        let any = load_any(&self.model)?;
+        let model = match &any {
+            AnyModel::Trained(checkpoint) => checkpoint.header.model()?,
+            AnyModel::Packed(packed) => packed.model.clone(),
+        };
+        match model.latent() {
+            Some(_) => Ok(any),
+            None => Err(not_an_auto_encoder(&self.model, model.name).into()),
         }
-        Ok(checkpoint)
+    }
+
+    /// Reads a trained one; refuses classifiers and decoders.
+    fn load(&self) -> Result<Checkpoint, CliError> {
+        match self.any()? {
+            AnyModel::Trained(checkpoint) => Ok(*checkpoint),
+            AnyModel::Packed(packed) => Err(format!(
+                "{}: the packed decoder of {}, and this needs its encoder too. Name the model it was \
+                 packed from; a decoder alone draws: `gtc sample`",
+                self.model.display(),
+                packed.model.name
+            )
+            .into()),
+        }
     }
 
     /// What makes images with it.
@@ -210,17 +228,16 @@ impl AutoEncoderArg {
     ) -> Result<Generator<'g>, CliError> {
         let model = checkpoint.header.model()?;
         let generator = Generator::new(gpu, model, batch)?
-            .ok_or_else(|| not_an_auto_encoder(&self.model, checkpoint))?;
+            .ok_or_else(|| not_an_auto_encoder(&self.model, &checkpoint.header.model))?;
         generator.set_weights(&checkpoint.snapshot.weights);
         Ok(generator)
     }
 }
 
-fn not_an_auto_encoder(path: &Path, checkpoint: &Checkpoint) -> String {
+fn not_an_auto_encoder(path: &Path, model: &str) -> String {
     format!(
-        "{}: {} is a classifier and makes no pictures; train an auto-encoder with `gtc train vae-mlp`",
-        path.display(),
-        checkpoint.header.model
+        "{}: {model} is a classifier and makes no pictures; train an auto-encoder with `gtc train vae-mlp`",
+        path.display()
     )
 }
 
@@ -262,18 +279,37 @@ pub(crate) enum AnyModel {
     Packed(Box<PackedModel>),
 }
 
+/// Reads whichever it is.
+fn load_any(path: &Path) -> Result<AnyModel, CliError> {
+    if path.is_file() {
+        let file = path.display().to_string();
+        let data = std::fs::read(path).map_err(|e| format!("{file}: {e}"))?;
+        let named = path.extension().is_some_and(|e| e == "gtc");
+        if named || pack::is_packed(&data) {
+            return Ok(AnyModel::Packed(Box::new(pack::decode(&file, &data)?)));
+        }
+    }
+    Ok(AnyModel::Trained(Box::new(checkpoint::load(path)?)))
+}
+
 impl ModelArg {
     /// Reads whichever it is.
     fn load(&self) -> Result<AnyModel, CliError> {
-        if self.model.is_file() {
-            let file = self.model.display().to_string();
-            let data = std::fs::read(&self.model).map_err(|e| format!("{file}: {e}"))?;
-            let named = self.model.extension().is_some_and(|e| e == "gtc");
-            if named || pack::is_packed(&data) {
-                return Ok(AnyModel::Packed(Box::new(pack::decode(&file, &data)?)));
-            }
+        load_any(&self.model)
+    }
+
+    /// Refuses a packed decoder, which reads no images.
+    fn refuse_decoder(&self, packed: &PackedModel) -> Result<(), CliError> {
+        if packed.model.latent().is_none() {
+            return Ok(());
         }
-        Ok(AnyModel::Trained(Box::new(checkpoint::load(&self.model)?)))
+        let shown = self.model.display();
+        Err(format!(
+            "{shown}: the packed decoder of {}, which draws pictures and reads none. Let it draw with \
+             `gtc sample {shown}`",
+            packed.model.name
+        )
+        .into())
     }
 }
 

@@ -9,13 +9,16 @@ use super::{CliError, DeviceArgs, ModelArg, human_bytes, load_data, print_json, 
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Images;
 use crate::evaluate::Evaluator;
-use crate::infer::best;
+use crate::generate::{Generator, Which, draw_latents, mean_difference};
+use crate::gpu::Gpu;
+use crate::infer::{Inference, best, pictures};
 use crate::inspect::inspect;
-use crate::model::Model;
 use crate::pack::{Activations, PackedModel, Trained, encode, pack};
 
 /// Images at a time, and images from which scales are chosen.
 const BATCH: usize = 100;
+/// Latents from which a packed decoder draws beside LP.
+const LATENTS: usize = 1000;
 
 #[derive(clap::Args)]
 pub(crate) struct PackArgs {
@@ -27,7 +30,8 @@ pub(crate) struct PackArgs {
     /// Bits of an activation
     #[arg(long, value_name = "8|16", default_value = "8", value_parser = ["8", "16"])]
     activations: String,
-    /// Data whose training images decide the scales and whose test images measure the cost
+    /// Data whose training images decide the scales and, of a classifier, whose test images measure
+    /// the cost
     /// [default: the data it was trained on, else the digits inside the program]
     #[arg(long, value_name = "DIR")]
     calibrate: Option<PathBuf>,
@@ -60,10 +64,27 @@ struct PackReport {
     /// Σ bits × weights / 8, the paper's measure.
     formula_bytes: usize,
     activation_bits: u32,
-    images: usize,
-    accuracy_before: f64,
-    accuracy_after: f64,
+    #[serde(flatten)]
+    cost: Cost,
     layers: Vec<LayerRow>,
+}
+
+/// What becoming integers costs.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Cost {
+    Classifier {
+        /// Test images.
+        images: usize,
+        accuracy_before: f64,
+        accuracy_after: f64,
+    },
+    Decoder {
+        /// Drawn from the prior.
+        latents: usize,
+        /// Mean absolute difference of pixels from LP's, in units of 1/255.
+        pixel_difference: f64,
+    },
 }
 
 /// The data a model is calibrated on: the named folder, or what its run used, or the digits.
@@ -88,21 +109,14 @@ fn calibration_data(args: &PackArgs, checkpoint: &Checkpoint) -> Result<PathBuf,
             "{data}: the data this model was trained on is not there any more. Name data with --calibrate."
         )
         .into()),
-        None if checkpoint.header.model.starts_with("lenet") => Ok(PathBuf::new()),
+        None if checkpoint.header.model()?.input == [28, 28, 1] => Ok(PathBuf::new()),
         None => Err("name data of the model's kind with --calibrate".into()),
     }
 }
 
 pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     let checkpoint = checkpoint::load(&args.model.model)?;
-    let model = Model::by_name(&checkpoint.header.model)?;
-    if model.likelihood.is_some() {
-        return Err(format!(
-            "{}: auto-encoders cannot be packed, only classifiers",
-            model.name
-        )
-        .into());
-    }
+    let model = checkpoint.header.model()?;
     let folder = calibration_data(args, &checkpoint)?;
     let data = load_data((!folder.as_os_str().is_empty()).then_some(folder.as_path()))?;
     model.check_input(data.test.size())?;
@@ -126,31 +140,23 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     };
     let packed = pack(&trained, activations, &calibration)?;
     let bytes = encode(&packed)?;
-    let bar = match args.json {
-        true => indicatif::ProgressBar::hidden(),
-        false => indicatif::ProgressBar::new(2 * data.test.count() as u64),
-    };
-    let tick = |done: usize| bar.set_position(done as u64);
-    let (before, _) = pollster::block_on(evaluator.test(&data.test, tick))?;
     let mut inference = tuning::inference(&gpu, packed, BATCH, None)?;
-    let tick = |done: usize| bar.set_position((data.test.count() + done) as u64);
-    let logits = pollster::block_on(inference.infer(&data.test, tick))?;
-    bar.finish_and_clear();
+    let cost = match model.latent() {
+        Some(_) => decoder_cost(&gpu, &checkpoint, &mut inference)?,
+        None => classifier_cost(args, &mut evaluator, &mut inference, &data.test)?,
+    };
     let out = args
         .out
         .clone()
         .unwrap_or_else(|| default_file(&args.model.model));
     checkpoint::write_atomically(&out, &bytes)?;
-    let report = report(&out, bytes.len(), inference.model(), &data.test, &logits);
-    let mut report = PackReport {
-        accuracy_before: before.lp.accuracy(),
-        ..report
-    };
+    let mut report = report(&out, bytes.len(), inference.model(), cost);
     let trained = inspect(evaluator.parameters(), &checkpoint.snapshot.weights);
+    let trained = &trained[model.encoder_weights()..];
     let packed = &inference.model().layers;
     let formula: usize = trained.iter().map(|l| l.weights * l.bits as usize).sum();
     report.formula_bytes = formula.div_ceil(8);
-    for ((row, trained), packed) in report.layers.iter_mut().zip(&trained).zip(packed) {
+    for ((row, trained), packed) in report.layers.iter_mut().zip(trained).zip(packed) {
         row.zeros_replaced = trained.zeros.saturating_sub(packed.zeros());
     }
     if args.json {
@@ -159,6 +165,48 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         print(&report, &header.model);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The accuracies of LP and of the packed classifier.
+fn classifier_cost(
+    args: &PackArgs,
+    evaluator: &mut Evaluator<'_>,
+    inference: &mut Inference<'_>,
+    test: &Images,
+) -> Result<Cost, CliError> {
+    let bar = match args.json {
+        true => indicatif::ProgressBar::hidden(),
+        false => indicatif::ProgressBar::new(2 * test.count() as u64),
+    };
+    let tick = |done: usize| bar.set_position(done as u64);
+    let (before, _) = pollster::block_on(evaluator.test(test, tick))?;
+    let tick = |done: usize| bar.set_position((test.count() + done) as u64);
+    let logits = pollster::block_on(inference.infer(test, tick))?;
+    bar.finish_and_clear();
+    Ok(Cost::Classifier {
+        images: test.count(),
+        accuracy_before: before.lp.accuracy(),
+        accuracy_after: accuracy(test, &logits),
+    })
+}
+
+/// The distance of the packed decoder's pictures from LP's.
+fn decoder_cost(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    inference: &mut Inference<'_>,
+) -> Result<Cost, CliError> {
+    let Some(generator) = Generator::new(gpu, checkpoint.header.model()?, BATCH)? else {
+        return Err("no decoder in this model".into());
+    };
+    generator.set_weights(&checkpoint.snapshot.weights);
+    let latents = draw_latents(1, LATENTS, generator.latent());
+    let lp = pollster::block_on(generator.decode(Which::LowPrecision, &latents))?;
+    let logits = pollster::block_on(inference.decode(&latents, |_| ()))?;
+    Ok(Cost::Decoder {
+        latents: LATENTS,
+        pixel_difference: mean_difference(&lp, &pictures(inference.model(), &logits)),
+    })
 }
 
 fn default_file(model: &Path) -> PathBuf {
@@ -175,13 +223,7 @@ pub(super) fn accuracy(images: &Images, logits: &[Vec<i32>]) -> f64 {
     right.count() as f64 / images.count().max(1) as f64
 }
 
-fn report(
-    out: &Path,
-    bytes: usize,
-    packed: &PackedModel,
-    images: &Images,
-    logits: &[Vec<i32>],
-) -> PackReport {
+fn report(out: &Path, bytes: usize, packed: &PackedModel, cost: Cost) -> PackReport {
     let row = |layer: &crate::pack::PackedLayer| LayerRow {
         name: layer.name.clone(),
         weights: layer.codes.len(),
@@ -198,9 +240,7 @@ fn report(
         float_bytes: packed.float_bytes(),
         formula_bytes: 0,
         activation_bits: packed.activations.bits(),
-        images: images.count(),
-        accuracy_before: 0.0,
-        accuracy_after: accuracy(images, logits),
+        cost,
         layers: packed.layers.iter().map(row).collect(),
     }
 }
@@ -220,9 +260,34 @@ pub(super) fn levels_text(levels: &[f64]) -> String {
 }
 
 fn print(report: &PackReport, model: &str) {
+    let (what, cost, next) = match &report.cost {
+        Cost::Classifier {
+            images,
+            accuracy_before,
+            accuracy_after,
+        } => (
+            format!("{images} images of the test set"),
+            format!(
+                "accuracy  {:.2} % as floats (LP), {:.2} % as integers",
+                100.0 * accuracy_before,
+                100.0 * accuracy_after
+            ),
+            "eval",
+        ),
+        Cost::Decoder {
+            latents,
+            pixel_difference,
+        } => (
+            format!("the decoder, {latents} latents of the prior"),
+            format!(
+                "pixels    {pixel_difference:.3} of 255 from those of the floats (LP) on average"
+            ),
+            "sample",
+        ),
+    };
     println!(
-        "{model}, {}-bit activations: {} images of the test set",
-        report.activation_bits, report.images
+        "{model}, {}-bit activations: {what}",
+        report.activation_bits
     );
     println!("  layer        weights  bits      bytes  shifts     levels");
     for row in &report.layers {
@@ -243,11 +308,7 @@ fn print(report: &PackReport, model: &str) {
             row.name, row.zeros_replaced, row.weights
         );
     }
-    println!(
-        "\n  accuracy  {:.2} % as floats (LP), {:.2} % as integers",
-        100.0 * report.accuracy_before,
-        100.0 * report.accuracy_after
-    );
+    println!("\n  {cost}");
     println!(
         "  size      {}, 1/{:.1} of its weights and biases as floats ({})",
         human_bytes(report.bytes as u64),
@@ -259,5 +320,5 @@ fn print(report: &PackReport, model: &str) {
         human_bytes(report.formula_bytes as u64)
     );
     println!("\npacked  {}", report.file);
-    println!("next    gtc eval {}", report.file);
+    println!("next    gtc {next} {}", report.file);
 }

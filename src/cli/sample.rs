@@ -6,8 +6,15 @@ use std::process::ExitCode;
 use pollster::block_on;
 
 use super::pictures::{Grid, save_png, side_by_side};
-use super::{AutoEncoderArg, CliError, DeviceArgs};
+use super::{AnyModel, AutoEncoderArg, CliError, DeviceArgs, KernelArgs, tuning};
+use crate::checkpoint::Checkpoint;
+use crate::data::Images;
 use crate::generate::{Which, draw_latents};
+use crate::infer::pictures;
+use crate::pack::PackedModel;
+
+/// Samples at a time, at most.
+const BATCH: usize = 100;
 
 #[derive(clap::Args)]
 pub(crate) struct SampleArgs {
@@ -27,31 +34,60 @@ pub(crate) struct SampleArgs {
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    kernel: KernelArgs,
 }
 
+/// Images under their captions.
+type Panels = Vec<(String, Images)>;
+
 pub(super) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
-    let checkpoint = args.model.load()?;
+    let (panels, what) = match args.model.any()? {
+        AnyModel::Trained(checkpoint) => (
+            trained(args, &checkpoint)?,
+            "HP and of LP from the same noise",
+        ),
+        AnyModel::Packed(model) => (packed(args, *model)?, "the packed decoder"),
+    };
+    let grids: Vec<(String, Grid<'_>)> = panels
+        .iter()
+        .map(|(caption, images)| {
+            let grid = Grid {
+                images,
+                columns: f64::from(args.count).sqrt().ceil() as usize,
+                scale: args.scale,
+            };
+            (caption.clone(), grid)
+        })
+        .collect();
+    save_png(&args.out, &side_by_side(&grids))?;
+    println!("{} samples of {what}: {}", args.count, args.out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn trained(args: &SampleArgs, checkpoint: &Checkpoint) -> Result<Panels, CliError> {
+    if args.kernel.kernel.is_some() {
+        return Err("--kernel is for packed models: make one with `gtc pack`".into());
+    }
     let gpu = args.device.open()?;
     let count = args.count as usize;
-    let generator = args.model.generator(&gpu, &checkpoint, count.min(100))?;
+    let generator = args.model.generator(&gpu, checkpoint, count.min(BATCH))?;
     let latents = draw_latents(args.seed, count, generator.latent());
     let [hp, lp] = Which::BOTH.map(|which| block_on(generator.decode(which, &latents)));
-    let (hp, lp) = (hp?, lp?);
-    let columns = (count as f64).sqrt().ceil() as usize;
-    let panel = |name: &str, images| {
-        let grid = Grid {
-            images,
-            columns,
-            scale: args.scale,
-        };
-        (name.to_owned(), grid)
-    };
-    let panels = [panel("HP: floats", &hp), panel("LP: powers of 2", &lp)];
-    save_png(&args.out, &side_by_side(&panels))?;
-    println!(
-        "{} samples of HP and of LP from the same noise: {}",
-        count,
-        args.out.display()
-    );
-    Ok(ExitCode::SUCCESS)
+    Ok(vec![
+        ("HP: floats".to_owned(), hp?),
+        ("LP: powers of 2".to_owned(), lp?),
+    ])
+}
+
+fn packed(args: &SampleArgs, model: PackedModel) -> Result<Panels, CliError> {
+    let gpu = args.device.open()?;
+    let count = args.count as usize;
+    let latents = draw_latents(args.seed, count, model.model.latent().unwrap_or(0));
+    let kernel = args.kernel.arithmetic();
+    let mut inference = tuning::inference(&gpu, model, count.min(BATCH), kernel)?;
+    let logits = block_on(inference.decode(&latents, |_| ()))?;
+    let model = inference.model();
+    let caption = format!("packed: {}-bit integers", model.activations.bits());
+    Ok(vec![(caption, pictures(model, &logits))])
 }

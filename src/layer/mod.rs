@@ -23,6 +23,7 @@ pub use norm::{
 };
 pub use packed::{
     Arithmetic, CodeShape, Sharing, packed_bytes, packed_conv, packed_im2col, packed_max_pool,
+    packed_upsample,
 };
 pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
 pub use relu::relu_backward;

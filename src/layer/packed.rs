@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{ConvShape, PoolShape, im2col, pool};
+use super::{ConvShape, PoolShape, UpsampleShape, im2col, pool, upsample};
 use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
@@ -286,4 +286,16 @@ pub fn packed_max_pool(
     y: &Tensor,
 ) {
     pool::record_forward(plan, &kernels::PACKED_MAX_POOL, label, shape, [x, y]);
+}
+
+/// [`super::upsample_forward`] of integers.
+pub fn packed_upsample(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &UpsampleShape,
+    x: &Tensor,
+    y: &Tensor,
+) {
+    let kernel = &kernels::PACKED_UPSAMPLE;
+    upsample::record(plan, kernel, label, shape, [x, y], [x, y]);
 }

@@ -60,14 +60,8 @@ pub fn upsample_forward(
     x: &Tensor,
     y: &Tensor,
 ) {
-    record(
-        plan,
-        &kernels::UPSAMPLE_FORWARD,
-        label,
-        shape,
-        [x, y],
-        [x, y],
-    );
+    let kernel = &kernels::UPSAMPLE_FORWARD;
+    record(plan, kernel, label, shape, [x, y], [x, y]);
 }
 
 /// d_x = the sum of d_y over each square.
@@ -83,7 +77,7 @@ pub fn upsample_backward(
 }
 
 /// `sides` are what lies at the input's and at the output's side.
-fn record(
+pub(super) fn record(
     plan: &mut PlanBuilder<'_>,
     kernel: &'static Kernel,
     label: &str,

@@ -68,6 +68,13 @@ pub enum Layer {
     },
 }
 
+impl Layer {
+    /// Whether it multiplies by weights: a convolution or a dense layer.
+    pub fn has_weights(&self) -> bool {
+        matches!(self, Self::Conv { .. } | Self::Dense { .. })
+    }
+}
+
 /// Per-channel normalisation of pixels: (pixel - mean) / deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scaling {
@@ -187,14 +194,33 @@ impl Model {
         })
     }
 
+    /// The place of the latent among the layers of an auto-encoder.
+    fn latent_place(&self) -> Option<usize> {
+        let mut layers = self.layers.iter();
+        layers.position(|layer| matches!(layer, Layer::Latent { .. }))
+    }
+
+    /// Layers with weights before the latent; none of a classifier.
+    pub fn encoder_weights(&self) -> usize {
+        let encoder = &self.layers[..self.latent_place().unwrap_or(0)];
+        encoder.iter().filter(|layer| layer.has_weights()).count()
+    }
+
+    /// The layers of an auto-encoder after its latent as a model of their own, which takes latents
+    /// (1, 1, numbers); `None` for a classifier.
+    pub fn decoder(&self) -> Option<Self> {
+        let at = self.latent_place()?;
+        Some(Self {
+            input: [1, 1, self.latent()?],
+            layers: self.layers[at + 1..].to_vec(),
+            ..self.clone()
+        })
+    }
+
     /// The same auto-encoder with latents of `latent` numbers and another likelihood; a classifier
     /// stays as it is.
     pub fn with_latent(mut self, latent: usize, likelihood: Likelihood) -> Self {
-        let Some(at) = self
-            .layers
-            .iter()
-            .position(|l| matches!(l, Layer::Latent { .. }))
-        else {
+        let Some(at) = self.latent_place() else {
             return self;
         };
         self.likelihood = Some(likelihood);

@@ -7,13 +7,25 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{Activations, PackedLayer, PackedModel};
+use crate::loss::Likelihood;
 use crate::model::{Model, Parameters};
+use crate::train::MAX_LATENT;
 
-/// Version of what [`encode`] writes.
-pub const PACKED_VERSION: u32 = 1;
+/// The newest version that [`encode`] writes and [`decode`] reads: that of decoders.
+pub const PACKED_VERSION: u32 = 2;
+
+/// Decoders came with version 2; classifiers stay in version 1, which older readers know.
+fn version_of(model: &Model) -> u32 {
+    match model.latent() {
+        Some(_) => 2,
+        None => 1,
+    }
+}
 
 /// The metadata key that holds a [`Header`] as JSON.
 pub const KEY: &str = "gtc_packed";
+/// The tensor of [`PackedModel::table`].
+const TABLE: &str = "input.table";
 
 /// Why a model cannot be packed, or a file is not a usable packed model.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +98,17 @@ struct Header {
     model: String,
     data: String,
     classes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decoder: Option<DecoderHeader>,
     activation_bits: u32,
     layers: Vec<LayerHeader>,
+}
+
+/// Says that a file holds the decoder of an auto-encoder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct DecoderHeader {
+    latent: usize,
+    likelihood: Likelihood,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,13 +193,16 @@ pub fn encode(model: &PackedModel) -> Result<Vec<u8>, PackError> {
         file: "the model".to_owned(),
         reason,
     };
-    let table = model.table.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let mut tensors = vec![(
-        "input.table".to_owned(),
-        Dtype::I16,
-        vec![model.table.len() / 256, 256],
-        table,
-    )];
+    let decoder = match (model.model.latent(), model.model.likelihood) {
+        (Some(latent), Some(likelihood)) => Some(DecoderHeader { latent, likelihood }),
+        _ => None,
+    };
+    let mut tensors = Vec::new();
+    if decoder.is_none() {
+        let table = model.table.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let shape = vec![model.table.len() / 256, 256];
+        tensors.push((TABLE.to_owned(), Dtype::I16, shape, table));
+    }
     let mut layers = Vec::new();
     for layer in &model.layers {
         for (part, kind, shape, data) in layer_tensors(layer) {
@@ -195,11 +219,12 @@ pub fn encode(model: &PackedModel) -> Result<Vec<u8>, PackError> {
         });
     }
     let mut header = Header {
-        version: PACKED_VERSION,
+        version: version_of(&model.model),
         checksum: 0,
         model: model.model.name.to_owned(),
         data: model.data.clone(),
         classes: model.classes.clone(),
+        decoder,
         activation_bits: model.activations.bits(),
         layers,
     };
@@ -273,7 +298,27 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
         Ok(view.data())
     };
     let model = Model::by_name(&header.model).map_err(|e| foreign(e.to_string()))?;
-    let parameters = Parameters::new(&model);
+    let model = match (&header.decoder, model.likelihood) {
+        (None, None) => model,
+        (Some(decoder), Some(_)) if (1..=MAX_LATENT).contains(&decoder.latent) => {
+            model.with_latent(decoder.latent, decoder.likelihood)
+        }
+        (Some(decoder), Some(_)) => {
+            let latent = decoder.latent;
+            return Err(damaged(format!("a decoder of latents of {latent} numbers")));
+        }
+        (Some(_), None) => return Err(damaged(format!("a decoder of {}", header.model))),
+        (None, Some(_)) => {
+            let reason = format!("no latent and likelihood of a decoder of {}", header.model);
+            return Err(damaged(reason));
+        }
+    };
+    if header.version != version_of(&model) {
+        let reason = format!("{} in format {}", header.model, header.version);
+        return Err(damaged(reason));
+    }
+    let network = model.decoder().unwrap_or_else(|| model.clone());
+    let parameters = Parameters::new(&network);
     if header.classes.len() != model.classes || header.layers.len() != parameters.layers.len() {
         return Err(damaged(format!(
             "{} classes and {} layers, but {} has {} and {}",
@@ -286,7 +331,10 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
     }
     let activations = Activations::from_bits(header.activation_bits)
         .ok_or_else(|| damaged(format!("{}-bit activations", header.activation_bits)))?;
-    let table = read("input.table", Dtype::I16, &[model.input[2], 256])?;
+    let table = match header.decoder {
+        Some(_) => &[][..],
+        None => read(TABLE, Dtype::I16, &[model.input[2], 256])?,
+    };
     let mut parts = vec![table];
     let mut layers = Vec::new();
     for (number, (layer, known)) in header.layers.iter().zip(&parameters.layers).enumerate() {

@@ -124,10 +124,10 @@ impl PackedLayer {
     }
 }
 
-/// A model that runs on integers.
+/// A model that runs on integers: a classifier, or the decoder of an auto-encoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedModel {
-    /// Its layers' geometry.
+    /// The model it was made from, an auto-encoder with its encoder.
     pub model: Model,
     /// Name of the data set it learned from.
     pub data: String,
@@ -135,9 +135,9 @@ pub struct PackedModel {
     pub classes: Vec<String>,
     /// How large activations may be.
     pub activations: Activations,
-    /// What a byte of an image becomes: (channels, 256).
+    /// What a byte of an image becomes: (channels, 256). Empty for a decoder, which reads latents.
     pub table: Vec<i16>,
-    /// Convolutions and dense layers in order.
+    /// Convolutions and dense layers in order, of an auto-encoder those after its latent.
     pub layers: Vec<PackedLayer>,
 }
 
@@ -145,6 +145,37 @@ impl PackedModel {
     /// The largest activation.
     pub fn most(&self) -> i64 {
         self.activations.most()
+    }
+
+    /// What runs, as a model: a classifier whole, of an auto-encoder the decoder.
+    pub fn network(&self) -> Model {
+        let decoder = self.model.decoder();
+        decoder.unwrap_or_else(|| self.model.clone())
+    }
+
+    /// log2 of the unit of what goes into the first layer.
+    pub fn input_scale(&self) -> i32 {
+        self.layers.first().map_or(0, |layer| layer.input_scale)
+    }
+
+    /// An image, bytes (height, width, channels), as the first layer of a classifier reads it.
+    ///
+    /// # Panics
+    /// Of a decoder, which reads none: see [`PackedModel::latent_input`].
+    pub fn image_input(&self, image: &[u8]) -> Vec<i32> {
+        let channels = self.model.input[2];
+        let bytes = image.iter().enumerate();
+        bytes
+            .map(|(i, byte)| self.table[256 * (i % channels) + usize::from(*byte)].into())
+            .collect()
+    }
+
+    /// A latent as the first layer of a decoder reads it, in units of 2^[`PackedModel::input_scale`]:
+    /// what lies outside the range of activations becomes its end.
+    pub fn latent_input(&self, latent: &[f32]) -> Vec<i32> {
+        let (scale, most) = (self.input_scale(), self.most());
+        let whole = |v: &f32| whole(f64::from(*v), scale, most) as i32;
+        latent.iter().map(whole).collect()
     }
 
     /// log2 of the unit of the logits.
@@ -163,10 +194,11 @@ impl PackedModel {
     /// for every number that is stored.
     pub fn operations(&self) -> Operations {
         let mut operations = Operations::default();
-        let matrices = crate::model::shapes(&self.model, 1);
+        let network = self.network();
+        let matrices = crate::model::shapes(&network, 1);
         let matrices = matrices
             .into_iter()
-            .filter(|(layer, _)| !matches!(layer, crate::model::Layer::MaxPool { .. }));
+            .filter(|(layer, _)| layer.has_weights());
         for (_, shape) in matrices {
             let taps = reference::taps(&shape) as u64;
             let [_, height, width, _] = shape.y();
@@ -230,7 +262,7 @@ pub struct Trained<'a> {
     pub exact_norm: bool,
 }
 
-/// Packs a trained model.
+/// Packs a trained model: a classifier, or the decoder of an auto-encoder.
 ///
 /// # Errors
 /// [`PackError::ExactNorm`] and, naming the layer, [`PackError::Overflow`] when a sum could leave i32.
@@ -240,15 +272,19 @@ pub fn pack(
     calibration: &Calibration,
 ) -> Result<PackedModel, PackError> {
     let parameters = Parameters::new(trained.model);
+    let encoder = trained.model.encoder_weights();
     let most = activations.most();
     let has_norm = parameters.layers.iter().any(LayerParameters::has_norm);
     if trained.exact_norm && has_norm {
         return Err(PackError::ExactNorm);
     }
     let mut scale = choose_scale(&calibration.input, most);
-    let table = input_table(trained.model, scale, most);
+    let table = match trained.model.latent() {
+        Some(_) => Vec::new(),
+        None => input_table(trained.model, scale, most),
+    };
     let mut layers = Vec::new();
-    for (number, layer) in parameters.layers.iter().enumerate() {
+    for (number, layer) in parameters.layers.iter().enumerate().skip(encoder) {
         let last = number + 1 == parameters.layers.len();
         let output_scale = (!last).then(|| choose_scale(&calibration.outputs[number], most));
         let packed = pack_layer(trained, layer, (scale, output_scale), activations)?;
@@ -272,6 +308,12 @@ pub fn pack(
     })
 }
 
+/// The nearest whole number of units 2^scale, halves away from zero, up to `most`.
+fn whole(value: f64, scale: i32, most: i64) -> i64 {
+    let whole = (value / f64::from(scale).exp2()).round();
+    whole.clamp(-(most as f64), most as f64) as i64
+}
+
 /// Bytes as the first layer takes them, in units of 2^scale.
 fn input_table(model: &Model, scale: i32, most: i64) -> Vec<i16> {
     let channels = model.input[2];
@@ -281,8 +323,7 @@ fn input_table(model: &Model, scale: i32, most: i64) -> Vec<i16> {
         for byte in &bytes {
             let image = vec![*byte; channels];
             let value = f64::from(model.scaling.apply(&image, channels)[c]);
-            let whole = (value / f64::from(scale).exp2()).round();
-            table.push(whole.clamp(-(most as f64), most as f64) as i16);
+            table.push(whole(value, scale, most) as i16);
         }
     }
     table

@@ -66,25 +66,27 @@ pub fn packed_bytes(x: &[i64], channels: usize, words: usize) -> Vec<i32> {
     packed
 }
 
-/// The logits of one image, bytes (height, width, channels), in units of 2^scale of the last layer.
-/// Loops over logical shapes; nothing here knows how a device stores them.
-pub fn infer(model: &PackedModel, image: &[u8]) -> Vec<i32> {
-    let channels = model.model.input[2];
-    let table =
-        |(i, byte): (usize, &u8)| i64::from(model.table[256 * (i % channels) + usize::from(*byte)]);
-    let mut x: Vec<i64> = image.iter().enumerate().map(table).collect();
+/// The logits, in units of 2^scale of the last layer, from what [`PackedModel::image_input`] makes of an
+/// image, or [`PackedModel::latent_input`] of a latent. Loops over logical shapes; nothing here knows how
+/// a device stores them.
+pub fn infer(model: &PackedModel, input: &[i32]) -> Vec<i32> {
+    let mut x: Vec<i64> = input.iter().map(|v| i64::from(*v)).collect();
     let mut packed = model.layers.iter();
-    let most = model.most();
-    for (layer, shape) in shapes(&model.model, 1) {
+    let (network, most) = (model.network(), model.most());
+    for (layer, shape) in shapes(&network, 1) {
         let relu = match layer {
             Layer::MaxPool { size } => {
                 x = pool(&x, &shape, *size);
                 continue;
             }
-            Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
-            Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => {
-                unreachable!("auto-encoders are not packed")
+            Layer::Upsample { size } => {
+                x = upsample(&x, &shape, *size);
+                continue;
             }
+            // The same numbers in the same order.
+            Layer::Reshape { .. } => continue,
+            Layer::Latent { .. } => unreachable!("decoders start after it"),
+            Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
         };
         let Some(layer) = packed.next() else { break };
         let limits = match (layer.last, relu) {
@@ -130,6 +132,18 @@ fn pool(x: &[i64], shape: &ConvShape, size: usize) -> Vec<i64> {
                 });
                 y.extend(window.max());
             }
+        }
+    }
+    y
+}
+
+fn upsample(x: &[i64], shape: &ConvShape, size: usize) -> Vec<i64> {
+    let channels = shape.input_channels;
+    let mut y = Vec::new();
+    for row in 0..shape.input_height * size {
+        for column in 0..shape.input_width * size {
+            let from = (row / size * shape.input_width + column / size) * channels;
+            y.extend(&x[from..from + channels]);
         }
     }
     y

@@ -2,7 +2,7 @@
 
 use super::{Case, Expected, Tolerance, bits, noise};
 use crate::kernels;
-use crate::layer::{self, Arithmetic, CodeShape, ConvShape, PoolShape, Sharing};
+use crate::layer::{self, Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape};
 use crate::optimiser::Schedule;
 use crate::reference;
 use crate::tensor::pad4;
@@ -39,6 +39,20 @@ pub(super) fn cases() -> Vec<Case> {
         channels: 7,
         size: 2,
     }));
+    for (batch, height, width, channels, size) in [
+        (1, 1, 1, 1, 1),
+        (2, 5, 3, 7, 2),
+        (1, 3, 4, 5, 3),
+        (2, 7, 7, 64, 2),
+    ] {
+        cases.push(upsample(UpsampleShape {
+            batch,
+            input_height: height,
+            input_width: width,
+            channels,
+            size,
+        }));
+    }
     cases
 }
 
@@ -213,6 +227,28 @@ fn max_pool(s: PoolShape) -> Case {
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::max_pool_forward(&s, &i[0]),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}
+
+fn upsample(s: UpsampleShape) -> Case {
+    Case {
+        kernel: &kernels::PACKED_UPSAMPLE,
+        name: format!(
+            "{}x{}x{}x{} integers, {} times",
+            s.batch, s.input_height, s.input_width, s.channels, s.size
+        ),
+        inputs: vec![bits(integers("x", s.x().iter().product(), 32_767))],
+        input_shapes: vec![s.x().to_vec()],
+        output_shapes: vec![s.y().to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| layer::packed_upsample(plan, "case", &s, &i[0], &o[0])),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::upsample_forward(&s, &i[0]),
                 tolerance: Tolerance::EXACT,
             }]
         }),

@@ -58,6 +58,10 @@ impl Reader {
     #[wasm_bindgen(constructor)]
     pub fn new(engine: &Engine, name: &str, file: &[u8]) -> Result<Reader, js_sys::Error> {
         let model = decode(name, file).map_err(|e| named("GtcError", &e.to_string()))?;
+        if model.model.latent().is_some() {
+            let message = format!("{name}: a decoder, which draws pictures and reads none");
+            return Err(named("GtcError", &message));
+        }
         let fits = model.model.check_input([28, 28, 1]);
         fits.map_err(|e| named("GtcError", &e.to_string()))?;
         let inference = Inference::new(engine.gpu, model, 1, Some(Arithmetic::Shift));
@@ -111,7 +115,8 @@ impl Reader {
             return Err(named("GtcError", &message));
         }
         let started = super::milliseconds();
-        self.inference.upload([image].into_iter());
+        let input = self.model().image_input(image);
+        self.inference.upload([input].into_iter());
         self.inference.run();
         let logits = self.inference.logits(1).await;
         let mut logits = logits.map_err(lost)?;

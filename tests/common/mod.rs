@@ -1,6 +1,8 @@
 //! Running the program as its users do.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+pub mod packing;
+
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;

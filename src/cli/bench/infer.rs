@@ -9,6 +9,7 @@ use super::plot::Bar;
 use super::{Times, bar, random_images, time};
 use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
+use crate::generate::draw_latents;
 use crate::gpu::{Gpu, Plan, PlanBuilder};
 use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, conv_forward, packed_conv};
 use crate::model::{Inputs, LayerValues, Mode, Model, Network, Op, Parameters, Weights};
@@ -61,9 +62,11 @@ pub(super) fn infer(
     least: Duration,
 ) -> Result<Vec<InferRow>, CliError> {
     let rates = rates(gpu, least)?;
+    let packed = random_packed(gpu, model, bits)?;
+    let network = packed.network();
     let mut rows = Vec::new();
     for batch in batches {
-        let layers = layers(model, *batch as usize);
+        let layers = layers(&network, *batch as usize);
         let bar = bar(layers.len() as u64 + 1)?;
         for layer in layers {
             bar.set_message(format!("{} at {batch}", layer.name));
@@ -71,14 +74,7 @@ pub(super) fn infer(
             bar.inc(1);
         }
         bar.set_message(format!("{} at {batch}", model.name));
-        rows.extend(model_rows(
-            gpu,
-            model,
-            *batch as usize,
-            bits,
-            least,
-            &rates,
-        )?);
+        rows.extend(model_rows(gpu, &packed, *batch as usize, least, &rates)?);
         bar.finish_and_clear();
     }
     Ok(rows)
@@ -375,19 +371,19 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
 
 fn model_rows(
     gpu: &Gpu,
-    model: &Model,
+    packed: &PackedModel,
     batch: usize,
-    bits: u32,
     least: Duration,
     rates: &Rates,
 ) -> Result<Vec<InferRow>, CliError> {
-    let weights = Parameters::new(model).weights();
-    let plan = f32_model_plan(gpu, model, batch)?;
+    let network = packed.network();
+    let weights = Parameters::new(&network).weights();
+    let plan = f32_model_plan(gpu, &network, batch)?;
     let macs = plan.rows().iter().map(|r| r.flops).sum::<u64>() as f64 / 2.0;
     let bytes = |weights: usize| weights as f64;
     let name = |kernel: &str, weights: usize| {
         (
-            format!("all of {}", model.name),
+            format!("all of {}", network.name),
             batch,
             kernel.to_owned(),
             weights,
@@ -400,16 +396,25 @@ fn model_rows(
         (macs, bytes(4 * weights)),
         rates,
     )];
-    let packed = random_packed(gpu, model, bits)?;
     let size: usize = packed
         .layers
         .iter()
         .map(|l| (l.codes.len() * l.bits as usize).div_ceil(8))
         .sum();
-    let images = random_images(model, batch);
+    let inputs: Vec<Vec<i32>> = match packed.model.latent() {
+        Some(latent) => {
+            let latents = draw_latents(1, batch, latent);
+            latents.iter().map(|z| packed.latent_input(z)).collect()
+        }
+        None => {
+            let images = random_images(&packed.model, batch);
+            let input = |i| packed.image_input(images.image(i));
+            (0..batch).map(input).collect()
+        }
+    };
     for kernel in [None, Some(Arithmetic::Shift), Some(Arithmetic::Dot4)] {
         let mut inference = tuning::inference(gpu, packed.clone(), batch, kernel)?;
-        inference.upload((0..batch).map(|i| images.image(i)));
+        inference.upload(inputs.iter().cloned());
         let times = time(least, || {
             inference.run();
             gpu.wait();
