@@ -129,6 +129,31 @@ fn eval_and_inspect_know_auto_encoders() {
 }
 
 #[test]
+fn a_classifier_judges_samples() {
+    let at = folder();
+    let (model, data) = (&format!("{at}/vae-mlp"), &format!("{at}/data"));
+    let judge = &format!("{at}/lenet-small");
+    let args = ["eval", model, "--data", data, "--judge", judge, "--json"];
+    let report: serde_json::Value = serde_json::from_str(&succeed(&args)).unwrap();
+    let rows = report["judged"].as_array().unwrap();
+    let number = |row: usize, key: &str| rows[row][key].as_f64().unwrap();
+    for (row, images) in ["HP", "LP", "test"].iter().enumerate() {
+        assert_eq!(rows[row]["images"], *images);
+        let confidence = number(row, "confidence");
+        assert!(confidence > 0.1 && confidence <= 1.0, "{confidence}");
+        let entropy = number(row, "label_entropy");
+        assert!((0.0..=10f64.ln() + 1e-9).contains(&entropy), "{entropy}");
+    }
+    assert_eq!(number(0, "count"), 10_000.0);
+    // The test images lie at no distance from themselves, but for what square roots of zeros leave.
+    let distances = [0, 1, 2].map(|row| number(row, "frechet_distance"));
+    assert!(distances[2].abs() < 1e-3 * distances[0], "{distances:?}");
+    assert!(distances[2].abs() < 1e-3 * distances[1], "{distances:?}");
+    let wrong = ["eval", model, "--data", data, "--judge", model];
+    refuse(&wrong, &["--judge", "no classifier"]);
+}
+
+#[test]
 fn a_packed_decoder_draws_is_shown_and_does_nothing_else() {
     let at = folder();
     let (model, data) = (&format!("{at}/vae-mlp"), &format!("{at}/data"));
