@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use super::{Engine, json, lost, named};
+use super::{Engine, json, lost};
 use crate::gpu::{Gpu, GpuError, Plan};
 use crate::layer::ConvShape;
 use crate::model::{Network, Op, lenet5};

@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 
 use super::{Engine, failed, json, lost, named};
 use crate::data::centre_drawing;
-use crate::infer::{Inference, best, probabilities};
+use crate::infer::{InferError, Inference, best, probabilities};
 use crate::layer::Arithmetic;
 use crate::pack::{Operations, PackedModel, decode};
 use crate::reference;
@@ -66,7 +66,10 @@ impl Reader {
         fits.map_err(|e| named("GtcError", &e.to_string()))?;
         let inference = Inference::new(engine.gpu, model, 1, Some(Arithmetic::Shift));
         Ok(Reader {
-            inference: inference.map_err(|e| failed(engine.gpu, e))?,
+            inference: inference.map_err(|error| match error {
+                InferError::Gpu(error) => failed(engine.gpu, error),
+                error => named("GtcError", &error.to_string()),
+            })?,
             bytes: file.len(),
         })
     }
