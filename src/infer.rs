@@ -89,13 +89,24 @@ fn positions(shape: &ConvShape) -> usize {
     shape.batch * shape.output_height() * shape.output_width()
 }
 
+/// What decides how layers run.
+#[derive(Clone, Copy)]
+enum Basis<'t> {
+    /// What is usually the fastest.
+    Usual,
+    /// What was measured on this device.
+    Measured(&'t Tuning),
+    /// The time until the first answer: all layers share one kernel.
+    LeastCode,
+}
+
 /// How a layer runs: as asked for, as measured, or as usual.
 fn choose(
     gpu: &Gpu,
     layer: &PackedLayer,
     activations: Activations,
     shape: &ConvShape,
-    (forced, tuning): (Option<Arithmetic>, Option<&Tuning>),
+    (forced, basis): (Option<Arithmetic>, Basis<'_>),
 ) -> Result<Candidate, InferError> {
     let exact = |a: Arithmetic| fits(layer, activations, a);
     if let Some(kernel) = forced {
@@ -111,7 +122,11 @@ fn choose(
             && (sharing == Sharing::Tile || positions(shape) <= tune::FEW_POSITIONS)
     };
     let width = layer.bits.next_power_of_two();
-    let measured = tuning.and_then(|tuning| tuning.fastest(shape, width, allowed));
+    let measured = match basis {
+        Basis::Usual => None,
+        Basis::Measured(tuning) => tuning.fastest(shape, width, allowed),
+        Basis::LeastCode => Some((forced.unwrap_or(Arithmetic::Shift), Sharing::Vector)),
+    };
     let usual = || {
         let sharing = match positions(shape) <= FEW_POSITIONS {
             true => Sharing::Vector,
@@ -165,7 +180,21 @@ impl<'g> Inference<'g> {
         batch: usize,
         kernel: Option<Arithmetic>,
     ) -> Result<Self, InferError> {
-        Self::compile(gpu, model, batch, (kernel, None))
+        Self::compile(gpu, model, batch, (kernel, Basis::Usual))
+    }
+
+    /// [`Inference::new`] with the least code: all layers run in one kernel, made for few positions.
+    /// Where kernels compile slowly its first answer comes sooner, and later ones take longer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn small(
+        gpu: &'g Gpu,
+        model: PackedModel,
+        batch: usize,
+        kernel: Option<Arithmetic>,
+    ) -> Result<Self, InferError> {
+        Self::compile(gpu, model, batch, (kernel, Basis::LeastCode))
     }
 
     /// [`Inference::new`] with what was measured on this very device.
@@ -179,14 +208,14 @@ impl<'g> Inference<'g> {
         kernel: Option<Arithmetic>,
         tuning: &Tuning,
     ) -> Result<Self, InferError> {
-        Self::compile(gpu, model, batch, (kernel, Some(tuning)))
+        Self::compile(gpu, model, batch, (kernel, Basis::Measured(tuning)))
     }
 
     fn compile(
         gpu: &'g Gpu,
         model: PackedModel,
         batch: usize,
-        wanted: (Option<Arithmetic>, Option<&Tuning>),
+        wanted: (Option<Arithmetic>, Basis<'_>),
     ) -> Result<Self, InferError> {
         let network = model.network();
         let [height, width, channels] = network.input;

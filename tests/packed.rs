@@ -40,6 +40,9 @@ fn every_model_gives_the_definitions_integers() {
                 assert_eq!(got, wanted, "{name}, batch {batch}, {kernel:?}");
             }
         }
+        let small = Inference::small(device(), packed, 1, None);
+        let got = logits(&mut small.unwrap(), &inputs);
+        assert_eq!(got, wanted, "{name}, least code");
     }
 }
 

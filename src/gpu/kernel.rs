@@ -108,7 +108,7 @@ impl Kernel {
     pub fn matrix_tile(path: Path) -> (u32, u32) {
         match path {
             Path::Gpu => (64, 64),
-            Path::CpuSampled | Path::CpuStorage => (16, 8),
+            Path::CpuSampled | Path::CpuStorage => (16, 12),
         }
     }
 
@@ -129,7 +129,7 @@ impl Kernel {
                 Grid::Groups([groups as u32, y as u32, 1])
             }
             _ => {
-                let groups = (tiles((16, 8)) * splits).div_ceil(Self::MATRIX_CPU_THREADS);
+                let groups = (tiles((16, 12)) * splits).div_ceil(Self::MATRIX_CPU_THREADS);
                 Grid::Groups([groups as u32, 1, 1])
             }
         }

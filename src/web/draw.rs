@@ -64,7 +64,7 @@ impl Reader {
         }
         let fits = model.model.check_input([28, 28, 1]);
         fits.map_err(|e| named("GtcError", &e.to_string()))?;
-        let inference = Inference::new(engine.gpu, model, 1, Some(Arithmetic::Shift));
+        let inference = Inference::small(engine.gpu, model, 1, Some(Arithmetic::Shift));
         Ok(Reader {
             inference: inference.map_err(|error| match error {
                 InferError::Gpu(error) => failed(engine.gpu, error),

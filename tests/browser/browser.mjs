@@ -30,6 +30,7 @@ export async function browse({ webgpu = true } = {}) {
       '--disable-sync',
       '--disable-dev-shm-usage',
       ...(webgpu ? ['--enable-unsafe-webgpu'] : []),
+      ...(process.env.CHROMIUM_ARGS ?? '').split(' ').filter(Boolean),
     ],
   });
 }
