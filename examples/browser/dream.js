@@ -149,10 +149,10 @@ function listen() {
   element('corners').addEventListener('click', attempt(spread));
 }
 
-function describe({ data, latent, bits, bytes, float_bytes: floats }) {
+function describe({ images, latent, bits, bytes, float_bytes: floats }) {
   const kib = (n) => `${Math.round(n / 1024).toLocaleString('en')} KiB`;
   element('dream-message').textContent =
-    `784, 400, ${latent}, 400, 784 numbers, learned from ${data}. LP’s layers take ${bits.join(', ')} bits a weight: ` +
+    `784, 400, ${latent}, 400, 784 numbers, learned from ${images.toLocaleString('en')} digits. LP’s layers take ${bits.join(', ')} bits a weight: ` +
     `${kib(bytes)} of weights instead of ${kib(floats)}.`;
 }
 

@@ -19,7 +19,8 @@ const LEAST: f64 = 300.0;
 #[derive(Serialize)]
 struct Row {
     layer: String,
-    kernel: &'static str,
+    /// Its name, and in which of its ways it runs.
+    kernel: String,
     shape: String,
     milliseconds: f64,
     runs: usize,
@@ -102,6 +103,15 @@ impl Bench {
     }
 }
 
+/// What the name of a case says beside its shape: arithmetic, sharing and bits, splits, ReLU.
+fn variant(case: &Case) -> String {
+    let shape = ["kernel ", "stride ", "padding ", "exponents ", "|x| "];
+    let parts = case.name.split(", ");
+    let own =
+        parts.filter(|part| !part.contains("->") && !shape.iter().any(|s| part.starts_with(s)));
+    own.collect::<Vec<_>>().join(" ")
+}
+
 async fn row(gpu: &Gpu, layer: &str, shape: &ConvShape, case: &Case) -> Result<Row, GpuError> {
     let failure = run_case(gpu, case).await?.failure;
     let (plan, outputs) = prepare(gpu, case)?;
@@ -115,7 +125,7 @@ async fn row(gpu: &Gpu, layer: &str, shape: &ConvShape, case: &Case) -> Result<R
     let milliseconds = milliseconds / runs as f64;
     Ok(Row {
         layer: layer.to_owned(),
-        kernel: case.kernel.name,
+        kernel: format!("{} {}", case.kernel.name, variant(case)),
         shape: format!(
             "{}x{}x{}x{} -> {}, {}x{}",
             shape.batch,

@@ -18,7 +18,8 @@ const BATCH: usize = 16;
 #[derive(Serialize)]
 struct Description<'m> {
     model: &'m str,
-    data: &'m str,
+    /// Images it learned from.
+    images: usize,
     latent: usize,
     /// Bits of each layer's weights.
     bits: Vec<u32>,
@@ -57,7 +58,7 @@ impl Dreamer {
         let bits = layers.iter().map(|l| l.weights * l.bits as usize);
         let description = json(&Description {
             model: model.name,
-            data: &found.header.data,
+            images: found.header.images,
             latent: model.latent().unwrap_or_default(),
             bits: layers.iter().map(|layer| layer.bits).collect(),
             float_bytes: 4 * weights.sum::<usize>(),
