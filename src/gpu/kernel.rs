@@ -103,15 +103,6 @@ impl Kernel {
         }
     }
 
-    /// Rows and columns of the result that one workgroup (GPU) or one thread (CPU) of a matrix
-    /// kernel makes.
-    pub fn matrix_tile(path: Path) -> (u32, u32) {
-        match path {
-            Path::Gpu => (64, 64),
-            Path::CpuSampled | Path::CpuStorage => (16, 12),
-        }
-    }
-
     /// Workgroups for `splits` products of `rows` x `columns` numbers.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Kernel, Path, PlanBuilder, Write};
+use crate::gpu::{Dispatch, Path, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
 
@@ -90,13 +90,13 @@ impl ConvShape {
     pub fn weight_splits(&self, path: Path) -> usize {
         let [outputs, height, width, inputs] = self.w();
         let depth = (self.batch * self.output_height() * self.output_width()).div_ceil(4);
-        let (tile_rows, tile_columns) = Kernel::matrix_tile(path);
-        let tiles = outputs.div_ceil(tile_rows as usize)
-            * (height * width * inputs).div_ceil(tile_columns as usize);
-        let wanted = match path {
-            Path::Gpu => 256,
-            Path::CpuSampled | Path::CpuStorage => 512,
+        // Not the tiles of the matrix cores: the order of a sum decides its last bits, and a run's bits
+        // must not change with a core.
+        let (tile_rows, tile_columns, wanted) = match path {
+            Path::Gpu => (64, 64, 256),
+            Path::CpuSampled | Path::CpuStorage => (16, 8, 512),
         };
+        let tiles = outputs.div_ceil(tile_rows) * (height * width * inputs).div_ceil(tile_columns);
         (wanted / tiles).clamp(1, depth.div_ceil(32))
     }
 }

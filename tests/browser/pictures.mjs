@@ -12,7 +12,7 @@ const WIDTHS = { wide: { width: 1200, height: 900 }, phone: { width: 390, height
 await mkdir(folder, { recursive: true });
 const server = await serve();
 const browser = await browse();
-const { page, problems } = await open(browser, server.address, { deviceScaleFactor: 2 });
+const { page, problems } = await open(browser, server.address, { deviceScaleFactor: Number(process.env.SCALE ?? 2) });
 page.setDefaultTimeout(600_000);
 await page.waitForSelector('#status.ready');
 await page.waitForSelector('#more:enabled');
