@@ -2,11 +2,15 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
+
+// The command line, where cargo put it.
+export const program = path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target', 'release/gtc');
 
 // Starts the server and returns its address and how to end it.
 export async function serve(folder = `${root}dist`) {

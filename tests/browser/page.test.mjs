@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { browse, open, root, serve } from './browser.mjs';
+import { browse, open, program, root, serve } from './browser.mjs';
 
 const run = promisify(execFile);
-const gtc = (...values) => run(`${root}target/release/gtc`, values, { cwd: root });
+const gtc = (...values) => run(program, values, { cwd: root });
 
 const SLOW = 900_000;
 let server;

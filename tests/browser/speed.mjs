@@ -3,7 +3,7 @@
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { browse, open, root, serve } from './browser.mjs';
+import { browse, open, program, serve } from './browser.mjs';
 
 const run = promisify(execFile);
 const turns = Number(process.argv[2] ?? 2);
@@ -30,7 +30,7 @@ for (let turn = 0; turn < turns; turn += 1) {
   pages.push(middle(await page.evaluate(() => window.speeds.slice(3))));
   await page.context().close();
 
-  const { stdout } = await run(`${root}target/release/gtc`, [
+  const { stdout } = await run(program, [
     'bench', 'train', '--model', 'lenet5', '--batch-size', '64', '--objective', 'gtc', '--seconds', '10', '--json',
   ]);
   natives.push(JSON.parse(stdout).rows[0].images_per_second);
