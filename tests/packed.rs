@@ -40,8 +40,9 @@ fn every_model_gives_the_definitions_integers() {
                 assert_eq!(got, wanted, "{name}, batch {batch}, {kernel:?}");
             }
         }
-        let small = Inference::small(device(), packed, 1, None);
-        let got = logits(&mut small.unwrap(), &inputs);
+        let mut small = Inference::small(device(), packed, 1, None).unwrap();
+        assert!(small.choices().iter().all(|c| c.sharing == "vector"));
+        let got = logits(&mut small, &inputs);
         assert_eq!(got, wanted, "{name}, least code");
     }
 }

@@ -1,0 +1,76 @@
+//! What changes in the course of a run: levels that are left as they are, images that are.
+
+use gtc::data::{Images, embedded_digits};
+use gtc::gpu::{Gpu, GpuOptions};
+use gtc::model::lenet_small;
+use gtc::train::{Objective, TrainOptions, Trainer};
+use pollster::block_on;
+
+fn options() -> TrainOptions {
+    TrainOptions {
+        epochs: 2,
+        batch_size: 20,
+        ..TrainOptions::default()
+    }
+}
+
+fn digits() -> Images {
+    let mut data = embedded_digits().unwrap_or_else(|e| panic!("{e}"));
+    data.limit(40);
+    data.train
+}
+
+/// Intercepts and slopes, then the first layer's weights, after each of the four steps of a run.
+fn course(gpu: &Gpu, options: TrainOptions) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let images = digits();
+    let mut trainer = Trainer::new(gpu, lenet_small(), images.count(), options).unwrap();
+    let step = |_| {
+        trainer.train_step(&images);
+        let arena = block_on(trainer.snapshot()).unwrap().weights;
+        let layers = &trainer.parameters().layers;
+        let levels = layers.iter().flat_map(|l| l.quantiser_values(&arena));
+        (levels.collect(), layers[0].weight_values(&arena))
+    };
+    (0..4).map(step).collect()
+}
+
+#[test]
+fn levels_stay_once_they_are_frozen() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let free = course(&gpu, options());
+    let half = TrainOptions {
+        freeze_levels: 0.5,
+        ..options()
+    };
+    let frozen = course(&gpu, half);
+    assert_eq!(free[1], frozen[1], "the first half is the same");
+    assert_ne!(free[2].0, free[1].0);
+    assert_eq!(frozen[2].0, frozen[1].0);
+    assert_eq!(frozen[3].0, frozen[1].0);
+    assert_ne!(frozen[3].1, frozen[2].1, "weights go on");
+}
+
+#[test]
+fn a_schedule_says_when_levels_move_and_images_change() {
+    let options = TrainOptions {
+        freeze_levels: 0.8,
+        augment_until: 0.5,
+        shift: 2,
+        flip: true,
+        quantiser_rate: 3.0,
+        ..options()
+    };
+    let rates: Vec<f32> = (1..=10)
+        .map(|t| options.schedule(t, 10).quantiser_rate)
+        .collect();
+    assert_eq!(rates, [[3.0; 8].as_slice(), &[0.0; 2]].concat());
+    let float = TrainOptions {
+        objective: Objective::Float,
+        ..options.clone()
+    };
+    assert_eq!(float.schedule(1, 10).quantiser_rate, 0.0);
+    let early = options.augment(0.49);
+    assert_eq!((early.shift, early.flip), (2, true));
+    let late = options.augment(0.5);
+    assert_eq!((late.shift, late.flip), (0, false));
+}
