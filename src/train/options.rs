@@ -1,0 +1,240 @@
+//! Everything that decides what is learned, and how it changes in the course of a run.
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use crate::data::Augment;
+use crate::loss::Likelihood;
+use crate::model::LATENT;
+use crate::optimiser::Schedule;
+
+/// What is minimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Both networks: HP learns the labels and teaches LP.
+    Gtc,
+    /// LP alone learns the labels, straight through its quantiser: the ablation.
+    Direct,
+    /// HP alone: an ordinary float network.
+    Float,
+}
+
+impl Objective {
+    pub(super) fn high_precision(self) -> bool {
+        self != Self::Direct
+    }
+
+    pub(super) fn low_precision(self) -> bool {
+        self != Self::Float
+    }
+}
+
+/// How the learning rate falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// Half a cosine from the full rate to zero.
+    Cosine,
+    /// Not at all.
+    Constant,
+}
+
+/// Largest latent that makes sense for small images.
+pub const MAX_LATENT: usize = 1024;
+
+/// Everything that decides what is learned, given the data and the adapter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainOptions {
+    /// Passes over the data.
+    pub epochs: u32,
+    /// Images in a step.
+    pub batch_size: usize,
+    /// Adam's step size at the start.
+    pub learning_rate: f64,
+    /// Multiple of the learning rate for intercepts and slopes.
+    pub quantiser_rate: f64,
+    /// Part of the run after which intercepts and slopes stay as they are.
+    pub freeze_levels: f64,
+    /// Weight of the bit loss once the ramp is over.
+    pub lambda_bits: f64,
+    /// Part of the run over which λ_bits rises linearly from zero.
+    pub bits_ramp: f64,
+    /// Weight of the distillation loss.
+    pub lambda_distill: f64,
+    /// Weight of ½Σ‖w‖².
+    pub lambda_l2: f64,
+    /// How the learning rate falls.
+    pub decay: Decay,
+    /// What is minimised.
+    pub objective: Objective,
+    /// Largest random shift of a training image, in pixels, up or down and left or right.
+    pub shift: u32,
+    /// Whether every second training image is mirrored, left to right.
+    pub flip: bool,
+    /// Part of the run after which training images are taken as they are.
+    pub augment_until: f64,
+    /// Whether LP's batch normalisations multiply by γ/σ as it is, not by the nearest power of two.
+    pub exact_norm: bool,
+    /// Numbers of an auto-encoder's latent.
+    pub latent: usize,
+    /// How an auto-encoder's outputs become pixels.
+    pub likelihood: Likelihood,
+    /// Part of the run over which the weight of an auto-encoder's KL(q || N(0, 1)) rises linearly
+    /// to one.
+    pub kl_warmup: f64,
+    /// Decides initial weights, the order of the images and noise.
+    pub seed: u64,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            epochs: 8,
+            batch_size: 64,
+            learning_rate: 2e-3,
+            quantiser_rate: 5.0,
+            freeze_levels: 1.0,
+            lambda_bits: 1e-2,
+            bits_ramp: 0.5,
+            lambda_distill: 1.0,
+            lambda_l2: 0.0,
+            decay: Decay::Cosine,
+            objective: Objective::Gtc,
+            shift: 0,
+            flip: false,
+            augment_until: 1.0,
+            exact_norm: false,
+            latent: LATENT,
+            likelihood: Likelihood::Bernoulli,
+            kl_warmup: 0.0,
+            seed: 1,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Settings for LeNet-5 on the complete MNIST: random shifts; the last fifth of the run on images
+    /// as they are, with levels that stay.
+    pub fn mnist() -> Self {
+        Self {
+            epochs: 10,
+            lambda_bits: 4e-3,
+            quantiser_rate: 1.0,
+            freeze_levels: 0.8,
+            shift: 1,
+            augment_until: 0.8,
+            ..Self::default()
+        }
+    }
+
+    /// Settings under which nearly every layer of LeNet-5 ends with two levels: a dearer bit.
+    pub fn almost_binary() -> Self {
+        Self {
+            epochs: 6,
+            lambda_bits: 2e-2,
+            quantiser_rate: 1.0,
+            shift: 1,
+            ..Self::default()
+        }
+    }
+
+    /// Settings for the VGG models on CIFAR-10: random crops and mirrors.
+    pub fn cifar10() -> Self {
+        Self {
+            epochs: 20,
+            quantiser_rate: 1.0,
+            shift: 4,
+            flip: true,
+            ..Self::default()
+        }
+    }
+
+    /// Settings for auto-encoders, whose losses are sums over pixels: a bit is dearer in
+    /// proportion.
+    pub fn auto_encoder() -> Self {
+        Self {
+            epochs: 20,
+            learning_rate: 1e-3,
+            lambda_bits: 1.0,
+            ..Self::default()
+        }
+    }
+
+    /// Checks every number against what makes sense for `images` training images.
+    ///
+    /// # Errors
+    /// [`TrainError::BadOption`], naming option, value and remedy.
+    pub fn check(&self, images: usize) -> Result<(), TrainError> {
+        let bad = |option: &'static str, value: String, remedy: String| {
+            Err(TrainError::BadOption {
+                option,
+                value,
+                remedy,
+            })
+        };
+        if self.batch_size == 0 || self.batch_size > images {
+            let remedy = format!("it must be 1 to {images}, the number of training images");
+            return bad("batch-size", self.batch_size.to_string(), remedy);
+        }
+        if self.shift > 16 {
+            let remedy = "it must be 0 to 16 pixels".to_owned();
+            return bad("shift", self.shift.to_string(), remedy);
+        }
+        if self.latent == 0 || self.latent > MAX_LATENT {
+            let remedy = format!("it must be at least 1 and at most {MAX_LATENT} numbers");
+            return bad("latent", self.latent.to_string(), remedy);
+        }
+        if self.epochs == 0 {
+            return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
+        }
+        for (option, value, limit) in [
+            ("learning-rate", self.learning_rate, 1e30),
+            ("quantiser-rate", self.quantiser_rate, 1e4),
+            ("lambda-bits", self.lambda_bits, 1e6),
+            ("lambda-distill", self.lambda_distill, 1e6),
+            ("lambda-l2", self.lambda_l2, 1e6),
+            ("freeze-levels", self.freeze_levels, 1.0),
+            ("bits-ramp", self.bits_ramp, 1.0),
+            ("augment-until", self.augment_until, 1.0),
+            ("kl-warmup", self.kl_warmup, 1.0),
+        ] {
+            if !(0.0..=limit).contains(&value) {
+                return bad(
+                    option,
+                    value.to_string(),
+                    format!("it must be 0 to {limit}"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens to training images when `done` of the run, 0 to 1, is over.
+    pub fn augment(&self, done: f64) -> Augment {
+        let on = done < self.augment_until;
+        Augment {
+            shift: if on { self.shift } else { 0 },
+            flip: on && self.flip,
+        }
+    }
+
+    /// Learning rates and λ_bits of step `t` of `total`, counted from 1.
+    pub fn schedule(&self, t: u64, total: u64) -> Schedule {
+        let done = (t - 1) as f64 / total.max(1) as f64;
+        let rate = match self.decay {
+            Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+            Decay::Constant => 1.0,
+        };
+        let ramp = |part: f64| match part > 0.0 {
+            true => (done / part).min(1.0),
+            false => 1.0,
+        };
+        let lambda_bits = self.lambda_bits * ramp(self.bits_ramp);
+        let moves = self.objective.low_precision() && done < self.freeze_levels;
+        Schedule::new(t, self.learning_rate * rate, lambda_bits)
+            .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })
+            .with_noise(ramp(self.kl_warmup), self.seed, t)
+    }
+}
