@@ -5,70 +5,90 @@
 // output_0: d_x (batch, input_height, input_width, input_channels)
 //
 // As a matrix product: rows are input positions, columns input channels, the depth runs over
-// (kernel_height, kernel_width, output_channels).
+// (taps, output_channels). With a stride s an input position is reached by every s-th tap alone, and
+// which these are depends on its row and column modulo s, its phase. So the rows are sorted by phase
+// into s x s ranges of params.phase_rows blocks, no tile lies in two of them, and a tile runs over
+// the taps of its phase. Without a stride there is one phase, of all positions and all taps.
 
 // Known when the pipeline is made, because a driver may run both sides of a branch.
-override STRIDE: i32 = 1;
+override STRIDE: u32 = 1u;
 
 struct Rows {
-    image: vec4i, // first line of the output image
-    row: vec4i, // input row and column, plus the padding
+    row: vec4i, // output row and column that the first tap reaches
     column: vec4i,
-    base: vec4i, // texel of the first tap's output, when the stride is 1
+    base: vec4i, // its texel
 }
 
-fn positions() -> u32 { return params.batch * params.input_height * params.input_width; }
-fn rows() -> u32 { return (positions() + 3u) / 4u; }
+// The positions whose row and column have these remainders, modulo the stride.
+struct Phase {
+    offset: vec2u, // row and column
+    output: vec2u, // how far their first taps reach beyond (row, column) / stride
+    first: vec2u, // the first taps that reach them
+    taps: vec2u, // how many do
+    inverse_taps: f32, // of those in a row
+}
+
+// That of a thread's tile, set where rows are located.
+var<private> phase: Phase;
+
+fn phase_of(m: u32) -> Phase {
+    let kernel = vec2u(params.kernel_height, params.kernel_width);
+    if STRIDE == 1u {
+        return Phase(vec2u(0u), vec2u(params.padding), vec2u(0u), kernel, params.inverse_kernel_width);
+    }
+    let number = m / params.phase_rows;
+    let offset = vec2u(number / STRIDE, number % STRIDE);
+    let output = (offset + params.padding) / STRIDE;
+    let first = offset + params.padding - output * STRIDE;
+    let taps = (max(kernel, first) - first + STRIDE - 1u) / STRIDE;
+    return Phase(offset, output, first, taps, 1.0 / f32(max(taps.y, 1u)));
+}
+
+fn phase_positions() -> u32 { return params.batch * params.phase_height * params.phase_width; }
+fn rows() -> u32 { return STRIDE * STRIDE * params.phase_rows; }
 fn columns() -> u32 { return params.input_channels; }
-fn depth() -> u32 { return params.kernel_height * params.kernel_width * params.output_channels; }
 
 // Near the upper and lower edge some rows of taps reach no output for any position of the tile.
 fn depth_range(m: u32, blocks: u32, split: u32) -> vec2u {
-    let first = divide_one(min(m * 4u, positions() - 1u), params.inverse_input_width);
-    let last = divide_one(min((m + blocks) * 4u, positions()) - 1u, params.inverse_input_width);
-    let image = divide_one(first, params.inverse_input_height) * params.input_height;
-    if STRIDE > 1 || last - image >= params.input_height {
-        return vec2u(0u, depth());
+    let here = phase_of(m);
+    let row = here.taps.y * params.output_channels;
+    let end = min(m + blocks, rows());
+    let positions = phase_positions();
+    let start = (m / params.phase_rows) * params.phase_rows;
+    let first = divide_one(min((m - start) * 4u, positions - 1u), params.inverse_phase_width);
+    let last = divide_one(min((end - start) * 4u, positions) - 1u, params.inverse_phase_width);
+    let image = divide_one(first, params.inverse_phase_height) * params.phase_height;
+    if last - image >= params.phase_height {
+        return vec2u(0u, here.taps.x * row);
     }
-    let highest = i32(first - image + params.padding) - i32(params.output_height) + 1;
-    let lowest = min(last - image + params.padding, params.kernel_height - 1u);
-    let row = params.kernel_width * params.output_channels;
-    return vec2u(u32(max(highest, 0)) * row, (lowest + 1u) * row);
+    let highest = i32(first - image + here.output.x) - i32(params.output_height) + 1;
+    let lowest = min(last - image + here.output.x + 1u, here.taps.x);
+    return vec2u(u32(max(highest, 0)) * row, lowest * row);
 }
 
 fn locate_rows(m: u32) -> Rows {
-    let position = min(m * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(positions() - 1u));
-    let line = divide(position, params.inverse_input_width);
-    let image = divide(line, params.inverse_input_height);
-    let column = position - line * params.input_width;
-    let row = line - image * params.input_height;
-    let first = vec4i(image * params.output_height);
-    let up = vec4i(row + params.padding);
-    let side = vec4i(column + params.padding);
-    let base = (first + up) * i32(params.output_width) + side;
-    return Rows(first, up, side, base * i32(params.output_channels) + i32(params.y_base));
+    phase = phase_of(m);
+    let local = m - (m / params.phase_rows) * params.phase_rows;
+    let position = min(local * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(phase_positions() - 1u));
+    let line = divide(position, params.inverse_phase_width);
+    let image = divide(line, params.inverse_phase_height);
+    let row = vec4i(line - image * params.phase_height + phase.output.x);
+    let column = vec4i(position - line * params.phase_width + phase.output.y);
+    let base = (vec4i(image * params.output_height) + row) * i32(params.output_width) + column;
+    return Rows(row, column, base * i32(params.output_channels) + i32(params.y_base));
 }
 
 fn load_rows(rows: Rows, k: u32) -> mat4x4f {
     let tap = divide_one(k, params.inverse_output_channels);
-    let tap_row = divide_one(tap, params.inverse_kernel_width);
-    let tap_column = tap - tap_row * params.kernel_width;
+    let tap_row = divide_one(tap, phase.inverse_taps);
+    let tap_column = tap - tap_row * phase.taps.y;
     let channel = k - tap * params.output_channels;
-    // A tap that would reach outside the image, or falls between two strides, adds nothing.
-    var row = rows.row - i32(tap_row);
-    var column = rows.column - i32(tap_column);
+    // A tap that would reach outside the output adds nothing.
+    let row = vec4u(rows.row - i32(tap_row));
+    let column = vec4u(rows.column - i32(tap_column));
     let back = (tap_row * params.output_width + tap_column) * params.output_channels;
-    var texel = vec4u(rows.base - i32(back) + i32(channel));
-    var inside = vec4<bool>(true);
-    if STRIDE > 1 {
-        inside = (row % STRIDE == vec4i(0)) & (column % STRIDE == vec4i(0));
-        row = row / STRIDE;
-        column = column / STRIDE;
-        let pixel = vec4u((rows.image + row) * i32(params.output_width) + column);
-        texel = params.y_base + pixel * params.output_channels + channel;
-    }
-    inside &= (vec4u(row) < vec4u(params.output_height)) & (vec4u(column) < vec4u(params.output_width));
-    texel = select(vec4u(params.y_base), texel, inside);
+    let inside = (row < vec4u(params.output_height)) & (column < vec4u(params.output_width));
+    let texel = select(vec4u(params.y_base), vec4u(rows.base - i32(back) + i32(channel)), inside);
     let mask = select(vec4f(0.0), vec4f(1.0), inside);
     return mat4x4f(
         read_a(texel.x) * mask.x,
@@ -81,8 +101,13 @@ fn load_rows(rows: Rows, k: u32) -> mat4x4f {
 fn locate_columns(n: u32) -> u32 { return params.w_base + n; }
 
 fn load_columns(base: u32, k: u32) -> mat4x4f {
-    let tap = divide_one(k, params.inverse_output_channels);
+    var tap = divide_one(k, params.inverse_output_channels);
     let channel = k - tap * params.output_channels;
+    if STRIDE > 1u {
+        let tap_row = divide_one(tap, phase.inverse_taps);
+        let taps = vec2u(tap_row, tap - tap_row * phase.taps.y) * STRIDE + phase.first;
+        tap = taps.x * params.kernel_width + taps.y;
+    }
     let step = params.kernel_height * params.kernel_width * params.input_channels;
     let first = base + channel * 4u * step + tap * params.input_channels;
     return mat4x4f(
@@ -94,14 +119,28 @@ fn load_columns(base: u32, k: u32) -> mat4x4f {
 }
 
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
-    put(m * 4u, n, block[0]);
-    put(m * 4u + 1u, n, block[1]);
-    put(m * 4u + 2u, n, block[2]);
-    put(m * 4u + 3u, n, block[3]);
+    let local = (m - (m / params.phase_rows) * params.phase_rows) * 4u;
+    put(local, n, block[0]);
+    put(local + 1u, n, block[1]);
+    put(local + 2u, n, block[2]);
+    put(local + 3u, n, block[3]);
 }
 
-fn put(position: u32, n: u32, value: vec4f) {
-    if position < positions() {
-        output_0[params.x_base + position * params.input_channels + n] = value;
+// `local` counts the positions of the phase.
+fn put(local: u32, n: u32, value: vec4f) {
+    if local >= phase_positions() {
+        return;
     }
+    var position = local;
+    if STRIDE > 1u {
+        let line = divide_one(local, params.inverse_phase_width);
+        let image = divide_one(line, params.inverse_phase_height);
+        let row = (line - image * params.phase_height) * STRIDE + phase.offset.x;
+        let column = (local - line * params.phase_width) * STRIDE + phase.offset.y;
+        if row >= params.input_height || column >= params.input_width {
+            return;
+        }
+        position = (image * params.input_height + row) * params.input_width + column;
+    }
+    output_0[params.x_base + position * params.input_channels + n] = value;
 }

@@ -23,8 +23,12 @@ struct Params {
     inverse_input_channels: f32,
     inverse_output_channels: f32,
     inverse_kernel_width: f32,
-    inverse_input_width: f32,
-    inverse_input_height: f32,
+    // Input positions a stride apart, for the gradient of the input.
+    phase_rows: u32,
+    phase_height: u32,
+    phase_width: u32,
+    inverse_phase_width: f32,
+    inverse_phase_height: f32,
     inverse_output_width: f32,
     inverse_output_height: f32,
 }

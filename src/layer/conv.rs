@@ -85,6 +85,21 @@ impl ConvShape {
         2 * (self.batch * taps * outputs) as u64
     }
 
+    /// Input rows and columns with the same remainder modulo the stride, at most.
+    fn phase(&self) -> [usize; 2] {
+        [self.input_height, self.input_width].map(|n| n.div_ceil(self.stride))
+    }
+
+    /// Blocks of four such positions, filled up so that no tile of a matrix core lies in two phases.
+    fn phase_rows(&self) -> usize {
+        let [height, width] = self.phase();
+        let blocks = (self.batch * height * width).div_ceil(4);
+        match self.stride {
+            1 => blocks,
+            _ => blocks.next_multiple_of(16),
+        }
+    }
+
     /// How many ranges of positions the weight gradient is summed in: enough threads for the
     /// device where the weight matrix is small and the positions are many.
     pub fn weight_splits(&self, path: Path) -> usize {
@@ -126,8 +141,11 @@ struct ConvParams {
     inverse_input_channels: f32,
     inverse_output_channels: f32,
     inverse_kernel_width: f32,
-    inverse_input_width: f32,
-    inverse_input_height: f32,
+    phase_rows: u32,
+    phase_height: u32,
+    phase_width: u32,
+    inverse_phase_width: f32,
+    inverse_phase_height: f32,
     inverse_output_width: f32,
     inverse_output_height: f32,
 }
@@ -138,6 +156,7 @@ impl ConvParams {
         let [_, _, _, output_channels] = shape.y();
         let (inputs, outputs) = (input_channels / 4, output_channels / 4);
         let inverse = |n: usize| 1.0 / n as f32;
+        let [phase_height, phase_width] = shape.phase();
         Self {
             batch: shape.batch as u32,
             input_height: shape.input_height as u32,
@@ -154,8 +173,11 @@ impl ConvParams {
             inverse_input_channels: inverse(inputs),
             inverse_output_channels: inverse(outputs),
             inverse_kernel_width: inverse(shape.kernel_width),
-            inverse_input_width: inverse(shape.input_width),
-            inverse_input_height: inverse(shape.input_height),
+            phase_rows: shape.phase_rows() as u32,
+            phase_height: phase_height as u32,
+            phase_width: phase_width as u32,
+            inverse_phase_width: inverse(phase_width),
+            inverse_phase_height: inverse(phase_height),
             inverse_output_width: inverse(shape.output_width()),
             inverse_output_height: inverse(shape.output_height()),
             ..Default::default()
@@ -207,7 +229,7 @@ pub fn conv_backward_input(
     [d_y, w]: [&Tensor; 2],
     d_x: &Tensor,
 ) {
-    let [batch, height, width, channels] = shape.x();
+    let [.., channels] = shape.x();
     let params = ConvParams {
         x_base: d_x.base(),
         w_base: w.base(),
@@ -224,7 +246,7 @@ pub fn conv_backward_input(
         schedule: false,
         grid: kernels::CONV_BACKWARD_INPUT.matrix_grid(
             plan.gpu().path(),
-            batch * height * width,
+            4 * shape.stride * shape.stride * shape.phase_rows(),
             channels,
             1,
         ),

@@ -9,7 +9,7 @@ use crate::tensor::pad4;
 
 /// (batch, height, width, inputs, outputs, kernel height, kernel width, stride, padding): sizes of
 /// one, sizes around and off every tile, and the layers of the models.
-const SHAPES: [[usize; 9]; 15] = [
+const SHAPES: [[usize; 9]; 18] = [
     [1, 1, 1, 1, 1, 1, 1, 1, 0],
     [1, 1, 1, 5, 3, 1, 1, 1, 0],
     [3, 1, 1, 17, 70, 1, 1, 1, 0],
@@ -25,6 +25,9 @@ const SHAPES: [[usize; 9]; 15] = [
     [2, 2, 2, 130, 33, 3, 3, 1, 1],
     [1, 3, 3, 2, 4, 3, 3, 1, 0],
     [5, 4, 4, 7, 8, 2, 2, 2, 0],
+    [9, 8, 6, 20, 36, 4, 4, 2, 1],
+    [2, 7, 5, 4, 4, 2, 2, 3, 0],
+    [1, 11, 10, 9, 7, 5, 3, 4, 2],
 ];
 
 pub(super) fn shape(
