@@ -19,7 +19,7 @@ BURN = os.environ.get(
     "PEER_BURN", os.path.join(ROOT, "benches/peers/burn/target/release/peer-burn")
 )
 LIMIT = 900  # seconds a program may take
-NETWORKS = [("lenet-small", 64), ("lenet5", 64), ("vgg16", 32)]
+NETWORKS = [("lenet-small", 64), ("lenet5", 64), ("vae-mlp", 128), ("vgg16", 32)]
 
 
 def run(arguments):

@@ -19,6 +19,9 @@ pub(crate) struct Config {
     /// How many of the training images are used, from the first on; absent for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Model whose weights the run starts from; absent for fresh ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Adapter, by number or part of its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
@@ -35,6 +38,7 @@ impl Default for Config {
             model: "lenet5".to_owned(),
             data: None,
             limit: None,
+            from: None,
             adapter: None,
             checked: false,
             options: TrainOptions::default(),
@@ -93,7 +97,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let given: toml::Table = text.parse().map_err(|e| format!("{shown}: {e}"))?;
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
-    known.extend(["data", "limit", "adapter"].map(str::to_owned));
+    known.extend(["data", "limit", "from", "adapter"].map(str::to_owned));
     for (key, value) in given {
         if !known.contains(&key) {
             let hint = did_you_mean(&key, known.iter().map(String::as_str));

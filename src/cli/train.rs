@@ -1,6 +1,6 @@
 //! `gtc train`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
 use super::{CliError, DeviceArgs, load_data};
-use crate::checkpoint::{Checkpoint, Header, VERSION};
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
@@ -105,6 +105,10 @@ pub(crate) struct TrainArgs {
     /// Measured settings to start from; see below
     #[arg(long, value_parser = PRESETS)]
     preset: Option<String>,
+    /// Start from the weights and levels of a trained model, such as a float one, instead of fresh
+    /// ones: the folder of a run or a .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    from: Option<PathBuf>,
     /// Decides initial weights and the order of the images
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -115,7 +119,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
         "freeze_levels", "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
-        "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "seed", "out", "config",
+        "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
     ])]
     resume: Option<PathBuf>,
     /// TOML file with settings; flags override it
@@ -185,6 +189,7 @@ impl TrainArgs {
         set(&mut config.model, &self.model);
         config.data = self.data.clone().or(config.data);
         config.limit = self.limit.or(config.limit);
+        config.from = self.from.clone().or(config.from);
         config.adapter = self.device.adapter.clone().or(config.adapter);
         config.checked |= self.device.checked;
         Ok(config)
@@ -230,6 +235,10 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     check_data(&model, &data)?;
     config.options.check(data.train.count())?;
     let model = model.with_latent(config.options.latent, config.options.likelihood);
+    let start = match (&resumed, &config.from) {
+        (None, Some(path)) => Some(starting_weights(path, &model)?),
+        _ => None,
+    };
     let gpu = DeviceArgs {
         adapter: config.adapter.clone(),
         checked: config.checked,
@@ -269,11 +278,38 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     if let Some((_, _, checkpoint)) = &resumed {
         session.continue_from(checkpoint)?;
     }
+    if let Some(snapshot) = &start {
+        session.trainer.start_from(snapshot);
+    }
     session.introduce(&gpu);
     if args.profile {
         session.profile()?;
     }
     block_on(session.train())
+}
+
+/// What `--from` names, if it fits the model that is to learn.
+fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, CliError> {
+    let checkpoint = checkpoint::load(path)?;
+    let found = checkpoint.header.model()?;
+    if found.name != model.name {
+        return Err(CheckpointError::OtherModel {
+            file: path.display().to_string(),
+            found: found.name.to_owned(),
+            wanted: model.name.to_owned(),
+        }
+        .into());
+    }
+    if let (Some(found), Some(wanted)) = (found.latent(), model.latent())
+        && found != wanted
+    {
+        let shown = path.display();
+        return Err(format!(
+            "{shown}: its latent is {found} numbers, not {wanted}. Say --latent {found} to start from it."
+        )
+        .into());
+    }
+    Ok(checkpoint.snapshot)
 }
 
 struct Session<'a> {

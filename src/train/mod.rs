@@ -365,6 +365,13 @@ impl<'g> Trainer<'g> {
         self.evaluator.set_totals(&snapshot.totals);
     }
 
+    /// Begins with the weights, levels and running statistics of another run of the same model; the
+    /// schedule and Adam's moments start anew.
+    pub fn start_from(&mut self, snapshot: &Snapshot) {
+        self.evaluator.set_weights(&snapshot.weights);
+        self.evaluator.set_running(&snapshot.running);
+    }
+
     /// The arena of gradients of the last step.
     ///
     /// # Errors

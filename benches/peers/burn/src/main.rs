@@ -1,6 +1,6 @@
 //! Times Burn on the networks and convolutions that `gtc bench` times.
 //!
-//! `peer-burn wgpu|flex train vgg16|lenet5|lenet-small BATCH` and
+//! `peer-burn wgpu|flex train vgg16|lenet5|lenet-small|vae-mlp BATCH` and
 //! `peer-burn wgpu|flex conv BATCH` print one JSON object a line.
 
 use std::time::{Duration, Instant};
@@ -144,29 +144,87 @@ fn peak_memory() -> u64 {
     digits.unwrap_or(0) * 1024
 }
 
-fn train(backend: &str, device: &Device, name: &str, batch: usize, started: Instant) {
-    let layout = layout(name);
-    let device = device.clone().autodiff();
-    let mut net = Some(Net::new(&layout, &device));
+/// The multi-layer auto-encoder of `gtc train vae-mlp`: 784-400-20-400-784.
+#[derive(Module, Debug)]
+struct AutoEncoder {
+    encode1: Linear,
+    posterior: Linear,
+    decode1: Linear,
+    pixels: Linear,
+}
+
+const LATENT: usize = 20;
+
+impl AutoEncoder {
+    fn new(device: &Device) -> Self {
+        let dense = |inputs, outputs| LinearConfig::new(inputs, outputs).init(device);
+        Self {
+            encode1: dense(784, 400),
+            posterior: dense(400, 2 * LATENT),
+            decode1: dense(LATENT, 400),
+            pixels: dense(400, 784),
+        }
+    }
+
+    /// Minus the evidence lower bound, a mean over the images (Kingma, Welling 2013, Eq. 10).
+    fn loss(&self, images: Tensor<2>, noise: Tensor<2>) -> Tensor<1> {
+        let batch = images.dims()[0] as f64;
+        let posterior = self.posterior.forward(relu(self.encode1.forward(images.clone())));
+        let mean = posterior.clone().narrow(1, 0, LATENT);
+        let log_variance = posterior.narrow(1, LATENT, LATENT);
+        let latent = mean.clone() + (log_variance.clone() * 0.5).exp() * noise;
+        let logits = self.pixels.forward(relu(self.decode1.forward(latent)));
+        // From logits, so that nothing overflows.
+        let pixels = relu(logits.clone()) - logits.clone() * images + (-logits.abs()).exp().log1p();
+        let divergence = mean.powi_scalar(2) + log_variance.clone().exp() - log_variance - 1.0;
+        (pixels.sum() + divergence.sum() * 0.5) / batch
+    }
+}
+
+/// Adam on one batch, again and again; `loss` is what a network makes of it.
+fn steps<M: Module>(
+    device: &Device,
+    module: M,
+    loss: impl Fn(&M) -> Tensor<1>,
+) -> impl FnMut() {
     let mut adam = AdamConfig::new().init();
-    let (side, channels) = layout.input;
-    let images = Tensor::<4>::random(
-        [batch, channels, side, side],
-        Distribution::Uniform(0.0, 1.0),
-        &device,
-    );
-    let labels: Vec<i64> = (0..batch as i64).map(|i| i % 10).collect();
-    let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &device);
-    let loss = CrossEntropyLossConfig::new().init(&device);
-    let mut step = || {
-        if let Some(module) = net.take() {
-            let logits = module.forward(&layout, images.clone());
-            let loss = loss.forward(logits, labels.clone());
-            let gradients = GradientsParams::from_grads(loss.backward(), &module);
-            net = Some(adam.step(1e-3, module, gradients));
+    let mut module = Some(module);
+    move || {
+        if let Some(now) = module.take() {
+            let gradients = GradientsParams::from_grads(loss(&now).backward(), &now);
+            module = Some(adam.step(1e-3, now, gradients));
         }
         device.sync().expect("the device works");
+    }
+}
+
+fn train(backend: &str, device: &Device, name: &str, batch: usize, started: Instant) {
+    let device = device.clone().autodiff();
+    let uniform = Distribution::Uniform(0.0, 1.0);
+    if name == "vae-mlp" {
+        let images = Tensor::<2>::random([batch, 784], uniform, &device);
+        let loss = |net: &AutoEncoder| {
+            let normal = Distribution::Normal(0.0, 1.0);
+            net.loss(images.clone(), Tensor::random([batch, LATENT], normal, &device))
+        };
+        let step = steps(&device, AutoEncoder::new(&device), loss);
+        return report(backend, name, batch, started, step);
+    }
+    let layout = layout(name);
+    let (side, channels) = layout.input;
+    let images = Tensor::<4>::random([batch, channels, side, side], uniform, &device);
+    let labels: Vec<i64> = (0..batch as i64).map(|i| i % 10).collect();
+    let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &device);
+    let cross_entropy = CrossEntropyLossConfig::new().init(&device);
+    let loss = |net: &Net| {
+        let logits = net.forward(&layout, images.clone());
+        cross_entropy.forward(logits, labels.clone())
     };
+    let step = steps(&device, Net::new(&layout, &device), loss);
+    report(backend, name, batch, started, step);
+}
+
+fn report(backend: &str, name: &str, batch: usize, started: Instant, mut step: impl FnMut()) {
     step();
     let first = started.elapsed().as_secs_f64();
     let milliseconds = time(step);
@@ -222,7 +280,7 @@ fn main() {
         }
         [backend, "conv", batch] => conv(backend, &device(backend), number(batch)),
         _ => {
-            eprintln!("peer-burn wgpu|flex train vgg16|lenet5|lenet-small BATCH, or conv BATCH");
+            eprintln!("peer-burn wgpu|flex train vgg16|lenet5|lenet-small|vae-mlp BATCH, or conv BATCH");
             std::process::exit(2);
         }
     }
