@@ -1,0 +1,171 @@
+//! The flags of `gtc train`, and what they make of a run's settings.
+
+use std::path::PathBuf;
+
+use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
+use crate::cli::{CliError, DeviceArgs};
+
+#[derive(clap::Args)]
+pub(crate) struct TrainArgs {
+    /// Name of a model: lenet5, lenet-small, vgg16, vgg7, vgg-tiny, vae-mlp, vae [default: lenet5]
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+    /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10 [default: the digits inside the
+    /// program]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Learn from the first N training images only
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Passes over the data
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Images in a step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Adam's step size at the start
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
+    /// Multiple of the learning rate for each layer's intercept and slope
+    #[arg(long, value_name = "X")]
+    quantiser_rate: Option<f64>,
+    /// Part of the run after which intercepts and slopes stay as they are, 0 to 1: weights then
+    /// settle on levels that no longer move
+    #[arg(long, value_name = "X")]
+    freeze_levels: Option<f64>,
+    /// Price of a layer's 2^bits: more makes fewer levels
+    #[arg(long, value_name = "X")]
+    lambda_bits: Option<f64>,
+    /// Part of the run over which that price rises from zero, 0 to 1
+    #[arg(long, value_name = "X")]
+    bits_ramp: Option<f64>,
+    /// Weight of the low-precision network's distillation loss
+    #[arg(long, value_name = "X")]
+    lambda_distill: Option<f64>,
+    /// Weight of half the sum of all squared weights
+    #[arg(long, value_name = "X")]
+    lambda_l2: Option<f64>,
+    /// How the learning rate falls
+    #[arg(long, value_parser = ["cosine", "constant"])]
+    decay: Option<String>,
+    /// gtc: both networks; direct: low precision alone; float: an ordinary network
+    #[arg(long, value_parser = ["gtc", "direct", "float"])]
+    objective: Option<String>,
+    /// Move each training image at random by up to N pixels, up or down and left or right
+    #[arg(long, value_name = "N")]
+    shift: Option<u32>,
+    /// Mirror every second training image, left to right
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    flip: Option<bool>,
+    /// Part of the run after which training images are taken as they are, 0 to 1
+    #[arg(long, value_name = "X")]
+    augment_until: Option<f64>,
+    /// none: no shifts and no mirroring, whatever the preset says
+    #[arg(long, value_parser = ["none"], conflicts_with_all = ["shift", "flip"])]
+    augment: Option<String>,
+    /// Let low precision's batch normalisations multiply by γ/σ as it is, not by a power of two
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    exact_norm: Option<bool>,
+    /// Numbers of an auto-encoder's latent
+    #[arg(long, value_name = "N")]
+    pub latent: Option<usize>,
+    /// How an auto-encoder's outputs become pixels: probabilities, or means of normal distributions
+    #[arg(long, value_parser = ["bernoulli", "gaussian"])]
+    pub likelihood: Option<String>,
+    /// Part of the run over which the weight of an auto-encoder's KL term rises from zero, 0 to 1
+    #[arg(long, value_name = "X")]
+    pub kl_warmup: Option<f64>,
+    /// Measured settings to start from; see below
+    #[arg(long, value_parser = PRESETS)]
+    preset: Option<String>,
+    /// Start from the weights and levels of a trained model, such as a float one, instead of fresh
+    /// ones: the folder of a run or a .safetensors file
+    #[arg(long, value_name = "MODEL")]
+    from: Option<PathBuf>,
+    /// Decides initial weights and the order of the images
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Folder for everything the run makes [default: runs/MODEL-N]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Continue the run in this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
+        "freeze_levels", "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
+        "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
+    ])]
+    pub resume: Option<PathBuf>,
+    /// TOML file with settings; flags override it
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print the time of every kernel of one step before training
+    #[arg(long)]
+    pub profile: bool,
+}
+
+impl TrainArgs {
+    /// Defaults, then the preset, then the file, then the flags.
+    pub fn resolve(&self) -> Result<Config, CliError> {
+        let mut config = Config::default();
+        let from_file = |config: &Config| match &self.config {
+            Some(path) => overlay(config, path),
+            None => Ok(config.clone()),
+        };
+        // The preset lies below the file, but the file may name the model that decides it.
+        config.model = match &self.model {
+            Some(model) => model.clone(),
+            None => from_file(&config)?.model,
+        };
+        config.options = preset(match &self.preset {
+            Some(name) => name,
+            None => preset_of(&config.model),
+        });
+        config = from_file(&config)?;
+        fn set<T: Clone>(target: &mut T, value: &Option<T>) {
+            if let Some(value) = value {
+                *target = value.clone();
+            }
+        }
+        fn set_word<T: serde::de::DeserializeOwned>(
+            target: &mut T,
+            value: &Option<String>,
+        ) -> Result<(), CliError> {
+            if let Some(value) = value {
+                *target = serde_json::from_value(value.as_str().into())?;
+            }
+            Ok(())
+        }
+        let options = &mut config.options;
+        set(&mut options.epochs, &self.epochs);
+        set(&mut options.batch_size, &self.batch_size);
+        set(&mut options.learning_rate, &self.learning_rate);
+        set(&mut options.quantiser_rate, &self.quantiser_rate);
+        set(&mut options.freeze_levels, &self.freeze_levels);
+        set(&mut options.lambda_bits, &self.lambda_bits);
+        set(&mut options.bits_ramp, &self.bits_ramp);
+        set(&mut options.lambda_distill, &self.lambda_distill);
+        set(&mut options.lambda_l2, &self.lambda_l2);
+        set(&mut options.shift, &self.shift);
+        set(&mut options.flip, &self.flip);
+        set(&mut options.augment_until, &self.augment_until);
+        if self.augment.is_some() {
+            (options.shift, options.flip) = (0, false);
+        }
+        set(&mut options.exact_norm, &self.exact_norm);
+        set(&mut options.latent, &self.latent);
+        set(&mut options.kl_warmup, &self.kl_warmup);
+        set_word(&mut options.likelihood, &self.likelihood)?;
+        set(&mut options.seed, &self.seed);
+        set_word(&mut options.decay, &self.decay)?;
+        set_word(&mut options.objective, &self.objective)?;
+        set(&mut config.model, &self.model);
+        config.data = self.data.clone().or(config.data);
+        config.limit = self.limit.or(config.limit);
+        config.from = self.from.clone().or(config.from);
+        config.adapter = self.device.adapter.clone().or(config.adapter);
+        config.checked |= self.device.checked;
+        Ok(config)
+    }
+}

@@ -1,0 +1,241 @@
+//! What testing and training share: tensors, and the networks recorded over them.
+
+use crate::gpu::{Gpu, GpuError, PlanBuilder};
+use crate::layer::{ConvShape, Counter, gaussian_kl, im2col, standard_normal};
+use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
+use crate::model::{Inputs, Mode, Model, Network, Parameters, Pass, Weights};
+use crate::quantiser::{Quantised, partial_len, quantiser_forward};
+use crate::tensor::{Tensor, pad4};
+
+/// Memory that both testing and training use.
+pub(crate) struct Memory {
+    pub parameters: Parameters,
+    pub inputs: Inputs,
+    /// Weights, biases, γ, β, intercepts and slopes.
+    pub weights: Tensor,
+    /// Quantised weights.
+    values: Tensor,
+    /// (layers, 3, 4), see `shaders/levels.wgsl`
+    pub levels: Tensor,
+    /// Running statistics of the batch normalisations of HP and LP.
+    pub running: [Tensor; 2],
+    /// A bias for layers that have none.
+    zeros: Tensor,
+    /// HP (2, 4), LP (2, 4)
+    pub totals: Tensor,
+    /// Of HP and LP each: probabilities (batch, padded classes), or means of pixels (batch, stored
+    /// pixels).
+    pub probabilities: [Tensor; 2],
+    pub network: Network,
+    /// Whether LP's batch normalisations multiply by powers of two.
+    round_norm: bool,
+    model: Model,
+    /// Of an auto-encoder, (batch, padded latent).
+    noise: Option<Tensor>,
+}
+
+/// What a batch is made into before the networks run.
+pub(crate) struct Batch {
+    /// What the first layer reads.
+    pub input: Tensor,
+    /// Labels, or of an auto-encoder the images, laid out like its outputs.
+    pub targets: Tensor,
+}
+
+/// What a network learns from.
+#[derive(Clone, Copy)]
+pub(crate) enum Teacher<'a> {
+    /// Labels or images, and the prior.
+    Data,
+    /// What HP made of the batch.
+    HighPrecision(&'a Pass),
+}
+
+impl Memory {
+    pub(crate) fn new(
+        gpu: &Gpu,
+        model: &Model,
+        batch: usize,
+        round_norm: bool,
+    ) -> Result<Self, GpuError> {
+        let parameters = Parameters::new(model);
+        let width = pad4(model.classes);
+        let pixels: usize = model.input.iter().product();
+        let widest = parameters.layers.iter().map(|l| pad4(l.shape[0])).max();
+        let rows = |label| Tensor::new(gpu, label, &[batch, width]);
+        let mut network = Network::new(model, batch);
+        let noise = match model.latent() {
+            Some(size) => Some(Tensor::new(gpu, "noise", &[batch, pad4(size)])?),
+            None => None,
+        };
+        if let Some(noise) = &noise {
+            network = network.with_noise(noise.clone());
+        }
+        let outputs = match model.latent() {
+            Some(_) => network.output().iter().product::<usize>() / batch,
+            None => width,
+        };
+        let outputs = |label| Tensor::new(gpu, label, &[batch, outputs]);
+        let running = |label| {
+            let tensor = Tensor::new(gpu, label, &[parameters.initial_running().len()])?;
+            tensor.write(gpu, &parameters.initial_running());
+            Ok::<_, GpuError>(tensor)
+        };
+        Ok(Self {
+            inputs: Inputs {
+                images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
+                labels: rows("labels")?,
+            },
+            weights: parameters.layout.allocate(gpu, "weights")?,
+            values: parameters.layout.allocate(gpu, "quantised")?,
+            levels: Tensor::new(gpu, "levels", &[parameters.layers.len(), 3, 4])?,
+            running: [running("HP running")?, running("LP running")?],
+            zeros: Tensor::new(gpu, "zeros", &[widest.unwrap_or(4)])?,
+            totals: Tensor::new(gpu, "totals", &[4, 4])?,
+            probabilities: [outputs("HP probabilities")?, outputs("LP probabilities")?],
+            network,
+            parameters,
+            round_norm,
+            model: model.clone(),
+            noise,
+        })
+    }
+
+    /// Calls `record` with the places of every quantised layer.
+    pub fn each_layer(&self, mut record: impl FnMut(usize, &str, &Quantised<'_>)) {
+        for (i, layer) in self.parameters.layers.iter().enumerate() {
+            let levels = Tensor {
+                offset: 12 * i,
+                shape: vec![3, 4],
+                ..self.levels.clone()
+            };
+            let partial = pad4(partial_len(layer.stored_weights()));
+            let quantised = Quantised {
+                weights: &layer.weight_of(&self.weights),
+                quantiser: &layer.quantiser_of(&self.weights),
+                values: &layer.weight_of(&self.values),
+                levels: &levels,
+                partial: &Tensor::transient("partial", &[partial]),
+                normalised: layer.has_norm(),
+            };
+            record(i, layer.name, &quantised);
+        }
+    }
+
+    /// Records the quantiser's forward pass over all layers.
+    pub fn quantise(&self, plan: &mut PlanBuilder<'_>) {
+        self.each_layer(|_, name, layer| {
+            quantiser_forward(plan, &format!("quantise {name}"), layer);
+        });
+    }
+
+    /// What a network reads. 0 is HP, 1 is LP; they share biases.
+    pub fn weights_of(&self, network: usize) -> Weights<'_> {
+        Weights {
+            name: ["HP", "LP"][network],
+            weights: [&self.weights, &self.values][network],
+            biases: &self.weights,
+            running: &self.running[network],
+            zeros: &self.zeros,
+            round_norm: network == 1 && self.round_norm,
+        }
+    }
+
+    /// Records what both networks read of a batch; an auto-encoder's noise counts from `noise`.
+    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, noise: Counter) -> Batch {
+        let input = self.network.prepare(plan, &self.inputs);
+        let Some(tensor) = &self.noise else {
+            let targets = self.inputs.labels.clone();
+            return Batch { input, targets };
+        };
+        standard_normal(plan, "noise", noise, tensor);
+        let images = &self.inputs.images;
+        let output = self.network.output();
+        let targets = if self.channels() == 4 {
+            images.view(&[output[0], images.len() / output[0]])
+        } else {
+            let [height, width, channels] = self.model.input;
+            let shape = ConvShape {
+                batch: output[0],
+                input_height: height,
+                input_width: width,
+                input_channels: channels,
+                ..ConvShape::dense(output[0], channels, channels)
+            };
+            let padded = Tensor::transient("padded images", &output);
+            im2col(plan, "images", &shape, images, &padded);
+            padded.view(&[output[0], padded.len() / output[0]])
+        };
+        Batch { input, targets }
+    }
+
+    /// Real numbers in a texel of an auto-encoder's outputs: all, or an image's channels.
+    pub fn channels(&self) -> usize {
+        let pixels: usize = self.model.input.iter().product();
+        let output = self.network.output();
+        match output.iter().product::<usize>() == output[0] * pixels {
+            true => 4,
+            false => self.model.input[2],
+        }
+    }
+
+    /// Records the forward pass of one network on what [`Memory::prepare`] made, its loss and its
+    /// totals. `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits,
+    /// which is returned.
+    pub fn judge(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        (network, mode): (usize, Mode),
+        batch: &Batch,
+        teacher: Teacher<'_>,
+        scale: f32,
+    ) -> (Pass, Tensor) {
+        let weights = self.weights_of(network);
+        let mut pass = self.network.forward(plan, &batch.input, weights, mode);
+        let targets = match teacher {
+            Teacher::Data => &batch.targets,
+            Teacher::HighPrecision(_) => &self.probabilities[0],
+        };
+        let rows = targets.shape[0];
+        let outcome = Tensor::transient("outcome", &[rows, 4]);
+        let logits = pass.logits().view(&targets.shape);
+        let d_logits = Tensor::transient("d_logits", &logits.shape);
+        let outputs = LossOutputs {
+            d_logits: &d_logits,
+            probabilities: &self.probabilities[network],
+            outcome: &outcome,
+        };
+        let label = format!("{} loss", weights.name);
+        let labels = &self.inputs.labels;
+        if let (Some(likelihood), Some(latent), Some(posterior)) = (
+            self.model.likelihood,
+            self.model.latent(),
+            self.network.posterior(&pass),
+        ) {
+            let d_posterior = Tensor::transient("d_posterior", &posterior.shape);
+            let divergence = Tensor::transient("divergence", &[rows, 4]);
+            let teacher = match teacher {
+                Teacher::Data => None,
+                Teacher::HighPrecision(pass) => self.network.posterior(pass),
+            };
+            let operands = (posterior, teacher, labels);
+            let made = [&d_posterior, &divergence];
+            gaussian_kl(plan, &label, latent, operands, scale, made);
+            let how = (likelihood, self.channels());
+            let operands = [&logits, targets, &batch.targets, &divergence];
+            image_loss(plan, &label, how, operands, scale, &outputs);
+            pass.d_posterior = Some(d_posterior);
+        } else {
+            let operands = [&logits, targets, labels];
+            let classes = self.network.classes();
+            softmax_cross_entropy(plan, &label, classes, operands, scale, &outputs);
+        }
+        let totals = Tensor {
+            offset: 8 * network,
+            shape: vec![2, 4],
+            ..self.totals.clone()
+        };
+        metrics(plan, &label, &outcome, &totals);
+        (pass, d_logits)
+    }
+}

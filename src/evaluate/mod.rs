@@ -1,0 +1,293 @@
+//! Testing: both networks of a model over a set of images.
+
+mod memory;
+mod results;
+
+pub(crate) use memory::{Memory, Teacher};
+pub use results::{LayerBits, Predictions, Progress, Totals};
+
+use crate::data::{Augmentation, Images};
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
+use crate::layer::TEST_NOISE;
+use crate::model::{LayerParameters, Mode, Model, Parameters};
+use crate::optimiser::Schedule;
+use crate::tensor::pad4;
+
+/// Numbers that pass through a trained low-precision network, from which scales are chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Calibration {
+    /// What goes into the first layer that is packed: normalised pixels; of an auto-encoder, samples
+    /// of the posteriors.
+    pub input: Vec<f32>,
+    /// What every convolution and dense layer gives, after normalisation and ReLU.
+    pub outputs: Vec<Vec<f32>>,
+}
+
+/// Tests a model, high and low precision, batch by batch.
+pub struct Evaluator<'g> {
+    pub(crate) gpu: &'g Gpu,
+    pub(crate) memory: Memory,
+    pool: Pool,
+    model: Model,
+    batch: usize,
+    quantise_plan: Plan,
+    test_plan: Plan,
+    totals_readback: Readback,
+    levels_readback: Readback,
+    upload: Vec<f32>,
+}
+
+impl<'g> Evaluator<'g> {
+    /// Compiles the plans; the weights are zero until [`Evaluator::set_weights`]. With `round_norm`
+    /// the low-precision network multiplies by powers of two in its batch normalisations too.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory or a kernel is refused.
+    pub fn new(
+        gpu: &'g Gpu,
+        model: Model,
+        batch: usize,
+        round_norm: bool,
+    ) -> Result<Self, GpuError> {
+        let memory = Memory::new(gpu, &model, batch, round_norm)?;
+        Self::with_memory(gpu, model, batch, memory, Pool::default())
+    }
+
+    pub(crate) fn with_memory(
+        gpu: &'g Gpu,
+        model: Model,
+        batch: usize,
+        memory: Memory,
+        mut pool: Pool,
+    ) -> Result<Self, GpuError> {
+        let mut plan = PlanBuilder::new(gpu);
+        memory.quantise(&mut plan);
+        let quantise_plan = plan.finish_in(&mut pool)?;
+        let mut plan = PlanBuilder::new(gpu);
+        let input = memory.prepare(&mut plan, TEST_NOISE);
+        for network in [0, 1] {
+            memory.judge(&mut plan, (network, Mode::Test), &input, Teacher::Data, 0.0);
+        }
+        let test_plan = plan.finish_in(&mut pool)?;
+        let pixels: usize = model.input.iter().product();
+        Ok(Self {
+            totals_readback: Readback::new(gpu, 16),
+            levels_readback: Readback::new(gpu, 12 * memory.parameters.layers.len()),
+            upload: vec![0.0; pad4(batch * pixels)],
+            gpu,
+            memory,
+            pool,
+            model,
+            batch,
+            quantise_plan,
+            test_plan,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Where the parameters lie.
+    pub fn parameters(&self) -> &Parameters {
+        &self.memory.parameters
+    }
+
+    /// The dispatches of quantising and of testing a batch.
+    pub fn plans(&self) -> [(&'static str, &Plan); 2] {
+        [
+            ("quantise", &self.quantise_plan),
+            ("test batch", &self.test_plan),
+        ]
+    }
+
+    /// The working memory of the plans.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Sets the arenas of running statistics of HP and LP.
+    pub fn set_running(&self, running: &[Vec<f32>; 2]) {
+        for (tensor, values) in self.memory.running.iter().zip(running) {
+            tensor.write(self.gpu, values);
+        }
+    }
+
+    /// Sets the arena of weights, biases, γ, β, intercepts and slopes.
+    pub fn set_weights(&self, arena: &[f32]) {
+        self.memory.weights.write(self.gpu, arena);
+    }
+
+    /// Quantises the weights as they are now.
+    pub(crate) fn quantise(&self) {
+        self.quantise_plan.run(self.gpu, &[]);
+    }
+
+    /// Uploads a batch; `augment` says what happens to an image before.
+    pub(crate) fn upload(
+        &mut self,
+        images: &Images,
+        which: &[u32],
+        augment: impl Fn(u32) -> Augmentation,
+    ) {
+        let pixels: usize = self.model.input.iter().product();
+        let width = pad4(self.model.classes);
+        self.upload.fill(0.0);
+        let mut labels = vec![0.0f32; self.batch * width];
+        for (row, &i) in which.iter().enumerate() {
+            let target = &mut self.upload[row * pixels..(row + 1) * pixels];
+            let image = self
+                .model
+                .scaling
+                .apply(images.image(i as usize), images.channels);
+            augment(i).apply(&image, images.size(), target);
+            labels[row * width + usize::from(images.labels[i as usize])] = 1.0;
+        }
+        self.memory.inputs.images.write(self.gpu, &self.upload);
+        self.memory.inputs.labels.write(self.gpu, &labels);
+    }
+
+    pub(crate) async fn totals(&self) -> Result<Vec<f32>, GpuError> {
+        let totals = &self.memory.totals;
+        self.totals_readback
+            .read(self.gpu, &totals.buffer, totals.offset)
+            .await
+    }
+
+    pub(crate) fn set_totals(&self, totals: &[f32]) {
+        self.memory.totals.write(self.gpu, totals);
+    }
+
+    /// Waits for what was submitted and reads totals and levels, with the number of batches whose
+    /// loss was not finite.
+    pub(crate) async fn progress(&self) -> Result<(Progress, u64), GpuError> {
+        let totals = self.totals().await?;
+        let levels = &self.memory.levels;
+        let levels = self
+            .levels_readback
+            .read(self.gpu, &levels.buffer, levels.offset)
+            .await?;
+        let layers = levels.chunks(12).map(|l| LayerBits {
+            range: l[2] as u32,
+            bits: l[3] as u32,
+        });
+        let progress = Progress {
+            hp: Totals::new(&totals[0..4]),
+            lp: Totals::new(&totals[8..12]),
+            layers: layers.collect(),
+        };
+        Ok((progress, totals[4].max(totals[12]) as u64))
+    }
+
+    /// What the low-precision network makes of the first batch of `images`, layer by layer.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn calibrate(&mut self, images: &Images) -> Result<Calibration, GpuError> {
+        let which: Vec<u32> = (0..images.count().min(self.batch) as u32).collect();
+        self.upload(images, &which, |_| Augmentation::default());
+        let kept = self.totals().await?;
+        self.quantise_plan.run(self.gpu, &[]);
+        let schedule = Schedule::default().with_noise(1.0, 0, 0);
+        let schedule = bytemuck::bytes_of(&schedule);
+        let trace = self.test_plan.trace(self.gpu, schedule).await?;
+        self.set_totals(&kept);
+        let pixels: usize = self.model.input.iter().product();
+        let found = |name: &str| {
+            let found = trace.iter().find(|(label, _)| label == name);
+            let values = found.map_or(&[][..], |(_, outputs)| &outputs[0]);
+            values[..values.len() / self.batch * which.len()].to_vec()
+        };
+        let output = |layer: &LayerParameters| {
+            let kernel = match layer.has_norm() {
+                true => "norm_forward",
+                false => "conv_forward",
+            };
+            found(&format!("LP {} {kernel}", layer.name))
+        };
+        let layers = self.memory.parameters.layers.iter();
+        Ok(Calibration {
+            input: match self.model.latent() {
+                Some(_) => found("LP latent reparameterise_forward"),
+                None => self.upload[..which.len() * pixels].to_vec(),
+            },
+            outputs: layers.map(output).collect(),
+        })
+    }
+
+    /// Lets the running statistics of LP's batch normalisations follow `batches` batches of `images`,
+    /// from the first on and around, and returns their arena. `tick` is called after every batch with
+    /// the number of images done.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory is refused or the device fails meanwhile.
+    pub async fn settle(
+        &mut self,
+        images: &Images,
+        batches: usize,
+        mut tick: impl FnMut(usize),
+    ) -> Result<Vec<f32>, GpuError> {
+        let kept = self.totals().await?;
+        let mut plan = PlanBuilder::new(self.gpu);
+        let batch = self.memory.prepare(&mut plan, TEST_NOISE);
+        let lp = (1, Mode::Train);
+        self.memory.judge(&mut plan, lp, &batch, Teacher::Data, 0.0);
+        let plan = plan.finish_in(&mut self.pool)?;
+        self.quantise_plan.run(self.gpu, &[]);
+        for number in 0..batches {
+            let first = number * self.batch;
+            let which = (first..first + self.batch).map(|i| (i % images.count()) as u32);
+            self.upload(images, &which.collect::<Vec<_>>(), |_| {
+                Augmentation::default()
+            });
+            plan.run(self.gpu, &[]);
+            // Reading waits, so that batches do not pile up.
+            self.totals().await?;
+            tick(first + self.batch);
+        }
+        self.set_totals(&kept);
+        self.memory.running[1].read(self.gpu).await
+    }
+
+    /// Tests both networks on `images`; running totals are kept. There are no predictions of an
+    /// auto-encoder. `tick` is called after every
+    /// batch with the number of images done.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn test(
+        &mut self,
+        images: &Images,
+        mut tick: impl FnMut(usize),
+    ) -> Result<(Progress, Predictions), GpuError> {
+        let kept = self.totals().await?;
+        self.set_totals(&[0.0; 16]);
+        self.quantise_plan.run(self.gpu, &[]);
+        let mut predictions = Predictions::default();
+        let all: Vec<u32> = (0..images.count() as u32).collect();
+        let width = pad4(self.model.classes);
+        for (number, which) in all.chunks(self.batch).enumerate() {
+            self.upload(images, which, |_| Augmentation::default());
+            // An auto-encoder meets the same noise in every test.
+            let schedule = Schedule::default().with_noise(1.0, 0, number as u64);
+            self.test_plan.run(self.gpu, bytemuck::bytes_of(&schedule));
+            if self.model.likelihood.is_some() {
+                tick(number * self.batch + which.len());
+                continue;
+            }
+            let probabilities = self.memory.probabilities[1].read(self.gpu).await?;
+            for row in probabilities.chunks(width).take(which.len()) {
+                let row = &row[..self.model.classes];
+                let best =
+                    (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
+                predictions.class.push(best as u8);
+                predictions.probabilities.push(row.to_vec());
+            }
+            tick(predictions.class.len());
+        }
+        let (progress, _) = self.progress().await?;
+        self.set_totals(&kept);
+        Ok((progress, predictions))
+    }
+}
