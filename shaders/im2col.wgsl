@@ -53,7 +53,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if i >= params.batch * params.output_height * params.output_width * params.row_texels {
         return;
     }
-    let position = divide_one(i, params.inverse_row_texels);
+    let position = divide_long(i, params.row_texels, params.inverse_row_texels);
     let at = (i - position * params.row_texels) * 4u;
     let line = divide_one(position, params.inverse_output_width);
     let image = divide_one(line, params.inverse_output_height);

@@ -25,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if i >= params.rows * params.groups {
         return;
     }
-    let row = divide_one(i, params.inverse_groups);
+    let row = divide_long(i, params.groups, params.inverse_groups);
     let step = 4u * (i - row * params.groups);
     output_0[params.y_base + i] = vec4i(vec4u(
         packed(row, step),

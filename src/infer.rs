@@ -6,7 +6,7 @@ use crate::layer::{
     Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape, packed_conv,
     packed_im2col, packed_max_pool, packed_upsample,
 };
-use crate::model::{Layer, shapes, uses_rows};
+use crate::model::{Layer, check_positions, shapes, uses_rows};
 use crate::pack::{Activations, PackedLayer, PackedModel};
 use crate::tensor::{Tensor, pad4};
 use crate::tune::{self, Tuning};
@@ -218,6 +218,7 @@ impl<'g> Inference<'g> {
         wanted: (Option<Arithmetic>, Basis<'_>),
     ) -> Result<Self, InferError> {
         let network = model.network();
+        check_positions(&network, batch)?;
         let [height, width, channels] = network.input;
         let ops = shapes(&network, batch);
         let windows = uses_rows(&ops[0].1);

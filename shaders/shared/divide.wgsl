@@ -4,3 +4,10 @@
 
 fn divide(value: vec4u, inverse: f32) -> vec4u { return vec4u((vec4f(value) + 0.5) * inverse); }
 fn divide_one(value: u32, inverse: f32) -> u32 { return u32((f32(value) + 0.5) * inverse); }
+
+// The same for larger values, exact while the quotient is below 2^22: what is off by one is mended.
+fn divide_long(value: u32, divisor: u32, inverse: f32) -> u32 {
+    let guess = u32(f32(value) * inverse);
+    let rest = i32(value - guess * divisor);
+    return guess + u32(rest >= i32(divisor)) - u32(rest < 0);
+}

@@ -21,7 +21,7 @@ struct Params {
 // Image, row, column and channel of a number counted over (batch, rows, columns, channels) of
 // windows.
 fn locate(i: u32, rows: u32, columns: u32) -> vec4u {
-    let pixel = divide_one(i, params.inverse_channels);
+    let pixel = divide_long(i, params.channels, params.inverse_channels);
     let line = divide_one(pixel, params.inverse_windows_wide);
     let image = divide_one(line, params.inverse_windows_high);
     return vec4u(image, line - image * rows, pixel - line * columns, i - pixel * params.channels);

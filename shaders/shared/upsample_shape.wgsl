@@ -17,7 +17,7 @@ struct Params {
 
 // Image, row, column and channel of a number counted over (batch, height, width, channels).
 fn locate(i: u32, height: u32, width: u32) -> vec4u {
-    let pixel = divide_one(i, params.inverse_channels);
+    let pixel = divide_long(i, params.channels, params.inverse_channels);
     let line = divide_one(pixel, params.inverse_width);
     let image = divide_one(line, params.inverse_height);
     return vec4u(image, line - image * height, pixel - line * width, i - pixel * params.channels);

@@ -3,7 +3,7 @@
 use crate::gpu::{Gpu, GpuError, PlanBuilder};
 use crate::layer::{ConvShape, Counter, gaussian_kl, im2col, standard_normal};
 use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
-use crate::model::{Inputs, Mode, Model, Network, Parameters, Pass, Weights};
+use crate::model::{Inputs, Mode, Model, Network, Parameters, Pass, Weights, check_positions};
 use crate::quantiser::{Quantised, partial_len, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
@@ -58,6 +58,7 @@ impl Memory {
         batch: usize,
         round_norm: bool,
     ) -> Result<Self, GpuError> {
+        check_positions(model, batch)?;
         let parameters = Parameters::new(model);
         let width = pad4(model.classes);
         let pixels: usize = model.input.iter().product();

@@ -87,6 +87,17 @@ pub enum GpuError {
     /// The device has no more memory.
     #[error("the GPU has not enough memory: {0}. Use a smaller --batch-size.")]
     OutOfMemory(String),
+    /// More positions than kernels can count.
+    #[error(
+        "a batch has {positions} positions in one layer, more than the {limit} that kernels count exactly. Use a \
+         smaller --batch-size."
+    )]
+    TooManyPositions {
+        /// Images x rows x columns.
+        positions: usize,
+        /// The most.
+        limit: usize,
+    },
     /// A buffer larger than one binding of this device.
     #[error(
         "'{what}' needs {bytes} bytes, more than the {limit} that one binding holds here. Use a smaller --batch-size."
@@ -104,7 +115,10 @@ pub enum GpuError {
 impl GpuError {
     /// Whether a smaller batch would help.
     pub(crate) fn is_about_size(&self) -> bool {
-        matches!(self, Self::OutOfMemory(_) | Self::TooLarge { .. })
+        matches!(
+            self,
+            Self::OutOfMemory(_) | Self::TooLarge { .. } | Self::TooManyPositions { .. }
+        )
     }
 
     /// What is short, without a remedy.
@@ -112,6 +126,9 @@ impl GpuError {
         match self {
             Self::TooLarge { what, bytes, limit } => {
                 format!("'{what}' would take {bytes} bytes, and one binding holds {limit}.")
+            }
+            Self::TooManyPositions { positions, limit } => {
+                format!("one layer would have {positions} positions, and kernels count {limit}.")
             }
             Self::OutOfMemory(message) => format!("its memory is full ({message})."),
             other => other.to_string(),

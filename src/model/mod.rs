@@ -7,7 +7,7 @@ mod parameters;
 pub(crate) use network::Op;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub use parameters::{LayerParameters, LayerValues, Parameters};
-pub(crate) use parameters::{shapes, uses_rows};
+pub(crate) use parameters::{check_positions, shapes, uses_rows};
 
 use crate::loss::Likelihood;
 use crate::suggest::did_you_mean;

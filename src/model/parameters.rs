@@ -1,6 +1,7 @@
 //! Where everything that is learned lies, and how it starts.
 
 use super::{Layer, Model};
+use crate::gpu::GpuError;
 use crate::layer::ConvShape;
 use crate::quantiser::{INTERCEPT, SLOPE};
 use crate::rng::Philox;
@@ -278,6 +279,24 @@ impl Parameters {
 /// without padding, and one or three channels would waste most of a texel.
 pub(crate) fn uses_rows(shape: &ConvShape) -> bool {
     !shape.input_channels.is_multiple_of(4) && shape.kernel_height * shape.kernel_width > 1
+}
+
+/// The most images x rows x columns of a layer: what kernels divide exactly, see
+/// `shaders/shared/divide.wgsl`.
+const MOST_POSITIONS: usize = 1 << 22;
+
+/// Refuses a batch whose positions kernels cannot count.
+pub(crate) fn check_positions(model: &Model, batch: usize) -> Result<(), GpuError> {
+    let sides = |s: &ConvShape| {
+        let outputs = s.output_height() * s.output_width();
+        (s.input_height * s.input_width).max(outputs)
+    };
+    let most = shapes(model, 1).iter().map(|(_, shape)| sides(shape)).max();
+    let (positions, limit) = (most.unwrap_or(1) * batch, MOST_POSITIONS);
+    if positions > limit {
+        return Err(GpuError::TooManyPositions { positions, limit });
+    }
+    Ok(())
 }
 
 /// Every layer with its geometry; of a layer without weights only the input side means anything.
