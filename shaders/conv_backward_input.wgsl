@@ -2,7 +2,8 @@
 //
 // a: d_y (batch, output_height, output_width, output_channels)
 // b: w (output_channels, kernel_height, kernel_width, input_channels)
-// output_0: d_x (batch, input_height, input_width, input_channels)
+// c: x (batch, input_height, input_width, input_channels)
+// output_0: d_x, like x; with RELU, x came out of a ReLU and this is the gradient before it
 //
 // As a matrix product: rows are input positions, columns input channels, the depth runs over
 // (taps, output_channels). With a stride s an input position is reached by every s-th tap alone, and
@@ -12,7 +13,7 @@
 
 // Known when the pipeline is made, because a driver may run both sides of a branch.
 override STRIDE: u32 = 1u;
-
+override RELU: bool = false;
 struct Rows {
     row: vec4i, // output row and column that the first tap reaches
     column: vec4i,
@@ -25,7 +26,6 @@ struct Phase {
     output: vec2u, // how far their first taps reach beyond (row, column) / stride
     first: vec2u, // the first taps that reach them
     taps: vec2u, // how many do
-    inverse_taps: f32, // of those in a row
 }
 
 // That of a thread's tile, set where rows are located.
@@ -34,59 +34,58 @@ var<private> phase: Phase;
 fn phase_of(m: u32) -> Phase {
     let kernel = vec2u(params.kernel_height, params.kernel_width);
     if STRIDE == 1u {
-        return Phase(vec2u(0u), vec2u(params.padding), vec2u(0u), kernel, params.inverse_kernel_width);
+        return Phase(vec2u(0u), vec2u(params.padding), vec2u(0u), kernel);
     }
     let number = m / params.phase_rows;
     let offset = vec2u(number / STRIDE, number % STRIDE);
     let output = (offset + params.padding) / STRIDE;
     let first = offset + params.padding - output * STRIDE;
-    let taps = (max(kernel, first) - first + STRIDE - 1u) / STRIDE;
-    return Phase(offset, output, first, taps, 1.0 / f32(max(taps.y, 1u)));
+    return Phase(offset, output, first, (max(kernel, first) - first + STRIDE - 1u) / STRIDE);
 }
 
 fn phase_positions() -> u32 { return params.batch * params.phase_height * params.phase_width; }
 fn rows() -> u32 { return STRIDE * STRIDE * params.phase_rows; }
 fn columns() -> u32 { return params.input_channels; }
 
-// Near the upper and lower edge some rows of taps reach no output for any position of the tile.
-fn depth_range(m: u32, blocks: u32, split: u32) -> vec2u {
-    let here = phase_of(m);
-    let row = here.taps.y * params.output_channels;
-    let end = min(m + blocks, rows());
-    let positions = phase_positions();
-    let start = (m / params.phase_rows) * params.phase_rows;
-    let first = divide_one(min((m - start) * 4u, positions - 1u), params.inverse_phase_width);
-    let last = divide_one(min((end - start) * 4u, positions) - 1u, params.inverse_phase_width);
-    let image = divide_one(first, params.inverse_phase_height) * params.phase_height;
-    if last - image >= params.phase_height {
-        return vec2u(0u, here.taps.x * row);
-    }
-    let highest = i32(first - image + here.output.x) - i32(params.output_height) + 1;
-    let lowest = min(last - image + here.output.x + 1u, here.taps.x);
-    return vec2u(u32(max(highest, 0)) * row, lowest * row);
+// The number of a block within its phase.
+fn local_block(m: u32) -> u32 { return m - (m / params.phase_rows) * params.phase_rows; }
+
+// Counted in strides.
+fn extent() -> Extent {
+    let height = params.phase_height;
+    return Extent(height, params.phase_width, params.inverse_phase_height, params.inverse_phase_width);
+}
+
+fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
+    let here = phase_of(m.x);
+    let first = min(local_block(m.x) * 4u, phase_positions() - 1u);
+    let tile = span(first, min(first + m.y * 4u, phase_positions()) - 1u, extent());
+    // Position p of a row or column reaches outputs p + here.output - tap.
+    let output = vec2u(params.output_height, params.output_width);
+    let first_taps = max(tile.low + here.output + 1u, output) - output;
+    let number = choose_taps(first_taps, min(tile.high + here.output + 1u, here.taps));
+    return vec2u(0u, number * params.output_channels);
 }
 
 fn locate_rows(m: u32) -> Rows {
     phase = phase_of(m);
-    let local = m - (m / params.phase_rows) * params.phase_rows;
-    let position = min(local * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(phase_positions() - 1u));
-    let line = divide(position, params.inverse_phase_width);
-    let image = divide(line, params.inverse_phase_height);
-    let row = vec4i(line - image * params.phase_height + phase.output.x);
-    let column = vec4i(position - line * params.phase_width + phase.output.y);
-    let base = (vec4i(image * params.output_height) + row) * i32(params.output_width) + column;
+    let first = local_block(m) * 4u;
+    let position = min(first + vec4u(0u, 1u, 2u, 3u), vec4u(phase_positions() - 1u));
+    let at = places(position, extent());
+    let row = vec4i(at.row + phase.output.x);
+    let column = vec4i(at.column + phase.output.y);
+    let base = (vec4i(at.image * params.output_height) + row) * i32(params.output_width) + column;
     return Rows(row, column, base * i32(params.output_channels) + i32(params.y_base));
 }
 
 fn load_rows(rows: Rows, k: u32) -> mat4x4f {
-    let tap = divide_one(k, params.inverse_output_channels);
-    let tap_row = divide_one(tap, phase.inverse_taps);
-    let tap_column = tap - tap_row * phase.taps.y;
-    let channel = k - tap * params.output_channels;
+    let number = divide_one(k, params.inverse_output_channels);
+    let channel = k - number * params.output_channels;
+    let tap = tap_of(number);
     // A tap that would reach outside the output adds nothing.
-    let row = vec4u(rows.row - i32(tap_row));
-    let column = vec4u(rows.column - i32(tap_column));
-    let back = (tap_row * params.output_width + tap_column) * params.output_channels;
+    let row = vec4u(rows.row - i32(tap.x));
+    let column = vec4u(rows.column - i32(tap.y));
+    let back = (tap.x * params.output_width + tap.y) * params.output_channels;
     let inside = (row < vec4u(params.output_height)) & (column < vec4u(params.output_width));
     let texel = select(vec4u(params.y_base), vec4u(rows.base - i32(back) + i32(channel)), inside);
     let mask = select(vec4f(0.0), vec4f(1.0), inside);
@@ -101,13 +100,10 @@ fn load_rows(rows: Rows, k: u32) -> mat4x4f {
 fn locate_columns(n: u32) -> u32 { return params.w_base + n; }
 
 fn load_columns(base: u32, k: u32) -> mat4x4f {
-    var tap = divide_one(k, params.inverse_output_channels);
-    let channel = k - tap * params.output_channels;
-    if STRIDE > 1u {
-        let tap_row = divide_one(tap, phase.inverse_taps);
-        let taps = vec2u(tap_row, tap - tap_row * phase.taps.y) * STRIDE + phase.first;
-        tap = taps.x * params.kernel_width + taps.y;
-    }
+    let number = divide_one(k, params.inverse_output_channels);
+    let channel = k - number * params.output_channels;
+    let place = tap_of(number) * STRIDE + phase.first;
+    let tap = place.x * params.kernel_width + place.y;
     let step = params.kernel_height * params.kernel_width * params.input_channels;
     let first = base + channel * 4u * step + tap * params.input_channels;
     return mat4x4f(
@@ -119,28 +115,28 @@ fn load_columns(base: u32, k: u32) -> mat4x4f {
 }
 
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
-    let local = (m - (m / params.phase_rows) * params.phase_rows) * 4u;
-    put(local, n, block[0]);
-    put(local + 1u, n, block[1]);
-    put(local + 2u, n, block[2]);
-    put(local + 3u, n, block[3]);
+    let first = local_block(m) * 4u;
+    let position = first + vec4u(0u, 1u, 2u, 3u);
+    let at = places(position, extent());
+    let row = at.row * STRIDE + phase.offset.x;
+    let column = at.column * STRIDE + phase.offset.y;
+    let kept = (position < vec4u(phase_positions()))
+        & (row < vec4u(params.input_height)) & (column < vec4u(params.input_width));
+    let pixel = (at.image * params.input_height + row) * params.input_width + column;
+    let texel = pixel * params.input_channels + n;
+    put(kept.x, texel.x, block[0]);
+    put(kept.y, texel.y, block[1]);
+    put(kept.z, texel.z, block[2]);
+    put(kept.w, texel.w, block[3]);
 }
 
-// `local` counts the positions of the phase.
-fn put(local: u32, n: u32, value: vec4f) {
-    if local >= phase_positions() {
+fn put(kept: bool, texel: u32, value: vec4f) {
+    if !kept {
         return;
     }
-    var position = local;
-    if STRIDE > 1u {
-        let line = divide_one(local, params.inverse_phase_width);
-        let image = divide_one(line, params.inverse_phase_height);
-        let row = (line - image * params.phase_height) * STRIDE + phase.offset.x;
-        let column = (local - line * params.phase_width) * STRIDE + phase.offset.y;
-        if row >= params.input_height || column >= params.input_width {
-            return;
-        }
-        position = (image * params.input_height + row) * params.input_width + column;
+    var d_x = value;
+    if RELU {
+        d_x = select(vec4f(0.0), value, read_c(params.x_base + texel) > vec4f(0.0));
     }
-    output_0[params.x_base + position * params.input_channels + n] = value;
+    output_0[params.d_x_base + texel] = d_x;
 }

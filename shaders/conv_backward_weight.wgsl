@@ -5,7 +5,11 @@
 // output_0: partial d_w (splits, output_channels, kernel_height, kernel_width, input_channels)
 //
 // As a matrix product: rows are output channels, columns run over (kernel_height, kernel_width,
-// input_channels), the depth over output positions, four to a block.
+// input_channels), the depth over output positions, four to a block. With EDGES a tile leaves out rows
+// and columns of positions from which its taps reach across the edges of the image.
+
+// Known when the pipeline is made, because a driver may run both sides of a branch.
+override EDGES: bool = false;
 
 struct Columns {
     row: i32, // offset of the tap from the window's first input
@@ -13,23 +17,85 @@ struct Columns {
     channel: u32,
 }
 
-fn positions() -> u32 { return params.batch * params.output_height * params.output_width; }
+// The output rows and columns that a tile sums over.
+struct Sums {
+    first: vec2u,
+    count: vec2u,
+    inverse: vec2f,
+}
+
+// Those of a thread's tile, set where the depth is asked for.
+var<private> sums: Sums;
+
 fn rows() -> u32 { return params.output_channels; }
 fn columns() -> u32 { return params.kernel_height * params.kernel_width * params.input_channels; }
-fn depth() -> u32 { return (positions() + 3u) / 4u; }
+fn positions() -> u32 { return params.batch * sums.count.x * sums.count.y; }
 
-fn depth_range(m: u32, blocks: u32, split: u32) -> vec2u {
-    let first = split * params.depth_chunk;
-    return vec2u(first, min(first + params.depth_chunk, depth()));
+// Row and column of the tap of a column.
+fn tap_of(n: u32) -> vec2u {
+    let tap = divide_one(n, params.inverse_input_channels);
+    let row = divide_one(tap, params.inverse_kernel_width);
+    return vec2u(row, tap - row * params.kernel_width);
+}
+
+// Output rows, or columns, from which tap t reaches at least input number `inside`.
+fn first_reaching(inside: vec2u, t: vec2u) -> vec2u {
+    let far = inside + params.padding;
+    return (max(far, t) - t + params.stride - 1u) / params.stride;
+}
+
+fn sums_of(n: vec2u) -> Sums {
+    let output = vec2u(params.output_height, params.output_width);
+    let all = Sums(vec2u(0u), output, vec2f(params.inverse_output_height, params.inverse_output_width));
+    if !EDGES {
+        return all;
+    }
+    let low = tap_of(n.x);
+    let high = tap_of(min(n.x + n.y, columns()) - 1u);
+    let first = first_reaching(vec2u(0u), high);
+    let end = min(first_reaching(vec2u(params.input_height, params.input_width), low), output);
+    let count = max(end, first) - first;
+    if low.x != high.x {
+        let inverse = vec2f(1.0 / f32(max(count.x, 1u)), params.inverse_output_width);
+        return Sums(vec2u(first.x, 0u), vec2u(count.x, output.y), inverse);
+    }
+    return Sums(first, count, 1.0 / vec2f(max(count, vec2u(1u))));
+}
+
+fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
+    sums = sums_of(n);
+    let depth = (positions() + 3u) / 4u;
+    let chunk = (depth + params.splits - 1u) / params.splits;
+    return vec2u(split * chunk, min((split + 1u) * chunk, depth));
+}
+
+struct Places {
+    image: vec4u,
+    row: vec4u,
+    column: vec4u,
+    inside: vec4<bool>,
+}
+
+// Four of the positions that are summed over.
+fn places(k: u32) -> Places {
+    let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
+    let line = divide(position, sums.inverse.y);
+    let image = divide(line, sums.inverse.x);
+    return Places(
+        image,
+        line - image * sums.count.x + sums.first.x,
+        position - line * sums.count.y + sums.first.y,
+        position < vec4u(positions()),
+    );
 }
 
 fn locate_rows(m: u32) -> u32 { return params.y_base + m; }
 
 fn load_rows(base: u32, k: u32) -> mat4x4f {
-    let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
-    let inside = position < vec4u(positions());
-    let texel = base + select(vec4u(0u), position, inside) * params.output_channels;
-    let mask = select(vec4f(0.0), vec4f(1.0), inside);
+    let at = places(k);
+    let pixel = (at.image * params.output_height + at.row) * params.output_width + at.column;
+    let texel = base + select(vec4u(0u), pixel, at.inside) * params.output_channels;
+    let mask = select(vec4f(0.0), vec4f(1.0), at.inside);
     return transpose(mat4x4f(
         read_a(texel.x) * mask.x,
         read_a(texel.y) * mask.y,
@@ -39,28 +105,22 @@ fn load_rows(base: u32, k: u32) -> mat4x4f {
 }
 
 fn locate_columns(n: u32) -> Columns {
-    let tap = divide_one(n, params.inverse_input_channels);
-    let tap_row = divide_one(tap, params.inverse_kernel_width);
-    let padding = i32(params.padding);
-    return Columns(
-        i32(tap_row) - padding,
-        i32(tap - tap_row * params.kernel_width) - padding,
-        n - tap * params.input_channels,
-    );
+    let tap = tap_of(n);
+    let offset = vec2i(tap) - i32(params.padding);
+    let number = tap.x * params.kernel_width + tap.y;
+    return Columns(offset.x, offset.y, n - number * params.input_channels);
 }
 
-fn load_columns(at: Columns, k: u32) -> mat4x4f {
-    let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
-    let line = divide(position, params.inverse_output_width);
-    let image = divide(line, params.inverse_output_height);
-    let row = vec4i((line - image * params.output_height) * params.stride) + at.row;
-    let column = vec4i((position - line * params.output_width) * params.stride) + at.column;
-    let inside = (position < vec4u(positions()))
+fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
+    let at = places(k);
+    let row = vec4i(at.row * params.stride) + cursor.row;
+    let column = vec4i(at.column * params.stride) + cursor.column;
+    let inside = at.inside
         & (vec4u(row) < vec4u(params.input_height))
         & (vec4u(column) < vec4u(params.input_width));
-    let pixel = (vec4i(image * params.input_height) + row) * i32(params.input_width) + column;
+    let pixel = (vec4i(at.image * params.input_height) + row) * i32(params.input_width) + column;
     let texel = params.x_base
-        + select(vec4u(0u), vec4u(pixel) * params.input_channels + at.channel, inside);
+        + select(vec4u(0u), vec4u(pixel) * params.input_channels + cursor.channel, inside);
     let mask = select(vec4f(0.0), vec4f(1.0), inside);
     return mat4x4f(
         read_b(texel.x) * mask.x,

@@ -1,4 +1,6 @@
-// Sums of norm_backward_sums over all rows, and the gradients of gamma and beta.
+// Sums of norm_backward_sums over all rows, and the gradients of gamma and beta. Where the factor
+// gamma / deviation is rounded, the gradient of half the squared distance of gamma from the one that
+// the rounded factor stands for is added, lambda_norm times.
 //
 // a: partial (splits, 2, channels)
 // b: statistics (5, channels), see shared/norm.wgsl
@@ -32,8 +34,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     output_0[params.sums_base + channel] = sum;
     output_0[params.sums_base + params.channels + channel] = product;
-    let ratio = read_b(params.statistics_base + 3u * params.channels + channel);
-    var d_gamma = ratio * product;
+    let statistics = params.statistics_base + channel;
+    let inverse = read_b(statistics + params.channels);
+    let factor = read_b(statistics + 2u * params.channels);
+    let ratio = read_b(statistics + 3u * params.channels);
+    let stands_for = factor / inverse;
+    let distance = select(vec4f(0.0), stands_for / ratio - stands_for, ratio != vec4f(0.0));
+    var d_gamma = ratio * product + schedule.lambda_norm * distance;
     var d_beta = sum;
     let at = params.gradient_base + channel;
     if ACCUMULATE {

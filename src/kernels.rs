@@ -19,6 +19,7 @@ const POSTERIOR: &str = include_str!("../shaders/shared/posterior.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
 const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
+const PLACES: &str = include_str!("../shaders/shared/places.wgsl");
 const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
 const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
@@ -52,13 +53,13 @@ const fn elementwise(
 pub static CONV_FORWARD: Kernel = matrix(
     "conv_forward",
     include_str!("../shaders/conv_forward.wgsl"),
-    &[CONV_SHAPE, DIVIDE, WINDOWS, BLOCKS_FLOAT],
+    &[CONV_SHAPE, DIVIDE, PLACES, BLOCKS_FLOAT],
 );
 /// Gradient of x.
 pub static CONV_BACKWARD_INPUT: Kernel = matrix(
     "conv_backward_input",
     include_str!("../shaders/conv_backward_input.wgsl"),
-    &[CONV_SHAPE, DIVIDE, BLOCKS_FLOAT],
+    &[CONV_SHAPE, DIVIDE, PLACES, BLOCKS_FLOAT],
 );
 /// Gradient of w, in partial sums.
 pub static CONV_BACKWARD_WEIGHT: Kernel = matrix(
@@ -148,7 +149,7 @@ pub static NORM_GRADIENTS: Kernel = elementwise(
     "norm_gradients",
     "NormGradientsParams",
     include_str!("../shaders/norm_gradients.wgsl"),
-    &[],
+    &[SCHEDULE],
 );
 /// Gradient of the input of a normalisation.
 pub static NORM_BACKWARD: Kernel = elementwise(

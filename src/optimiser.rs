@@ -35,6 +35,8 @@ pub struct Schedule {
     pub step: u32,
     /// Multiple of the learning rate for the layers' intercepts and slopes.
     pub quantiser_rate: f32,
+    /// Weight of half the squared distance of each γ from the one that its rounded factor stands for.
+    pub lambda_norm: f32,
 }
 
 impl Schedule {
@@ -55,6 +57,14 @@ impl Schedule {
     pub fn with_quantiser_rate(self, quantiser_rate: f64) -> Self {
         Self {
             quantiser_rate: quantiser_rate as f32,
+            ..self
+        }
+    }
+
+    /// The same with a pull of γ to where LP rounds its factor.
+    pub fn with_lambda_norm(self, lambda_norm: f64) -> Self {
+        Self {
+            lambda_norm: lambda_norm as f32,
             ..self
         }
     }

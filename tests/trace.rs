@@ -101,6 +101,7 @@ fn trace(path: Path, norm: bool) {
         learning_rate: 3e-3,
         lambda_bits: 1e-2,
         lambda_l2: 1e-3,
+        lambda_norm: 0.1,
         bits_ramp: 0.3,
         ..TrainOptions::default()
     };

@@ -18,7 +18,7 @@ struct Params {
     w_base: u32,
     bias_base: u32,
     y_base: u32,
-    depth_chunk: u32, // blocks of the depth that one split sums
+    d_x_base: u32,
     splits: u32,
     inverse_input_channels: f32,
     inverse_output_channels: f32,
@@ -31,5 +31,6 @@ struct Params {
     inverse_phase_height: f32,
     inverse_output_width: f32,
     inverse_output_height: f32,
+    inverse_batch: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;

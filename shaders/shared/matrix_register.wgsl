@@ -2,8 +2,8 @@
 // reads both operands through textures; nothing is shared between threads. The tile has 16 rows and
 // TILE_COLUMNS blocks of four columns, 2 or 3; with 2, lines that end in "third column" are left out.
 //
-// A matrix kernel defines rows() and columns() in blocks of four, the range of the depth, cursors,
-// loads and the store; shared/blocks_*.wgsl say what blocks are and how two are multiplied.
+// A matrix kernel defines rows() and columns() in blocks of four, cursors, the range of the depth
+// of a tile (first block and number of blocks of its rows, and of its columns), loads and the store; shared/blocks_*.wgsl say what blocks are and how two are multiplied.
 
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var c20 = Sum(); var c21 = Sum();
     var c30 = Sum(); var c31 = Sum();
     var c02 = Sum(); var c12 = Sum(); var c22 = Sum(); var c32 = Sum();  // third column
-    let range = depth_range(m, 4u, split);
+    let range = depth_range(vec2u(m, 4u), vec2u(n, TILE_COLUMNS), split);
     for (var k = range.x; k < range.y; k++) {
         let b0 = load_columns(s0, k);
         let b1 = load_columns(s1, k);

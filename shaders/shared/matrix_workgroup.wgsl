@@ -1,8 +1,8 @@
 // The matrix core for GPUs: 64 threads make a 64 x 64 tile of the result, staged through
 // workgroup memory 16 steps of the depth at a time; each thread keeps 8 x 8 of it.
 //
-// A matrix kernel defines rows() and columns() in blocks of four, the range of the depth, cursors,
-// loads and the store; blocks are those of shared/blocks_float.wgsl.
+// A matrix kernel defines rows() and columns() in blocks of four, cursors, the range of the depth
+// of a tile (first block and number of blocks of its rows, and of its columns), loads and the store; blocks are those of shared/blocks_float.wgsl.
 
 // [step of the depth][block of four rows or columns]
 var<workgroup> row_tile: array<vec4f, 256>;
@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let mx = thread & 7u;
     var c00 = mat4x4f(); var c01 = mat4x4f();
     var c10 = mat4x4f(); var c11 = mat4x4f();
-    let range = depth_range(m_tile, 16u, group.z);
+    let range = depth_range(vec2u(m_tile, 16u), vec2u(n_tile, 16u), group.z);
     for (var start = range.x; start < range.y; start += 4u) {
         var a = mat4x4f();
         var b = mat4x4f();

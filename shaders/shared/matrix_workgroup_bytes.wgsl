@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let mx = thread & 7u;
     var c00 = Sum(); var c01 = Sum();
     var c10 = Sum(); var c11 = Sum();
-    let range = depth_range(m_tile, 16u, group.z);
+    let range = depth_range(vec2u(m_tile, 16u), vec2u(n_tile, 16u), group.z);
     for (var start = range.x; start < range.y; start += 4u) {
         var a = Bytes();
         var b = Bytes();

@@ -10,5 +10,6 @@ struct Schedule {
     seed_high: u32,
     step: u32, // of the noise
     quantiser_rate: f32, // multiple of the learning rate for intercepts and slopes
+    lambda_norm: f32, // of the distance of gammas from those that rounded factors stand for
 }
 @group(0) @binding(13) var<uniform> schedule: Schedule;

@@ -12,7 +12,7 @@ fn rows() -> u32 { return (positions() + 3u) / 4u; }
 fn columns() -> u32 { return params.output_channels; }
 fn depth() -> u32 { return params.kernel_height * params.kernel_width * params.input_channels; }
 
-fn depth_range(m: u32, blocks: u32, split: u32) -> vec2u { return vec2u(0u, depth()); }
+fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u { return vec2u(0u, depth()); }
 
 fn locate_rows(m: u32) -> Rows {
     let position = min(m * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(positions() - 1u));

@@ -283,6 +283,43 @@ impl<'g> PlanBuilder<'g> {
         self.finish_in(&mut Pool::default())
     }
 
+    /// Moves copies to mirrors up to the first copies after the last write of what they copy. Every
+    /// group of copies ends a compute pass, which costs a CPU driver more than the copies do.
+    fn gather_mirrors(&mut self) {
+        let after_write: Vec<usize> = (0..self.pending.len())
+            .map(|at| self.mirror_is_true_from(at))
+            .collect();
+        let mut commands: Vec<Option<Pending>> = self.pending.drain(..).map(Some).collect();
+        let is_mirror = |command: &Option<Pending>| matches!(command, Some(Pending::Mirror(..)));
+        for at in 0..commands.len() {
+            if is_mirror(&commands[at]) {
+                for later in at + 1..commands.len() {
+                    if is_mirror(&commands[later]) && after_write[later] <= at {
+                        self.pending.extend(commands[later].take());
+                    }
+                }
+            }
+            self.pending.extend(commands[at].take());
+        }
+    }
+
+    /// The first place where a copy to a mirror copies what it does at `at`.
+    fn mirror_is_true_from(&self, at: usize) -> usize {
+        let Pending::Mirror(buffer, rows, _) = &self.pending[at] else {
+            return at;
+        };
+        let writes = |command: &Pending| match command {
+            Pending::Mirror(..) => false,
+            Pending::Clear(cleared) => cleared.same(buffer),
+            Pending::Dispatch { outputs, .. } => outputs.iter().any(|output| {
+                let written = mirror_rows(output);
+                output.buffer.same(buffer) && written.start < rows.end && rows.start < written.end
+            }),
+        };
+        let last = self.pending[..at].iter().rposition(writes);
+        last.map_or(0, |last| last + 1)
+    }
+
     /// First and last command that touch each transient buffer.
     fn lives(&self) -> Vec<(Buffer, RangeInclusive<usize>)> {
         let mut lives: Vec<(Buffer, RangeInclusive<usize>)> = Vec::new();
@@ -336,7 +373,8 @@ impl<'g> PlanBuilder<'g> {
     /// # Errors
     /// [`GpuError::TooLarge`] when a buffer exceeds one binding, [`GpuError::Lost`] when the driver
     /// refused a kernel, a binding or memory.
-    pub fn finish_in(self, pool: &mut Pool) -> Result<Plan, GpuError> {
+    pub fn finish_in(mut self, pool: &mut Pool) -> Result<Plan, GpuError> {
+        self.gather_mirrors();
         pool.place(self.gpu, self.lives())?;
         let submissions = self.submissions();
         let device = &self.gpu.device;

@@ -62,16 +62,16 @@ struct SumParams {
     total_base: u32,
 }
 
-/// total = the sum of `splits` partial results of its size, in their order; with `accumulate`
-/// added to what total held.
+/// total = the sum of `partial` (splits, total...) over its splits, in their order; with
+/// `accumulate` added to what total held.
 pub fn sum_partials(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     partial: &Tensor,
-    splits: usize,
     accumulate: bool,
     total: &Tensor,
 ) {
+    let splits = partial.len() / total.len();
     let params = SumParams {
         count: total.texels(),
         splits: splits as u32,

@@ -100,6 +100,43 @@ impl ConvShape {
         }
     }
 
+    /// Pairs of an output row and a tap that lie inside the image, and the same for columns.
+    fn pairs(&self) -> [usize; 2] {
+        let sizes = [
+            (self.output_height(), self.kernel_height, self.input_height),
+            (self.output_width(), self.kernel_width, self.input_width),
+        ];
+        sizes.map(|(outputs, taps, inputs)| {
+            let inside = self.padding..self.padding + inputs;
+            let reaches = |o, t| inside.contains(&(o * self.stride + t));
+            let taps_of = |o| (0..taps).filter(|&t| reaches(o, t)).count();
+            (0..outputs).map(taps_of).sum()
+        })
+    }
+
+    /// Whether more than a sixteenth of the taps of a row or column of outputs reach across an edge.
+    fn has_edges(&self) -> bool {
+        let [rows, columns] = self.pairs();
+        let all_rows = self.output_height() * self.kernel_height;
+        let all_columns = self.output_width() * self.kernel_width;
+        16 * (all_rows - rows) > all_rows || 16 * (all_columns - columns) > all_columns
+    }
+
+    /// The same for inputs and the outputs that their taps reach.
+    fn has_transposed_edges(&self) -> bool {
+        let [rows, columns] = self.pairs();
+        let all_rows = self.input_height * self.kernel_height.div_ceil(self.stride);
+        let all_columns = self.input_width * self.kernel_width.div_ceil(self.stride);
+        16 * all_rows.saturating_sub(rows) > all_rows
+            || 16 * all_columns.saturating_sub(columns) > all_columns
+    }
+
+    /// Whether positions of a tile should lie in many images, see `shaders/shared/places.wgsl`:
+    /// where edges are many and tiles small. Not measured on GPUs.
+    fn images_first(&self, path: Path, edges: bool) -> bool {
+        edges && path.mirrors() && self.batch >= 16
+    }
+
     /// How many ranges of positions the weight gradient is summed in: enough threads for the
     /// device where the weight matrix is small and the positions are many.
     pub fn weight_splits(&self, path: Path) -> usize {
@@ -136,7 +173,7 @@ struct ConvParams {
     w_base: u32,
     bias_base: u32,
     y_base: u32,
-    depth_chunk: u32,
+    d_x_base: u32,
     splits: u32,
     inverse_input_channels: f32,
     inverse_output_channels: f32,
@@ -148,6 +185,7 @@ struct ConvParams {
     inverse_phase_height: f32,
     inverse_output_width: f32,
     inverse_output_height: f32,
+    inverse_batch: f32,
 }
 
 impl ConvParams {
@@ -180,6 +218,7 @@ impl ConvParams {
             inverse_phase_height: inverse(phase_height),
             inverse_output_width: inverse(shape.output_width()),
             inverse_output_height: inverse(shape.output_height()),
+            inverse_batch: inverse(shape.batch),
             ..Default::default()
         }
     }
@@ -203,10 +242,11 @@ pub fn conv_forward(
         y_base: y.base(),
         ..ConvParams::new(shape)
     };
+    let images_first = f64::from(shape.images_first(plan.gpu().path(), shape.has_edges()));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_FORWARD,
         label,
-        constants: &[],
+        constants: &[("IMAGES_FIRST", images_first)],
         params: bytemuck::bytes_of(&params),
         reads: &[x, w, bias],
         writes: &[Write::New(y)],
@@ -221,27 +261,35 @@ pub fn conv_forward(
     });
 }
 
-/// d_x from d_y and w.
+/// d_x from d_y and w; with `relu`, x came out of a ReLU and d_x is the gradient before it.
 pub fn conv_backward_input(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     shape: &ConvShape,
-    [d_y, w]: [&Tensor; 2],
+    [d_y, w, x]: [&Tensor; 3],
+    relu: bool,
     d_x: &Tensor,
 ) {
     let [.., channels] = shape.x();
     let params = ConvParams {
-        x_base: d_x.base(),
+        x_base: x.base(),
+        d_x_base: d_x.base(),
         w_base: w.base(),
         y_base: d_y.base(),
         ..ConvParams::new(shape)
     };
+    let images_first =
+        f64::from(shape.images_first(plan.gpu().path(), shape.has_transposed_edges()));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_INPUT,
         label,
-        constants: &[("STRIDE", shape.stride as f64)],
+        constants: &[
+            ("STRIDE", shape.stride as f64),
+            ("RELU", f64::from(u8::from(relu))),
+            ("IMAGES_FIRST", images_first),
+        ],
         params: bytemuck::bytes_of(&params),
-        reads: &[d_y, w],
+        reads: &[d_y, w, x],
         writes: &[Write::New(d_x)],
         schedule: false,
         grid: kernels::CONV_BACKWARD_INPUT.matrix_grid(
@@ -264,12 +312,10 @@ pub fn conv_backward_weight(
     partial: &Tensor,
 ) {
     let [outputs, kernel_height, kernel_width, inputs] = shape.w();
-    let [batch, height, width, _] = shape.y();
     let params = ConvParams {
         x_base: x.base(),
         w_base: partial.base(),
         y_base: d_y.base(),
-        depth_chunk: (batch * height * width).div_ceil(4).div_ceil(splits) as u32,
         splits: splits as u32,
         ..ConvParams::new(shape)
     };
@@ -277,7 +323,7 @@ pub fn conv_backward_weight(
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
         label,
-        constants: &[],
+        constants: &[("EDGES", f64::from(shape.has_edges()))],
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, x],
         writes: &[Write::New(partial)],

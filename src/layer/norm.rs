@@ -264,7 +264,8 @@ struct NormGradientsParams {
 }
 
 /// `sums` (2, channels) of `partial` (splits, 2, channels), and the gradients of γ and β
-/// (2, channels), with `accumulate` added to what they were.
+/// (2, channels), with `accumulate` added to what they were. The schedule's `lambda_norm` draws γ to
+/// the one that a rounded factor stands for.
 pub fn norm_gradients(
     plan: &mut PlanBuilder<'_>,
     label: &str,
@@ -289,7 +290,7 @@ pub fn norm_gradients(
         params: bytemuck::bytes_of(&params),
         reads: &[partial, statistics],
         writes: &[Write::New(sums), Write::Update(gradients)],
-        schedule: false,
+        schedule: true,
         grid: Grid::Threads(params.channels),
         flops: partial.len() as u64,
     });

@@ -417,20 +417,30 @@ impl Network {
                 } => {
                     let layer = &self.parameters.layers[*parameters];
                     let label = format!("{} {}", weights.name, layer.name);
-                    let pooled = matches!(self.ops.get(i + 1), Some(Op::Pool { .. }));
-                    if *relu && !pooled {
+                    // Pools and products take the gradient of a ReLU before them along.
+                    let along = matches!(
+                        self.ops.get(i + 1),
+                        Some(Op::Pool { .. } | Op::Matrix { .. })
+                    );
+                    if *relu && !along {
                         let y = pass.activations[i + 1].view(&op.output());
                         relu_backward(plan, &label, &y, &d_y);
                     }
                     let d_w = layer.weight_of(d_weights).view(&shape.w());
-                    weight_gradient(plan, &label, shape, [&d_y, &x], &d_w);
+                    let mut sums = Vec::new();
+                    sums.extend(weight_gradient(plan, &label, shape, [&d_y, &x], &d_w));
                     if !layer.has_norm() {
                         let d_bias = layer.bias_of(d_biases);
-                        bias_gradient(plan, &label, &d_y, accumulate, &d_bias);
+                        sums.push(bias_gradient(plan, &label, &d_y, accumulate, &d_bias));
                     }
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
-                        conv_backward_input(plan, &label, shape, [&d_y, &w], &d_x);
+                        let relu = matches!(self.ops[i - 1], Op::Matrix { relu: true, .. });
+                        conv_backward_input(plan, &label, shape, [&d_y, &w, &x], relu, &d_x);
+                    }
+                    // Last, so that all of a layer's results are mirrored at once.
+                    for sum in sums {
+                        sum_partials(plan, &label, &sum.partial, sum.accumulate, &sum.total);
                     }
                 }
             }
@@ -470,21 +480,32 @@ fn normalise(
     statistics
 }
 
+/// A sum that is left to do: of `partial` (splits, total), perhaps on top of what `total` holds.
+struct PartialSum {
+    partial: Tensor,
+    accumulate: bool,
+    total: Tensor,
+}
+
 fn weight_gradient(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     shape: &ConvShape,
     operands: [&Tensor; 2],
     d_w: &Tensor,
-) {
+) -> Option<PartialSum> {
     let splits = shape.weight_splits(plan.gpu().path());
     if splits == 1 {
         conv_backward_weight(plan, label, shape, operands, 1, d_w);
-    } else {
-        let partial = Tensor::transient("partial", &[splits * d_w.len()]);
-        conv_backward_weight(plan, label, shape, operands, splits, &partial);
-        sum_partials(plan, label, &partial, splits, false, d_w);
+        return None;
     }
+    let partial = Tensor::transient("partial", &[splits, d_w.len()]);
+    conv_backward_weight(plan, label, shape, operands, splits, &partial);
+    Some(PartialSum {
+        partial,
+        accumulate: false,
+        total: d_w.clone(),
+    })
 }
 
 fn bias_gradient(
@@ -493,9 +514,13 @@ fn bias_gradient(
     d_y: &Tensor,
     accumulate: bool,
     d_bias: &Tensor,
-) {
+) -> PartialSum {
     let splits = bias_splits(d_y.len() / d_bias.len());
-    let partial = Tensor::transient("partial", &[splits * d_bias.len()]);
+    let partial = Tensor::transient("partial", &[splits, d_bias.len()]);
     bias_backward(plan, label, d_y, splits, &partial);
-    sum_partials(plan, label, &partial, splits, accumulate, d_bias);
+    PartialSum {
+        partial,
+        accumulate,
+        total: d_bias.clone(),
+    }
 }

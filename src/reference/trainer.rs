@@ -235,6 +235,7 @@ impl PlainTrainer {
         pass: &Pass,
         weights: &[Vec<f64>],
         d_logits: Vec<f64>,
+        lambda_norm: f64,
     ) -> Vec<[Vec<f64>; 3]> {
         let mut gradients = vec![<[Vec<f64>; 3]>::default(); weights.len()];
         let mut d_y = d_logits;
@@ -246,7 +247,8 @@ impl PlainTrainer {
                 Op::Norm { channels, relu } => {
                     let statistics = &pass.statistics[i];
                     let partial = norm_backward_sums(x, &d_y, statistics, *relu, 1);
-                    let [sums, d] = norm_gradients(&partial, statistics, &vec![0.0; 2 * channels]);
+                    let before = vec![0.0; 2 * channels];
+                    let [sums, d] = norm_gradients(&partial, statistics, &before, lambda_norm);
                     let outputs = self.parameters[layer - 1].bias.len();
                     gradients[layer - 1][1] = d[..outputs].to_vec();
                     gradients[layer - 1][2] = d[*channels..channels + outputs].to_vec();
@@ -295,14 +297,15 @@ impl PlainTrainer {
 
         let hp = self.forward(0, &x, &weights);
         let hp_loss = loss(hp.logits(), &one_hot, scale);
-        let hp_gradients = self.backward(&hp, &weights, hp_loss.d_logits);
+        self.step += 1;
+        let schedule = self.options.schedule(self.step, self.total_steps);
+        let lambda_norm = f64::from(schedule.lambda_norm);
+        let hp_gradients = self.backward(&hp, &weights, hp_loss.d_logits, lambda_norm);
         let lp = self.forward(1, &x, &values);
         let distill = self.options.lambda_distill * scale;
         let lp_loss = loss(lp.logits(), &hp_loss.probabilities, distill);
-        let lp_gradients = self.backward(&lp, &values, lp_loss.d_logits);
+        let lp_gradients = self.backward(&lp, &values, lp_loss.d_logits, lambda_norm);
 
-        self.step += 1;
-        let schedule = self.options.schedule(self.step, self.total_steps);
         let lambda_bits = f64::from(schedule.lambda_bits);
         let mut bit_loss = 0.0;
         let mut gradients = Vec::new();

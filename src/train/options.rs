@@ -65,6 +65,9 @@ pub struct TrainOptions {
     pub lambda_distill: f64,
     /// Weight of ½Σ‖w‖².
     pub lambda_l2: f64,
+    /// Weight of ½Σ(γ - γ')², where γ' is what LP's rounded factor γ'/σ stands for, once the ramp of
+    /// λ_bits is over: batch normalisations that both networks agree on.
+    pub lambda_norm: f64,
     /// How the learning rate falls.
     pub decay: Decay,
     /// What is minimised.
@@ -100,6 +103,7 @@ impl Default for TrainOptions {
             bits_ramp: 0.5,
             lambda_distill: 1.0,
             lambda_l2: 0.0,
+            lambda_norm: 0.0,
             decay: Decay::Cosine,
             objective: Objective::Gtc,
             shift: 0,
@@ -195,6 +199,7 @@ impl TrainOptions {
             ("lambda-bits", self.lambda_bits, 1e6),
             ("lambda-distill", self.lambda_distill, 1e6),
             ("lambda-l2", self.lambda_l2, 1e6),
+            ("lambda-norm", self.lambda_norm, 1e6),
             ("freeze-levels", self.freeze_levels, 1.0),
             ("bits-ramp", self.bits_ramp, 1.0),
             ("augment-until", self.augment_until, 1.0),
@@ -220,7 +225,7 @@ impl TrainOptions {
         }
     }
 
-    /// Learning rates and λ_bits of step `t` of `total`, counted from 1.
+    /// Learning rates, λ_bits and λ_norm of step `t` of `total`, counted from 1.
     pub fn schedule(&self, t: u64, total: u64) -> Schedule {
         let done = (t - 1) as f64 / total.max(1) as f64;
         let rate = match self.decay {
@@ -234,6 +239,7 @@ impl TrainOptions {
         let lambda_bits = self.lambda_bits * ramp(self.bits_ramp);
         let moves = self.objective.low_precision() && done < self.freeze_levels;
         Schedule::new(t, self.learning_rate * rate, lambda_bits)
+            .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp))
             .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })
             .with_noise(ramp(self.kl_warmup), self.seed, t)
     }

@@ -5,11 +5,11 @@ use crate::kernels;
 use crate::layer::{self, ConvShape};
 use crate::optimiser::Schedule;
 use crate::reference;
-use crate::tensor::pad4;
+use crate::tensor::{Tensor, pad4};
 
 /// (batch, height, width, inputs, outputs, kernel height, kernel width, stride, padding): sizes of
 /// one, sizes around and off every tile, and the layers of the models.
-const SHAPES: [[usize; 9]; 18] = [
+const SHAPES: [[usize; 9]; 22] = [
     [1, 1, 1, 1, 1, 1, 1, 1, 0],
     [1, 1, 1, 5, 3, 1, 1, 1, 0],
     [3, 1, 1, 17, 70, 1, 1, 1, 0],
@@ -28,6 +28,10 @@ const SHAPES: [[usize; 9]; 18] = [
     [9, 8, 6, 20, 36, 4, 4, 2, 1],
     [2, 7, 5, 4, 4, 2, 2, 3, 0],
     [1, 11, 10, 9, 7, 5, 3, 4, 2],
+    [16, 4, 4, 8, 12, 3, 3, 1, 1],
+    [17, 2, 3, 20, 5, 3, 3, 1, 1],
+    [19, 7, 6, 4, 9, 4, 4, 2, 1],
+    [21, 6, 5, 8, 6, 5, 3, 1, 0],
 ];
 
 pub(super) fn shape(
@@ -96,11 +100,12 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// All three products of one shape.
-pub(super) fn of_shape(s: ConvShape) -> [Case; 5] {
+pub(super) fn of_shape(s: ConvShape) -> [Case; 6] {
     [
         forward(s, false),
         forward(s, true),
-        backward_input(s),
+        backward_input(s, false),
+        backward_input(s, true),
         backward_weight(s, 1),
         backward_weight(s, 3),
     ]
@@ -134,39 +139,44 @@ fn forward(s: ConvShape, relu: bool) -> Case {
     }
 }
 
-fn backward_input(s: ConvShape) -> Case {
+fn backward_input(s: ConvShape, relu: bool) -> Case {
     let (x, w, y) = (s.x(), s.w(), s.y());
-    let name = name(&s);
+    let name = format!("{}{}", name(&s), if relu { ", ReLU" } else { "" });
+    let after_relu = padded_noise("x", &x, s.input_channels);
+    let after_relu = after_relu.iter().map(|v| v.max(0.0)).collect();
     Case {
         kernel: &kernels::CONV_BACKWARD_INPUT,
         inputs: vec![
             padded_noise(&name, &y, s.output_channels),
             noise("w", w.iter().product()),
+            after_relu,
         ],
         name,
-        input_shapes: vec![y.to_vec(), w.to_vec()],
+        input_shapes: vec![y.to_vec(), w.to_vec(), x.to_vec()],
         output_shapes: vec![x.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::conv_backward_input(plan, "case", &s, [&i[0], &i[1]], &o[0]);
+            layer::conv_backward_input(plan, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
+            let values = reference::conv_backward_input(&s, &i[0], &i[1]);
             vec![Expected {
-                values: reference::conv_backward_input(&s, &i[0], &i[1]),
+                values: match relu {
+                    true => reference::relu_backward(&i[2], &values),
+                    false => values,
+                },
                 tolerance: Tolerance::sum_of(w[0] * w[1] * w[2]),
             }]
         }),
     }
 }
 
-/// Some splits may be empty when there are few positions: their sums must be zero, so the case
-/// adds them up and compares the whole.
+/// Which positions a split sums is the kernel's own affair, so the splits are added up before they are
+/// compared.
 fn backward_weight(s: ConvShape, splits: usize) -> Case {
     let (x, w, y) = (s.x(), s.w(), s.y());
     let name = format!("{}, {splits} splits", name(&s));
-    let mut partial = vec![splits];
-    partial.extend(w);
     let positions = y[0] * y[1] * y[2];
     Case {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
@@ -176,26 +186,22 @@ fn backward_weight(s: ConvShape, splits: usize) -> Case {
         ],
         name,
         input_shapes: vec![y.to_vec(), x.to_vec()],
-        output_shapes: vec![partial],
+        output_shapes: vec![w.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::conv_backward_weight(plan, "case", &s, [&i[0], &i[1]], splits, &o[0]);
+            let partial = match splits {
+                1 => o[0].clone(),
+                _ => Tensor::transient("partial", &[splits, o[0].len()]),
+            };
+            layer::conv_backward_weight(plan, "case", &s, [&i[0], &i[1]], splits, &partial);
+            if splits > 1 {
+                layer::sum_partials(plan, "case", &partial, false, &o[0]);
+            }
         }),
         expected: Box::new(move |i, _| {
-            // The definition, once for each range of positions, the others masked out.
-            let chunk = 4 * positions.div_ceil(4).div_ceil(splits);
-            let values = (0..splits).flat_map(|split| {
-                let mut d_y = i[0].clone();
-                for (p, row) in d_y.chunks_mut(y[3]).enumerate() {
-                    if p / chunk != split {
-                        row.fill(0.0);
-                    }
-                }
-                reference::conv_backward_weight(&s, &d_y, &i[1])
-            });
             vec![Expected {
-                values: values.collect(),
+                values: reference::conv_backward_weight(&s, &i[0], &i[1]),
                 tolerance: Tolerance::sum_of(positions),
             }]
         }),
@@ -259,7 +265,7 @@ fn sum_partials(count: usize, splits: usize, accumulate: bool) -> Case {
         initial: vec![accumulate.then(|| noise("previous", count))],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::sum_partials(plan, "case", &i[0], splits, accumulate, &o[0]);
+            layer::sum_partials(plan, "case", &i[0], accumulate, &o[0]);
         }),
         expected: Box::new(move |i, before| {
             let zero = vec![0.0; count];

@@ -6,6 +6,8 @@ use crate::layer;
 use crate::optimiser::Schedule;
 use crate::reference;
 
+const LAMBDA_NORM: f32 = 0.3;
+
 /// Rows, logical channels and ranges of rows.
 #[derive(Clone, Copy)]
 struct Size {
@@ -262,7 +264,7 @@ fn gradients(s: Size, accumulate: bool) -> Case {
         output_shapes: vec![s.block(2), s.block(2)],
         initial: vec![None, Some(noise(&name, 2 * s.stored()))],
         name,
-        schedule: Schedule::default(),
+        schedule: Schedule::default().with_lambda_norm(LAMBDA_NORM.into()),
         record: Box::new(move |plan, i, o| {
             let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
             layer::norm_gradients(plan, "case", inputs, s.splits, accumulate, outputs);
@@ -271,7 +273,7 @@ fn gradients(s: Size, accumulate: bool) -> Case {
             let zeros = vec![0.0; before[1].len()];
             let before = if accumulate { &before[1] } else { &zeros };
             let tolerance = Tolerance::sum_of(2 + 2 * s.splits);
-            reference::norm_gradients(&i[0], &i[1], before)
+            reference::norm_gradients(&i[0], &i[1], before, f64::from(LAMBDA_NORM))
                 .map(|values| Expected { values, tolerance })
                 .into()
         }),

@@ -99,15 +99,18 @@ fn kernel_row(
     let mut plan = PlanBuilder::new(gpu);
     match kernel {
         "forward" => conv_forward(&mut plan, layer, shape, [&x, &w, &bias], true, &y),
-        "backward input" => conv_backward_input(&mut plan, layer, shape, [&y, &w], &x),
+        "backward input" => {
+            let d_x = Tensor::transient("d_x", &shape.x());
+            conv_backward_input(&mut plan, layer, shape, [&y, &w, &x], false, &d_x);
+        }
         _ => {
             let splits = shape.weight_splits(gpu.path());
             if splits == 1 {
                 conv_backward_weight(&mut plan, layer, shape, [&y, &x], 1, &w);
             } else {
-                let partial = Tensor::transient("partial", &[splits * w.len()]);
+                let partial = Tensor::transient("partial", &[splits, w.len()]);
                 conv_backward_weight(&mut plan, layer, shape, [&y, &x], splits, &partial);
-                sum_partials(&mut plan, layer, &partial, splits, false, &w);
+                sum_partials(&mut plan, layer, &partial, false, &w);
             }
         }
     }

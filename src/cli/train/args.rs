@@ -45,6 +45,9 @@ pub(crate) struct TrainArgs {
     /// Weight of half the sum of all squared weights
     #[arg(long, value_name = "X")]
     lambda_l2: Option<f64>,
+    /// Draws each factor of a batch normalisation to the power of two that low precision rounds it to
+    #[arg(long, value_name = "X")]
+    lambda_norm: Option<f64>,
     /// How the learning rate falls
     #[arg(long, value_parser = ["cosine", "constant"])]
     decay: Option<String>,
@@ -91,7 +94,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
-        "freeze_levels", "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "decay", "objective", "shift",
+        "freeze_levels", "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "lambda_norm", "decay", "objective", "shift",
         "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
     ])]
     pub resume: Option<PathBuf>,
@@ -147,6 +150,7 @@ impl TrainArgs {
         set(&mut options.bits_ramp, &self.bits_ramp);
         set(&mut options.lambda_distill, &self.lambda_distill);
         set(&mut options.lambda_l2, &self.lambda_l2);
+        set(&mut options.lambda_norm, &self.lambda_norm);
         set(&mut options.shift, &self.shift);
         set(&mut options.flip, &self.flip);
         set(&mut options.augment_until, &self.augment_until);

@@ -1,0 +1,71 @@
+// The positions of a convolution, how they count, and the taps that a tile of them runs over.
+
+// Whether positions count through the images first. Those of a tile then lie at one place of many
+// images, and near the edges of an image a tile can leave out every tap that reaches across.
+override IMAGES_FIRST: bool = false;
+
+// Rows and columns that positions lie in.
+struct Extent {
+    height: u32,
+    width: u32,
+    inverse_height: f32,
+    inverse_width: f32,
+}
+
+struct Places {
+    image: vec4u,
+    row: vec4u,
+    column: vec4u,
+}
+
+fn places(position: vec4u, extent: Extent) -> Places {
+    if IMAGES_FIRST {
+        let place = divide(position, params.inverse_batch);
+        let row = divide(place, extent.inverse_width);
+        return Places(position - place * params.batch, row, place - row * extent.width);
+    }
+    let line = divide(position, extent.inverse_width);
+    let image = divide(line, extent.inverse_height);
+    return Places(image, line - image * extent.height, position - line * extent.width);
+}
+
+// The rows and columns that positions lie in, both ends included.
+struct Span {
+    low: vec2u,
+    high: vec2u,
+}
+
+fn span(first: u32, last: u32, extent: Extent) -> Span {
+    let ends = places(vec4u(first, last, 0u, 0u), extent);
+    var all = Span(vec2u(0u), vec2u(extent.height, extent.width) - 1u);
+    if IMAGES_FIRST || ends.image.x == ends.image.y {
+        all.low.x = ends.row.x;
+        all.high.x = ends.row.y;
+    }
+    if IMAGES_FIRST && all.low.x == all.high.x {
+        all.low.y = ends.column.x;
+        all.high.y = ends.column.y;
+    }
+    return all;
+}
+
+struct Taps {
+    first: vec2u, // row and column
+    columns: u32,
+    inverse_columns: f32,
+}
+
+// Those of a thread's tile, set where the depth is asked for.
+var<private> taps: Taps;
+
+// Lets the tile run over the taps from `first` to before `end`, and returns their number.
+fn choose_taps(first: vec2u, end: vec2u) -> u32 {
+    let count = max(end, first) - first;
+    taps = Taps(first, count.y, 1.0 / f32(max(count.y, 1u)));
+    return count.x * count.y;
+}
+
+fn tap_of(number: u32) -> vec2u {
+    let row = divide_one(number, taps.inverse_columns);
+    return taps.first + vec2u(row, number - row * taps.columns);
+}
