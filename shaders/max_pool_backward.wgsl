@@ -11,34 +11,38 @@
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = thread_index(id, groups);
-    let rows = (params.input_height + params.size - 1u) / params.size;
-    let columns = (params.input_width + params.size - 1u) / params.size;
+    let rows = (params.input_height + SIZE - 1u) / SIZE;
+    let columns = (params.input_width + SIZE - 1u) / SIZE;
     if i >= params.batch * rows * columns * params.channels {
         return;
     }
     let at = locate(i, rows, columns);
     let whole = at.y < params.output_height && at.z < params.output_width;
     let d_y = select(vec4f(0.0), read_b(params.y_base + select(0u, output_texel(at), whole)), whole);
-    let top = at.y * params.size;
-    let left = at.z * params.size;
-    let bottom = min(top + params.size, params.input_height);
-    let right = min(left + params.size, params.input_width);
+    let top = at.y * SIZE;
+    let left = at.z * SIZE;
+    // A cut-off window counts its last row or column more than once.
+    let last = vec2u(params.input_height, params.input_width) - 1u;
     var best = read_a(params.x_base + input_texel(at, top, left));
-    for (var row = top; row < bottom; row++) {
-        for (var column = left; column < right; column++) {
-            best = max(best, read_a(params.x_base + input_texel(at, row, column)));
+    for (var r = 0u; r < SIZE; r++) {
+        for (var c = 0u; c < SIZE; c++) {
+            let place = min(vec2u(top + r, left + c), last);
+            best = max(best, read_a(params.x_base + input_texel(at, place.x, place.y)));
         }
     }
     var open = vec4<bool>(true); // no earlier input took the gradient
     if params.relu != 0u {
         open = best > vec4f(0.0);
     }
-    for (var row = top; row < bottom; row++) {
-        for (var column = left; column < right; column++) {
-            let texel = input_texel(at, row, column);
+    for (var r = 0u; r < SIZE; r++) {
+        for (var c = 0u; c < SIZE; c++) {
+            let place = min(vec2u(top + r, left + c), last);
+            let texel = input_texel(at, place.x, place.y);
             let takes = open & (read_a(params.x_base + texel) == best);
-            output_0[params.d_x_base + texel] = select(vec4f(0.0), d_y, takes);
             open &= !takes;
+            if all(place == vec2u(top + r, left + c)) {
+                output_0[params.d_x_base + texel] = select(vec4f(0.0), d_y, takes);
+            }
         }
     }
 }

@@ -10,10 +10,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     let at = locate(i, params.output_height, params.output_width);
-    let first = params.x_base + input_texel(at, at.y * params.size, at.z * params.size);
+    let first = params.x_base + input_texel(at, at.y * SIZE, at.z * SIZE);
     var best = read_a(first);
-    for (var row = 0u; row < params.size; row++) {
-        for (var column = 0u; column < params.size; column++) {
+    for (var row = 0u; row < SIZE; row++) {
+        for (var column = 0u; column < SIZE; column++) {
             let step = (row * params.input_width + column) * params.channels;
             best = max(best, read_a(first + step));
         }

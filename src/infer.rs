@@ -265,7 +265,7 @@ impl<'g> Inference<'g> {
             };
             let Some(weights) = packed.next() else { break };
             let layer_shape = run_shape(layer, &shape, number == 0 && windows);
-            if number == 0 && windows {
+            if number == 0 && windows && !shape.rows_are_images() {
                 let rows = Tensor::transient("rows", &layer_shape.x());
                 packed_im2col(&mut plan, "input", &shape, &input, &rows);
                 x = rows;

@@ -1,15 +1,11 @@
 // Inputs as read-only storage textures that mirror the buffers: the form for lavapipe, where
 // such a load costs half of a sampled texture's and a twentieth of a buffer's. Mirrors are 1,024
-// texels wide. Outputs have sampled mirrors: WebGPU grants four storage textures.
+// texels wide.
 
 @group(0) @binding(5) var<storage, read_write> output_0: array<Texel>;
 @group(0) @binding(6) var<storage, read_write> output_1: array<Texel>;
 @group(0) @binding(7) var<storage, read_write> output_2: array<Texel>;
 @group(0) @binding(8) var<storage, read_write> output_3: array<Texel>;
-@group(0) @binding(9) var mirror_0: texture_2d<Number>;
-@group(0) @binding(10) var mirror_1: texture_2d<Number>;
-@group(0) @binding(11) var mirror_2: texture_2d<Number>;
-@group(0) @binding(12) var mirror_3: texture_2d<Number>;
 
 fn place(texel: u32) -> vec2u { return vec2u(texel & 1023u, texel >> 10u); }
 
@@ -17,12 +13,6 @@ fn read_a(texel: u32) -> Texel { return textureLoad(input_a, place(texel)); }
 fn read_b(texel: u32) -> Texel { return textureLoad(input_b, place(texel)); }
 fn read_c(texel: u32) -> Texel { return textureLoad(input_c, place(texel)); }
 fn read_d(texel: u32) -> Texel { return textureLoad(input_d, place(texel)); }
-
-// What an output held before this dispatch.
-fn previous_0(texel: u32) -> Texel { return textureLoad(mirror_0, place(texel), 0); }
-fn previous_1(texel: u32) -> Texel { return textureLoad(mirror_1, place(texel), 0); }
-fn previous_2(texel: u32) -> Texel { return textureLoad(mirror_2, place(texel), 0); }
-fn previous_3(texel: u32) -> Texel { return textureLoad(mirror_3, place(texel), 0); }
 
 // The thread's number in a grid that may be folded into y.
 fn thread_index(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }

@@ -7,7 +7,6 @@ struct Params {
     output_height: u32,
     output_width: u32,
     channels: u32, // texels
-    size: u32,
     relu: u32,
     x_base: u32, // texels
     y_base: u32,
@@ -17,6 +16,9 @@ struct Params {
     inverse_windows_high: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
+
+// Of a window's side; known when the pipeline is made, so that loops unroll.
+override SIZE: u32 = 2u;
 
 // Image, row, column and channel of a number counted over (batch, rows, columns, channels) of
 // windows.

@@ -52,6 +52,8 @@ pub struct Kernel {
 const INPUTS_BUFFER: &str = include_str!("../../shaders/shared/inputs_buffer.wgsl");
 const INPUTS_SAMPLED: &str = include_str!("../../shaders/shared/inputs_sampled_texture.wgsl");
 const INPUTS_STORAGE: &str = include_str!("../../shaders/shared/inputs_storage_texture.wgsl");
+const PREVIOUS_SAMPLED: &str = include_str!("../../shaders/shared/previous_sampled.wgsl");
+const PREVIOUS_STORAGE: &str = include_str!("../../shaders/shared/previous_storage.wgsl");
 const STORAGE_FLOAT: &str = include_str!("../../shaders/shared/storage_float.wgsl");
 const STORAGE_INTEGER: &str = include_str!("../../shaders/shared/storage_integer.wgsl");
 const NUMBERS_FLOAT: &str = include_str!("../../shaders/shared/numbers_float.wgsl");
@@ -77,8 +79,13 @@ impl Kernel {
         };
         let register = register_core(path);
         let mut parts = vec![self.text, numbers, inputs];
-        if path == Path::CpuStorage {
-            parts.push(storage);
+        match path {
+            Path::Gpu => {}
+            Path::CpuSampled => parts.push(PREVIOUS_SAMPLED),
+            Path::CpuStorage if self.has_few_operands() => {
+                parts.extend([storage, PREVIOUS_STORAGE]);
+            }
+            Path::CpuStorage => parts.extend([storage, PREVIOUS_SAMPLED]),
         }
         match (self.family, path) {
             (Family::Elementwise, _) => {}
@@ -91,6 +98,17 @@ impl Kernel {
         }
         parts.extend(self.shared);
         parts.join("\n")
+    }
+
+    /// Whether all it reads, old values of outputs included, fits into the storage textures that WebGPU
+    /// grants.
+    fn has_few_operands(&self) -> bool {
+        let texts = self.shared.iter().chain([&self.text]);
+        let names = ["read_a(", "read_b(", "read_c(", "read_d("];
+        let old = ["previous_0(", "previous_1(", "previous_2(", "previous_3("];
+        let names = names.iter().chain(&old);
+        let used = names.filter(|name| texts.clone().any(|text| text.contains(**name)));
+        used.count() <= 4 && self.numbers == Numbers::Float
     }
 
     /// Threads in a workgroup of the register core.

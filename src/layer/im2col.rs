@@ -13,21 +13,16 @@ struct Im2colParams {
     batch: u32,
     input_height: u32,
     input_width: u32,
-    input_channels: u32,
     output_height: u32,
     output_width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
     stride: u32,
     padding: u32,
     row_texels: u32,
+    x_texels: u32,
     x_base: u32,
     y_base: u32,
-    inverse_row_texels: f32,
     inverse_output_width: f32,
     inverse_output_height: f32,
-    inverse_input_channels: f32,
-    inverse_kernel_width: f32,
 }
 
 impl ConvShape {
@@ -36,6 +31,13 @@ impl ConvShape {
         let positions = self.batch * self.output_height() * self.output_width();
         let window = self.kernel_height * self.kernel_width * self.input_channels;
         ConvShape::dense(positions, window, self.output_channels)
+    }
+
+    /// Whether these rows are what the images are already: one window, all of the image, whole texels.
+    pub fn rows_are_images(&self) -> bool {
+        let image = self.input_height * self.input_width * self.input_channels;
+        let window = [self.kernel_height, self.kernel_width];
+        window == [self.input_height, self.input_width] && self.padding == 0 && image % 4 == 0
     }
 }
 
@@ -57,36 +59,38 @@ pub(super) fn record(
     shape: &ConvShape,
     [x, rows]: [&Tensor; 2],
 ) {
-    let row = pad4(shape.kernel_height * shape.kernel_width * shape.input_channels);
+    let run = shape.kernel_width * shape.input_channels;
+    let row = pad4(shape.kernel_height * run);
+    let pixels = shape.batch * shape.input_height * shape.input_width;
+    let positions = shape.batch * shape.output_height() * shape.output_width();
     let params = Im2colParams {
         batch: shape.batch as u32,
         input_height: shape.input_height as u32,
         input_width: shape.input_width as u32,
-        input_channels: shape.input_channels as u32,
         output_height: shape.output_height() as u32,
         output_width: shape.output_width() as u32,
-        kernel_height: shape.kernel_height as u32,
-        kernel_width: shape.kernel_width as u32,
         stride: shape.stride as u32,
         padding: shape.padding as u32,
         row_texels: (row / 4) as u32,
+        x_texels: (pixels * shape.input_channels).div_ceil(4) as u32,
         x_base: x.base(),
         y_base: rows.base(),
-        inverse_row_texels: 1.0 / (row / 4) as f32,
         inverse_output_width: 1.0 / shape.output_width() as f32,
         inverse_output_height: 1.0 / shape.output_height() as f32,
-        inverse_input_channels: 1.0 / shape.input_channels as f32,
-        inverse_kernel_width: 1.0 / shape.kernel_width as f32,
     };
     plan.dispatch(Dispatch {
         kernel,
         label,
-        constants: &[],
+        constants: &[
+            ("KERNEL_HEIGHT", shape.kernel_height as f64),
+            ("CHANNELS", shape.input_channels as f64),
+            ("RUN", run as f64),
+        ],
         params: bytemuck::bytes_of(&params),
         reads: &[x],
         writes: &[Write::New(rows)],
         schedule: false,
-        grid: Grid::Threads(rows.texels()),
+        grid: Grid::Threads(positions as u32),
         flops: 0,
     });
 }

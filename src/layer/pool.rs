@@ -44,7 +44,6 @@ struct PoolParams {
     output_height: u32,
     output_width: u32,
     channels: u32,
-    size: u32,
     relu: u32,
     x_base: u32,
     y_base: u32,
@@ -64,7 +63,6 @@ impl PoolParams {
             output_height: output_height as u32,
             output_width: output_width as u32,
             channels: (channels / 4) as u32,
-            size: shape.size as u32,
             relu: 0,
             x_base: x.base(),
             y_base: y.base(),
@@ -97,7 +95,7 @@ pub(super) fn record_forward(
     plan.dispatch(Dispatch {
         kernel,
         label,
-        constants: &[],
+        constants: &[("SIZE", shape.size as f64)],
         params: bytemuck::bytes_of(&PoolParams::new(shape, x, y)),
         reads: &[x],
         writes: &[Write::New(y)],
@@ -128,7 +126,7 @@ pub fn max_pool_backward(
     plan.dispatch(Dispatch {
         kernel: &kernels::MAX_POOL_BACKWARD,
         label,
-        constants: &[],
+        constants: &[("SIZE", shape.size as f64)],
         params: bytemuck::bytes_of(&params),
         reads: &[x, d_y],
         writes: &[Write::New(d_x)],

@@ -251,6 +251,7 @@ impl Network {
     pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs) -> Tensor {
         match &self.windows {
             None => inputs.images.view(&self.ops[0].input()),
+            Some(shape) if shape.rows_are_images() => inputs.images.view(&self.ops[0].input()),
             Some(shape) => {
                 let rows = Tensor::transient("rows", &self.ops[0].input());
                 im2col(plan, "input", shape, &inputs.images, &rows);
