@@ -37,7 +37,9 @@ impl ConvShape {
     pub fn rows_are_images(&self) -> bool {
         let image = self.input_height * self.input_width * self.input_channels;
         let window = [self.kernel_height, self.kernel_width];
-        window == [self.input_height, self.input_width] && self.padding == 0 && image % 4 == 0
+        window == [self.input_height, self.input_width]
+            && self.padding == 0
+            && image.is_multiple_of(4)
     }
 }
 

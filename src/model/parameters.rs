@@ -240,11 +240,10 @@ impl Parameters {
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut arena = vec![0.0; pad4(self.layout.len())];
         for (number, layer) in self.layers.iter().enumerate() {
-            let mut rng = Philox::new(seed, number as u64);
+            let rng = Philox::new(seed, number as u64);
             let deviation = (2.0 / layer.fan_in() as f64).sqrt();
-            let weights: Vec<f32> = (0..layer.weights())
-                .map(|_| (deviation * rng.normal()) as f32)
-                .collect();
+            let mut weights = vec![0.0; layer.weights()];
+            rng.fill_normal(&mut weights, deviation);
             let values = LayerValues {
                 weights: &weights,
                 scale: &vec![1.0; layer.shape[0]],
