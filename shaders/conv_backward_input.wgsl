@@ -71,7 +71,7 @@ fn locate_rows(m: u32) -> Rows {
     phase = phase_of(m);
     let first = local_block(m) * 4u;
     let position = min(first + vec4u(0u, 1u, 2u, 3u), vec4u(phase_positions() - 1u));
-    let at = places(position, extent());
+    let at = places_of(position, extent());
     let row = vec4i(at.row + phase.output.x);
     let column = vec4i(at.column + phase.output.y);
     let base = (vec4i(at.image * params.output_height) + row) * i32(params.output_width) + column;
@@ -117,7 +117,7 @@ fn load_columns(base: u32, k: u32) -> mat4x4f {
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
     let first = local_block(m) * 4u;
     let position = first + vec4u(0u, 1u, 2u, 3u);
-    let at = places(position, extent());
+    let at = places_of(position, extent());
     let row = at.row * STRIDE + phase.offset.x;
     let column = at.column * STRIDE + phase.offset.y;
     let kept = (position < vec4u(phase_positions()))

@@ -33,6 +33,7 @@ struct Params {
     inverse_kernel_width: f32,
     inverse_output_width: f32,
     inverse_output_height: f32,
+    inverse_batch: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -60,7 +61,7 @@ fn put(position: u32, n: u32, sum: vec4i) {
     let real = vec4u(n * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.outputs);
     if position < positions() {
         let value = requantise(sum, bias, shift);
-        output_0[params.y_base + position * params.output_channels + n] =
+        output_0[params.y_base + pixels(vec4u(position)).x * params.output_channels + n] =
             select(vec4i(0), value, real);
     }
 }

@@ -53,7 +53,7 @@ const fn elementwise(
 pub static CONV_FORWARD: Kernel = matrix(
     "conv_forward",
     include_str!("../shaders/conv_forward.wgsl"),
-    &[CONV_SHAPE, DIVIDE, PLACES, BLOCKS_FLOAT],
+    &[CONV_SHAPE, DIVIDE, PLACES, WINDOWS, BLOCKS_FLOAT],
 );
 /// Gradient of x.
 pub static CONV_BACKWARD_INPUT: Kernel = matrix(
@@ -286,8 +286,8 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
     }
 }
 
-const BYTES_FLOAT: &[&str] = &[DIVIDE, WINDOWS, CODES, PACKED_BLOCKS, PACKED_FLOAT];
-const BYTES_DOT4: &[&str] = &[DIVIDE, WINDOWS, CODES, PACKED_BLOCKS, PACKED_DOT4];
+const BYTES_FLOAT: &[&str] = &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_BLOCKS, PACKED_FLOAT];
+const BYTES_DOT4: &[&str] = &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_BLOCKS, PACKED_DOT4];
 
 /// y = x * w, shifted, over packed weights, in floats.
 pub static PACKED_FLOAT_TILE: Kernel = packed(Family::MatrixBytes, BYTES_FLOAT);
@@ -300,12 +300,12 @@ pub static PACKED_DOT4_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_DOT4)
 /// The same with shifts and adds.
 pub static PACKED_SHIFT_TILE: Kernel = packed(
     Family::MatrixRegister,
-    &[DIVIDE, WINDOWS, CODES, PACKED_SHIFT],
+    &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_SHIFT],
 );
 /// The same for few positions.
 pub static PACKED_SHIFT_VECTOR: Kernel = packed(
     Family::MatrixVector,
-    &[DIVIDE, WINDOWS, CODES, PACKED_SHIFT],
+    &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_SHIFT],
 );
 /// Whole numbers as bytes.
 pub static PACKED_BYTES: Kernel = Kernel {

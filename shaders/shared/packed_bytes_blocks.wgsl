@@ -16,7 +16,8 @@ fn load_rows(rows: Rows, k: u32) -> Bytes {
 
 fn locate_columns(n: u32) -> u32 { return params.w_base + n * params.w_row; }
 
-fn load_columns(first: u32, k: u32) -> Bytes {
+fn load_columns(first: u32, step: u32) -> Bytes {
+    let k = whole_step(step);
     if WIDTH == 1u {
         let texel = vec4u(code_texel(first + (k >> 1u)));
         let pair = select(texel.xy, texel.zw, (k & 1u) == 1u);

@@ -23,7 +23,8 @@ fn load_rows(rows: Rows, k: u32) -> Rows4 {
 
 fn locate_columns(n: u32) -> u32 { return params.w_base + n * params.w_row; }
 
-fn load_columns(first: u32, k: u32) -> Columns {
+fn load_columns(first: u32, step: u32) -> Columns {
+    let k = whole_step(step);
     let codes = read_codes(first, k);
     let c1 = channel_codes(codes, 1u);
     let c2 = channel_codes(codes, 2u);

@@ -18,7 +18,7 @@ struct Places {
     column: vec4u,
 }
 
-fn places(position: vec4u, extent: Extent) -> Places {
+fn places_of(position: vec4u, extent: Extent) -> Places {
     if IMAGES_FIRST {
         let place = divide(position, params.inverse_batch);
         let row = divide(place, extent.inverse_width);
@@ -36,7 +36,7 @@ struct Span {
 }
 
 fn span(first: u32, last: u32, extent: Extent) -> Span {
-    let ends = places(vec4u(first, last, 0u, 0u), extent);
+    let ends = places_of(vec4u(first, last, 0u, 0u), extent);
     var all = Span(vec2u(0u), vec2u(extent.height, extent.width) - 1u);
     if IMAGES_FIRST || ends.image.x == ends.image.y {
         all.low.x = ends.row.x;

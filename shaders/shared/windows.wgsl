@@ -1,5 +1,6 @@
 // The forward product of a convolution: rows are output positions, columns output channels, the
-// depth runs over (kernel_height, kernel_width, input_channels), channels in texels.
+// depth runs over (kernel_height, kernel_width, input_channels), channels in texels. Where positions count
+// through the images first, a tile leaves out taps that none of its positions needs (shared/places.wgsl).
 
 struct Rows {
     base: vec4i, // texel of the window's first input; may lie outside the image
@@ -12,18 +13,54 @@ fn rows() -> u32 { return (positions() + 3u) / 4u; }
 fn columns() -> u32 { return params.output_channels; }
 fn depth() -> u32 { return params.kernel_height * params.kernel_width * params.input_channels; }
 
-fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u { return vec2u(0u, depth()); }
+fn extent() -> Extent {
+    let height = params.output_height;
+    return Extent(height, params.output_width, params.inverse_output_height, params.inverse_output_width);
+}
+
+fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
+    if !IMAGES_FIRST {
+        return vec2u(0u, depth());
+    }
+    let first = min(m.x * 4u, positions() - 1u);
+    let tile = span(first, min(first + m.y * 4u, positions()) - 1u, extent());
+    // Position p of a row or column reaches inputs p * stride + tap - padding.
+    let input = vec2u(params.input_height, params.input_width) + params.padding;
+    let kernel = vec2u(params.kernel_height, params.kernel_width);
+    let high = tile.high * params.stride;
+    let low = tile.low * params.stride;
+    let first_taps = max(vec2u(params.padding), high) - high;
+    let number = choose_taps(first_taps, min(max(input, low) - low, kernel));
+    return vec2u(0u, number * params.input_channels);
+}
 
 fn locate_rows(m: u32) -> Rows {
     let position = min(m * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(positions() - 1u));
-    let line = divide(position, params.inverse_output_width);
-    let image = divide(line, params.inverse_output_height);
-    let column = position - line * params.output_width;
-    let row = line - image * params.output_height;
-    let top = vec4i(row * params.stride) - i32(params.padding);
-    let left = vec4i(column * params.stride) - i32(params.padding);
-    let first = (vec4i(image * params.input_height) + top) * i32(params.input_width) + left;
+    let at = places_of(position, extent());
+    let top = vec4i(at.row * params.stride) - i32(params.padding);
+    let left = vec4i(at.column * params.stride) - i32(params.padding);
+    let first = (vec4i(at.image * params.input_height) + top) * i32(params.input_width) + left;
     return Rows(first * i32(params.input_channels) + i32(params.x_base), top, left);
+}
+
+// Row, column and channel of a step of the depth.
+fn tap_at(k: u32) -> vec3u {
+    let number = divide_one(k, params.inverse_input_channels);
+    let channel = k - number * params.input_channels;
+    if IMAGES_FIRST {
+        return vec3u(tap_of(number), channel);
+    }
+    let row = divide_one(number, params.inverse_kernel_width);
+    return vec3u(row, number - row * params.kernel_width, channel);
+}
+
+// Which step of the whole depth that is.
+fn whole_step(k: u32) -> u32 {
+    if !IMAGES_FIRST {
+        return k;
+    }
+    let tap = tap_at(k);
+    return (tap.x * params.kernel_width + tap.y) * params.input_channels + tap.z;
 }
 
 struct Window {
@@ -32,12 +69,18 @@ struct Window {
 }
 
 fn window(rows: Rows, k: u32) -> Window {
-    let tap = divide_one(k, params.inverse_input_channels);
-    let tap_row = divide_one(tap, params.inverse_kernel_width);
-    let tap_column = tap - tap_row * params.kernel_width;
-    let channel = k - tap * params.input_channels;
-    let step = (tap_row * params.input_width + tap_column) * params.input_channels + channel;
-    let inside = (vec4u(rows.top + i32(tap_row)) < vec4u(params.input_height))
-        & (vec4u(rows.left + i32(tap_column)) < vec4u(params.input_width));
+    let tap = tap_at(k);
+    let step = (tap.x * params.input_width + tap.y) * params.input_channels + tap.z;
+    let inside = (vec4u(rows.top + i32(tap.x)) < vec4u(params.input_height))
+        & (vec4u(rows.left + i32(tap.y)) < vec4u(params.input_width));
     return Window(select(vec4u(params.x_base), vec4u(rows.base + i32(step)), inside), inside);
+}
+
+// Where the results of positions lie, in pixels.
+fn pixels(position: vec4u) -> vec4u {
+    if !IMAGES_FIRST {
+        return position;
+    }
+    let at = places_of(position, extent());
+    return (at.image * params.output_height + at.row) * params.output_width + at.column;
 }

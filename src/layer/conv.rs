@@ -115,7 +115,7 @@ impl ConvShape {
     }
 
     /// Whether more than a sixteenth of the taps of a row or column of outputs reach across an edge.
-    fn has_edges(&self) -> bool {
+    pub(super) fn has_edges(&self) -> bool {
         let [rows, columns] = self.pairs();
         let all_rows = self.output_height() * self.kernel_height;
         let all_columns = self.output_width() * self.kernel_width;
@@ -133,7 +133,7 @@ impl ConvShape {
 
     /// Whether positions of a tile should lie in many images, see `shaders/shared/places.wgsl`:
     /// where edges are many and tiles small. Not measured on GPUs.
-    fn images_first(&self, path: Path, edges: bool) -> bool {
+    pub(super) fn images_first(&self, path: Path, edges: bool) -> bool {
         edges && path.mirrors() && self.batch >= 16
     }
 

@@ -149,6 +149,7 @@ struct PackedConvParams {
     inverse_kernel_width: f32,
     inverse_output_width: f32,
     inverse_output_height: f32,
+    inverse_batch: f32,
 }
 
 fn kernel(arithmetic: Arithmetic, sharing: Sharing) -> &'static Kernel {
@@ -212,11 +213,18 @@ pub fn packed_conv(
         inverse_kernel_width: inverse(shape.kernel_width),
         inverse_output_width: inverse(width),
         inverse_output_height: inverse(height),
+        inverse_batch: inverse(batch),
     };
     let path = plan.gpu().path();
     let mut constants = vec![("WIDTH", f64::from(codes.width))];
-    if sharing == Sharing::Vector {
-        constants.push(("THREADS", f64::from(Kernel::vector_threads(path))));
+    match sharing {
+        Sharing::Tile => {
+            let images_first = shape.images_first(path, shape.has_edges());
+            constants.push(("IMAGES_FIRST", f64::from(images_first)));
+        }
+        Sharing::Vector => {
+            constants.push(("THREADS", f64::from(Kernel::vector_threads(path))));
+        }
     }
     plan.dispatch(Dispatch {
         kernel,

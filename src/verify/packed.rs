@@ -8,7 +8,7 @@ use crate::reference;
 use crate::tensor::pad4;
 
 /// (shape, bits of a code, zeros, largest exponent, places to the right)
-const LAYERS: [([usize; 9], u32, bool, u32, i32); 10] = [
+const LAYERS: [([usize; 9], u32, bool, u32, i32); 13] = [
     ([1, 1, 1, 1, 1, 1, 1, 1, 0], 1, false, 0, 0),
     ([1, 1, 1, 5, 3, 1, 1, 1, 0], 2, true, 0, 3),
     ([3, 1, 1, 131, 70, 1, 1, 1, 0], 2, false, 1, 6),
@@ -19,6 +19,9 @@ const LAYERS: [([usize; 9], u32, bool, u32, i32); 10] = [
     ([1, 7, 7, 6, 5, 5, 3, 3, 2], 5, true, 12, 16),
     ([2, 2, 2, 130, 33, 3, 3, 1, 1], 2, true, 0, 5),
     ([5, 8, 8, 20, 64, 5, 5, 1, 0], 3, false, 3, 10),
+    ([17, 4, 3, 20, 36, 3, 3, 1, 1], 2, true, 0, 5),
+    ([19, 7, 6, 4, 9, 4, 4, 2, 1], 3, true, 2, 6),
+    ([16, 2, 2, 130, 8, 3, 3, 1, 1], 1, false, 0, 4),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
