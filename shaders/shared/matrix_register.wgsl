@@ -5,7 +5,7 @@
 // A matrix kernel defines rows() and columns() in blocks of four, cursors, the range of the depth
 // of a tile (first block and number of blocks of its rows, and of its columns), loads and the store; shared/blocks_*.wgsl say what blocks are and how two are multiplied.
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(16)
 fn main(@builtin(global_invocation_id) id: vec3u) {
     let column_tiles = (columns() + TILE_COLUMNS - 1u) / TILE_COLUMNS;
     let tiles = column_tiles * ((rows() + 3u) / 4u);

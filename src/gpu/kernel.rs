@@ -112,7 +112,7 @@ impl Kernel {
     }
 
     /// Threads in a workgroup of the register core.
-    pub const MATRIX_CPU_THREADS: usize = 32;
+    pub const MATRIX_CPU_THREADS: usize = 16;
 
     /// Threads that share the depth in the matrix core for few rows.
     pub fn vector_threads(path: Path) -> u32 {
