@@ -17,9 +17,13 @@ struct BiasParams {
     partial_base: u32,
 }
 
-/// Ranges that `rows` are summed in: about 64 rows each, so that long sums spread over threads.
+/// Ranges that `rows` are summed in: about 64 rows each, so that long sums spread over threads, or one where
+/// that is less work than adding up two.
 pub fn bias_splits(rows: usize) -> usize {
-    rows.div_ceil(64)
+    match rows {
+        0..=128 => 1,
+        _ => rows.div_ceil(64),
+    }
 }
 
 /// Partial sums of d_y (rows, channels) over ranges of rows: `partial` is (splits, channels).

@@ -432,7 +432,7 @@ impl Network {
                     sums.extend(weight_gradient(plan, &label, shape, [&d_y, &x], &d_w));
                     if !layer.has_norm() {
                         let d_bias = layer.bias_of(d_biases);
-                        sums.push(bias_gradient(plan, &label, &d_y, accumulate, &d_bias));
+                        sums.extend(bias_gradient(plan, &label, &d_y, accumulate, &d_bias));
                     }
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
@@ -515,13 +515,17 @@ fn bias_gradient(
     d_y: &Tensor,
     accumulate: bool,
     d_bias: &Tensor,
-) -> PartialSum {
+) -> Option<PartialSum> {
     let splits = bias_splits(d_y.len() / d_bias.len());
+    if splits == 1 && !accumulate {
+        bias_backward(plan, label, d_y, 1, d_bias);
+        return None;
+    }
     let partial = Tensor::transient("partial", &[splits, d_bias.len()]);
     bias_backward(plan, label, d_y, splits, &partial);
-    PartialSum {
+    Some(PartialSum {
         partial,
         accumulate,
         total: d_bias.clone(),
-    }
+    })
 }
