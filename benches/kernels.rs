@@ -64,6 +64,7 @@ fn main() {
             tensor
         };
         let (x, y) = (tensor("x", &shape.x()), tensor("y", &shape.y()));
+        let d_x = tensor("d_x", &shape.x());
         let (w, bias) = (tensor("w", &shape.w()), tensor("bias", &shape.w()[..1]));
         let splits = shape.weight_splits(gpu.path());
         let partial = tensor("partial", &[splits * w.len()]);
@@ -74,7 +75,9 @@ fn main() {
             let mut plan = PlanBuilder::new(&gpu);
             match kernel {
                 "forward" => conv_forward(&mut plan, name, &shape, [&x, &w, &bias], true, &y),
-                "backward input" => conv_backward_input(&mut plan, name, &shape, [&y, &w], &x),
+                "backward input" => {
+                    conv_backward_input(&mut plan, name, &shape, [&y, &w, &x], false, &d_x)
+                }
                 _ => conv_backward_weight(&mut plan, name, &shape, [&y, &x], splits, &partial),
             }
             let plan = plan.finish().expect("the kernels compile");
