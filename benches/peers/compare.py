@@ -97,7 +97,7 @@ def conv():
             name = f"3x3 {height}x{width}x{channels}"
             ours.setdefault(name, {})[row["kernel"]] = row["times"]["milliseconds"]
     rows = []
-    for backend in ["wgpu", "flex"]:
+    for backend in ["flex", "wgpu"]:
         text, reason = run([BURN, backend, "conv", 32])
         if text is None:
             rows.append([reason, f"burn {backend}"] + [""] * 6)
