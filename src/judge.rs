@@ -3,7 +3,7 @@
 use crate::data::{Augmentation, Images};
 use crate::evaluate::{Evaluator, Memory};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool};
-use crate::model::{Mode, Model};
+use crate::model::{Activation, Mode, Model};
 use crate::tensor::Tensor;
 
 /// What a classifier makes of a set of images.
@@ -24,7 +24,7 @@ pub struct Judgement {
 pub struct Judge<'g> {
     evaluator: Evaluator<'g>,
     plan: Plan,
-    features: Tensor,
+    features: Activation,
     logits: Tensor,
     batch: usize,
 }
@@ -78,7 +78,10 @@ impl<'g> Judge<'g> {
             self.evaluator
                 .upload(images, part, |_| Augmentation::default());
             self.plan.run(gpu, &[]);
-            let rows = self.features.read(gpu).await?;
+            let mut rows = Vec::new();
+            for tensor in self.features.parts() {
+                rows.extend(tensor.read(gpu).await?);
+            }
             let width = rows.len() / self.batch;
             features.extend(rows.chunks(width).take(part.len()).map(<[f32]>::to_vec));
             let logits = self.logits.read(gpu).await?;

@@ -1,5 +1,7 @@
 //! Shapes in GPU memory: a [`Tensor`] is a range of a buffer, an [`ArenaLayout`] places many in one.
 
+use std::ops::Range;
+
 use crate::gpu::{Buffer, Gpu, GpuError};
 
 /// Rounds up to whole texels of four floats. Channel counts are stored padded like this; the
@@ -76,6 +78,18 @@ impl Tensor {
         Self {
             shape: shape.to_vec(),
             ..self.clone()
+        }
+    }
+
+    /// The part of it whose first index lies in `range`.
+    pub fn range(&self, range: Range<usize>) -> Self {
+        let stride = self.len() / self.shape[0].max(1);
+        let mut shape = self.shape.clone();
+        shape[0] = range.len();
+        Self {
+            buffer: self.buffer.clone(),
+            offset: self.offset + range.start * stride,
+            shape,
         }
     }
 

@@ -1,34 +1,114 @@
-//! Large batches: what is refused, and that positions are counted exactly up to there.
+//! Large batches: worked through in parts, and refused where even that is not enough.
 
 mod common;
 
 use common::{refuse, run};
+use gtc::data::embedded_digits;
 use gtc::gpu::{Gpu, GpuOptions, PlanBuilder};
 use gtc::layer::{UpsampleShape, upsample_forward};
+use gtc::model::Model;
 use gtc::tensor::Tensor;
+use gtc::train::{TrainError, TrainOptions, Trainer};
 use pollster::block_on;
 
 #[test]
-fn a_batch_too_large_for_a_binding_is_refused_with_one_that_fits() {
-    // The first activation of 2,000 images: 2000 x 32 x 32 x 64 floats.
-    let (code, stdout, stderr) = run(&["plan", "vgg16", "--batch-size", "2000"]);
-    if code == 0 {
-        assert!(
-            stdout.contains("[2000, 32, 32, 64]"),
-            "a device with larger bindings"
-        );
-        return;
-    }
-    assert_eq!(code, 2, "{stderr}");
-    for word in ["--batch-size 2000", "524288000 bytes", " fits"] {
-        assert!(stderr.contains(word), "no '{word}' in {stderr}");
+fn a_batch_larger_than_a_binding_is_worked_through_in_parts() {
+    // Rows of windows, 576 x 28 floats an image, and the largest binding that every device has.
+    let batch = (128 << 20) / (576 * 28 * 4) + 1;
+    let (code, stdout, stderr) = run(&["plan", "lenet5", "--batch-size", &batch.to_string()]);
+    assert_eq!(code, 0, "{stderr}");
+    if !stdout.contains(&format!("[{}, 1, 1, 28]", 576 * batch)) {
+        for images in [1044, 1037] {
+            let rows = format!("[{}, 1, 1, 28]", 576 * images);
+            assert!(stdout.contains(&rows), "no {rows} in {stdout}");
+        }
     }
 }
 
 #[test]
-fn a_batch_of_more_positions_than_kernels_count_is_refused_with_one_that_fits() {
-    let words = ["--batch-size 6000", "4704000 positions", " fits"];
-    refuse(&["plan", "vae", "--batch-size", "6000"], &words);
+fn a_batch_whose_images_exceed_a_binding_is_refused_with_one_that_fits() {
+    let words = ["--batch-size 50000", "'images' would take", " fits"];
+    refuse(&["plan", "lenet5", "--batch-size", "50000"], &words);
+}
+
+#[test]
+fn a_batch_that_fills_all_memory_is_refused_with_one_that_fits() {
+    let gpu = block_on(Gpu::open(&GpuOptions {
+        memory_bytes: Some(100 << 20),
+        ..GpuOptions::default()
+    }))
+    .unwrap_or_else(|e| panic!("{e}"));
+    let trainer = |batch_size| {
+        let options = TrainOptions {
+            batch_size,
+            ..TrainOptions::default()
+        };
+        let model = Model::by_name("lenet5").unwrap();
+        Trainer::new(&gpu, model, 60_000, options).map(|trainer| trainer.memory_bytes())
+    };
+    let Err(TrainError::BatchTooLarge { reason, fits, .. }) = trainer(4096) else {
+        panic!("4,096 images fit into 100 MiB");
+    };
+    assert!(reason.contains("104857600 that are free"), "{reason}");
+    let taken = trainer(fits).unwrap();
+    assert!(taken <= 100 << 20, "{fits} images take {taken} bytes");
+    assert!(
+        trainer(2 * fits).is_err(),
+        "{fits} is not the largest power of two"
+    );
+}
+
+/// What two steps make of a model, with a binding as large as the device's or as `part_bytes`.
+fn two_steps(model: &Model, part_bytes: Option<u64>) -> (usize, [f64; 2], Vec<f32>, Vec<f32>) {
+    let gpu = block_on(Gpu::open(&GpuOptions {
+        part_bytes,
+        ..GpuOptions::default()
+    }))
+    .unwrap_or_else(|e| panic!("{e}"));
+    let options = TrainOptions {
+        batch_size: 10,
+        lambda_bits: 1e-2,
+        kl_warmup: 0.0,
+        ..TrainOptions::default()
+    };
+    let data = embedded_digits().unwrap();
+    let mut trainer = Trainer::new(&gpu, model.clone(), data.train.count(), options).unwrap();
+    for _ in 0..2 {
+        trainer.train_step(&data.train);
+    }
+    let progress = block_on(trainer.progress()).unwrap();
+    let dispatches = trainer.plans()[0].1.rows().len();
+    (
+        dispatches,
+        [progress.hp.mean_loss(), progress.lp.mean_loss()],
+        block_on(trainer.gradients()).unwrap(),
+        block_on(trainer.snapshot()).unwrap().running[1].clone(),
+    )
+}
+
+#[test]
+fn parts_teach_what_a_whole_batch_teaches() {
+    for (name, image) in [("vae", 28 * 28 * 32), ("lenet5", 576 * 28)] {
+        let model = Model::by_name(name).unwrap();
+        let whole = two_steps(&model, None);
+        let parts = two_steps(&model, Some(image * 4 * 4));
+        assert!(parts.0 > 2 * whole.0, "{name}: {} dispatches", parts.0);
+        for (got, want) in parts.1.iter().zip(whole.1) {
+            assert!(
+                (got - want).abs() < 1e-5 * want,
+                "{name}: {got}, not {want}"
+            );
+        }
+        for (what, got, want) in [
+            ("gradients", &parts.2, &whole.2),
+            ("running statistics", &parts.3, &whole.3),
+        ] {
+            let square = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            let differences: Vec<f32> = got.iter().zip(want).map(|(g, w)| g - w).collect();
+            let error = (square(&differences) / square(want).max(1e-30)).sqrt();
+            assert!(error < 1e-3, "{name}: {what} are off by {error:.1e}");
+        }
+    }
 }
 
 /// More than 2^22 texels, fifteen to a pixel: a quotient by multiplication alone is off by one

@@ -88,9 +88,10 @@ fn worst(got: &[f32], want: &[f64]) -> (f64, f64) {
     (error, size)
 }
 
-fn trace(path: Path, norm: bool) {
+fn trace(path: Path, norm: bool, part_bytes: Option<u64>) {
     let gpu = block_on(Gpu::open(&GpuOptions {
         path: Some(path),
+        part_bytes,
         ..GpuOptions::default()
     }))
     .unwrap_or_else(|e| panic!("{e}"));
@@ -182,20 +183,34 @@ fn trace(path: Path, norm: bool) {
 
 #[test]
 fn ten_steps_follow_the_plain_trainer_on_the_gpu_path() {
-    trace(Path::Gpu, false);
+    trace(Path::Gpu, false, None);
 }
 
 #[test]
 fn ten_steps_follow_the_plain_trainer_on_the_cpu_path() {
-    trace(Path::CpuStorage, false);
+    trace(Path::CpuStorage, false, None);
 }
 
 #[test]
 fn with_batch_normalisation_on_the_gpu_path() {
-    trace(Path::Gpu, true);
+    trace(Path::Gpu, true, None);
 }
 
 #[test]
 fn with_batch_normalisation_on_the_cpu_path() {
-    trace(Path::CpuStorage, true);
+    trace(Path::CpuStorage, true, None);
+}
+
+/// Rows of windows, 504 numbers an image, are the largest tensors: with room for five images a batch of
+/// six is a part of four and a part of two.
+const PART_BYTES: Option<u64> = Some(5 * 504 * 4);
+
+#[test]
+fn a_batch_in_parts_on_the_gpu_path() {
+    trace(Path::Gpu, true, PART_BYTES);
+}
+
+#[test]
+fn a_batch_in_parts_on_the_cpu_path() {
+    trace(Path::CpuStorage, false, PART_BYTES);
 }

@@ -111,7 +111,7 @@ impl DeviceArgs {
         let options = GpuOptions {
             adapter: self.adapter.clone(),
             checked: self.checked,
-            path: None,
+            ..GpuOptions::default()
         };
         Ok(pollster::block_on(Gpu::open(&options))?)
     }

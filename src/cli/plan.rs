@@ -96,6 +96,12 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
         "  working memory holds {count} tensors of {} in turn",
         human_bytes(bytes)
     );
+    if trainer.parts() > 1 {
+        println!(
+            "  one binding cannot hold a tensor of all images: every operation runs on {} parts of the batch",
+            trainer.parts()
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -61,6 +61,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         path: Path::ALL
             .into_iter()
             .find(|p| Some(p.name()) == args.path.as_deref()),
+        ..GpuOptions::default()
     }))?;
     let cases = match &args.model {
         Some(name) => model_cases(&Model::by_name(name)?, 2),

@@ -1,9 +1,9 @@
 //! What testing and training share: tensors, and the networks recorded over them.
 
 use crate::gpu::{Gpu, GpuError, PlanBuilder};
-use crate::layer::{ConvShape, Counter, gaussian_kl, im2col, standard_normal};
+use crate::layer::{Counter, gaussian_kl, standard_normal};
 use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
-use crate::model::{Inputs, Mode, Model, Network, Parameters, Pass, Weights, check_positions};
+use crate::model::{Activation, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
 use crate::quantiser::{Quantised, partial_len, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
@@ -37,7 +37,7 @@ pub(crate) struct Memory {
 /// What a batch is made into before the networks run.
 pub(crate) struct Batch {
     /// What the first layer reads.
-    pub input: Tensor,
+    pub input: Activation,
     /// Labels, or of an auto-encoder the images, laid out like its outputs.
     pub targets: Tensor,
 }
@@ -58,13 +58,12 @@ impl Memory {
         batch: usize,
         round_norm: bool,
     ) -> Result<Self, GpuError> {
-        check_positions(model, batch)?;
         let parameters = Parameters::new(model);
         let width = pad4(model.classes);
         let pixels: usize = model.input.iter().product();
         let widest = parameters.layers.iter().map(|l| pad4(l.shape[0])).max();
         let rows = |label| Tensor::new(gpu, label, &[batch, width]);
-        let mut network = Network::new(model, batch);
+        let mut network = Network::new(model, batch).in_parts_for(gpu);
         let noise = match model.latent() {
             Some(size) => Some(Tensor::new(gpu, "noise", &[batch, pad4(size)])?),
             None => None,
@@ -155,16 +154,7 @@ impl Memory {
         let targets = if self.channels() == 4 {
             images.view(&[output[0], images.len() / output[0]])
         } else {
-            let [height, width, channels] = self.model.input;
-            let shape = ConvShape {
-                batch: output[0],
-                input_height: height,
-                input_width: width,
-                input_channels: channels,
-                ..ConvShape::dense(output[0], channels, channels)
-            };
-            let padded = Tensor::transient("padded images", &output);
-            im2col(plan, "images", &shape, images, &padded);
+            let padded = self.network.targets(plan, &self.inputs, self.model.input);
             padded.view(&[output[0], padded.len() / output[0]])
         };
         Batch { input, targets }

@@ -1,5 +1,6 @@
 //! GPU memory: a storage buffer and, on drivers that read textures faster, its mirror.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{Gpu, GpuError, Numbers};
@@ -33,6 +34,7 @@ pub(super) struct Memory {
     mirrors: [OnceLock<Mirror>; 2],
     /// Set once only the mirrors are left.
     released: OnceLock<()>,
+    _share: Share,
 }
 
 pub(super) struct Mirror {
@@ -44,9 +46,56 @@ fn bytes_of(rows: u32) -> u64 {
     u64::from(rows) * u64::from(TEXELS_PER_ROW) * TEXEL_BYTES
 }
 
+/// How much memory all buffers of a device may take, mirrors included, and how much they take.
+pub(super) struct Budget {
+    most: Option<u64>,
+    taken: AtomicU64,
+}
+
+impl Budget {
+    pub fn new(most: Option<u64>) -> Self {
+        Self {
+            most,
+            taken: AtomicU64::new(0),
+        }
+    }
+
+    fn take(self: &Arc<Self>, bytes: u64) -> Result<Share, GpuError> {
+        let taken = bytes + self.taken.fetch_add(bytes, Ordering::Relaxed);
+        let share = Share {
+            budget: self.clone(),
+            bytes,
+        };
+        match self.most {
+            Some(most) if taken > most => Err(GpuError::OutOfMemory(format!(
+                "{taken} bytes and more for tensors, of {most} that are free"
+            ))),
+            _ => Ok(share),
+        }
+    }
+}
+
+/// A part of a [`Budget`], given back when it is dropped.
+struct Share {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Memory {
     /// Allocates zeroed memory.
-    pub fn new(gpu: &Gpu, label: &str, rows: u32) -> Self {
+    ///
+    /// # Errors
+    /// [`GpuError::OutOfMemory`] when it would exceed the budget of the device.
+    pub fn new(gpu: &Gpu, label: &str, rows: u32) -> Result<Self, GpuError> {
+        // Most memory is mirrored sooner or later.
+        let copies = if gpu.path().mirrors() { 2 } else { 1 };
+        let share = gpu.budget.take(copies * bytes_of(rows))?;
         let raw = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes_of(rows),
@@ -55,13 +104,14 @@ impl Memory {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Self {
+        Ok(Self {
             label: label.to_owned(),
             rows,
             raw,
             mirrors: Default::default(),
             released: OnceLock::new(),
-        }
+            _share: share,
+        })
     }
 
     pub fn bytes(&self) -> u64 {
@@ -124,7 +174,7 @@ impl Buffer {
     pub(super) fn new(gpu: &Gpu, label: &str, elements: usize) -> Result<Self, GpuError> {
         let buffer = Self::unplaced(label, elements, false);
         buffer.check_size(gpu)?;
-        buffer.place(Arc::new(Memory::new(gpu, label, buffer.0.rows)));
+        buffer.place(Arc::new(Memory::new(gpu, label, buffer.0.rows)?));
         Ok(buffer)
     }
 

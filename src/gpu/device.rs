@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::Buffer;
+use super::buffer::Budget;
 use super::kernel::{Pipeline, PipelineKey};
 
 /// Which form of every kernel an adapter runs.
@@ -45,6 +46,11 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Force the kernel family instead of choosing it by the kind of adapter.
     pub path: Option<Path>,
+    /// Work through a batch in parts whose tensors have at most so many bytes, where one binding
+    /// would hold more. For tests.
+    pub part_bytes: Option<u64>,
+    /// The most memory that tensors may take; without it, on drivers of the CPU, what is free now.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Why a device could not be opened, or was lost.
@@ -164,6 +170,8 @@ pub struct Gpu {
     info: wgpu::AdapterInfo,
     path: Path,
     checked: bool,
+    part_bytes: Option<u64>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// An error that the device reported outside any call.
@@ -226,6 +234,22 @@ fn limits(offered: &wgpu::Limits, path: Path) -> wgpu::Limits {
         limits.max_buffer_size = offered.max_buffer_size;
     }
     limits
+}
+
+/// Bytes that this process could still take. A driver of the CPU gives more, and the process is killed
+/// when it uses them.
+#[cfg(not(target_arch = "wasm32"))]
+fn free_memory() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let group = system.cgroup_limits().map(|limits| limits.free_memory);
+    let free = system.available_memory();
+    (free > 0).then(|| group.map_or(free, |group| free.min(group)))
+}
+
+#[cfg(target_arch = "wasm32")]
+fn free_memory() -> Option<u64> {
+    None
 }
 
 async fn adapters() -> Vec<wgpu::Adapter> {
@@ -331,9 +355,15 @@ impl Gpu {
             };
             remember(&sink, failure);
         }));
+        let free = match info.device_type {
+            wgpu::DeviceType::Cpu => free_memory(),
+            _ => None,
+        };
         Ok(Self {
             path,
             checked: options.checked,
+            part_bytes: options.part_bytes,
+            budget: Arc::new(Budget::new(options.memory_bytes.or(free))),
             pipelines: Mutex::default(),
             failure,
             device,
@@ -362,6 +392,12 @@ impl Gpu {
     /// Whether shader checks are on.
     pub fn checked(&self) -> bool {
         self.checked
+    }
+
+    /// Bytes that a tensor of a part of a batch may have: what one binding holds.
+    pub(crate) fn part_bytes(&self) -> u64 {
+        let limit = self.device.limits().max_storage_buffer_binding_size;
+        self.part_bytes.map_or(limit, |bytes| bytes.min(limit))
     }
 
     /// Floating-point operations that one submission may hold: well below a second of work on the

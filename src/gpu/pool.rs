@@ -37,13 +37,16 @@ impl Pool {
             let found = (0..self.slabs.len())
                 .filter(free)
                 .min_by_key(|at| self.slabs[*at].rows);
-            let at = found.unwrap_or_else(|| {
-                let label = format!("working memory {}", self.slabs.len() + 1);
-                let slab = Memory::new(gpu, &label, buffer.rows());
-                self.slabs.push(Arc::new(slab));
-                taken.push(Vec::new());
-                self.slabs.len() - 1
-            });
+            let at = match found {
+                Some(at) => at,
+                None => {
+                    let label = format!("working memory {}", self.slabs.len() + 1);
+                    let slab = Memory::new(gpu, &label, buffer.rows())?;
+                    self.slabs.push(Arc::new(slab));
+                    taken.push(Vec::new());
+                    self.slabs.len() - 1
+                }
+            };
             self.placed = (self.placed.0 + 1, self.placed.1 + buffer.bytes());
             buffer.place(self.slabs[at].clone());
             taken[at].push(life);

@@ -45,6 +45,14 @@ impl ConvShape {
         }
     }
 
+    /// The same layer for the images of a part of its input, of stored shape [`ConvShape::x`].
+    pub(crate) fn of_images(&self, x: &Tensor) -> Self {
+        Self {
+            batch: x.shape[0],
+            ..*self
+        }
+    }
+
     /// Pixels of the result.
     pub fn output_height(&self) -> usize {
         (self.input_height + 2 * self.padding - self.kernel_height) / self.stride + 1

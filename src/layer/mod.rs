@@ -19,7 +19,7 @@ pub use latent::{
 };
 pub use norm::{
     NORM_EPSILON, NORM_MOMENTUM, NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine,
-    norm_forward, norm_gradients, norm_running, norm_splits, norm_statistics,
+    norm_forward, norm_gradients, norm_range, norm_running, norm_statistics,
 };
 pub use packed::{
     Arithmetic, CodeShape, Sharing, packed_bytes, packed_conv, packed_im2col, packed_max_pool,

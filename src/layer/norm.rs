@@ -17,10 +17,16 @@ pub const NORM_MOMENTUM: f64 = 0.1;
 /// Rows of the block that `shaders/shared/norm.wgsl` describes.
 pub const NORM_STATISTICS: usize = 5;
 
-/// Ranges that `rows` are summed in, none of them empty.
-pub fn norm_splits(rows: usize) -> usize {
-    let rows_per_split = rows.div_ceil(rows.div_ceil(64).min(512));
-    rows.div_ceil(rows_per_split)
+/// Rows that are summed in one range. Where the rows of a batch lie in parts of `part` rows, no range
+/// reaches into a second part.
+pub fn norm_range(rows: usize, part: usize) -> usize {
+    let wanted = rows.div_ceil(rows.div_ceil(64).min(512));
+    match part < rows {
+        true => (wanted.min(part)..part)
+            .find(|range| part.is_multiple_of(*range))
+            .unwrap_or(part),
+        false => wanted,
+    }
 }
 
 /// (rows, stored channels) of a tensor whose last axis is channels.
@@ -40,21 +46,21 @@ struct NormStatisticsParams {
     partial_base: u32,
 }
 
-/// Mean and sum of squared differences of x (rows, channels) over `splits` ranges of rows:
+/// Mean and sum of squared differences of x (rows, channels) over ranges of `rows_per_split` rows:
 /// `partial` is (splits, 2, channels).
 pub fn norm_statistics(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     x: &Tensor,
-    splits: usize,
+    rows_per_split: usize,
     partial: &Tensor,
 ) {
     let (rows, channels) = matrix(x);
     let params = NormStatisticsParams {
         rows: rows as u32,
         channels: (channels / 4) as u32,
-        splits: splits as u32,
-        rows_per_split: rows.div_ceil(splits) as u32,
+        splits: rows.div_ceil(rows_per_split) as u32,
+        rows_per_split: rows_per_split as u32,
         x_base: x.base(),
         partial_base: partial.base(),
     };
@@ -93,7 +99,7 @@ pub fn norm_combine(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     [partial, parameters]: [&Tensor; 2],
-    (rows, splits): (usize, usize),
+    (rows, rows_per_split): (usize, usize),
     round: bool,
     [statistics, running]: [&Tensor; 2],
 ) {
@@ -101,8 +107,8 @@ pub fn norm_combine(
     let params = NormCombineParams {
         rows: rows as u32,
         channels: (channels / 4) as u32,
-        splits: splits as u32,
-        rows_per_split: rows.div_ceil(splits) as u32,
+        splits: rows.div_ceil(rows_per_split) as u32,
+        rows_per_split: rows_per_split as u32,
         partial_base: partial.base(),
         parameters_base: parameters.base(),
         statistics_base: statistics.base(),
@@ -217,22 +223,22 @@ struct NormBackwardSumsParams {
     partial_base: u32,
 }
 
-/// Sums of g and g (x - mean) / σ over `splits` ranges of rows, g being d_y before the ReLU:
+/// Sums of g and g (x - mean) / σ over ranges of `rows_per_split` rows, g being d_y before the ReLU:
 /// `partial` is (splits, 2, channels).
 pub fn norm_backward_sums(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     [x, d_y, statistics]: [&Tensor; 3],
     relu: bool,
-    splits: usize,
+    rows_per_split: usize,
     partial: &Tensor,
 ) {
     let (rows, channels) = matrix(x);
     let params = NormBackwardSumsParams {
         rows: rows as u32,
         channels: (channels / 4) as u32,
-        splits: splits as u32,
-        rows_per_split: rows.div_ceil(splits) as u32,
+        splits: rows.div_ceil(rows_per_split) as u32,
+        rows_per_split: rows_per_split as u32,
         relu: u32::from(relu),
         x_base: x.base(),
         d_y_base: d_y.base(),
@@ -310,15 +316,17 @@ struct NormBackwardParams {
     inverse_rows: f32,
 }
 
-/// d_x from x, d_y (rows, channels), the statistics and the sums of [`norm_gradients`].
+/// d_x from x, d_y (rows, channels), the statistics and the sums of [`norm_gradients`], which are those of
+/// `batch_rows` rows.
 pub fn norm_backward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     [x, d_y, statistics, sums]: [&Tensor; 4],
     relu: bool,
+    batch_rows: usize,
     d_x: &Tensor,
 ) {
-    let (rows, channels) = matrix(x);
+    let (_, channels) = matrix(x);
     let params = NormBackwardParams {
         count: x.texels(),
         channels: (channels / 4) as u32,
@@ -328,7 +336,7 @@ pub fn norm_backward(
         statistics_base: statistics.base(),
         sums_base: sums.base(),
         d_x_base: d_x.base(),
-        inverse_rows: 1.0 / rows as f32,
+        inverse_rows: 1.0 / batch_rows as f32,
     };
     plan.dispatch(Dispatch {
         kernel: &kernels::NORM_BACKWARD,

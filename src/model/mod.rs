@@ -1,9 +1,11 @@
 //! Models are plain lists of layers; [`Parameters`] places what they learn, [`Network`] records
 //! their forward and backward passes.
 
+mod activation;
 mod network;
 mod parameters;
 
+pub use activation::{Activation, Parts};
 pub(crate) use network::Op;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub use parameters::{LayerParameters, LayerValues, Parameters};

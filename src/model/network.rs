@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use super::parameters::{shapes, uses_rows};
+use super::activation::{Activation, Parts};
+use super::parameters::{MOST_POSITIONS, positions, shapes, uses_rows};
 use super::{Layer, LayerParameters, Model, Parameters};
-use crate::gpu::PlanBuilder;
+use crate::gpu::{Gpu, PlanBuilder};
 use crate::layer::{
     ConvShape, NORM_STATISTICS, PoolShape, UpsampleShape, bias_backward, bias_splits,
     conv_backward_input, conv_backward_weight, conv_forward, im2col, max_pool_backward,
     max_pool_forward, norm_backward, norm_backward_sums, norm_combine, norm_forward,
-    norm_gradients, norm_running, norm_splits, norm_statistics, relu_backward,
+    norm_gradients, norm_range, norm_running, norm_statistics, relu_backward,
     reparameterise_backward, reparameterise_forward, sum_partials, upsample_backward,
     upsample_forward,
 };
@@ -107,6 +108,9 @@ pub struct Network {
     /// How the first layer's windows become rows, where they do.
     windows: Option<ConvShape>,
     classes: usize,
+    parts: Parts,
+    /// Numbers of the largest activation of an image, and its positions in the layer that has most.
+    largest: [usize; 2],
     /// (batch, padded latent): what samples of the latent are made of.
     noise: Option<Tensor>,
 }
@@ -115,7 +119,7 @@ pub struct Network {
 /// recorded in decides where it lies.
 pub struct Pass {
     /// Input of each op, then the logits.
-    activations: Vec<Tensor>,
+    activations: Vec<Activation>,
     /// Statistics of each op that is a normalisation.
     statistics: Vec<Option<Tensor>>,
     /// Of an auto-encoder, what the divergence says of the posterior: the backward pass adds to it.
@@ -124,13 +128,20 @@ pub struct Pass {
 
 impl Pass {
     /// What the last op reads.
-    pub(crate) fn penultimate(&self) -> &Tensor {
+    pub(crate) fn penultimate(&self) -> &Activation {
         &self.activations[self.activations.len().saturating_sub(2)]
     }
 
-    /// (batch, padded classes)
-    pub fn logits(&self) -> &Tensor {
+    fn last(&self) -> &Activation {
         &self.activations[self.activations.len() - 1]
+    }
+
+    /// (batch, padded classes)
+    ///
+    /// # Panics
+    /// Never: the outputs of a network lie in one tensor.
+    pub fn logits(&self) -> &Tensor {
+        self.last().tensor().expect("outputs lie in one tensor")
     }
 }
 
@@ -197,13 +208,31 @@ impl Network {
             }
             parameters += 1;
         }
+        let numbers = ops.iter().flat_map(|op| [op.input(), op.output()]);
+        let numbers = numbers.map(|shape| shape.iter().product::<usize>() / batch);
         Self {
+            largest: [numbers.max().unwrap_or(1), positions(model)],
             ops,
             parameters: Parameters::new(model),
             windows,
             classes: model.classes,
+            parts: Parts::one(batch),
             noise: None,
         }
+    }
+
+    /// Works through a batch in parts where a whole one would have tensors larger than a binding of the
+    /// device, or more positions than kernels count exactly.
+    pub fn in_parts_for(mut self, gpu: &Gpu) -> Self {
+        let [numbers, positions] = self.largest;
+        let images = (gpu.part_bytes() / 4) as usize / numbers;
+        self.parts = Parts::of(self.parts.batch(), images.min(MOST_POSITIONS / positions));
+        self
+    }
+
+    /// How many parts a batch is worked through in.
+    pub fn parts(&self) -> usize {
+        self.parts.ranges().len()
     }
 
     /// Says where an auto-encoder finds the noise of its samples, (batch, padded latent).
@@ -224,7 +253,8 @@ impl Network {
     /// Means and log variances of a pass of an auto-encoder.
     pub fn posterior<'p>(&self, pass: &'p Pass) -> Option<&'p Tensor> {
         let at = self.latent();
-        (at < self.ops.len()).then(|| &pass.activations[at])
+        let posterior = pass.activations.get(at)?;
+        (at < self.ops.len()).then(|| posterior.tensor()).flatten()
     }
 
     /// Stored shape of what the last op gives.
@@ -248,15 +278,55 @@ impl Network {
     }
 
     /// Lays out what both networks read of the batch, and returns it.
-    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs) -> Tensor {
-        match &self.windows {
-            None => inputs.images.view(&self.ops[0].input()),
-            Some(shape) if shape.rows_are_images() => inputs.images.view(&self.ops[0].input()),
-            Some(shape) => {
-                let rows = Tensor::transient("rows", &self.ops[0].input());
-                im2col(plan, "input", shape, &inputs.images, &rows);
-                rows
-            }
+    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs) -> Activation {
+        let rows = self.ops[0].input();
+        let Some(shape) = self.windows.filter(|shape| !shape.rows_are_images()) else {
+            return Activation::whole(&inputs.images.view(&rows), &self.parts);
+        };
+        let rows = Activation::transient("rows", &rows, &self.parts);
+        self.lay_out(plan, "input", &shape, &inputs.images, &rows);
+        rows
+    }
+
+    /// The images as outputs are laid out, (batch, height, width, padded channels).
+    pub fn targets(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        inputs: &Inputs,
+        [height, width, channels]: [usize; 3],
+    ) -> Tensor {
+        let shape = ConvShape {
+            input_height: height,
+            input_width: width,
+            ..ConvShape::dense(self.parts.batch(), channels, channels)
+        };
+        let padded = Tensor::transient("padded images", &self.output());
+        let rows = Activation::whole(&padded, &self.parts);
+        self.lay_out(plan, "images", &shape, &inputs.images, &rows);
+        padded
+    }
+
+    /// Windows of images as rows.
+    fn lay_out(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        label: &str,
+        shape: &ConvShape,
+        images: &Tensor,
+        rows: &Activation,
+    ) {
+        let image = shape.input_height * shape.input_width * shape.input_channels;
+        for (range, rows) in self.parts.ranges().iter().zip(rows.parts()) {
+            let images = Tensor {
+                offset: images.offset + range.start * image,
+                shape: vec![pad4(range.len() * image)],
+                ..images.clone()
+            };
+            let shape = ConvShape {
+                batch: range.len(),
+                ..*shape
+            };
+            im2col(plan, label, &shape, &images, rows);
         }
     }
 
@@ -264,7 +334,7 @@ impl Network {
     pub fn forward(
         &self,
         plan: &mut PlanBuilder<'_>,
-        input: &Tensor,
+        input: &Activation,
         weights: Weights<'_>,
         mode: Mode,
     ) -> Pass {
@@ -275,7 +345,7 @@ impl Network {
     pub fn encode(
         &self,
         plan: &mut PlanBuilder<'_>,
-        input: &Tensor,
+        input: &Activation,
         weights: Weights<'_>,
     ) -> Tensor {
         let ops = 0..self.latent();
@@ -291,7 +361,8 @@ impl Network {
         weights: Weights<'_>,
     ) -> Tensor {
         let ops = self.latent() + 1..self.ops.len();
-        let pass = self.pass_through(plan, ops, latents, weights, Mode::Test);
+        let latents = Activation::whole(latents, &self.parts);
+        let pass = self.pass_through(plan, ops, &latents, weights, Mode::Test);
         pass.logits().clone()
     }
 
@@ -299,7 +370,7 @@ impl Network {
         &self,
         plan: &mut PlanBuilder<'_>,
         ops: Range<usize>,
-        input: &Tensor,
+        input: &Activation,
         weights: Weights<'_>,
         mode: Mode,
     ) -> Pass {
@@ -310,45 +381,69 @@ impl Network {
             d_posterior: None,
         };
         for (i, op) in self.ops.iter().enumerate().take(ops.end).skip(ops.start) {
-            let x = pass.logits().view(&op.input());
-            let y = Tensor::transient(&format!("{name} x{}", i + 1), &op.output());
-            let mut statistics = None;
-            match op {
-                Op::Pool { shape, .. } => {
-                    max_pool_forward(plan, &format!("{name} pool"), shape, &x, &y);
+            let x = pass.last().view(&op.input(), &self.parts);
+            let label = format!("{name} x{}", i + 1);
+            // What losses read is one tensor.
+            let y = if i + 1 == ops.end || i + 1 == self.latent() {
+                Activation::whole(&Tensor::transient(&label, &op.output()), &self.parts)
+            } else {
+                Activation::transient(&label, &op.output(), &self.parts)
+            };
+            let statistics = match op {
+                Op::Norm { parameters, .. } => {
+                    let layer = &self.parameters.layers[*parameters];
+                    Some(self.normalise(plan, layer, &x, weights, mode))
                 }
-                Op::Upsample { shape } => {
-                    upsample_forward(plan, &format!("{name} upsample"), shape, &x, &y);
-                }
-                Op::Latent { size, .. } => {
-                    if let Some(noise) = &self.noise {
-                        let label = format!("{name} latent");
-                        reparameterise_forward(plan, &label, *size, [&x, noise], &y);
+                _ => None,
+            };
+            for ((x, y), range) in x.parts().iter().zip(y.parts()).zip(self.parts.ranges()) {
+                match op {
+                    Op::Pool { shape, .. } => {
+                        let shape = PoolShape {
+                            batch: range.len(),
+                            ..*shape
+                        };
+                        max_pool_forward(plan, &format!("{name} pool"), &shape, x, y);
                     }
-                }
-                Op::Matrix {
-                    shape,
-                    parameters,
-                    relu,
-                } => {
-                    let layer = &self.parameters.layers[*parameters];
-                    let w = layer.weight_of(weights.weights).view(&shape.w());
-                    let bias = if layer.has_norm() {
-                        weights.zeros.clone()
-                    } else {
-                        layer.bias_of(weights.biases)
-                    };
-                    let label = format!("{name} {}", layer.name);
-                    conv_forward(plan, &label, shape, [&x, &w, &bias], *relu, &y);
-                }
-                Op::Norm {
-                    parameters, relu, ..
-                } => {
-                    let layer = &self.parameters.layers[*parameters];
-                    let found = normalise(plan, layer, &x, weights, mode);
-                    let label = format!("{name} {}", layer.name);
-                    norm_forward(plan, &label, [&x, &found], *relu, &y);
-                    statistics = Some(found);
+                    Op::Upsample { shape } => {
+                        let shape = UpsampleShape {
+                            batch: range.len(),
+                            ..*shape
+                        };
+                        upsample_forward(plan, &format!("{name} upsample"), &shape, x, y);
+                    }
+                    Op::Latent { size, .. } => {
+                        if let Some(noise) = &self.noise {
+                            let label = format!("{name} latent");
+                            let noise = noise.range(range.clone());
+                            reparameterise_forward(plan, &label, *size, [x, &noise], y);
+                        }
+                    }
+                    Op::Matrix {
+                        shape,
+                        parameters,
+                        relu,
+                    } => {
+                        let layer = &self.parameters.layers[*parameters];
+                        let shape = shape.of_images(x);
+                        let w = layer.weight_of(weights.weights).view(&shape.w());
+                        let bias = if layer.has_norm() {
+                            weights.zeros.clone()
+                        } else {
+                            layer.bias_of(weights.biases)
+                        };
+                        let label = format!("{name} {}", layer.name);
+                        conv_forward(plan, &label, &shape, [x, &w, &bias], *relu, y);
+                    }
+                    Op::Norm {
+                        parameters, relu, ..
+                    } => {
+                        if let Some(statistics) = &statistics {
+                            let layer = &self.parameters.layers[*parameters];
+                            let label = format!("{name} {}", layer.name);
+                            norm_forward(plan, &label, [x, statistics], *relu, y);
+                        }
+                    }
                 }
             }
             pass.activations.push(y);
@@ -368,47 +463,85 @@ impl Network {
         d_weights: &Tensor,
         (d_biases, accumulate): (&Tensor, bool),
     ) {
-        let mut d_y = d_logits.clone();
+        let parts = &self.parts;
+        let mut d_y = Activation::whole(&d_logits.view(&self.output()), parts);
         for (i, op) in self.ops.iter().enumerate().rev() {
-            d_y = d_y.view(&op.output());
-            let x = pass.activations[i].view(&op.input());
-            let d_x = Tensor::transient(&format!("{} d_x{i}", weights.name), &op.input());
+            d_y = d_y.view(&op.output(), parts);
+            let x = pass.activations[i].view(&op.input(), parts);
+            let d_x = match (op, &pass.d_posterior) {
+                (Op::Latent { .. }, Some(d_posterior)) => Activation::whole(d_posterior, parts),
+                _ => {
+                    let label = format!("{} d_x{i}", weights.name);
+                    Activation::transient(&label, &op.input(), parts)
+                }
+            };
+            let pieces = x.parts().iter().zip(d_y.parts()).zip(d_x.parts());
+            let pieces: Vec<Piece<'_>> = pieces
+                .zip(parts.ranges())
+                .map(|(((x, d_y), d_x), range)| Piece {
+                    x,
+                    d_y,
+                    d_x,
+                    range: range.clone(),
+                })
+                .collect();
             match op {
                 Op::Pool { shape, relu } => {
                     let label = format!("{} pool", weights.name);
-                    max_pool_backward(plan, &label, shape, [&x, &d_y], *relu, &d_x);
+                    for piece in &pieces {
+                        let shape = PoolShape {
+                            batch: piece.range.len(),
+                            ..*shape
+                        };
+                        let inputs = [piece.x, piece.d_y];
+                        max_pool_backward(plan, &label, &shape, inputs, *relu, piece.d_x);
+                    }
                 }
                 Op::Upsample { shape } => {
                     let label = format!("{} upsample", weights.name);
-                    upsample_backward(plan, &label, shape, &d_y, &d_x);
+                    for piece in &pieces {
+                        let shape = UpsampleShape {
+                            batch: piece.range.len(),
+                            ..*shape
+                        };
+                        upsample_backward(plan, &label, &shape, piece.d_y, piece.d_x);
+                    }
                 }
                 Op::Latent { size, .. } => {
-                    if let (Some(noise), Some(d_posterior)) = (&self.noise, &pass.d_posterior) {
-                        let label = format!("{} latent", weights.name);
-                        let inputs = [&x, noise, &d_y];
-                        reparameterise_backward(plan, &label, *size, inputs, d_posterior);
-                        d_y = d_posterior.clone();
-                        continue;
+                    let label = format!("{} latent", weights.name);
+                    for (piece, noise) in pieces.iter().zip(self.noise.iter().cycle()) {
+                        let noise = noise.range(piece.range.clone());
+                        let inputs = [piece.x, &noise, piece.d_y];
+                        reparameterise_backward(plan, &label, *size, inputs, piece.d_x);
                     }
                 }
                 Op::Norm {
                     parameters, relu, ..
                 } => {
                     let layer = &self.parameters.layers[*parameters];
-                    let label = format!("{} {}", weights.name, layer.name);
                     if let (Some(statistics), Some(gradients)) =
                         (&pass.statistics[i], layer.norm_of(d_biases))
                     {
-                        let splits = norm_splits(op.input()[0]);
-                        let channels = op.input()[1];
+                        let label = format!("{} {}", weights.name, layer.name);
+                        let [rows, channels] = [op.input()[0], op.input()[1]];
+                        let range = norm_range(rows, parts.rows(rows));
+                        let splits = rows.div_ceil(range);
                         let partial = Tensor::transient("partial", &[splits, 2, channels]);
+                        let mut first = 0;
+                        for piece in &pieces {
+                            let splits = piece.x.shape[0].div_ceil(range);
+                            let partial = partial.range(first..first + splits);
+                            let inputs = [piece.x, piece.d_y, statistics];
+                            norm_backward_sums(plan, &label, inputs, *relu, range, &partial);
+                            first += splits;
+                        }
                         let sums = Tensor::transient("sums", &[2, channels]);
-                        let inputs = [&x, &d_y, statistics];
-                        norm_backward_sums(plan, &label, inputs, *relu, splits, &partial);
                         let (inputs, outputs) = ([&partial, statistics], [&sums, &gradients]);
                         norm_gradients(plan, &label, inputs, splits, accumulate, outputs);
-                        let inputs = [&x, &d_y, statistics, &sums];
-                        norm_backward(plan, &label, inputs, *relu, &d_x);
+                        for piece in &pieces {
+                            let inputs = [piece.x, piece.d_y, statistics, &sums];
+                            norm_backward(plan, &label, inputs, *relu, rows, piece.d_x);
+                        }
                     }
                 }
                 Op::Matrix {
@@ -424,20 +557,26 @@ impl Network {
                         Some(Op::Pool { .. } | Op::Matrix { .. })
                     );
                     if *relu && !along {
-                        let y = pass.activations[i + 1].view(&op.output());
-                        relu_backward(plan, &label, &y, &d_y);
+                        let y = pass.activations[i + 1].view(&op.output(), parts);
+                        for (y, piece) in y.parts().iter().zip(&pieces) {
+                            relu_backward(plan, &label, y, piece.d_y);
+                        }
                     }
-                    let d_w = layer.weight_of(d_weights).view(&shape.w());
+                    let d_w = layer.weight_of(d_weights);
                     let mut sums = Vec::new();
-                    sums.extend(weight_gradient(plan, &label, shape, [&d_y, &x], &d_w));
+                    sums.extend(weight_gradient(plan, &label, shape, &pieces, &d_w));
                     if !layer.has_norm() {
                         let d_bias = layer.bias_of(d_biases);
-                        sums.extend(bias_gradient(plan, &label, &d_y, accumulate, &d_bias));
+                        sums.extend(bias_gradient(plan, &label, &pieces, accumulate, &d_bias));
                     }
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
                         let relu = matches!(self.ops[i - 1], Op::Matrix { relu: true, .. });
-                        conv_backward_input(plan, &label, shape, [&d_y, &w, &x], relu, &d_x);
+                        for piece in &pieces {
+                            let shape = shape.of_images(piece.x);
+                            let inputs = [piece.d_y, &w, piece.x];
+                            conv_backward_input(plan, &label, &shape, inputs, relu, piece.d_x);
+                        }
                     }
                     // Last, so that all of a layer's results are mirrored at once.
                     for sum in sums {
@@ -448,37 +587,54 @@ impl Network {
             d_y = d_x;
         }
     }
+
+    /// Records the statistics (5, channels) that normalise x (rows, channels).
+    fn normalise(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        layer: &LayerParameters,
+        x: &Activation,
+        weights: Weights<'_>,
+        mode: Mode,
+    ) -> Tensor {
+        let label = format!("{} {}", weights.name, layer.name);
+        let channels = x.part(0).shape[1];
+        let rows = x.parts().iter().map(|x| x.shape[0]).sum();
+        let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, channels]);
+        let (Some(parameters), Some(running)) = (
+            layer.norm_of(weights.biases),
+            layer.running_of(weights.running),
+        ) else {
+            return statistics;
+        };
+        let round = weights.round_norm;
+        match mode {
+            Mode::Test => norm_running(plan, &label, [&running, &parameters], round, &statistics),
+            Mode::Train => {
+                let range = norm_range(rows, self.parts.rows(rows));
+                let splits = rows.div_ceil(range);
+                let partial = Tensor::transient("partial", &[splits, 2, channels]);
+                let mut first = 0;
+                for x in x.parts() {
+                    let splits = x.shape[0].div_ceil(range);
+                    let partial = partial.range(first..first + splits);
+                    norm_statistics(plan, &label, x, range, &partial);
+                    first += splits;
+                }
+                let (inputs, outputs) = ([&partial, &parameters], [&statistics, &running]);
+                norm_combine(plan, &label, inputs, (rows, range), round, outputs);
+            }
+        }
+        statistics
+    }
 }
 
-/// Records the statistics (5, channels) that normalise x (rows, channels).
-fn normalise(
-    plan: &mut PlanBuilder<'_>,
-    layer: &LayerParameters,
-    x: &Tensor,
-    weights: Weights<'_>,
-    mode: Mode,
-) -> Tensor {
-    let label = format!("{} {}", weights.name, layer.name);
-    let (rows, channels) = (x.shape[0], x.shape[1]);
-    let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, channels]);
-    let (Some(parameters), Some(running)) = (
-        layer.norm_of(weights.biases),
-        layer.running_of(weights.running),
-    ) else {
-        return statistics;
-    };
-    let round = weights.round_norm;
-    match mode {
-        Mode::Test => norm_running(plan, &label, [&running, &parameters], round, &statistics),
-        Mode::Train => {
-            let splits = norm_splits(rows);
-            let partial = Tensor::transient("partial", &[splits, 2, channels]);
-            norm_statistics(plan, &label, x, splits, &partial);
-            let (inputs, outputs) = ([&partial, &parameters], [&statistics, &running]);
-            norm_combine(plan, &label, inputs, (rows, splits), round, outputs);
-        }
-    }
-    statistics
+/// What a backward pass reads and writes for the images in `range`.
+struct Piece<'a> {
+    x: &'a Tensor,
+    d_y: &'a Tensor,
+    d_x: &'a Tensor,
+    range: Range<usize>,
 }
 
 /// A sum that is left to do: of `partial` (splits, total), perhaps on top of what `total` holds.
@@ -492,17 +648,24 @@ fn weight_gradient(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     shape: &ConvShape,
-    operands: [&Tensor; 2],
+    pieces: &[Piece<'_>],
     d_w: &Tensor,
 ) -> Option<PartialSum> {
-    let splits = shape.weight_splits(plan.gpu().path());
-    if splits == 1 {
-        conv_backward_weight(plan, label, shape, operands, 1, d_w);
-        return None;
+    let path = plan.gpu().path();
+    let splits_of = |piece: &Piece<'_>| shape.of_images(piece.x).weight_splits(path);
+    let all: usize = pieces.iter().map(splits_of).sum();
+    let partial = match all {
+        1 => d_w.view(&[1, d_w.len()]),
+        _ => Tensor::transient("partial", &[all, d_w.len()]),
+    };
+    let mut first = 0;
+    for piece in pieces {
+        let (shape, splits) = (shape.of_images(piece.x), splits_of(piece));
+        let partial = partial.range(first..first + splits);
+        conv_backward_weight(plan, label, &shape, [piece.d_y, piece.x], splits, &partial);
+        first += splits;
     }
-    let partial = Tensor::transient("partial", &[splits, d_w.len()]);
-    conv_backward_weight(plan, label, shape, operands, splits, &partial);
-    Some(PartialSum {
+    (all > 1).then(|| PartialSum {
         partial,
         accumulate: false,
         total: d_w.clone(),
@@ -512,18 +675,25 @@ fn weight_gradient(
 fn bias_gradient(
     plan: &mut PlanBuilder<'_>,
     label: &str,
-    d_y: &Tensor,
+    pieces: &[Piece<'_>],
     accumulate: bool,
     d_bias: &Tensor,
 ) -> Option<PartialSum> {
-    let splits = bias_splits(d_y.len() / d_bias.len());
-    if splits == 1 && !accumulate {
-        bias_backward(plan, label, d_y, 1, d_bias);
-        return None;
+    let splits_of = |piece: &Piece<'_>| bias_splits(piece.d_y.len() / d_bias.len());
+    let all: usize = pieces.iter().map(splits_of).sum();
+    let at_once = all == 1 && !accumulate;
+    let partial = match at_once {
+        true => d_bias.view(&[1, d_bias.len()]),
+        false => Tensor::transient("partial", &[all, d_bias.len()]),
+    };
+    let mut first = 0;
+    for piece in pieces {
+        let splits = splits_of(piece);
+        let partial = partial.range(first..first + splits);
+        bias_backward(plan, label, piece.d_y, splits, &partial);
+        first += splits;
     }
-    let partial = Tensor::transient("partial", &[splits, d_bias.len()]);
-    bias_backward(plan, label, d_y, splits, &partial);
-    Some(PartialSum {
+    (!at_once).then(|| PartialSum {
         partial,
         accumulate,
         total: d_bias.clone(),

@@ -282,16 +282,21 @@ pub(crate) fn uses_rows(shape: &ConvShape) -> bool {
 
 /// The most images x rows x columns of a layer: what kernels divide exactly, see
 /// `shaders/shared/divide.wgsl`.
-const MOST_POSITIONS: usize = 1 << 22;
+pub(crate) const MOST_POSITIONS: usize = 1 << 22;
 
-/// Refuses a batch whose positions kernels cannot count.
-pub(crate) fn check_positions(model: &Model, batch: usize) -> Result<(), GpuError> {
+/// Rows x columns of an image in the layer that has most.
+pub(crate) fn positions(model: &Model) -> usize {
     let sides = |s: &ConvShape| {
         let outputs = s.output_height() * s.output_width();
         (s.input_height * s.input_width).max(outputs)
     };
     let most = shapes(model, 1).iter().map(|(_, shape)| sides(shape)).max();
-    let (positions, limit) = (most.unwrap_or(1) * batch, MOST_POSITIONS);
+    most.unwrap_or(1)
+}
+
+/// Refuses a batch whose positions kernels cannot count.
+pub(crate) fn check_positions(model: &Model, batch: usize) -> Result<(), GpuError> {
+    let (positions, limit) = (positions(model) * batch, MOST_POSITIONS);
     if positions > limit {
         return Err(GpuError::TooManyPositions { positions, limit });
     }

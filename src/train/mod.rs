@@ -233,6 +233,12 @@ impl<'g> Trainer<'g> {
         kept.sum::<u64>() + working.iter().flatten().sum::<u64>()
     }
 
+    /// How many parts a batch is worked through in: several where one binding could not hold a tensor of
+    /// all its images.
+    pub fn parts(&self) -> usize {
+        self.evaluator.memory.network.parts()
+    }
+
     /// Steps done.
     pub fn steps_done(&self) -> u64 {
         self.step

@@ -13,7 +13,7 @@ pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
 use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, PlanBuilder};
 use crate::kernels;
-use crate::layer::{ConvShape, norm_splits};
+use crate::layer::{ConvShape, norm_range};
 use crate::model::{Model, Network, Op};
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
@@ -122,7 +122,7 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
             Op::Norm {
                 shape: [rows, channels],
                 ..
-            } => norm::of_size(rows, channels, norm_splits(rows)),
+            } => norm::of_size(rows, channels, rows.div_ceil(norm_range(rows, rows))),
             Op::Pool { shape, .. } => elementwise::of_pool(shape).into(),
             Op::Upsample { shape } => vae::of_upsample(shape).into(),
             // Its cases do not depend on the model.

@@ -17,6 +17,10 @@ struct Size {
 }
 
 impl Size {
+    fn range(self) -> usize {
+        self.rows.div_ceil(self.splits)
+    }
+
     fn stored(self) -> usize {
         self.channels.div_ceil(4) * 4
     }
@@ -138,7 +142,7 @@ fn statistics(s: Size) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::norm_statistics(plan, "case", &i[0], s.splits, &o[0]);
+            layer::norm_statistics(plan, "case", &i[0], s.range(), &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -169,7 +173,7 @@ fn combine(s: Size, round: bool) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
-            layer::norm_combine(plan, "case", inputs, (s.rows, s.splits), round, outputs);
+            layer::norm_combine(plan, "case", inputs, (s.rows, s.range()), round, outputs);
         }),
         expected: Box::new(move |i, before| {
             let sizes = (s.rows, s.splits);
@@ -244,7 +248,7 @@ fn backward_sums(s: Size, relu: bool) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let inputs = [&i[0], &i[1], &i[2]];
-            layer::norm_backward_sums(plan, "case", inputs, relu, s.splits, &o[0]);
+            layer::norm_backward_sums(plan, "case", inputs, relu, s.range(), &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -296,7 +300,7 @@ fn backward(s: Size, relu: bool) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let inputs = [&i[0], &i[1], &i[2], &i[3]];
-            layer::norm_backward(plan, "case", inputs, relu, &o[0]);
+            layer::norm_backward(plan, "case", inputs, relu, s.rows, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {

@@ -340,7 +340,7 @@ fn random_packed(gpu: &Gpu, model: &Model, bits: u32) -> Result<PackedModel, Cli
 
 /// The forward pass of the float network alone.
 fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliError> {
-    let network = Network::new(model, batch);
+    let network = Network::new(model, batch).in_parts_for(gpu);
     let parameters = Parameters::new(model);
     let pixels: usize = model.input.iter().product();
     let widest = parameters.layers.iter().map(|l| pad4(l.shape[0])).max();

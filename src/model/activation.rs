@@ -1,0 +1,133 @@
+//! What flows between the ops of a network, for a batch that may be too large for one binding.
+
+use std::ops::Range;
+
+use crate::tensor::Tensor;
+
+/// Consecutive ranges of the images of a batch. Every op is recorded once for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    batch: usize,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Parts {
+    /// All images at once.
+    pub fn one(batch: usize) -> Self {
+        let all = 0..batch;
+        Self {
+            batch,
+            ranges: vec![all],
+        }
+    }
+
+    /// As few parts as hold at most `most` images each, all equally large but the last.
+    pub fn of(batch: usize, most: usize) -> Self {
+        // By fours, because a part of images that fill no whole texels must start at one.
+        let most = most / 4 * 4;
+        if most == 0 || batch <= most {
+            return Self::one(batch);
+        }
+        let size = batch.div_ceil(batch.div_ceil(most)).next_multiple_of(4);
+        let starts = (0..batch).step_by(size);
+        Self {
+            batch,
+            ranges: starts.map(|s| s..(s + size).min(batch)).collect(),
+        }
+    }
+
+    /// The ranges.
+    pub fn ranges(&self) -> &[Range<usize>] {
+        &self.ranges
+    }
+
+    /// Images of all.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Of rows of a tensor, several to an image, those of all parts but a shorter last one.
+    pub fn rows(&self, rows: usize) -> usize {
+        rows / self.batch * self.ranges[0].len()
+    }
+
+    /// The shape of a part of a tensor whose first axis runs over images, or several rows of each.
+    fn shape(&self, shape: &[usize], range: &Range<usize>) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        shape[0] = shape[0] / self.batch * range.len();
+        shape
+    }
+}
+
+/// Numbers of every image of a batch, a tensor for each part.
+#[derive(Clone, Debug)]
+pub struct Activation {
+    parts: Vec<Tensor>,
+    /// What all parts are ranges of, if they are.
+    whole: Option<Tensor>,
+}
+
+impl Activation {
+    /// Memory in working memory, for each part apart.
+    pub fn transient(label: &str, shape: &[usize], parts: &Parts) -> Self {
+        let tensors = |range| Tensor::transient(label, &parts.shape(shape, range));
+        let tensors: Vec<Tensor> = parts.ranges.iter().map(tensors).collect();
+        Self {
+            whole: (tensors.len() == 1).then(|| tensors[0].clone()),
+            parts: tensors,
+        }
+    }
+
+    /// All parts in one tensor, whose first axis runs over images, or several rows of each.
+    pub fn whole(tensor: &Tensor, parts: &Parts) -> Self {
+        let rows = tensor.shape[0] / parts.batch;
+        let part = |r: &Range<usize>| tensor.range(r.start * rows..r.end * rows);
+        Self {
+            parts: parts.ranges.iter().map(part).collect(),
+            whole: Some(tensor.clone()),
+        }
+    }
+
+    /// The tensor that holds all parts, if one does.
+    pub fn tensor(&self) -> Option<&Tensor> {
+        self.whole.as_ref()
+    }
+
+    /// One part.
+    pub fn part(&self, number: usize) -> &Tensor {
+        &self.parts[number]
+    }
+
+    /// All parts.
+    pub fn parts(&self) -> &[Tensor] {
+        &self.parts
+    }
+
+    /// The same memory seen with another shape of equal length.
+    pub fn view(&self, shape: &[usize], parts: &Parts) -> Self {
+        let tensors = self.parts.iter().zip(&parts.ranges);
+        Self {
+            parts: tensors
+                .map(|(tensor, range)| tensor.view(&parts.shape(shape, range)))
+                .collect(),
+            whole: self.whole.as_ref().map(|whole| whole.view(shape)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_equal_but_the_last_and_start_at_whole_texels() {
+        assert_eq!(Parts::of(64, 64), Parts::one(64));
+        assert_eq!(Parts::of(65, 64).ranges(), [0..36, 36..65]);
+        assert_eq!(
+            Parts::of(100, 30).ranges(),
+            [0..28, 28..56, 56..84, 84..100]
+        );
+        assert_eq!(Parts::of(7, 3), Parts::one(7));
+        assert_eq!(Parts::of(6, 5).ranges(), [0..4, 4..6]);
+    }
+}
