@@ -78,7 +78,14 @@ fn main() {
                 "backward input" => {
                     conv_backward_input(&mut plan, name, &shape, [&y, &w, &x], false, &d_x)
                 }
-                _ => conv_backward_weight(&mut plan, name, &shape, [&y, &x], splits, &partial),
+                _ => conv_backward_weight(
+                    &mut plan,
+                    name,
+                    &shape,
+                    [&y, &x],
+                    splits,
+                    (&partial, None),
+                ),
             }
             let plan = plan.finish().expect("the kernels compile");
             group.bench_function(kernel, |b| {

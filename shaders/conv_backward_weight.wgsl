@@ -1,20 +1,25 @@
-// d_w: the gradient of a convolution's weights, in partial sums over ranges of positions.
+// d_w: the gradient of a convolution's weights, and with BIAS of its bias, in partial sums over ranges of
+// positions.
 //
 // a: d_y (batch, output_height, output_width, output_channels)
 // b: x (batch, input_height, input_width, input_channels)
-// output_0: partial d_w (splits, output_channels, kernel_height, kernel_width, input_channels)
+// output_0: partial d_w (splits, output_channels, kernel_height, kernel_width, input_channels) at w_base,
+//           partial d_bias (splits, output_channels) at bias_base
 //
 // As a matrix product: rows are output channels, columns run over (kernel_height, kernel_width,
 // input_channels), the depth over output positions, four to a block. With EDGES a tile leaves out rows
-// and columns of positions from which its taps reach across the edges of the image.
+// and columns of positions from which its taps reach across the edges of the image. With BIAS one more
+// block of columns multiplies d_y by ones.
 
 // Known when the pipeline is made, because a driver may run both sides of a branch.
 override EDGES: bool = false;
+override BIAS: bool = false;
 
 struct Columns {
     row: i32, // offset of the tap from the window's first input
     column: i32,
     channel: u32,
+    ones: f32, // 1 for the column of the bias, else 0
 }
 
 // The output rows and columns that a tile sums over.
@@ -28,7 +33,8 @@ struct Sums {
 var<private> sums: Sums;
 
 fn rows() -> u32 { return params.output_channels; }
-fn columns() -> u32 { return params.kernel_height * params.kernel_width * params.input_channels; }
+fn taps() -> u32 { return params.kernel_height * params.kernel_width * params.input_channels; }
+fn columns() -> u32 { return taps() + select(0u, 1u, BIAS); }
 fn positions() -> u32 { return params.batch * sums.count.x * sums.count.y; }
 
 // Row and column of the tap of a column.
@@ -47,11 +53,11 @@ fn first_reaching(inside: vec2u, t: vec2u) -> vec2u {
 fn sums_of(n: vec2u) -> Sums {
     let output = vec2u(params.output_height, params.output_width);
     let all = Sums(vec2u(0u), output, vec2f(params.inverse_output_height, params.inverse_output_width));
-    if !EDGES {
+    if !EDGES || (BIAS && n.x + n.y > taps()) {
         return all;
     }
     let low = tap_of(n.x);
-    let high = tap_of(min(n.x + n.y, columns()) - 1u);
+    let high = tap_of(min(n.x + n.y, taps()) - 1u);
     let first = first_reaching(vec2u(0u), high);
     let end = min(first_reaching(vec2u(params.input_height, params.input_width), low), output);
     let count = max(end, first) - first;
@@ -108,7 +114,11 @@ fn locate_columns(n: u32) -> Columns {
     let tap = tap_of(n);
     let offset = vec2i(tap) - i32(params.padding);
     let number = tap.x * params.kernel_width + tap.y;
-    return Columns(offset.x, offset.y, n - number * params.input_channels);
+    let channel = n - number * params.input_channels;
+    if BIAS && n == taps() {
+        return Columns(0, 0, 0u, 1.0);
+    }
+    return Columns(offset.x, offset.y, channel, 0.0);
 }
 
 fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
@@ -122,6 +132,16 @@ fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
     let texel = params.x_base
         + select(vec4u(0u), vec4u(pixel) * params.input_channels + cursor.channel, inside);
     let mask = select(vec4f(0.0), vec4f(1.0), inside);
+    if BIAS {
+        let one = select(vec4f(0.0), vec4f(cursor.ones), at.inside);
+        let tap = mask * (1.0 - cursor.ones);
+        return mat4x4f(
+            read_b(texel.x) * tap.x + vec4f(one.x, 0.0, 0.0, 0.0),
+            read_b(texel.y) * tap.y + vec4f(one.y, 0.0, 0.0, 0.0),
+            read_b(texel.z) * tap.z + vec4f(one.z, 0.0, 0.0, 0.0),
+            read_b(texel.w) * tap.w + vec4f(one.w, 0.0, 0.0, 0.0),
+        );
+    }
     return mat4x4f(
         read_b(texel.x) * mask.x,
         read_b(texel.y) * mask.y,
@@ -131,9 +151,14 @@ fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
 }
 
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
-    let first = params.w_base + (split * params.output_channels + m) * 4u * columns() + n;
+    let row = split * params.output_channels + m;
+    if BIAS && n == taps() {
+        output_0[params.bias_base + row] = vec4f(block[0].x, block[1].x, block[2].x, block[3].x);
+        return;
+    }
+    let first = params.w_base + row * 4u * taps() + n;
     output_0[first] = block[0];
-    output_0[first + columns()] = block[1];
-    output_0[first + 2u * columns()] = block[2];
-    output_0[first + 3u * columns()] = block[3];
+    output_0[first + taps()] = block[1];
+    output_0[first + 2u * taps()] = block[2];
+    output_0[first + 3u * taps()] = block[3];
 }

@@ -61,7 +61,7 @@ pub static CONV_BACKWARD_INPUT: Kernel = matrix(
     include_str!("../shaders/conv_backward_input.wgsl"),
     &[CONV_SHAPE, DIVIDE, PLACES, BLOCKS_FLOAT],
 );
-/// Gradient of w, in partial sums.
+/// Gradients of w and of a bias, in partial sums.
 pub static CONV_BACKWARD_WEIGHT: Kernel = matrix(
     "conv_backward_weight",
     include_str!("../shaders/conv_backward_weight.wgsl"),
@@ -73,13 +73,6 @@ pub static IM2COL: Kernel = elementwise(
     "Im2colParams",
     include_str!("../shaders/im2col.wgsl"),
     &[DIVIDE],
-);
-/// Gradient of a bias, in partial sums.
-pub static BIAS_BACKWARD: Kernel = elementwise(
-    "bias_backward",
-    "BiasParams",
-    include_str!("../shaders/bias_backward.wgsl"),
-    &[],
 );
 /// The sum of partial sums.
 pub static SUM_PARTIALS: Kernel = elementwise(
@@ -335,7 +328,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 42] = [
+pub static ALL: [&Kernel; 41] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -358,7 +351,6 @@ pub static ALL: [&Kernel; 42] = [
     &NORM_BACKWARD_SUMS,
     &NORM_GRADIENTS,
     &NORM_BACKWARD,
-    &BIAS_BACKWARD,
     &SUM_PARTIALS,
     &CONV_BACKWARD_WEIGHT,
     &CONV_BACKWARD_INPUT,

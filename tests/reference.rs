@@ -61,7 +61,7 @@ fn convolution_gradients_are_those_of_its_forward() {
         check("d_w", &w, &r::conv_backward_weight(&shape, &g, &x), |w| {
             loss(&x, w, &bias)
         });
-        check("d_bias", &bias, &r::bias_backward(&g, bias.len(), 1), |b| {
+        check("d_bias", &bias, &r::bias_backward(&g, bias.len()), |b| {
             loss(&x, &w, b)
         });
     }

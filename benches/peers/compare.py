@@ -58,30 +58,35 @@ def table(heads, rows):
 def train(networks):
     rows = []
     for network, batch in networks:
-        text, peak = run(
-            [GTC, "bench", "train", "--model", network, "--batch-size", batch]
-            + ["--objective", "float", "--seconds", "2", "--json"]
-        )
+        arguments = ["bench", "train", "--model", network, "--batch-size", batch]
+        text, peak = run([GTC] + arguments + ["--objective", "float", "--seconds", "2", "--json"])
         if text is None:
             sys.exit(f"gtc: {peak}")
         ours = json.loads(text)["rows"][0]
-        speed = ours["images_per_second"]
+        times = [ours["times"]["milliseconds"], ours["times"]["fastest"]]
         first = ours["first_step_seconds"]
-        rows.append([network, batch, "gtc", f"{speed:.1f}", f"{first:.2f}", peak >> 20, "1"])
+        rows.append(step_row(network, batch, "gtc", times, times, first, peak))
         for backend in ["flex", "wgpu"]:  # flex is near in speed, so near in time
             text, peak = run([BURN, backend, "train", network, batch])
             name = f"burn {backend}"
             if text is None:
-                rows.append([network, batch, name, peak, "", "", ""])
+                rows.append([network, batch, name, peak, "", "", "", "", ""])
                 continue
             theirs = json.loads(text.splitlines()[-1])
-            ratio = speed / theirs["images_per_second"]
-            rows.append(
-                [network, batch, name, f"{theirs['images_per_second']:.1f}"]
-                + [f"{theirs['first_step_seconds']:.2f}", peak >> 20, f"{ratio:.2f}"]
-            )
-    heads = ["network, float training", "batch", "engine", "images/s", "first step, s"]
-    table(heads + ["peak, MiB", "gtc is faster by"], rows)
+            peer = [theirs["ms"], theirs["fastest_ms"]]
+            first = theirs["first_step_seconds"]
+            rows.append(step_row(network, batch, name, peer, times, first, peak))
+    heads = ["network, float training", "batch", "engine", "step, ms", "fastest, ms", "images/s"]
+    table(heads + ["first step, s", "peak, MiB", "gtc is faster by (fastest)"], rows)
+
+
+def step_row(network, batch, engine, times, ours, first, peak):
+    median, fastest = times
+    ratios = f"{median / ours[0]:.2f} ({fastest / ours[1]:.2f})"
+    return (
+        [network, batch, engine, f"{median:.1f}", f"{fastest:.1f}", f"{1e3 * batch / median:.1f}"]
+        + [f"{first:.2f}", peak >> 20, ratios]
+    )
 
 
 def conv():

@@ -20,6 +20,8 @@ const MAX_GROUPS: u32 = 65_535;
 pub enum Write<'a> {
     /// Overwritten without looking.
     New(&'a Tensor),
+    /// Two ranges of one buffer, both overwritten without looking.
+    Both(&'a Tensor, &'a Tensor),
     /// Read as `previous_N` and then overwritten.
     Update(&'a Tensor),
 }
@@ -27,8 +29,16 @@ pub enum Write<'a> {
 impl<'a> Write<'a> {
     fn tensor(self) -> &'a Tensor {
         match self {
-            Write::New(tensor) | Write::Update(tensor) => tensor,
+            Write::New(tensor) | Write::Both(tensor, _) | Write::Update(tensor) => tensor,
         }
+    }
+
+    fn tensors(self) -> impl Iterator<Item = &'a Tensor> {
+        let second = match self {
+            Write::Both(_, second) => Some(second),
+            _ => None,
+        };
+        [self.tensor()].into_iter().chain(second)
     }
 }
 
@@ -201,9 +211,10 @@ impl<'g> PlanBuilder<'g> {
         if call.schedule {
             resources.push((SCHEDULE_BINDING, Resource::Schedule));
         }
-        for write in call.writes {
-            let rows = mirror_rows(write.tensor());
-            let buffer = &write.tensor().buffer;
+        let outputs = call.writes.iter().flat_map(|write| write.tensors());
+        let outputs: Vec<Tensor> = outputs.cloned().collect();
+        for output in &outputs {
+            let (rows, buffer) = (mirror_rows(output), &output.buffer);
             self.fresh_mirrors.retain(|(fresh, range, _)| {
                 !fresh.same(buffer) || range.end <= rows.start || rows.end <= range.start
             });
@@ -212,7 +223,6 @@ impl<'g> PlanBuilder<'g> {
         self.params.extend_from_slice(call.params);
         self.params
             .resize(self.params.len().next_multiple_of(SLOT), 0);
-        let outputs: Vec<Tensor> = call.writes.iter().map(|w| w.tensor().clone()).collect();
         let updates = call.writes.iter().filter(|w| matches!(w, Write::Update(_)));
         let moved: usize = call.reads.iter().map(|t| t.len()).sum::<usize>()
             + outputs.iter().map(Tensor::len).sum::<usize>()

@@ -310,31 +310,38 @@ pub fn conv_backward_input(
     });
 }
 
-/// Partial sums of d_w from d_y and x; `partial` is (splits, w...). With one split it is d_w.
+/// Partial sums of d_w from d_y and x; `partial` is (splits, w...), and of d_bias, if there is one,
+/// (splits, outputs), in the same buffer. With one split they are d_w and d_bias.
 pub fn conv_backward_weight(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     shape: &ConvShape,
     [d_y, x]: [&Tensor; 2],
     splits: usize,
-    partial: &Tensor,
+    (partial, bias): (&Tensor, Option<&Tensor>),
 ) {
     let [outputs, kernel_height, kernel_width, inputs] = shape.w();
+    debug_assert!(bias.is_none_or(|bias| bias.buffer.same(&partial.buffer)));
+    let output = bias.map_or(Write::New(partial), |bias| Write::Both(partial, bias));
     let params = ConvParams {
         x_base: x.base(),
         w_base: partial.base(),
+        bias_base: bias.map_or(0, Tensor::base),
         y_base: d_y.base(),
         splits: splits as u32,
         ..ConvParams::new(shape)
     };
-    let columns = kernel_height * kernel_width * inputs;
+    let columns = kernel_height * kernel_width * inputs + if bias.is_some() { 4 } else { 0 };
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
         label,
-        constants: &[("EDGES", f64::from(shape.has_edges()))],
+        constants: &[
+            ("EDGES", f64::from(shape.has_edges())),
+            ("BIAS", f64::from(bias.is_some())),
+        ],
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, x],
-        writes: &[Write::New(partial)],
+        writes: &[output],
         schedule: false,
         grid: kernels::CONV_BACKWARD_WEIGHT.matrix_grid(
             plan.gpu().path(),

@@ -1,6 +1,5 @@
 //! Layers: forward beside backward. Functions here only record dispatches into a plan.
 
-mod bias;
 mod conv;
 mod im2col;
 mod latent;
@@ -8,9 +7,9 @@ mod norm;
 mod packed;
 mod pool;
 mod relu;
+mod sum;
 mod upsample;
 
-pub use bias::{bias_backward, bias_splits, sum_partials};
 pub use conv::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
 pub use im2col::im2col;
 pub use latent::{
@@ -27,4 +26,5 @@ pub use packed::{
 };
 pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
 pub use relu::relu_backward;
+pub use sum::sum_partials;
 pub use upsample::{UpsampleShape, upsample_backward, upsample_forward};

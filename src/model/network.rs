@@ -7,12 +7,11 @@ use super::parameters::{MOST_POSITIONS, positions, shapes, uses_rows};
 use super::{Layer, LayerParameters, Model, Parameters};
 use crate::gpu::{Gpu, PlanBuilder};
 use crate::layer::{
-    ConvShape, NORM_STATISTICS, PoolShape, UpsampleShape, bias_backward, bias_splits,
-    conv_backward_input, conv_backward_weight, conv_forward, im2col, max_pool_backward,
-    max_pool_forward, norm_backward, norm_backward_sums, norm_combine, norm_forward,
-    norm_gradients, norm_range, norm_running, norm_statistics, relu_backward,
-    reparameterise_backward, reparameterise_forward, sum_partials, upsample_backward,
-    upsample_forward,
+    ConvShape, NORM_STATISTICS, PoolShape, UpsampleShape, conv_backward_input,
+    conv_backward_weight, conv_forward, im2col, max_pool_backward, max_pool_forward, norm_backward,
+    norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_range, norm_running,
+    norm_statistics, relu_backward, reparameterise_backward, reparameterise_forward, sum_partials,
+    upsample_backward, upsample_forward,
 };
 use crate::tensor::{Tensor, pad4};
 
@@ -562,13 +561,8 @@ impl Network {
                             relu_backward(plan, &label, y, piece.d_y);
                         }
                     }
-                    let d_w = layer.weight_of(d_weights);
-                    let mut sums = Vec::new();
-                    sums.extend(weight_gradient(plan, &label, shape, &pieces, &d_w));
-                    if !layer.has_norm() {
-                        let d_bias = layer.bias_of(d_biases);
-                        sums.extend(bias_gradient(plan, &label, &pieces, accumulate, &d_bias));
-                    }
+                    let arenas = (d_weights, d_biases, accumulate);
+                    let sums = weight_gradient(plan, &label, shape, &pieces, layer, arenas);
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
                         let relu = matches!(self.ops[i - 1], Op::Matrix { relu: true, .. });
@@ -644,58 +638,60 @@ struct PartialSum {
     total: Tensor,
 }
 
+/// The gradients of a layer's weights and bias, and what is left to be summed. `accumulate` is about the
+/// bias.
 fn weight_gradient(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     shape: &ConvShape,
     pieces: &[Piece<'_>],
-    d_w: &Tensor,
-) -> Option<PartialSum> {
+    layer: &LayerParameters,
+    (d_weights, d_biases, accumulate): (&Tensor, &Tensor, bool),
+) -> Vec<PartialSum> {
     let path = plan.gpu().path();
     let splits_of = |piece: &Piece<'_>| shape.of_images(piece.x).weight_splits(path);
-    let all: usize = pieces.iter().map(splits_of).sum();
-    let partial = match all {
-        1 => d_w.view(&[1, d_w.len()]),
-        _ => Tensor::transient("partial", &[all, d_w.len()]),
+    let splits: usize = pieces.iter().map(splits_of).sum();
+    let (d_w, d_bias) = (layer.weight_of(d_weights), layer.bias_of(d_biases));
+    let [weights, biases] = [d_w.len(), if layer.has_norm() { 0 } else { d_bias.len() }];
+    let (partial, partial_bias) = match splits {
+        // The arena of the weights has a place for the bias too.
+        1 => (
+            d_w.view(&[1, weights]),
+            layer.bias_of(d_weights).view(&[1, d_bias.len()]),
+        ),
+        _ => {
+            let both = Tensor::transient("partial", &[splits * (weights + biases)]);
+            let parts = [0..splits * weights, splits * weights..both.len()];
+            let [partial, bias] = parts.map(|range| both.range(range));
+            (
+                partial.view(&[splits, weights]),
+                bias.view(&[splits, biases]),
+            )
+        }
     };
     let mut first = 0;
     for piece in pieces {
         let (shape, splits) = (shape.of_images(piece.x), splits_of(piece));
-        let partial = partial.range(first..first + splits);
-        conv_backward_weight(plan, label, &shape, [piece.d_y, piece.x], splits, &partial);
+        let [partial, bias] = [&partial, &partial_bias].map(|all| all.range(first..first + splits));
+        let outputs = (&partial, (biases > 0).then_some(&bias));
+        conv_backward_weight(plan, label, &shape, [piece.d_y, piece.x], splits, outputs);
         first += splits;
     }
-    (all > 1).then(|| PartialSum {
-        partial,
-        accumulate: false,
-        total: d_w.clone(),
-    })
-}
-
-fn bias_gradient(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    pieces: &[Piece<'_>],
-    accumulate: bool,
-    d_bias: &Tensor,
-) -> Option<PartialSum> {
-    let splits_of = |piece: &Piece<'_>| bias_splits(piece.d_y.len() / d_bias.len());
-    let all: usize = pieces.iter().map(splits_of).sum();
-    let at_once = all == 1 && !accumulate;
-    let partial = match at_once {
-        true => d_bias.view(&[1, d_bias.len()]),
-        false => Tensor::transient("partial", &[all, d_bias.len()]),
-    };
-    let mut first = 0;
-    for piece in pieces {
-        let splits = splits_of(piece);
-        let partial = partial.range(first..first + splits);
-        bias_backward(plan, label, piece.d_y, splits, &partial);
-        first += splits;
+    let mut sums = Vec::new();
+    if splits > 1 {
+        sums.push(PartialSum {
+            partial,
+            accumulate: false,
+            total: d_w,
+        });
     }
-    (!at_once).then(|| PartialSum {
-        partial,
-        accumulate,
-        total: d_bias.clone(),
-    })
+    let in_place = splits == 1 && !accumulate && d_weights.buffer.same(&d_biases.buffer);
+    if biases > 0 && !in_place {
+        sums.push(PartialSum {
+            partial: partial_bias,
+            accumulate,
+            total: d_bias,
+        });
+    }
+    sums
 }

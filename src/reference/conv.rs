@@ -123,17 +123,13 @@ pub fn relu_backward(y: &[f64], d_y: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Sums of d_y (rows, channels) over `splits` ranges of rows: (splits, channels).
-pub fn bias_backward(d_y: &[f64], channels: usize, splits: usize) -> Vec<f64> {
-    let rows = d_y.len() / channels;
-    let mut partial = vec![0.0; splits * channels];
-    for (row, values) in d_y.chunks(channels).enumerate() {
-        let split = row / rows.div_ceil(splits);
-        for (c, value) in values.iter().enumerate() {
-            partial[split * channels + c] += value;
-        }
+/// d_bias: the sum of d_y (rows, channels) over its rows.
+pub fn bias_backward(d_y: &[f64], channels: usize) -> Vec<f64> {
+    let mut sum = vec![0.0; channels];
+    for (i, value) in d_y.iter().enumerate() {
+        sum[i % channels] += value;
     }
-    partial
+    sum
 }
 
 /// The sum of `partial` (splits, previous.len()), added to `previous`.

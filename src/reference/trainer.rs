@@ -261,7 +261,7 @@ impl PlainTrainer {
                     }
                     gradients[layer][0] = unstore(shape, &conv_backward_weight(shape, &d_y, x));
                     if self.parameters[layer].scale.is_empty() {
-                        let mut d_bias = bias_backward(&d_y, shape.y()[3], 1);
+                        let mut d_bias = bias_backward(&d_y, shape.y()[3]);
                         d_bias.truncate(shape.output_channels);
                         gradients[layer][2] = d_bias;
                     }

@@ -87,9 +87,6 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         cases.push(im2col(shape(s)));
     }
-    for [rows, channels, splits] in [[1, 1, 1], [7, 20, 2], [577, 70, 9]] {
-        cases.push(bias_backward(rows, channels, splits));
-    }
     for (count, splits, accumulate) in [(4, 1, false), (300, 5, false), (12, 130, true)] {
         cases.push(sum_partials(count, splits, accumulate));
     }
@@ -100,14 +97,15 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// All three products of one shape.
-pub(super) fn of_shape(s: ConvShape) -> [Case; 6] {
+pub(super) fn of_shape(s: ConvShape) -> [Case; 7] {
     [
         forward(s, false),
         forward(s, true),
         backward_input(s, false),
         backward_input(s, true),
-        backward_weight(s, 1),
-        backward_weight(s, 3),
+        backward_weight(s, 1, false),
+        backward_weight(s, 1, true),
+        backward_weight(s, 3, true),
     ]
 }
 
@@ -174,10 +172,13 @@ fn backward_input(s: ConvShape, relu: bool) -> Case {
 
 /// Which positions a split sums is the kernel's own affair, so the splits are added up before they are
 /// compared.
-fn backward_weight(s: ConvShape, splits: usize) -> Case {
+fn backward_weight(s: ConvShape, splits: usize, bias: bool) -> Case {
     let (x, w, y) = (s.x(), s.w(), s.y());
-    let name = format!("{}, {splits} splits", name(&s));
+    let also = if bias { ", and bias" } else { "" };
+    let name = format!("{}{also}, {splits} splits", name(&s));
     let positions = y[0] * y[1] * y[2];
+    let weights: usize = w.iter().product();
+    let outputs = weights + if bias { w[0] } else { 0 };
     Case {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
         inputs: vec![
@@ -186,22 +187,36 @@ fn backward_weight(s: ConvShape, splits: usize) -> Case {
         ],
         name,
         input_shapes: vec![y.to_vec(), x.to_vec()],
-        output_shapes: vec![w.to_vec()],
+        output_shapes: vec![vec![outputs]],
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let partial = match splits {
                 1 => o[0].clone(),
-                _ => Tensor::transient("partial", &[splits, o[0].len()]),
+                _ => Tensor::transient("partial", &[splits * outputs]),
             };
-            layer::conv_backward_weight(plan, "case", &s, [&i[0], &i[1]], splits, &partial);
+            // First the weights of all splits, then the biases.
+            let [partial, total] = [&partial, &o[0]].map(|all| {
+                let n = all.len() / outputs;
+                [
+                    all.range(0..n * weights),
+                    all.range(n * weights..n * outputs),
+                ]
+            });
+            let to = (&partial[0], bias.then_some(&partial[1]));
+            layer::conv_backward_weight(plan, "case", &s, [&i[0], &i[1]], splits, to);
             if splits > 1 {
-                layer::sum_partials(plan, "case", &partial, false, &o[0]);
+                layer::sum_partials(plan, "case", &partial[0], false, &total[0]);
+                layer::sum_partials(plan, "case", &partial[1], false, &total[1]);
             }
         }),
         expected: Box::new(move |i, _| {
+            let mut values = reference::conv_backward_weight(&s, &i[0], &i[1]);
+            if bias {
+                values.extend(reference::bias_backward(&i[0], w[0]));
+            }
             vec![Expected {
-                values: reference::conv_backward_weight(&s, &i[0], &i[1]),
+                values,
                 tolerance: Tolerance::sum_of(positions),
             }]
         }),
@@ -226,29 +241,6 @@ fn im2col(s: ConvShape) -> Case {
             vec![Expected {
                 values: reference::im2col(&s, &i[0], shape[1]),
                 tolerance: Tolerance::EXACT,
-            }]
-        }),
-    }
-}
-
-fn bias_backward(rows: usize, channels: usize, splits: usize) -> Case {
-    let shape = [rows, pad4(channels)];
-    let name = format!("{rows} rows, {channels} channels, {splits} splits");
-    Case {
-        kernel: &kernels::BIAS_BACKWARD,
-        inputs: vec![padded_noise(&name, &shape, channels)],
-        name,
-        input_shapes: vec![shape.to_vec()],
-        output_shapes: vec![vec![splits, shape[1]]],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            layer::bias_backward(plan, "case", &i[0], splits, &o[0]);
-        }),
-        expected: Box::new(move |i, _| {
-            vec![Expected {
-                values: reference::bias_backward(&i[0], shape[1], splits),
-                tolerance: Tolerance::sum_of(rows),
             }]
         }),
     }

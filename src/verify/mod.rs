@@ -140,7 +140,7 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
 }
 
 /// The three products of one shape.
-pub fn matrix_cases(shape: ConvShape) -> [Case; 6] {
+pub fn matrix_cases(shape: ConvShape) -> [Case; 7] {
     conv::of_shape(shape)
 }
 

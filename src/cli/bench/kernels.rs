@@ -106,10 +106,11 @@ fn kernel_row(
         _ => {
             let splits = shape.weight_splits(gpu.path());
             if splits == 1 {
-                conv_backward_weight(&mut plan, layer, shape, [&y, &x], 1, &w);
+                conv_backward_weight(&mut plan, layer, shape, [&y, &x], 1, (&w, None));
             } else {
                 let partial = Tensor::transient("partial", &[splits, w.len()]);
-                conv_backward_weight(&mut plan, layer, shape, [&y, &x], splits, &partial);
+                let outputs = (&partial, None);
+                conv_backward_weight(&mut plan, layer, shape, [&y, &x], splits, outputs);
                 sum_partials(&mut plan, layer, &partial, false, &w);
             }
         }

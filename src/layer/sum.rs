@@ -1,0 +1,46 @@
+//! Sums of partial results.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::Tensor;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct SumParams {
+    count: u32,
+    splits: u32,
+    partial_base: u32,
+    total_base: u32,
+}
+
+/// total = the sum of `partial` (splits, total...) over its splits, in their order; with
+/// `accumulate` added to what total held.
+pub fn sum_partials(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    partial: &Tensor,
+    accumulate: bool,
+    total: &Tensor,
+) {
+    let splits = partial.len() / total.len();
+    let params = SumParams {
+        count: total.texels(),
+        splits: splits as u32,
+        partial_base: partial.base(),
+        total_base: total.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::SUM_PARTIALS,
+        label,
+        constants: &[("ACCUMULATE", f64::from(u8::from(accumulate)))],
+        params: bytemuck::bytes_of(&params),
+        reads: &[partial],
+        // Bound for updating either way: the pipeline's layout names every binding in the text.
+        writes: &[Write::Update(total)],
+        schedule: false,
+        grid: Grid::Threads(params.count),
+        flops: (splits * total.len()) as u64,
+    });
+}
