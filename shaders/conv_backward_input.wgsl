@@ -14,6 +14,7 @@
 // Known when the pipeline is made, because a driver may run both sides of a branch.
 override STRIDE: u32 = 1u;
 override RELU: bool = false;
+
 struct Rows {
     row: vec4i, // output row and column that the first tap reaches
     column: vec4i,
@@ -57,6 +58,9 @@ fn extent() -> Extent {
 }
 
 fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
+    if POINTS {
+        return vec2u(0u, params.output_channels);
+    }
     let here = phase_of(m.x);
     let first = min(local_block(m.x) * 4u, phase_positions() - 1u);
     let tile = span(first, min(first + m.y * 4u, phase_positions()) - 1u, extent());
@@ -71,6 +75,9 @@ fn locate_rows(m: u32) -> Rows {
     phase = phase_of(m);
     let first = local_block(m) * 4u;
     let position = min(first + vec4u(0u, 1u, 2u, 3u), vec4u(phase_positions() - 1u));
+    if POINTS {
+        return Rows(vec4i(0), vec4i(0), vec4i(position * params.output_channels + params.y_base));
+    }
     let at = places_of(position, extent());
     let row = vec4i(at.row + phase.output.x);
     let column = vec4i(at.column + phase.output.y);
@@ -79,6 +86,10 @@ fn locate_rows(m: u32) -> Rows {
 }
 
 fn load_rows(rows: Rows, k: u32) -> mat4x4f {
+    if POINTS {
+        let texel = vec4u(rows.base) + k;
+        return mat4x4f(read_a(texel.x), read_a(texel.y), read_a(texel.z), read_a(texel.w));
+    }
     let number = divide_one(k, params.inverse_output_channels);
     let channel = k - number * params.output_channels;
     let tap = tap_of(number);
@@ -100,12 +111,18 @@ fn load_rows(rows: Rows, k: u32) -> mat4x4f {
 fn locate_columns(n: u32) -> u32 { return params.w_base + n; }
 
 fn load_columns(base: u32, k: u32) -> mat4x4f {
+    if POINTS {
+        return load_block(base + k * 4u * params.input_channels, params.input_channels);
+    }
     let number = divide_one(k, params.inverse_output_channels);
     let channel = k - number * params.output_channels;
     let place = tap_of(number) * STRIDE + phase.first;
     let tap = place.x * params.kernel_width + place.y;
     let step = params.kernel_height * params.kernel_width * params.input_channels;
-    let first = base + channel * 4u * step + tap * params.input_channels;
+    return load_block(base + channel * 4u * step + tap * params.input_channels, step);
+}
+
+fn load_block(first: u32, step: u32) -> mat4x4f {
     return mat4x4f(
         read_b(first),
         read_b(first + step),
@@ -117,13 +134,20 @@ fn load_columns(base: u32, k: u32) -> mat4x4f {
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
     let first = local_block(m) * 4u;
     let position = first + vec4u(0u, 1u, 2u, 3u);
+    if POINTS {
+        put_all(position < vec4u(phase_positions()), position * params.input_channels + n, block);
+        return;
+    }
     let at = places_of(position, extent());
     let row = at.row * STRIDE + phase.offset.x;
     let column = at.column * STRIDE + phase.offset.y;
     let kept = (position < vec4u(phase_positions()))
         & (row < vec4u(params.input_height)) & (column < vec4u(params.input_width));
     let pixel = (at.image * params.input_height + row) * params.input_width + column;
-    let texel = pixel * params.input_channels + n;
+    put_all(kept, pixel * params.input_channels + n, block);
+}
+
+fn put_all(kept: vec4<bool>, texel: vec4u, block: mat4x4f) {
     put(kept.x, texel.x, block[0]);
     put(kept.y, texel.y, block[1]);
     put(kept.z, texel.z, block[2]);

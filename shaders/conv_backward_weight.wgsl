@@ -14,12 +14,16 @@
 // Known when the pipeline is made, because a driver may run both sides of a branch.
 override EDGES: bool = false;
 override BIAS: bool = false;
+// Whether no tap reaches across an edge and positions come in whole blocks.
+override INSIDE: bool = false;
+// Whether windows are single pixels, as those of a dense layer are; then INSIDE too.
+override POINTS: bool = false;
 
 struct Columns {
     row: i32, // offset of the tap from the window's first input
     column: i32,
     channel: u32,
-    ones: f32, // 1 for the column of the bias, else 0
+    bias: bool, // whether this is the column of the bias
 }
 
 // The output rows and columns that a tile sums over.
@@ -98,6 +102,15 @@ fn places(k: u32) -> Places {
 fn locate_rows(m: u32) -> u32 { return params.y_base + m; }
 
 fn load_rows(base: u32, k: u32) -> mat4x4f {
+    if INSIDE {
+        let first = base + k * 4u * params.output_channels;
+        return transpose(mat4x4f(
+            read_a(first),
+            read_a(first + params.output_channels),
+            read_a(first + 2u * params.output_channels),
+            read_a(first + 3u * params.output_channels),
+        ));
+    }
     let at = places(k);
     let pixel = (at.image * params.output_height + at.row) * params.output_width + at.column;
     let texel = base + select(vec4u(0u), pixel, at.inside) * params.output_channels;
@@ -116,38 +129,46 @@ fn locate_columns(n: u32) -> Columns {
     let number = tap.x * params.kernel_width + tap.y;
     let channel = n - number * params.input_channels;
     if BIAS && n == taps() {
-        return Columns(0, 0, 0u, 1.0);
+        return Columns(0, 0, 0u, true);
     }
-    return Columns(offset.x, offset.y, channel, 0.0);
+    return Columns(offset.x, offset.y, channel, false);
 }
 
 fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
+    if POINTS {
+        let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
+        return read_columns(cursor, params.x_base + position * params.input_channels + cursor.channel);
+    }
     let at = places(k);
     let row = vec4i(at.row * params.stride) + cursor.row;
     let column = vec4i(at.column * params.stride) + cursor.column;
+    let pixel = (vec4i(at.image * params.input_height) + row) * i32(params.input_width) + column;
+    let texel = vec4u(pixel) * params.input_channels + cursor.channel;
+    if INSIDE {
+        return read_columns(cursor, params.x_base + texel);
+    }
     let inside = at.inside
         & (vec4u(row) < vec4u(params.input_height))
         & (vec4u(column) < vec4u(params.input_width));
-    let pixel = (vec4i(at.image * params.input_height) + row) * i32(params.input_width) + column;
-    let texel = params.x_base
-        + select(vec4u(0u), vec4u(pixel) * params.input_channels + cursor.channel, inside);
-    let mask = select(vec4f(0.0), vec4f(1.0), inside);
-    if BIAS {
-        let one = select(vec4f(0.0), vec4f(cursor.ones), at.inside);
-        let tap = mask * (1.0 - cursor.ones);
-        return mat4x4f(
-            read_b(texel.x) * tap.x + vec4f(one.x, 0.0, 0.0, 0.0),
-            read_b(texel.y) * tap.y + vec4f(one.y, 0.0, 0.0, 0.0),
-            read_b(texel.z) * tap.z + vec4f(one.z, 0.0, 0.0, 0.0),
-            read_b(texel.w) * tap.w + vec4f(one.w, 0.0, 0.0, 0.0),
-        );
-    }
+    let block = read_columns(cursor, params.x_base + select(vec4u(0u), texel, inside));
+    let mask = select(vec4f(0.0), vec4f(1.0), inside | (at.inside & vec4<bool>(cursor.bias)));
+    return mat4x4f(block[0] * mask.x, block[1] * mask.y, block[2] * mask.z, block[3] * mask.w);
+}
+
+fn read_columns(cursor: Columns, texel: vec4u) -> mat4x4f {
     return mat4x4f(
-        read_b(texel.x) * mask.x,
-        read_b(texel.y) * mask.y,
-        read_b(texel.z) * mask.z,
-        read_b(texel.w) * mask.w,
+        read_column(cursor, texel.x),
+        read_column(cursor, texel.y),
+        read_column(cursor, texel.z),
+        read_column(cursor, texel.w),
     );
+}
+
+fn read_column(cursor: Columns, texel: u32) -> vec4f {
+    if BIAS {
+        return select(read_b(texel), vec4f(1.0, 0.0, 0.0, 0.0), cursor.bias);
+    }
+    return read_b(texel);
 }
 
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {

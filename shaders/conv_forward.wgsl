@@ -9,6 +9,9 @@
 
 fn load_rows(rows: Rows, k: u32) -> mat4x4f {
     let at = window(rows, k);
+    if INSIDE {
+        return mat4x4f(read_a(at.texel.x), read_a(at.texel.y), read_a(at.texel.z), read_a(at.texel.w));
+    }
     let mask = select(vec4f(0.0), vec4f(1.0), at.inside);
     return mat4x4f(
         read_a(at.texel.x) * mask.x,

@@ -3,6 +3,10 @@
 // Whether positions count through the images first. Those of a tile then lie at one place of many
 // images, and near the edges of an image a tile can leave out every tap that reaches across.
 override IMAGES_FIRST: bool = false;
+// Whether no tap of any position reaches across an edge.
+override INSIDE: bool = false;
+// Whether windows are single pixels, as those of a dense layer are; then INSIDE too.
+override POINTS: bool = false;
 
 // Rows and columns that positions lie in.
 struct Extent {

@@ -36,6 +36,10 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
 
 fn locate_rows(m: u32) -> Rows {
     let position = min(m * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(positions() - 1u));
+    if POINTS {
+        let base = position * params.input_channels + params.x_base;
+        return Rows(vec4i(base), vec4i(0), vec4i(0));
+    }
     let at = places_of(position, extent());
     let top = vec4i(at.row * params.stride) - i32(params.padding);
     let left = vec4i(at.column * params.stride) - i32(params.padding);
@@ -69,8 +73,14 @@ struct Window {
 }
 
 fn window(rows: Rows, k: u32) -> Window {
+    if POINTS {
+        return Window(vec4u(rows.base + i32(k)), vec4<bool>(true));
+    }
     let tap = tap_at(k);
     let step = (tap.x * params.input_width + tap.y) * params.input_channels + tap.z;
+    if INSIDE {
+        return Window(vec4u(rows.base + i32(step)), vec4<bool>(true));
+    }
     let inside = (vec4u(rows.top + i32(tap.x)) < vec4u(params.input_height))
         & (vec4u(rows.left + i32(tap.y)) < vec4u(params.input_width));
     return Window(select(vec4u(params.x_base), vec4u(rows.base + i32(step)), inside), inside);

@@ -122,6 +122,17 @@ impl ConvShape {
         })
     }
 
+    /// Whether no tap of any output reaches across an edge.
+    pub(super) fn is_inside(&self) -> bool {
+        self.padding == 0
+    }
+
+    /// Whether windows are single pixels.
+    pub(super) fn is_points(&self) -> bool {
+        let one = [self.kernel_height, self.kernel_width, self.stride] == [1, 1, 1];
+        one && self.is_inside()
+    }
+
     /// Whether more than a sixteenth of the taps of a row or column of outputs reach across an edge.
     pub(super) fn has_edges(&self) -> bool {
         let [rows, columns] = self.pairs();
@@ -254,7 +265,11 @@ pub fn conv_forward(
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_FORWARD,
         label,
-        constants: &[("IMAGES_FIRST", images_first)],
+        constants: &[
+            ("IMAGES_FIRST", images_first),
+            ("INSIDE", f64::from(shape.is_inside())),
+            ("POINTS", f64::from(shape.is_points())),
+        ],
         params: bytemuck::bytes_of(&params),
         reads: &[x, w, bias],
         writes: &[Write::New(y)],
@@ -295,6 +310,7 @@ pub fn conv_backward_input(
             ("STRIDE", shape.stride as f64),
             ("RELU", f64::from(u8::from(relu))),
             ("IMAGES_FIRST", images_first),
+            ("POINTS", f64::from(shape.is_points())),
         ],
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, w, x],
@@ -331,6 +347,8 @@ pub fn conv_backward_weight(
         splits: splits as u32,
         ..ConvParams::new(shape)
     };
+    let positions = shape.batch * shape.output_height() * shape.output_width();
+    let inside = shape.is_inside() && positions.is_multiple_of(4);
     let columns = kernel_height * kernel_width * inputs + if bias.is_some() { 4 } else { 0 };
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
@@ -338,6 +356,8 @@ pub fn conv_backward_weight(
         constants: &[
             ("EDGES", f64::from(shape.has_edges())),
             ("BIAS", f64::from(bias.is_some())),
+            ("INSIDE", f64::from(inside)),
+            ("POINTS", f64::from(inside && shape.is_points())),
         ],
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, x],
