@@ -28,6 +28,7 @@ const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'stat
         text,
         family: Family::Matrix,
         numbers: Numbers::Float,
+        rereads: false,
         shared,
         params: "ConvParams",
     }
@@ -44,6 +45,7 @@ const fn elementwise(
         text,
         family: Family::Elementwise,
         numbers: Numbers::Float,
+        rereads: false,
         shared,
         params,
     }
@@ -68,12 +70,15 @@ pub static CONV_BACKWARD_WEIGHT: Kernel = matrix(
     &[CONV_SHAPE, DIVIDE, BLOCKS_FLOAT],
 );
 /// Windows as rows.
-pub static IM2COL: Kernel = elementwise(
-    "im2col",
-    "Im2colParams",
-    include_str!("../shaders/im2col.wgsl"),
-    &[DIVIDE],
-);
+pub static IM2COL: Kernel = Kernel {
+    rereads: true,
+    ..elementwise(
+        "im2col",
+        "Im2colParams",
+        include_str!("../shaders/im2col.wgsl"),
+        &[DIVIDE],
+    )
+};
 /// The sum of partial sums.
 pub static SUM_PARTIALS: Kernel = elementwise(
     "sum_partials",
@@ -202,12 +207,15 @@ pub static ADAM: Kernel = elementwise(
 );
 
 /// Every number as a square of equal ones.
-pub static UPSAMPLE_FORWARD: Kernel = elementwise(
-    "upsample_forward",
-    "UpsampleParams",
-    include_str!("../shaders/upsample_forward.wgsl"),
-    &[UPSAMPLE_SHAPE, DIVIDE],
-);
+pub static UPSAMPLE_FORWARD: Kernel = Kernel {
+    rereads: true,
+    ..elementwise(
+        "upsample_forward",
+        "UpsampleParams",
+        include_str!("../shaders/upsample_forward.wgsl"),
+        &[UPSAMPLE_SHAPE, DIVIDE],
+    )
+};
 /// Gradient of an upsampling.
 pub static UPSAMPLE_BACKWARD: Kernel = elementwise(
     "upsample_backward",
@@ -274,6 +282,7 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
         text: include_str!("../shaders/packed_conv.wgsl"),
         family,
         numbers: Numbers::Integer,
+        rereads: false,
         shared,
         params: "PackedConvParams",
     }

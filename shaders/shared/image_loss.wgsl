@@ -28,11 +28,11 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
-var<workgroup> sums: array<vec2f, 64>;
+var<workgroup> sums: array<vec2f, 16>;
 
 fn sum_of(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(16)
 fn main(
     @builtin(local_invocation_index) thread: u32,
     @builtin(workgroup_id) group: vec3u,
@@ -43,7 +43,7 @@ fn main(
     let counted = divergence.w;
     let real = select(vec4f(0.0), vec4f(1.0), vec4u(0u, 1u, 2u, 3u) < vec4u(CHANNELS));
     var loss = vec2f(0.0);
-    for (var t = thread; t < params.texels; t += 64u) {
+    for (var t = thread; t < params.texels; t += 16u) {
         let logit = read_a(params.logits_base + first + t);
         let target_value = read_b(params.targets_base + first + t);
         let pixel = read_c(params.images_base + first + t);
@@ -59,7 +59,7 @@ fn main(
     workgroupBarrier();
     if thread == 0u {
         var total = vec2f(0.0);
-        for (var i = 0u; i < 64u; i++) {
+        for (var i = 0u; i < 16u; i++) {
             total += sums[i];
         }
         output_2[params.outcome_base + row] = vec4f(

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{CliError, DeviceArgs, human_bytes, print_json};
 use crate::gpu::{Plan, PlanRow};
 use crate::model::Model;
-use crate::train::{TrainOptions, Trainer};
+use crate::train::{Objective, TrainOptions, Trainer};
 
 #[derive(clap::Args)]
 pub(crate) struct PlanArgs {
@@ -17,6 +17,9 @@ pub(crate) struct PlanArgs {
     /// Images in a step
     #[arg(long, default_value_t = 64, value_name = "N")]
     batch_size: usize,
+    /// Which networks learn
+    #[arg(long, default_value = "gtc", value_parser = ["gtc", "float", "direct"])]
+    objective: String,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
@@ -43,6 +46,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let gpu = args.device.open()?;
     let options = TrainOptions {
         batch_size: args.batch_size,
+        objective: serde_json::from_value::<Objective>(args.objective.as_str().into())?,
         ..TrainOptions::default()
     };
     let trainer = Trainer::new(&gpu, model, args.batch_size.max(1), options)?;
@@ -107,8 +111,9 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
 
 fn print_plan(name: &str, plan: &Plan) {
     println!(
-        "{name}: {} dispatches, {} submission(s)",
+        "{name}: {} dispatches in {} passes, {} submission(s)",
         plan.rows().len(),
+        plan.passes(),
         plan.submissions()
     );
     println!(

@@ -43,6 +43,8 @@ pub struct Kernel {
     pub family: Family,
     /// What its operands hold.
     pub numbers: Numbers,
+    /// Whether threads read the same numbers again and again.
+    pub rereads: bool,
     /// Further files of `shaders/shared/` it uses.
     pub shared: &'static [&'static str],
     /// The Rust struct whose bytes are its uniform block.
@@ -111,6 +113,13 @@ impl Kernel {
         used.count() <= 4 && self.numbers == Numbers::Float
     }
 
+    /// Whether it should read `texels` texels of inputs, none of them constant, from buffers where others
+    /// are mirrored. A mirror ends a pass, which costs lavapipe some 50 us; a load from a buffer takes 1 ns
+    /// more than one from a texture.
+    pub(super) fn reads_buffers(&self, texels: u32) -> bool {
+        self.family == Family::Elementwise && !self.rereads && texels <= 65_536
+    }
+
     /// Threads in a workgroup of the register core.
     pub const MATRIX_CPU_THREADS: usize = 16;
 
@@ -175,6 +184,7 @@ pub(super) struct PipelineKey {
     kernel: usize,
     /// Override names and the bits of their values.
     constants: Vec<(&'static str, u64)>,
+    path: Path,
 }
 
 pub(super) struct Pipeline {
@@ -188,22 +198,24 @@ impl Gpu {
         &self,
         kernel: &'static Kernel,
         constants: &[(&'static str, f64)],
+        path: Path,
     ) -> Arc<Pipeline> {
         let key = PipelineKey {
             kernel: std::ptr::from_ref(kernel).addr(),
             constants: constants.iter().map(|(n, v)| (*n, v.to_bits())).collect(),
+            path,
         };
         let mut cache = self.pipelines.lock().unwrap_or_else(|e| e.into_inner());
         cache
             .entry(key)
-            .or_insert_with(|| Arc::new(self.compile(kernel, constants)))
+            .or_insert_with(|| Arc::new(self.compile(kernel, constants, path)))
             .clone()
     }
 
-    fn compile(&self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Pipeline {
+    fn compile(&self, kernel: &'static Kernel, constants: &[(&str, f64)], path: Path) -> Pipeline {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source(self.path()).into()),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(path).into()),
         };
         let checks = if self.checked() {
             wgpu::ShaderRuntimeChecks::checked()

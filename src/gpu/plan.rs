@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::kernel::{Kernel, Numbers, Pipeline, WORKGROUP};
-use super::{Buffer, Gpu, GpuError, Pool, TEXEL_BYTES, TEXELS_PER_ROW};
+use super::{Buffer, Gpu, GpuError, Path, Pool, TEXEL_BYTES, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
 
 /// Uniform offsets must be multiples of this in WebGPU.
@@ -197,14 +197,15 @@ impl<'g> PlanBuilder<'g> {
     pub fn dispatch(&mut self, call: Dispatch<'_>) {
         let numbers = call.kernel.numbers;
         let mut resources = Vec::new();
+        let path = self.path_of(&call);
         for (slot, tensor) in call.reads.iter().enumerate() {
-            resources.push((1 + slot as u32, self.input(tensor, numbers)));
+            resources.push((1 + slot as u32, self.input(tensor, numbers, path)));
         }
         for (slot, write) in call.writes.iter().enumerate() {
             let buffer = &write.tensor().buffer;
             self.note(buffer);
-            if matches!(write, Write::Update(_)) && self.gpu.path().mirrors() {
-                resources.push((9 + slot as u32, self.input(write.tensor(), numbers)));
+            if matches!(write, Write::Update(_)) && path.mirrors() {
+                resources.push((9 + slot as u32, self.input(write.tensor(), numbers, path)));
             }
             resources.push((5 + slot as u32, Resource::Buffer(buffer.clone())));
         }
@@ -237,7 +238,7 @@ impl<'g> PlanBuilder<'g> {
             bytes: moved as u64 * 4,
         });
         self.pending.push(Pending::Dispatch {
-            pipeline: self.gpu.pipeline(call.kernel, call.constants),
+            pipeline: self.gpu.pipeline(call.kernel, call.constants, path),
             params_offset,
             params_size: call.params.len() as u64,
             resources,
@@ -253,10 +254,25 @@ impl<'g> PlanBuilder<'g> {
         self.pending.push(Pending::Clear(buffer.clone()));
     }
 
-    fn input(&mut self, tensor: &Tensor, numbers: Numbers) -> Resource {
+    /// The form of a call's kernel.
+    fn path_of(&self, call: &Dispatch<'_>) -> Path {
+        let updates = call.writes.iter().filter_map(|write| match write {
+            Write::Update(tensor) => Some(tensor),
+            _ => None,
+        });
+        let inputs: Vec<&Tensor> = call.reads.iter().chain(updates).copied().collect();
+        let texels = inputs.iter().map(|tensor| tensor.texels()).sum();
+        let is_constant = |tensor: &&Tensor| self.constants.iter().any(|c| c.same(&tensor.buffer));
+        match call.kernel.reads_buffers(texels) && !inputs.iter().any(is_constant) {
+            true => Path::Gpu,
+            false => self.gpu.path(),
+        }
+    }
+
+    fn input(&mut self, tensor: &Tensor, numbers: Numbers, path: Path) -> Resource {
         let buffer = &tensor.buffer;
         self.note(buffer);
-        if !self.gpu.path().mirrors() {
+        if !path.mirrors() {
             return Resource::Buffer(buffer.clone());
         }
         let rows = mirror_rows(tensor);
@@ -544,6 +560,21 @@ impl Plan {
     /// The list as data.
     pub fn rows(&self) -> &[PlanRow] {
         &self.rows
+    }
+
+    /// How many compute passes a run is: copies to mirrors end one.
+    pub fn passes(&self) -> usize {
+        let is_dispatch = |command: &Command| matches!(command, Command::Dispatch { .. });
+        let starts = |commands: &[Command]| {
+            let firsts = commands
+                .windows(2)
+                .filter(|pair| !is_dispatch(&pair[0]) && is_dispatch(&pair[1]));
+            firsts.count() + usize::from(commands.first().is_some_and(is_dispatch))
+        };
+        self.submissions
+            .iter()
+            .map(|range| starts(&self.commands[range.clone()]))
+            .sum()
     }
 
     /// How many submissions a run is.
