@@ -323,3 +323,30 @@ fn a_vgg_learns_colours_and_reads_them_back() {
     assert_eq!(answer[0]["inverted"], false);
     assert_eq!(answer[0]["class"], "horse");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_seen_enough_makes_nothing_panic() {
+    use std::io::{BufRead, BufReader, Read};
+    let mut child = gtc()
+        // More than a pipe holds.
+        .args(["plan", "vgg16", "--batch-size", "2", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(64, child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "{\n");
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    child.wait().unwrap();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}

@@ -119,6 +119,12 @@ impl DeviceArgs {
 
 /// Runs the program and turns its outcome into an exit code.
 pub fn main() -> ExitCode {
+    // A reader that has seen enough, such as `head`, ends the program instead of making it panic.
+    #[cfg(unix)]
+    // SAFETY: the first thing the process does; no thread and no handler exists yet.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
         Command::Eval(args) => eval::run(&args),
