@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, Throughput};
 use gtc::gpu::{Gpu, GpuOptions, PlanBuilder};
-use gtc::layer::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
+use gtc::layer::{ConvShape, Windows, conv_backward_input, conv_backward_weight, conv_forward};
 use gtc::tensor::Tensor;
 use gtc::verify;
 use pollster::block_on;
@@ -74,14 +74,17 @@ fn main() {
         for kernel in ["forward", "backward input", "backward weight"] {
             let mut plan = PlanBuilder::new(&gpu);
             match kernel {
-                "forward" => conv_forward(&mut plan, name, &shape, [&x, &w, &bias], true, &y),
+                "forward" => {
+                    let windows = Windows::Plain(&shape);
+                    conv_forward(&mut plan, name, windows, [&x, &w, &bias], true, &y)
+                }
                 "backward input" => {
                     conv_backward_input(&mut plan, name, &shape, [&y, &w, &x], false, &d_x)
                 }
                 _ => conv_backward_weight(
                     &mut plan,
                     name,
-                    &shape,
+                    Windows::Plain(&shape),
                     [&y, &x],
                     splits,
                     (&partial, None),

@@ -23,6 +23,7 @@ struct Columns {
     row: i32, // offset of the tap from the window's first input
     column: i32,
     channel: u32,
+    shifts: vec4u, // what the taps add to the first texel of a block of positions
     bias: bool, // whether this is the column of the bias
 }
 
@@ -129,12 +130,25 @@ fn locate_columns(n: u32) -> Columns {
     let number = tap.x * params.kernel_width + tap.y;
     let channel = n - number * params.input_channels;
     if BIAS && n == taps() {
-        return Columns(0, 0, 0u, true);
+        return Columns(0, 0, 0u, vec4u(0u), true);
     }
-    return Columns(offset.x, offset.y, channel, false);
+    if SHIFTS {
+        return Columns(0, 0, 0u, shift_offsets(n), false);
+    }
+    return Columns(offset.x, offset.y, channel, vec4u(0u), false);
 }
 
 fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
+    if SHIFTS {
+        let texel = shift_base(k) + cursor.shifts;
+        let block = transpose(mat4x4f(read_b(texel.x), read_b(texel.y), read_b(texel.z), read_b(texel.w)));
+        return mat4x4f(
+            column_of(cursor, block[0]),
+            column_of(cursor, block[1]),
+            column_of(cursor, block[2]),
+            column_of(cursor, block[3]),
+        );
+    }
     if POINTS {
         let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
         return read_columns(cursor, params.x_base + position * params.input_channels + cursor.channel);
@@ -157,18 +171,18 @@ fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
 
 fn read_columns(cursor: Columns, texel: vec4u) -> mat4x4f {
     return mat4x4f(
-        read_column(cursor, texel.x),
-        read_column(cursor, texel.y),
-        read_column(cursor, texel.z),
-        read_column(cursor, texel.w),
+        column_of(cursor, read_b(texel.x)),
+        column_of(cursor, read_b(texel.y)),
+        column_of(cursor, read_b(texel.z)),
+        column_of(cursor, read_b(texel.w)),
     );
 }
 
-fn read_column(cursor: Columns, texel: u32) -> vec4f {
+fn column_of(cursor: Columns, inputs: vec4f) -> vec4f {
     if BIAS {
-        return select(read_b(texel), vec4f(1.0, 0.0, 0.0, 0.0), cursor.bias);
+        return select(inputs, vec4f(1.0, 0.0, 0.0, 0.0), cursor.bias);
     }
-    return read_b(texel);
+    return inputs;
 }
 
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
@@ -178,8 +192,16 @@ fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
         return;
     }
     let first = params.w_base + row * 4u * taps() + n;
-    output_0[first] = block[0];
-    output_0[first + taps()] = block[1];
-    output_0[first + 2u * taps()] = block[2];
-    output_0[first + 3u * taps()] = block[3];
+    output_0[first] = real(n, block[0]);
+    output_0[first + taps()] = real(n, block[1]);
+    output_0[first + 2u * taps()] = real(n, block[2]);
+    output_0[first + 3u * taps()] = real(n, block[3]);
+}
+
+// Past the window there are no weights.
+fn real(n: u32, values: vec4f) -> vec4f {
+    if SHIFTS {
+        return select(vec4f(0.0), values, n * 4u + vec4u(0u, 1u, 2u, 3u) < vec4u(params.window));
+    }
+    return values;
 }

@@ -5,9 +5,20 @@
 // c: bias (output_channels)
 // output_0: y (batch, output_height, output_width, output_channels)
 //
-// As a matrix product: see shared/windows.wgsl.
+// As a matrix product: see shared/windows.wgsl, for few channels shared/shift_windows.wgsl.
+
+fn locate_rows(m: u32) -> Rows {
+    if SHIFTS {
+        return Rows(vec4i(i32(shift_base(m))), vec4i(0), vec4i(0));
+    }
+    return locate_windows(m);
+}
 
 fn load_rows(rows: Rows, k: u32) -> mat4x4f {
+    if SHIFTS {
+        let texel = vec4u(rows.base) + shift_offsets(k);
+        return transpose(mat4x4f(read_a(texel.x), read_a(texel.y), read_a(texel.z), read_a(texel.w)));
+    }
     let at = window(rows, k);
     if INSIDE {
         return mat4x4f(read_a(at.texel.x), read_a(at.texel.y), read_a(at.texel.z), read_a(at.texel.w));

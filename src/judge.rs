@@ -157,7 +157,8 @@ pub fn frechet_distance(a: &Judgement, b: &Judgement) -> f64 {
     let middle = product(&product(&root, &b.covariance, size), &root, size);
     let (values, _) = eigen(&middle, size);
     let overlap: f64 = values.iter().map(|v| v.max(0.0).sqrt()).sum();
-    apart + trace(&a.covariance) + trace(&b.covariance) - 2.0 * overlap
+    // Rounding may take it below zero.
+    (apart + trace(&a.covariance) + trace(&b.covariance) - 2.0 * overlap).max(0.0)
 }
 
 fn product(a: &[f64], b: &[f64], size: usize) -> Vec<f64> {

@@ -20,6 +20,7 @@ const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
 const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
 const PLACES: &str = include_str!("../shaders/shared/places.wgsl");
+const SHIFT_WINDOWS: &str = include_str!("../shaders/shared/shift_windows.wgsl");
 const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
 const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
@@ -55,7 +56,14 @@ const fn elementwise(
 pub static CONV_FORWARD: Kernel = matrix(
     "conv_forward",
     include_str!("../shaders/conv_forward.wgsl"),
-    &[CONV_SHAPE, DIVIDE, PLACES, WINDOWS, BLOCKS_FLOAT],
+    &[
+        CONV_SHAPE,
+        DIVIDE,
+        PLACES,
+        WINDOWS,
+        SHIFT_WINDOWS,
+        BLOCKS_FLOAT,
+    ],
 );
 /// Gradient of x.
 pub static CONV_BACKWARD_INPUT: Kernel = matrix(
@@ -67,7 +75,7 @@ pub static CONV_BACKWARD_INPUT: Kernel = matrix(
 pub static CONV_BACKWARD_WEIGHT: Kernel = matrix(
     "conv_backward_weight",
     include_str!("../shaders/conv_backward_weight.wgsl"),
-    &[CONV_SHAPE, DIVIDE, BLOCKS_FLOAT],
+    &[CONV_SHAPE, DIVIDE, SHIFT_WINDOWS, BLOCKS_FLOAT],
 );
 /// Windows as rows.
 pub static IM2COL: Kernel = Kernel {
@@ -76,6 +84,16 @@ pub static IM2COL: Kernel = Kernel {
         "im2col",
         "Im2colParams",
         include_str!("../shaders/im2col.wgsl"),
+        &[DIVIDE],
+    )
+};
+/// Shifted copies of images.
+pub static SHIFTS: Kernel = Kernel {
+    rereads: true,
+    ..elementwise(
+        "shifts",
+        "ShiftsParams",
+        include_str!("../shaders/shifts.wgsl"),
         &[DIVIDE],
     )
 };
@@ -337,10 +355,11 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 41] = [
+pub static ALL: [&Kernel; 42] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
+    &SHIFTS,
     &CONV_FORWARD,
     &NORM_STATISTICS,
     &NORM_COMBINE,

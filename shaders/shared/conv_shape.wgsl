@@ -32,5 +32,11 @@ struct Params {
     inverse_output_width: f32,
     inverse_output_height: f32,
     inverse_batch: f32,
+    // Of windows over few channels, see shared/shift_windows.wgsl: numbers, pixels, channels.
+    window: u32,
+    window_width: u32,
+    window_channels: u32,
+    inverse_window_width: f32,
+    inverse_window_channels: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;

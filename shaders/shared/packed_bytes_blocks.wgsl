@@ -4,6 +4,8 @@
 
 alias Bytes = array<vec4u, 4>; // of each position or output, 16 channels
 
+fn locate_rows(m: u32) -> Rows { return locate_windows(m); }
+
 fn load_rows(rows: Rows, k: u32) -> Bytes {
     let at = window(rows, k);
     return Bytes(

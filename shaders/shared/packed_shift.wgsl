@@ -11,6 +11,8 @@ struct Columns {
     sign: array<vec4i, 4>, // -1 for a negative weight, else 0
 }
 
+fn locate_rows(m: u32) -> Rows { return locate_windows(m); }
+
 fn load_rows(rows: Rows, k: u32) -> Rows4 {
     let at = window(rows, k);
     return Rows4(

@@ -34,7 +34,7 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     return vec2u(0u, number * params.input_channels);
 }
 
-fn locate_rows(m: u32) -> Rows {
+fn locate_windows(m: u32) -> Rows {
     let position = min(m * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(positions() - 1u));
     if POINTS {
         let base = position * params.input_channels + params.x_base;

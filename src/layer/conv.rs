@@ -205,6 +205,58 @@ struct ConvParams {
     inverse_output_width: f32,
     inverse_output_height: f32,
     inverse_batch: f32,
+    window: u32,
+    window_width: u32,
+    window_channels: u32,
+    inverse_window_width: f32,
+    inverse_window_channels: f32,
+}
+
+/// How a layer finds its inputs.
+#[derive(Clone, Copy, Debug)]
+pub enum Windows<'a> {
+    /// Its input is as [`ConvShape::x`] says.
+    Plain(&'a ConvShape),
+    /// Its input is what [`super::shifts`] made for this shape; its weights are (outputs, padded window).
+    Shifts(&'a ConvShape),
+}
+
+impl Windows<'_> {
+    /// The product with rows for positions: in its terms weights and results are stored.
+    fn product(&self) -> ConvShape {
+        match self {
+            Windows::Plain(shape) => **shape,
+            Windows::Shifts(shape) => shape.as_rows(),
+        }
+    }
+
+    fn params(&self) -> ConvParams {
+        let product = ConvParams::new(&self.product());
+        let Windows::Shifts(shape) = self else {
+            return product;
+        };
+        let [.., rows, pixels] = shape.shifts();
+        let window = shape.kernel_height * shape.kernel_width * shape.input_channels;
+        ConvParams {
+            batch: shape.batch as u32,
+            output_height: shape.output_height() as u32,
+            output_width: shape.output_width() as u32,
+            inverse_output_height: 1.0 / shape.output_height() as f32,
+            inverse_output_width: 1.0 / shape.output_width() as f32,
+            input_height: rows as u32,
+            input_width: (pixels / 4) as u32,
+            window: window as u32,
+            window_width: shape.kernel_width as u32,
+            window_channels: shape.input_channels as u32,
+            inverse_window_width: 1.0 / shape.kernel_width as f32,
+            inverse_window_channels: 1.0 / shape.input_channels as f32,
+            ..product
+        }
+    }
+
+    fn constant(&self) -> (&'static str, f64) {
+        ("SHIFTS", f64::from(matches!(self, Windows::Shifts(_))))
+    }
 }
 
 impl ConvParams {
@@ -247,11 +299,12 @@ impl ConvParams {
 pub fn conv_forward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
-    shape: &ConvShape,
+    windows: Windows<'_>,
     [x, w, bias]: [&Tensor; 3],
     relu: bool,
     y: &Tensor,
 ) {
+    let shape = &windows.product();
     let [batch, height, width, channels] = shape.y();
     let params = ConvParams {
         relu: u32::from(relu),
@@ -259,7 +312,7 @@ pub fn conv_forward(
         w_base: w.base(),
         bias_base: bias.base(),
         y_base: y.base(),
-        ..ConvParams::new(shape)
+        ..windows.params()
     };
     let images_first = f64::from(shape.images_first(plan.gpu().path(), shape.has_edges()));
     plan.dispatch(Dispatch {
@@ -269,6 +322,7 @@ pub fn conv_forward(
             ("IMAGES_FIRST", images_first),
             ("INSIDE", f64::from(shape.is_inside())),
             ("POINTS", f64::from(shape.is_points())),
+            windows.constant(),
         ],
         params: bytemuck::bytes_of(&params),
         reads: &[x, w, bias],
@@ -331,11 +385,12 @@ pub fn conv_backward_input(
 pub fn conv_backward_weight(
     plan: &mut PlanBuilder<'_>,
     label: &str,
-    shape: &ConvShape,
+    windows: Windows<'_>,
     [d_y, x]: [&Tensor; 2],
     splits: usize,
     (partial, bias): (&Tensor, Option<&Tensor>),
 ) {
+    let shape = &windows.product();
     let [outputs, kernel_height, kernel_width, inputs] = shape.w();
     debug_assert!(bias.is_none_or(|bias| bias.buffer.same(&partial.buffer)));
     let output = bias.map_or(Write::New(partial), |bias| Write::Both(partial, bias));
@@ -345,7 +400,7 @@ pub fn conv_backward_weight(
         bias_base: bias.map_or(0, Tensor::base),
         y_base: d_y.base(),
         splits: splits as u32,
-        ..ConvParams::new(shape)
+        ..windows.params()
     };
     let positions = shape.batch * shape.output_height() * shape.output_width();
     let inside = shape.is_inside() && positions.is_multiple_of(4);
@@ -358,6 +413,7 @@ pub fn conv_backward_weight(
             ("BIAS", f64::from(bias.is_some())),
             ("INSIDE", f64::from(inside)),
             ("POINTS", f64::from(inside && shape.is_points())),
+            windows.constant(),
         ],
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, x],

@@ -7,10 +7,11 @@ mod norm;
 mod packed;
 mod pool;
 mod relu;
+mod shifts;
 mod sum;
 mod upsample;
 
-pub use conv::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
+pub use conv::{ConvShape, Windows, conv_backward_input, conv_backward_weight, conv_forward};
 pub use im2col::im2col;
 pub use latent::{
     Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, philox, reparameterise_backward,
@@ -26,5 +27,6 @@ pub use packed::{
 };
 pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
 pub use relu::relu_backward;
+pub use shifts::shifts;
 pub use sum::sum_partials;
 pub use upsample::{UpsampleShape, upsample_backward, upsample_forward};

@@ -7,11 +7,11 @@ use super::parameters::{MOST_POSITIONS, positions, shapes, uses_rows};
 use super::{Layer, LayerParameters, Model, Parameters};
 use crate::gpu::{Gpu, PlanBuilder};
 use crate::layer::{
-    ConvShape, NORM_STATISTICS, PoolShape, UpsampleShape, conv_backward_input,
+    ConvShape, NORM_STATISTICS, PoolShape, UpsampleShape, Windows, conv_backward_input,
     conv_backward_weight, conv_forward, im2col, max_pool_backward, max_pool_forward, norm_backward,
     norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_range, norm_running,
-    norm_statistics, relu_backward, reparameterise_backward, reparameterise_forward, sum_partials,
-    upsample_backward, upsample_forward,
+    norm_statistics, relu_backward, reparameterise_backward, reparameterise_forward, shifts,
+    sum_partials, upsample_backward, upsample_forward,
 };
 use crate::tensor::{Tensor, pad4};
 
@@ -53,6 +53,8 @@ pub(crate) enum Op {
     /// `parameters` indexes [`Parameters::layers`].
     Matrix {
         shape: ConvShape,
+        /// The convolution that it is, where it reads what `shifts` made of the images.
+        shifts: Option<ConvShape>,
         parameters: usize,
         relu: bool,
     },
@@ -80,6 +82,10 @@ impl Op {
     /// Stored shape of what goes in.
     fn input(&self) -> Vec<usize> {
         match self {
+            Op::Matrix {
+                shifts: Some(shape),
+                ..
+            } => shape.shifts().to_vec(),
             Op::Matrix { shape, .. } => shape.x().to_vec(),
             Op::Norm { shape, .. } => shape.to_vec(),
             Op::Pool { shape, .. } => shape.x().to_vec(),
@@ -192,8 +198,10 @@ impl Network {
             } else {
                 shape
             };
+            let first = windows.filter(|_| ops.is_empty());
             ops.push(Op::Matrix {
                 shape,
+                shifts: first.filter(ConvShape::has_shifts),
                 parameters,
                 relu: relu && !norm,
             });
@@ -282,8 +290,9 @@ impl Network {
         let Some(shape) = self.windows.filter(|shape| !shape.rows_are_images()) else {
             return Activation::whole(&inputs.images.view(&rows), &self.parts);
         };
-        let rows = Activation::transient("rows", &rows, &self.parts);
-        self.lay_out(plan, "input", &shape, &inputs.images, &rows);
+        let rows = Activation::transient("windows", &rows, &self.parts);
+        let record = if shape.has_shifts() { shifts } else { im2col };
+        self.lay_out(plan, ("input", record), &shape, &inputs.images, &rows);
         rows
     }
 
@@ -301,15 +310,15 @@ impl Network {
         };
         let padded = Tensor::transient("padded images", &self.output());
         let rows = Activation::whole(&padded, &self.parts);
-        self.lay_out(plan, "images", &shape, &inputs.images, &rows);
+        self.lay_out(plan, ("images", im2col), &shape, &inputs.images, &rows);
         padded
     }
 
-    /// Windows of images as rows.
+    /// Records what makes windows of images, for every part.
     fn lay_out(
         &self,
         plan: &mut PlanBuilder<'_>,
-        label: &str,
+        (label, record): (&str, LayOut),
         shape: &ConvShape,
         images: &Tensor,
         rows: &Activation,
@@ -325,7 +334,7 @@ impl Network {
                 batch: range.len(),
                 ..*shape
             };
-            im2col(plan, label, &shape, &images, rows);
+            record(plan, label, &shape, &images, rows);
         }
     }
 
@@ -420,11 +429,12 @@ impl Network {
                     }
                     Op::Matrix {
                         shape,
+                        shifts,
                         parameters,
                         relu,
                     } => {
                         let layer = &self.parameters.layers[*parameters];
-                        let shape = shape.of_images(x);
+                        let product = Product::of(shape, shifts.as_ref(), x);
                         let w = layer.weight_of(weights.weights).view(&shape.w());
                         let bias = if layer.has_norm() {
                             weights.zeros.clone()
@@ -432,7 +442,8 @@ impl Network {
                             layer.bias_of(weights.biases)
                         };
                         let label = format!("{name} {}", layer.name);
-                        conv_forward(plan, &label, &shape, [x, &w, &bias], *relu, y);
+                        let operands = [x, &w, &bias];
+                        conv_forward(plan, &label, product.windows(), operands, *relu, y);
                     }
                     Op::Norm {
                         parameters, relu, ..
@@ -545,6 +556,7 @@ impl Network {
                 }
                 Op::Matrix {
                     shape,
+                    shifts,
                     parameters,
                     relu,
                 } => {
@@ -562,7 +574,12 @@ impl Network {
                         }
                     }
                     let arenas = (d_weights, d_biases, accumulate);
-                    let sums = weight_gradient(plan, &label, shape, &pieces, layer, arenas);
+                    let products = pieces.iter().map(|piece| {
+                        let product = Product::of(shape, shifts.as_ref(), piece.x);
+                        (product, [piece.d_y, piece.x])
+                    });
+                    let products: Vec<_> = products.collect();
+                    let sums = weight_gradient(plan, &label, &products, layer, arenas);
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
                         let relu = matches!(self.ops[i - 1], Op::Matrix { relu: true, .. });
@@ -623,6 +640,31 @@ impl Network {
     }
 }
 
+/// A layer that makes windows of images.
+type LayOut = fn(&mut PlanBuilder<'_>, &str, &ConvShape, &Tensor, &Tensor);
+
+/// A product for the images of a part.
+struct Product {
+    shape: ConvShape,
+    shifts: Option<ConvShape>,
+}
+
+impl Product {
+    /// That of an [`Op::Matrix`] with input x.
+    fn of(shape: &ConvShape, shifts: Option<&ConvShape>, x: &Tensor) -> Self {
+        let shifts = shifts.map(|shape| shape.of_images(x));
+        Self {
+            shape: shifts.map_or_else(|| shape.of_images(x), |shape| shape.as_rows()),
+            shifts,
+        }
+    }
+
+    fn windows(&self) -> Windows<'_> {
+        let plain = Windows::Plain(&self.shape);
+        self.shifts.as_ref().map_or(plain, Windows::Shifts)
+    }
+}
+
 /// What a backward pass reads and writes for the images in `range`.
 struct Piece<'a> {
     x: &'a Tensor,
@@ -643,14 +685,13 @@ struct PartialSum {
 fn weight_gradient(
     plan: &mut PlanBuilder<'_>,
     label: &str,
-    shape: &ConvShape,
-    pieces: &[Piece<'_>],
+    products: &[(Product, [&Tensor; 2])],
     layer: &LayerParameters,
     (d_weights, d_biases, accumulate): (&Tensor, &Tensor, bool),
 ) -> Vec<PartialSum> {
     let path = plan.gpu().path();
-    let splits_of = |piece: &Piece<'_>| shape.of_images(piece.x).weight_splits(path);
-    let splits: usize = pieces.iter().map(splits_of).sum();
+    let splits_of = |product: &Product| product.shape.weight_splits(path);
+    let splits: usize = products.iter().map(|(product, _)| splits_of(product)).sum();
     let (d_w, d_bias) = (layer.weight_of(d_weights), layer.bias_of(d_biases));
     let [weights, biases] = [d_w.len(), if layer.has_norm() { 0 } else { d_bias.len() }];
     let (partial, partial_bias) = match splits {
@@ -670,11 +711,11 @@ fn weight_gradient(
         }
     };
     let mut first = 0;
-    for piece in pieces {
-        let (shape, splits) = (shape.of_images(piece.x), splits_of(piece));
+    for (product, operands) in products {
+        let splits = splits_of(product);
         let [partial, bias] = [&partial, &partial_bias].map(|all| all.range(first..first + splits));
         let outputs = (&partial, (biases > 0).then_some(&bias));
-        conv_backward_weight(plan, label, &shape, [piece.d_y, piece.x], splits, outputs);
+        conv_backward_weight(plan, label, product.windows(), *operands, splits, outputs);
         first += splits;
     }
     let mut sums = Vec::new();

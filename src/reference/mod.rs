@@ -14,7 +14,7 @@ mod vae;
 
 pub use conv::{
     bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
-    sum_partials, taps,
+    shifts, sum_partials, taps,
 };
 pub use loss::{Outcome, adam, metrics, softmax_cross_entropy};
 pub use norm::{

@@ -2,7 +2,7 @@
 
 use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
-use crate::layer::{self, ConvShape};
+use crate::layer::{self, ConvShape, Windows};
 use crate::optimiser::Schedule;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
@@ -32,6 +32,15 @@ const SHAPES: [[usize; 9]; 22] = [
     [17, 2, 3, 20, 5, 3, 3, 1, 1],
     [19, 7, 6, 4, 9, 4, 4, 2, 1],
     [21, 6, 5, 8, 6, 5, 3, 1, 0],
+];
+
+/// Windows over one or three channels whose rows of outputs come in fours.
+const SHIFTS: [[usize; 9]; 5] = [
+    [1, 5, 8, 1, 1, 2, 5, 1, 0],
+    [3, 28, 28, 1, 6, 5, 5, 1, 0],
+    [2, 4, 8, 3, 20, 3, 3, 1, 1],
+    [2, 7, 13, 2, 5, 1, 2, 1, 0],
+    [5, 6, 4, 3, 9, 5, 5, 1, 2],
 ];
 
 pub(super) fn shape(
@@ -87,6 +96,9 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         cases.push(im2col(shape(s)));
     }
+    for s in SHIFTS.map(shape) {
+        cases.extend(of_shifts(s));
+    }
     for (count, splits, accumulate) in [(4, 1, false), (300, 5, false), (12, 130, true)] {
         cases.push(sum_partials(count, splits, accumulate));
     }
@@ -126,7 +138,8 @@ fn forward(s: ConvShape, relu: bool) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::conv_forward(plan, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
+            let windows = Windows::Plain(&s);
+            layer::conv_forward(plan, "case", windows, [&i[0], &i[1], &i[2]], relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -173,20 +186,33 @@ fn backward_input(s: ConvShape, relu: bool) -> Case {
 /// Which positions a split sums is the kernel's own affair, so the splits are added up before they are
 /// compared.
 fn backward_weight(s: ConvShape, splits: usize, bias: bool) -> Case {
-    let (x, w, y) = (s.x(), s.w(), s.y());
     let also = if bias { ", and bias" } else { "" };
     let name = format!("{}{also}, {splits} splits", name(&s));
+    let x = padded_noise("x", &s.x(), s.input_channels);
+    let wide = widened(&x);
+    weight_case(s, None, splits, bias, (name, x, wide))
+}
+
+/// With the input of the kernel and that of the reference.
+fn weight_case(
+    s: ConvShape,
+    shifts: Option<ConvShape>,
+    splits: usize,
+    bias: bool,
+    (name, x, wide): (String, Vec<f32>, Vec<f64>),
+) -> Case {
+    let (w, y) = (s.w(), s.y());
     let positions = y[0] * y[1] * y[2];
     let weights: usize = w.iter().product();
     let outputs = weights + if bias { w[0] } else { 0 };
     Case {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
-        inputs: vec![
-            padded_noise(&name, &y, s.output_channels),
-            padded_noise("x", &x, s.input_channels),
+        input_shapes: vec![
+            y.to_vec(),
+            shifts.map_or_else(|| s.x().to_vec(), |s| s.shifts().to_vec()),
         ],
+        inputs: vec![padded_noise(&name, &y, s.output_channels), x],
         name,
-        input_shapes: vec![y.to_vec(), x.to_vec()],
         output_shapes: vec![vec![outputs]],
         initial: vec![None],
         schedule: Schedule::default(),
@@ -204,14 +230,15 @@ fn backward_weight(s: ConvShape, splits: usize, bias: bool) -> Case {
                 ]
             });
             let to = (&partial[0], bias.then_some(&partial[1]));
-            layer::conv_backward_weight(plan, "case", &s, [&i[0], &i[1]], splits, to);
+            let windows = shifts.as_ref().map_or(Windows::Plain(&s), Windows::Shifts);
+            layer::conv_backward_weight(plan, "case", windows, [&i[0], &i[1]], splits, to);
             if splits > 1 {
                 layer::sum_partials(plan, "case", &partial[0], false, &total[0]);
                 layer::sum_partials(plan, "case", &partial[1], false, &total[1]);
             }
         }),
         expected: Box::new(move |i, _| {
-            let mut values = reference::conv_backward_weight(&s, &i[0], &i[1]);
+            let mut values = reference::conv_backward_weight(&s, &i[0], &wide);
             if bias {
                 values.extend(reference::bias_backward(&i[0], w[0]));
             }
@@ -221,6 +248,97 @@ fn backward_weight(s: ConvShape, splits: usize, bias: bool) -> Case {
             }]
         }),
     }
+}
+
+/// What a layer over few channels does: its input laid out, and both products with it.
+pub(super) fn of_shifts(s: ConvShape) -> [Case; 5] {
+    [
+        shifts(s),
+        forward_of_shifts(s),
+        weight_of_shifts(s, 1, false),
+        weight_of_shifts(s, 1, true),
+        weight_of_shifts(s, 3, true),
+    ]
+}
+
+fn unpadded_noise(name: &str, s: &ConvShape) -> Vec<f32> {
+    noise(
+        name,
+        s.batch * s.input_height * s.input_width * s.input_channels,
+    )
+}
+
+fn widened(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|v| f64::from(*v)).collect()
+}
+
+fn shifts(s: ConvShape) -> Case {
+    let name = name(&s);
+    let mut x = unpadded_noise(&name, &s);
+    let image = x.clone();
+    x.resize(pad4(x.len()), 0.0);
+    Case {
+        kernel: &kernels::SHIFTS,
+        name,
+        input_shapes: vec![vec![x.len()]],
+        inputs: vec![x],
+        output_shapes: vec![s.shifts().to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| layer::shifts(plan, "case", &s, &i[0], &o[0])),
+        expected: Box::new(move |_, _| {
+            vec![Expected {
+                values: reference::shifts(&s, &widened(&image)),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
+}
+
+/// The shifted copies of some images, and the same images' windows as rows.
+fn two_layouts(s: &ConvShape) -> (Vec<f32>, Vec<f64>) {
+    let x = widened(&unpadded_noise("x", s));
+    let copies = reference::shifts(s, &x);
+    let rows = reference::im2col(s, &x, s.as_rows().x()[3]);
+    (copies.iter().map(|v| *v as f32).collect(), rows)
+}
+
+fn forward_of_shifts(s: ConvShape) -> Case {
+    let rows = s.as_rows();
+    let (w, y) = (rows.w(), rows.y());
+    let name = format!("{}, shifts", name(&s));
+    let (copies, windows) = two_layouts(&s);
+    let taps = s.kernel_height * s.kernel_width * s.input_channels;
+    Case {
+        kernel: &kernels::CONV_FORWARD,
+        inputs: vec![
+            copies,
+            padded_noise(&name, &w, taps),
+            padded_noise("bias", &[w[0]], s.output_channels),
+        ],
+        name,
+        input_shapes: vec![s.shifts().to_vec(), w.to_vec(), vec![w[0]]],
+        output_shapes: vec![y.to_vec()],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let windows = Windows::Shifts(&s);
+            layer::conv_forward(plan, "case", windows, [&i[0], &i[1], &i[2]], true, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::conv_forward(&rows, &windows, &i[1], &i[2], true),
+                tolerance: Tolerance::sum_of(taps),
+            }]
+        }),
+    }
+}
+
+fn weight_of_shifts(s: ConvShape, splits: usize, bias: bool) -> Case {
+    let (copies, windows) = two_layouts(&s);
+    let case = backward_weight(s.as_rows(), splits, bias);
+    let name = format!("{}, {}, shifts", name(&s), case.name);
+    weight_case(s.as_rows(), Some(s), splits, bias, (name, copies, windows))
 }
 
 fn im2col(s: ConvShape) -> Case {

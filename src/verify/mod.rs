@@ -118,6 +118,10 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     for (op, _) in Network::new(model, batch).ops() {
         let more = match *op {
+            Op::Matrix {
+                shifts: Some(shape),
+                ..
+            } => conv::of_shifts(shape).into(),
             Op::Matrix { shape, .. } => conv::of_shape(shape).into(),
             Op::Norm {
                 shape: [rows, channels],

@@ -11,7 +11,7 @@ use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
 use crate::gpu::{Gpu, Plan, PlanBuilder};
-use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, conv_forward, packed_conv};
+use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, Windows, conv_forward, packed_conv};
 use crate::model::{Inputs, LayerValues, Mode, Model, Network, Op, Parameters, Weights};
 use crate::pack::{Activations, PackedModel, Trained, pack};
 use crate::rng::Philox;
@@ -151,7 +151,14 @@ fn f32_plan(gpu: &Gpu, shape: &ConvShape) -> Result<Plan, CliError> {
     let y = Tensor::new(gpu, "y", &shape.y())?;
     let mut plan = PlanBuilder::new(gpu);
     plan.constant(&w.buffer);
-    conv_forward(&mut plan, "f32", shape, [&x, &w, &bias], true, &y);
+    conv_forward(
+        &mut plan,
+        "f32",
+        Windows::Plain(shape),
+        [&x, &w, &bias],
+        true,
+        &y,
+    );
     Ok(plan.finish()?)
 }
 

@@ -10,7 +10,7 @@ use super::{Times, bar, time};
 use crate::cli::CliError;
 use crate::gpu::{Gpu, PlanBuilder};
 use crate::layer::{
-    ConvShape, conv_backward_input, conv_backward_weight, conv_forward, sum_partials,
+    ConvShape, Windows, conv_backward_input, conv_backward_weight, conv_forward, sum_partials,
 };
 use crate::model::{Model, Network, Op};
 use crate::rng::Philox;
@@ -42,20 +42,21 @@ pub(super) fn kernels(
     let mut shapes = vec![(
         "matrix product".to_owned(),
         ConvShape::dense(512, 512, 512),
+        None,
         ConvShape::dense(512, 512, 512),
     )];
     let (full, small) = (Network::new(model, batch), Network::new(model, 2));
     for ((op, layer), (small, _)) in full.ops().zip(small.ops()) {
-        if let (Op::Matrix { shape, .. }, Op::Matrix { shape: small, .. }, Some(layer)) =
+        if let (Op::Matrix { shape, shifts, .. }, Op::Matrix { shape: small, .. }, Some(layer)) =
             (op, small, layer)
-            && !shapes.iter().any(|(_, known, _)| known == shape)
+            && !shapes.iter().any(|(_, known, ..)| known == shape)
         {
-            shapes.push((layer.name.to_owned(), *shape, *small));
+            shapes.push((layer.name.to_owned(), *shape, *shifts, *small));
         }
     }
     let bar = bar(3 * shapes.len() as u64)?;
     let mut rows: Vec<KernelRow> = Vec::new();
-    for (name, shape, small) in shapes {
+    for (name, shape, shifts, small) in shapes {
         bar.set_message(format!("checking {name}"));
         for case in matrix_cases(small) {
             let report = block_on(run_case(gpu, &case))?;
@@ -66,7 +67,10 @@ pub(super) fn kernels(
         }
         for kernel in ["forward", "backward input", "backward weight"] {
             bar.set_message(format!("{name} {kernel}"));
-            rows.push(kernel_row(gpu, &name, kernel, &shape, least)?);
+            let windows = shifts
+                .as_ref()
+                .map_or(Windows::Plain(&shape), Windows::Shifts);
+            rows.push(kernel_row(gpu, &name, kernel, (&shape, windows), least)?);
             bar.inc(1);
         }
     }
@@ -82,7 +86,7 @@ fn kernel_row(
     gpu: &Gpu,
     layer: &str,
     kernel: &'static str,
-    shape: &ConvShape,
+    (shape, windows): (&ConvShape, Windows<'_>),
     least: Duration,
 ) -> Result<KernelRow, CliError> {
     let mut rng = Philox::new(1, 0);
@@ -94,11 +98,15 @@ fn kernel_row(
         tensor.write(gpu, &values);
         Ok(tensor)
     };
-    let (x, y) = (random("x", &shape.x())?, random("y", &shape.y())?);
+    let input = match windows {
+        Windows::Shifts(shape) if kernel != "backward input" => shape.shifts(),
+        _ => shape.x(),
+    };
+    let (x, y) = (random("x", &input)?, random("y", &shape.y())?);
     let (w, bias) = (random("w", &shape.w())?, random("bias", &shape.w()[..1])?);
     let mut plan = PlanBuilder::new(gpu);
     match kernel {
-        "forward" => conv_forward(&mut plan, layer, shape, [&x, &w, &bias], true, &y),
+        "forward" => conv_forward(&mut plan, layer, windows, [&x, &w, &bias], true, &y),
         "backward input" => {
             let d_x = Tensor::transient("d_x", &shape.x());
             conv_backward_input(&mut plan, layer, shape, [&y, &w, &x], false, &d_x);
@@ -106,11 +114,11 @@ fn kernel_row(
         _ => {
             let splits = shape.weight_splits(gpu.path());
             if splits == 1 {
-                conv_backward_weight(&mut plan, layer, shape, [&y, &x], 1, (&w, None));
+                conv_backward_weight(&mut plan, layer, windows, [&y, &x], 1, (&w, None));
             } else {
                 let partial = Tensor::transient("partial", &[splits, w.len()]);
                 let outputs = (&partial, None);
-                conv_backward_weight(&mut plan, layer, shape, [&y, &x], splits, outputs);
+                conv_backward_weight(&mut plan, layer, windows, [&y, &x], splits, outputs);
                 sum_partials(&mut plan, layer, &partial, false, &w);
             }
         }

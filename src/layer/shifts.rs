@@ -1,0 +1,75 @@
+//! Shifted copies: how a layer over one or three channels reads its windows without a row for each.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::ConvShape;
+use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
+use crate::kernels;
+use crate::tensor::Tensor;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct ShiftsParams {
+    batch: u32,
+    height: u32,
+    width: u32,
+    channels: u32,
+    rows: u32,
+    texels: u32,
+    padding: u32,
+    count: u32,
+    x_texels: u32,
+    x_base: u32,
+    y_base: u32,
+    inverse_rows: f32,
+    inverse_texels: f32,
+    inverse_channels: f32,
+}
+
+impl ConvShape {
+    /// Whether [`shifts`] can lay out its input: neighbouring outputs read neighbouring pixels, and rows
+    /// of outputs come in whole texels.
+    pub fn has_shifts(&self) -> bool {
+        self.stride == 1 && self.output_width().is_multiple_of(4)
+    }
+
+    /// Stored shape of what [`shifts`] makes: (batch, copies, rows, pixels).
+    pub fn shifts(&self) -> [usize; 4] {
+        let texels = self.output_width() / 4 + (self.kernel_width - 1) / 4;
+        let rows = self.input_height + 2 * self.padding;
+        [self.batch, 4 * self.input_channels, rows, 4 * texels]
+    }
+}
+
+/// Four copies of every channel of x (batch, height, width, channels), channels not padded.
+pub fn shifts(plan: &mut PlanBuilder<'_>, label: &str, shape: &ConvShape, x: &Tensor, y: &Tensor) {
+    let [batch, _, rows, pixels] = shape.shifts();
+    let (channels, texels) = (shape.input_channels, pixels / 4);
+    let params = ShiftsParams {
+        batch: batch as u32,
+        height: shape.input_height as u32,
+        width: shape.input_width as u32,
+        channels: channels as u32,
+        rows: rows as u32,
+        texels: texels as u32,
+        padding: shape.padding as u32,
+        count: y.texels(),
+        x_texels: x.texels(),
+        x_base: x.base(),
+        y_base: y.base(),
+        inverse_rows: 1.0 / rows as f32,
+        inverse_texels: 1.0 / texels as f32,
+        inverse_channels: 1.0 / channels as f32,
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::SHIFTS,
+        label,
+        constants: &[("CHANNELS", channels as f64)],
+        params: bytemuck::bytes_of(&params),
+        reads: &[x],
+        writes: &[Write::New(y)],
+        schedule: false,
+        grid: Grid::Threads(params.count),
+        flops: 0,
+    });
+}
