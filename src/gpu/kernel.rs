@@ -131,6 +131,12 @@ impl Kernel {
         }
     }
 
+    /// The override that a matrix kernel needs for products of `rows` rows, if it does.
+    pub fn matrix_constant(&self, path: Path, rows: usize) -> Option<(&'static str, f64)> {
+        let register = self.family == Family::Matrix && path.mirrors();
+        register.then(|| ("ROWS", register_rows(rows) as f64))
+    }
+
     /// Workgroups for `splits` products of `rows` x `columns` numbers.
     ///
     /// # Panics
@@ -147,6 +153,11 @@ impl Kernel {
                 let groups = tiles((4, 8)).div_ceil(y);
                 Grid::Groups([groups as u32, y as u32, 1])
             }
+            (Family::Matrix, _) => {
+                let tile = (4 * register_rows(rows), 4 * register_columns(path));
+                let groups = (tiles(tile) * splits).div_ceil(Self::MATRIX_CPU_THREADS);
+                Grid::Groups([groups as u32, 1, 1])
+            }
             _ => {
                 let tile = (16, 4 * register_columns(path));
                 let groups = (tiles(tile) * splits).div_ceil(Self::MATRIX_CPU_THREADS);
@@ -154,6 +165,12 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Blocks of four rows in a tile of the register core: no more than share the rows evenly.
+fn register_rows(rows: usize) -> usize {
+    let blocks = rows.div_ceil(4).max(1);
+    blocks.div_ceil(blocks.div_ceil(4))
 }
 
 /// Blocks of four columns in a tile of the register core. Three take a fifth fewer loads for a product,

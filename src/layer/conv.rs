@@ -314,26 +314,24 @@ pub fn conv_forward(
         y_base: y.base(),
         ..windows.params()
     };
-    let images_first = f64::from(shape.images_first(plan.gpu().path(), shape.has_edges()));
+    let (path, rows) = (plan.gpu().path(), batch * height * width);
+    let images_first = f64::from(shape.images_first(path, shape.has_edges()));
+    let mut constants = vec![
+        ("IMAGES_FIRST", images_first),
+        ("INSIDE", f64::from(shape.is_inside())),
+        ("POINTS", f64::from(shape.is_points())),
+        windows.constant(),
+    ];
+    constants.extend(kernels::CONV_FORWARD.matrix_constant(path, rows));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_FORWARD,
         label,
-        constants: &[
-            ("IMAGES_FIRST", images_first),
-            ("INSIDE", f64::from(shape.is_inside())),
-            ("POINTS", f64::from(shape.is_points())),
-            windows.constant(),
-        ],
+        constants: &constants,
         params: bytemuck::bytes_of(&params),
         reads: &[x, w, bias],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: kernels::CONV_FORWARD.matrix_grid(
-            plan.gpu().path(),
-            batch * height * width,
-            channels,
-            1,
-        ),
+        grid: kernels::CONV_FORWARD.matrix_grid(path, rows, channels, 1),
         flops: shape.flops(),
     });
 }
@@ -355,27 +353,30 @@ pub fn conv_backward_input(
         y_base: d_y.base(),
         ..ConvParams::new(shape)
     };
-    let images_first =
-        f64::from(shape.images_first(plan.gpu().path(), shape.has_transposed_edges()));
+    let (path, rows) = (
+        plan.gpu().path(),
+        4 * shape.stride * shape.stride * shape.phase_rows(),
+    );
+    let images_first = f64::from(shape.images_first(path, shape.has_transposed_edges()));
+    let mut constants = vec![
+        ("STRIDE", shape.stride as f64),
+        ("RELU", f64::from(u8::from(relu))),
+        ("IMAGES_FIRST", images_first),
+        ("POINTS", f64::from(shape.is_points())),
+    ];
+    if shape.stride == 1 {
+        // Otherwise phases begin at multiples of four blocks.
+        constants.extend(kernels::CONV_BACKWARD_INPUT.matrix_constant(path, rows));
+    }
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_INPUT,
         label,
-        constants: &[
-            ("STRIDE", shape.stride as f64),
-            ("RELU", f64::from(u8::from(relu))),
-            ("IMAGES_FIRST", images_first),
-            ("POINTS", f64::from(shape.is_points())),
-        ],
+        constants: &constants,
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, w, x],
         writes: &[Write::New(d_x)],
         schedule: false,
-        grid: kernels::CONV_BACKWARD_INPUT.matrix_grid(
-            plan.gpu().path(),
-            4 * shape.stride * shape.stride * shape.phase_rows(),
-            channels,
-            1,
-        ),
+        grid: kernels::CONV_BACKWARD_INPUT.matrix_grid(path, rows, channels, 1),
         flops: shape.flops(),
     });
 }
@@ -405,26 +406,24 @@ pub fn conv_backward_weight(
     let positions = shape.batch * shape.output_height() * shape.output_width();
     let inside = shape.is_inside() && positions.is_multiple_of(4);
     let columns = kernel_height * kernel_width * inputs + if bias.is_some() { 4 } else { 0 };
+    let path = plan.gpu().path();
+    let mut constants = vec![
+        ("EDGES", f64::from(shape.has_edges())),
+        ("BIAS", f64::from(bias.is_some())),
+        ("INSIDE", f64::from(inside)),
+        ("POINTS", f64::from(inside && shape.is_points())),
+        windows.constant(),
+    ];
+    constants.extend(kernels::CONV_BACKWARD_WEIGHT.matrix_constant(path, outputs));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
         label,
-        constants: &[
-            ("EDGES", f64::from(shape.has_edges())),
-            ("BIAS", f64::from(bias.is_some())),
-            ("INSIDE", f64::from(inside)),
-            ("POINTS", f64::from(inside && shape.is_points())),
-            windows.constant(),
-        ],
+        constants: &constants,
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, x],
         writes: &[output],
         schedule: false,
-        grid: kernels::CONV_BACKWARD_WEIGHT.matrix_grid(
-            plan.gpu().path(),
-            outputs,
-            columns,
-            splits,
-        ),
+        grid: kernels::CONV_BACKWARD_WEIGHT.matrix_grid(path, outputs, columns, splits),
         flops: shape.flops(),
     });
 }
