@@ -534,17 +534,12 @@ impl Network {
                     {
                         let label = format!("{} {}", weights.name, layer.name);
                         let [rows, channels] = [op.input()[0], op.input()[1]];
-                        let range = norm_range(rows, parts.rows(rows));
-                        let splits = rows.div_ceil(range);
-                        let partial = Tensor::transient("partial", &[splits, 2, channels]);
-                        let mut first = 0;
-                        for piece in &pieces {
-                            let splits = piece.x.shape[0].div_ceil(range);
-                            let partial = partial.range(first..first + splits);
+                        let (range, partial, cuts) = self.norm_partials(rows, channels);
+                        for (piece, partial) in pieces.iter().zip(cuts) {
                             let inputs = [piece.x, piece.d_y, statistics];
                             norm_backward_sums(plan, &label, inputs, *relu, range, &partial);
-                            first += splits;
                         }
+                        let splits = partial.shape[0];
                         let sums = Tensor::transient("sums", &[2, channels]);
                         let (inputs, outputs) = ([&partial, statistics], [&sums, &gradients]);
                         norm_gradients(plan, &label, inputs, splits, accumulate, outputs);
@@ -599,6 +594,18 @@ impl Network {
         }
     }
 
+    /// Rows of a range that is summed at once, what (splits, 2, channels) ranges are summed into, and that
+    /// cut into the parts of the batch.
+    fn norm_partials(&self, rows: usize, channels: usize) -> (usize, Tensor, Vec<Tensor>) {
+        let range = norm_range(rows, self.parts.rows(rows));
+        let partial = Tensor::transient("partial", &[rows.div_ceil(range), 2, channels]);
+        let of_image = rows / self.parts.batch();
+        let parts = self.parts.ranges().iter();
+        let lengths = parts.map(|part| (part.len() * of_image).div_ceil(range));
+        let cuts = cut(&partial, lengths);
+        (range, partial, cuts)
+    }
+
     /// Records the statistics (5, channels) that normalise x (rows, channels).
     fn normalise(
         &self,
@@ -622,15 +629,9 @@ impl Network {
         match mode {
             Mode::Test => norm_running(plan, &label, [&running, &parameters], round, &statistics),
             Mode::Train => {
-                let range = norm_range(rows, self.parts.rows(rows));
-                let splits = rows.div_ceil(range);
-                let partial = Tensor::transient("partial", &[splits, 2, channels]);
-                let mut first = 0;
-                for x in x.parts() {
-                    let splits = x.shape[0].div_ceil(range);
-                    let partial = partial.range(first..first + splits);
+                let (range, partial, cuts) = self.norm_partials(rows, channels);
+                for (x, partial) in x.parts().iter().zip(cuts) {
                     norm_statistics(plan, &label, x, range, &partial);
-                    first += splits;
                 }
                 let (inputs, outputs) = ([&partial, &parameters], [&statistics, &running]);
                 norm_combine(plan, &label, inputs, (rows, range), round, outputs);
@@ -673,6 +674,16 @@ struct Piece<'a> {
     range: Range<usize>,
 }
 
+/// Consecutive ranges of a tensor, so long each.
+fn cut(tensor: &Tensor, lengths: impl Iterator<Item = usize>) -> Vec<Tensor> {
+    let mut end = 0;
+    let next = |length| {
+        end += length;
+        tensor.range(end - length..end)
+    };
+    lengths.map(next).collect()
+}
+
 /// A sum that is left to do: of `partial` (splits, total), perhaps on top of what `total` holds.
 struct PartialSum {
     partial: Tensor,
@@ -710,13 +721,14 @@ fn weight_gradient(
             )
         }
     };
-    let mut first = 0;
-    for (product, operands) in products {
-        let splits = splits_of(product);
-        let [partial, bias] = [&partial, &partial_bias].map(|all| all.range(first..first + splits));
+    let lengths = || products.iter().map(|(product, _)| splits_of(product));
+    let cuts = cut(&partial, lengths())
+        .into_iter()
+        .zip(cut(&partial_bias, lengths()));
+    for ((product, operands), (partial, bias)) in products.iter().zip(cuts) {
+        let (windows, splits) = (product.windows(), splits_of(product));
         let outputs = (&partial, (biases > 0).then_some(&bias));
-        conv_backward_weight(plan, label, product.windows(), *operands, splits, outputs);
-        first += splits;
+        conv_backward_weight(plan, label, windows, *operands, splits, outputs);
     }
     let mut sums = Vec::new();
     if splits > 1 {
