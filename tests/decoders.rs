@@ -74,11 +74,48 @@ fn distance(model: &Model, activations: Activations, weights: &[f32], images: &I
 
 /// [`distance`] with both widths of activations.
 fn decoder_is_as_right_as_its_floats(model: &Model, weights: &[f32], images: &Images) {
-    for (activations, most) in [(Activations::Eight, 3.0), (Activations::Sixteen, 1.0)] {
+    for (activations, most) in [(Activations::Eight, 3.0), (Activations::Sixteen, 0.05)] {
         let found = distance(model, activations, weights, images);
         println!("{} {activations:?}: {found:.4} of 255", model.name);
         assert!(found <= most, "{} {activations:?}: {found}", model.name);
     }
+}
+
+/// The same weights in the middles of their levels. Learning leaves many within f32's precision of an edge
+/// between two, where LP, which decides in f32, and the packer, in f64, may differ: that would hide what the
+/// integers add.
+fn in_the_middle(model: &Model, weights: &[f32]) -> Vec<f32> {
+    let parameters = Parameters::new(model);
+    let mut moved = weights.to_vec();
+    for layer in &parameters.layers {
+        let quantiser = layer.quantiser_values(weights);
+        let [c, s] = quantiser.map(f64::from);
+        let middle = |w: &f32| match reference::exponent(f64::from(*w), c, s) {
+            Some(e) => ((f64::from(e) - c) / s).exp2().copysign(f64::from(*w)) as f32,
+            None => 0.0,
+        };
+        let values: Vec<f32> = layer.weight_values(weights).iter().map(middle).collect();
+        let of = |values: &[f32]| -> Vec<Option<i32>> {
+            let exponents = values
+                .iter()
+                .map(|w| reference::exponent(f64::from(*w), c, s));
+            exponents.collect()
+        };
+        assert_eq!(
+            of(&values),
+            of(&layer.weight_values(weights)),
+            "{}",
+            layer.name
+        );
+        let values = LayerValues {
+            weights: &values,
+            scale: &layer.scale_values(weights),
+            bias: &layer.bias_values(weights),
+            quantiser: &quantiser,
+        };
+        layer.place(&mut moved, &values);
+    }
+    moved
 }
 
 #[test]
@@ -96,6 +133,7 @@ fn a_learned_decoder_draws_what_the_floats_draw() {
         trainer.train_step(&digits.train);
     }
     let weights = block_on(trainer.snapshot()).unwrap().weights;
+    let weights = in_the_middle(&vae_mlp(), &weights);
     decoder_is_as_right_as_its_floats(&vae_mlp(), &weights, &digits.train);
 }
 

@@ -7,17 +7,18 @@ pub(crate) use memory::{Memory, Teacher};
 pub use results::{LayerBits, Predictions, Progress, Totals};
 
 use crate::data::{Augmentation, Images};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback, Trace};
 use crate::layer::TEST_NOISE;
 use crate::model::{LayerParameters, Mode, Model, Parameters};
 use crate::optimiser::Schedule;
-use crate::tensor::pad4;
+use crate::rng::Philox;
+use crate::tensor::{Tensor, pad4};
 
 /// Numbers that pass through a trained low-precision network, from which scales are chosen.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
     /// What goes into the first layer that is packed: normalised pixels; of an auto-encoder, samples
-    /// of the posteriors.
+    /// of the posteriors and of the prior.
     pub input: Vec<f32>,
     /// What every convolution and dense layer gives, after normalisation and ReLU.
     pub outputs: Vec<Vec<f32>>,
@@ -180,10 +181,11 @@ impl<'g> Evaluator<'g> {
         Ok((progress, totals[4].max(totals[12]) as u64))
     }
 
-    /// What the low-precision network makes of the first batch of `images`, layer by layer.
+    /// What the low-precision network makes of the first batch of `images`, layer by layer, and its decoder
+    /// of as many latents of the prior, which lie further out than those of images.
     ///
     /// # Errors
-    /// [`GpuError::Lost`] when the device fails meanwhile.
+    /// [`GpuError`] when memory is refused or the device fails meanwhile.
     pub async fn calibrate(&mut self, images: &Images) -> Result<Calibration, GpuError> {
         let which: Vec<u32> = (0..images.count().min(self.batch) as u32).collect();
         self.upload(images, &which, |_| Augmentation::default());
@@ -194,26 +196,52 @@ impl<'g> Evaluator<'g> {
         let trace = self.test_plan.trace(self.gpu, schedule).await?;
         self.set_totals(&kept);
         let pixels: usize = self.model.input.iter().product();
-        let found = |name: &str| {
-            let found = trace.iter().find(|(label, _)| label == name);
-            let values = found.map_or(&[][..], |(_, outputs)| &outputs[0]);
-            values[..values.len() / self.batch * which.len()].to_vec()
+        let mut calibration = Calibration {
+            input: self.upload[..which.len() * pixels].to_vec(),
+            outputs: self.outputs_of(&trace, which.len()),
         };
+        if let Some(size) = self.model.latent() {
+            let row = pad4(size);
+            let latents = Tensor::new(self.gpu, "latents", &[self.batch, row])?;
+            let mut drawn = vec![0.0; latents.len()];
+            let mut rng = Philox::new(0, 0);
+            for latent in drawn.chunks_mut(row) {
+                latent[..size].fill_with(|| rng.normal() as f32);
+            }
+            latents.write(self.gpu, &drawn);
+            let mut plan = PlanBuilder::new(self.gpu);
+            let weights = self.memory.weights_of(1);
+            self.memory.network.decode(&mut plan, &latents, weights);
+            let plan = plan.finish_in(&mut self.pool)?;
+            let trace_of_prior = plan.trace(self.gpu, &[]).await?;
+            calibration.input =
+                self.output_of(&trace, "LP latent reparameterise_forward", which.len());
+            calibration.input.extend(drawn);
+            let more = self.outputs_of(&trace_of_prior, self.batch);
+            for (outputs, more) in calibration.outputs.iter_mut().zip(more) {
+                outputs.extend(more);
+            }
+        }
+        Ok(calibration)
+    }
+
+    /// The outputs of every layer of LP that a trace holds, for the first `images`.
+    fn outputs_of(&self, trace: &Trace, images: usize) -> Vec<Vec<f32>> {
         let output = |layer: &LayerParameters| {
             let kernel = match layer.has_norm() {
                 true => "norm_forward",
                 false => "conv_forward",
             };
-            found(&format!("LP {} {kernel}", layer.name))
+            self.output_of(trace, &format!("LP {} {kernel}", layer.name), images)
         };
-        let layers = self.memory.parameters.layers.iter();
-        Ok(Calibration {
-            input: match self.model.latent() {
-                Some(_) => found("LP latent reparameterise_forward"),
-                None => self.upload[..which.len() * pixels].to_vec(),
-            },
-            outputs: layers.map(output).collect(),
-        })
+        self.memory.parameters.layers.iter().map(output).collect()
+    }
+
+    /// Of the first `images`; a batch in parts has an output for each.
+    fn output_of(&self, trace: &Trace, name: &str, images: usize) -> Vec<f32> {
+        let parts = trace.iter().filter(|(label, _)| label == name);
+        let values: Vec<f32> = parts.flat_map(|(_, outputs)| outputs[0].clone()).collect();
+        values[..values.len() / self.batch * images].to_vec()
     }
 
     /// Lets the running statistics of LP's batch normalisations follow `batches` batches of `images`,
