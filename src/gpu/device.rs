@@ -242,7 +242,9 @@ fn limits(offered: &wgpu::Limits, path: Path) -> wgpu::Limits {
 fn free_memory() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    let group = system.cgroup_limits().map(|limits| limits.free_memory);
+    // Its own free memory would count files in the page cache as taken.
+    let group = system.cgroup_limits();
+    let group = group.map(|limits| limits.total_memory.saturating_sub(limits.rss));
     let free = system.available_memory();
     (free > 0).then(|| group.map_or(free, |group| free.min(group)))
 }
