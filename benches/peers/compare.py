@@ -7,7 +7,8 @@ Build both first:
 
     benches/peers/compare.py [--rounds N] [train|NETWORK...] [conv]
 
-Both by default, once; of N rounds the median of the medians and the fastest step. Burn's first steps through a CPU driver take minutes, that of vgg16 more than 15.
+Both by default, once; of N rounds the median of the medians and the fastest step. Burn's first
+steps through a CPU driver take minutes, that of vgg16 more than 15.
 Networks: lenet-small, lenet5, vae-mlp, vgg16.
 """
 

@@ -69,7 +69,7 @@ impl Memory {
             None => None,
         };
         if let Some(noise) = &noise {
-            network = network.with_noise(noise.clone());
+            network = network.with_noise(noise);
         }
         let outputs = match model.latent() {
             Some(_) => network.output().iter().product::<usize>() / batch,

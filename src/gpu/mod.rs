@@ -5,7 +5,9 @@
 //! that same list.
 
 mod buffer;
+mod builder;
 mod device;
+mod dispatch;
 mod kernel;
 mod plan;
 mod pool;
@@ -13,9 +15,11 @@ mod profile;
 mod readback;
 
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
+pub use builder::PlanBuilder;
 pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, Path, list_adapters};
+pub use dispatch::{Dispatch, Grid, Write};
 pub use kernel::{Family, Kernel, Numbers, WORKGROUP};
-pub use plan::{Dispatch, Grid, Plan, PlanBuilder, PlanRow, Trace, Write};
+pub use plan::{Plan, PlanRow, Trace};
 pub use pool::Pool;
 pub use profile::Timing;
 pub use readback::Readback;

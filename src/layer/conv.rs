@@ -364,10 +364,7 @@ pub fn conv_backward_input(
         ("IMAGES_FIRST", images_first),
         ("POINTS", f64::from(shape.is_points())),
     ];
-    if shape.stride == 1 {
-        // Otherwise phases begin at multiples of four blocks.
-        constants.extend(kernels::CONV_BACKWARD_INPUT.matrix_constant(path, rows));
-    }
+    constants.extend(kernels::CONV_BACKWARD_INPUT.matrix_constant(path, rows));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_INPUT,
         label,

@@ -23,6 +23,14 @@ pub struct UpsampleShape {
 }
 
 impl UpsampleShape {
+    /// The same layer for the images of a part of its input, of stored shape [`UpsampleShape::x`].
+    pub(crate) fn of_images(&self, x: &Tensor) -> Self {
+        Self {
+            batch: x.shape[0],
+            ..*self
+        }
+    }
+
     /// Stored shape of x.
     pub fn x(&self) -> [usize; 4] {
         let channels = pad4(self.channels);

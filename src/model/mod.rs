@@ -2,6 +2,8 @@
 //! their forward and backward passes.
 
 mod activation;
+mod backward;
+mod forward;
 mod network;
 mod parameters;
 

@@ -161,7 +161,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let partial = tensor("partial", &[pad4(partial_len(stored))], &[])?;
     let d_weights = tensor("d_weights", &[stored], &[])?;
     let d_quantiser = tensor("d_quantiser", &[4], &[])?;
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = PlanBuilder::new(gpu).mirror_all();
     let parts = Quantised {
         weights: &weights,
         quantiser: &quantiser,

@@ -220,7 +220,7 @@ pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> 
         }
         outputs.push(whole);
     }
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = PlanBuilder::new(gpu).mirror_all();
     (case.record)(&mut plan, &inputs, &outputs);
     Ok((plan.finish()?, outputs))
 }

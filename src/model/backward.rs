@@ -1,0 +1,207 @@
+//! The backward pass of a network, as recorded dispatches.
+
+use super::LayerParameters;
+use super::activation::Activation;
+use super::forward::{Product, cut};
+use super::network::{Network, Op, Pass, Weights};
+use crate::gpu::PlanBuilder;
+use crate::layer::{
+    conv_backward_input, conv_backward_weight, max_pool_backward, norm_backward,
+    norm_backward_sums, norm_gradients, relu_backward, reparameterise_backward, sum_partials,
+    upsample_backward,
+};
+use crate::tensor::Tensor;
+
+impl Network {
+    /// From the gradient of the logits to the gradients of all weights, written to the arena
+    /// `d_weights`, and of all biases, γ and β, written or added to the arena `d_biases`.
+    pub fn backward(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        pass: &Pass,
+        weights: Weights<'_>,
+        d_logits: &Tensor,
+        d_weights: &Tensor,
+        (d_biases, accumulate): (&Tensor, bool),
+    ) {
+        let parts = &self.parts;
+        let mut d_y = Activation::whole(&d_logits.view(&self.output()), parts);
+        for (i, op) in self.ops.iter().enumerate().rev() {
+            d_y = d_y.view(&op.output(), parts);
+            let x = pass.activations[i].view(&op.input(), parts);
+            let d_x = match (op, &pass.d_posterior) {
+                (Op::Latent { .. }, Some(d_posterior)) => Activation::whole(d_posterior, parts),
+                _ => {
+                    let label = format!("{} d_x{i}", weights.name);
+                    Activation::transient(&label, &op.input(), parts)
+                }
+            };
+            let pieces = x.parts().iter().zip(d_y.parts()).zip(d_x.parts());
+            let pieces = pieces.map(|((x, d_y), d_x)| Piece { x, d_y, d_x });
+            let pieces: Vec<Piece<'_>> = pieces.collect();
+            match op {
+                Op::Pool { shape, relu } => {
+                    let label = format!("{} pool", weights.name);
+                    for piece in &pieces {
+                        let shape = shape.of_images(piece.x);
+                        let inputs = [piece.x, piece.d_y];
+                        max_pool_backward(plan, &label, &shape, inputs, *relu, piece.d_x);
+                    }
+                }
+                Op::Upsample { shape } => {
+                    let label = format!("{} upsample", weights.name);
+                    for piece in &pieces {
+                        let shape = shape.of_images(piece.x);
+                        upsample_backward(plan, &label, &shape, piece.d_y, piece.d_x);
+                    }
+                }
+                Op::Latent { size, .. } => {
+                    let label = format!("{} latent", weights.name);
+                    let noise = self.noise.iter().flat_map(Activation::parts);
+                    for (piece, noise) in pieces.iter().zip(noise) {
+                        let inputs = [piece.x, noise, piece.d_y];
+                        reparameterise_backward(plan, &label, *size, inputs, piece.d_x);
+                    }
+                }
+                Op::Norm {
+                    shape: [rows, channels],
+                    parameters,
+                    relu,
+                } => {
+                    let layer = &self.parameters.layers[*parameters];
+                    if let (Some(statistics), Some(gradients)) =
+                        (&pass.statistics[i], layer.norm_of(d_biases))
+                    {
+                        let label = format!("{} {}", weights.name, layer.name);
+                        let (range, partial, cuts) = self.norm_partials(*rows, *channels);
+                        for (piece, partial) in pieces.iter().zip(cuts) {
+                            let inputs = [piece.x, piece.d_y, statistics];
+                            norm_backward_sums(plan, &label, inputs, *relu, range, &partial);
+                        }
+                        let splits = partial.shape[0];
+                        let sums = Tensor::transient("sums", &[2, *channels]);
+                        let (inputs, outputs) = ([&partial, statistics], [&sums, &gradients]);
+                        norm_gradients(plan, &label, inputs, splits, accumulate, outputs);
+                        for piece in &pieces {
+                            let inputs = [piece.x, piece.d_y, statistics, &sums];
+                            norm_backward(plan, &label, inputs, *relu, *rows, piece.d_x);
+                        }
+                    }
+                }
+                Op::Matrix {
+                    shape,
+                    shifts,
+                    parameters,
+                    relu,
+                } => {
+                    let layer = &self.parameters.layers[*parameters];
+                    let label = format!("{} {}", weights.name, layer.name);
+                    // Pools and products take the gradient of a ReLU before them along.
+                    let along = matches!(
+                        self.ops.get(i + 1),
+                        Some(Op::Pool { .. } | Op::Matrix { .. })
+                    );
+                    if *relu && !along {
+                        let y = pass.activations[i + 1].view(&op.output(), parts);
+                        for (y, piece) in y.parts().iter().zip(&pieces) {
+                            relu_backward(plan, &label, y, piece.d_y);
+                        }
+                    }
+                    let arenas = (d_weights, d_biases, accumulate);
+                    let products = pieces.iter().map(|piece| {
+                        let product = Product::of(shape, shifts.as_ref(), piece.x);
+                        (product, [piece.d_y, piece.x])
+                    });
+                    let products: Vec<_> = products.collect();
+                    let sums = weight_gradient(plan, &label, &products, layer, arenas);
+                    if i > 0 {
+                        let w = layer.weight_of(weights.weights).view(&shape.w());
+                        let relu = matches!(self.ops[i - 1], Op::Matrix { relu: true, .. });
+                        for piece in &pieces {
+                            let shape = shape.of_images(piece.x);
+                            let inputs = [piece.d_y, &w, piece.x];
+                            conv_backward_input(plan, &label, &shape, inputs, relu, piece.d_x);
+                        }
+                    }
+                    // Last, so that all of a layer's results are mirrored at once.
+                    for sum in sums {
+                        sum_partials(plan, &label, &sum.partial, sum.accumulate, &sum.total);
+                    }
+                }
+            }
+            d_y = d_x;
+        }
+    }
+}
+
+/// What a backward pass reads and writes for a part of a batch.
+struct Piece<'a> {
+    x: &'a Tensor,
+    d_y: &'a Tensor,
+    d_x: &'a Tensor,
+}
+
+/// A sum that is left to do: of `partial` (splits, total), perhaps on top of what `total` holds.
+struct PartialSum {
+    partial: Tensor,
+    accumulate: bool,
+    total: Tensor,
+}
+
+/// The gradients of a layer's weights and bias, and what is left to be summed. `accumulate` is about the
+/// bias.
+fn weight_gradient(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    products: &[(Product, [&Tensor; 2])],
+    layer: &LayerParameters,
+    (d_weights, d_biases, accumulate): (&Tensor, &Tensor, bool),
+) -> Vec<PartialSum> {
+    let path = plan.gpu().path();
+    let splits_of = |product: &Product| product.shape.weight_splits(path);
+    let splits: usize = products.iter().map(|(product, _)| splits_of(product)).sum();
+    let (d_w, d_bias) = (layer.weight_of(d_weights), layer.bias_of(d_biases));
+    let [weights, biases] = [d_w.len(), if layer.has_norm() { 0 } else { d_bias.len() }];
+    let (partial, partial_bias) = match splits {
+        // The arena of the weights has a place for the bias too.
+        1 => (
+            d_w.view(&[1, weights]),
+            layer.bias_of(d_weights).view(&[1, d_bias.len()]),
+        ),
+        _ => {
+            let both = Tensor::transient("partial", &[splits * (weights + biases)]);
+            let parts = [0..splits * weights, splits * weights..both.len()];
+            let [partial, bias] = parts.map(|range| both.range(range));
+            (
+                partial.view(&[splits, weights]),
+                bias.view(&[splits, biases]),
+            )
+        }
+    };
+    let lengths = || products.iter().map(|(product, _)| splits_of(product));
+    let cuts = cut(&partial, lengths())
+        .into_iter()
+        .zip(cut(&partial_bias, lengths()));
+    for ((product, operands), (partial, bias)) in products.iter().zip(cuts) {
+        let (windows, splits) = (product.windows(), splits_of(product));
+        let outputs = (&partial, (biases > 0).then_some(&bias));
+        conv_backward_weight(plan, label, windows, *operands, splits, outputs);
+    }
+    let mut sums = Vec::new();
+    if splits > 1 {
+        sums.push(PartialSum {
+            partial,
+            accumulate: false,
+            total: d_w,
+        });
+    }
+    let in_place = splits == 1 && !accumulate && d_weights.buffer.same(&d_biases.buffer);
+    if biases > 0 && !in_place {
+        sums.push(PartialSum {
+            partial: partial_bias,
+            accumulate,
+            total: d_bias,
+        });
+    }
+    sums
+}
