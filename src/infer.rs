@@ -78,7 +78,7 @@ pub fn fits(
 pub(crate) fn usual(path: Path) -> [Arithmetic; 3] {
     match path {
         Path::Gpu => [Arithmetic::Dot4, Arithmetic::Float, Arithmetic::Shift],
-        Path::CpuSampled | Path::CpuStorage => {
+        Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => {
             [Arithmetic::Float, Arithmetic::Dot4, Arithmetic::Shift]
         }
     }

@@ -1,7 +1,7 @@
 //! Every shader of the engine. A new kernel is one line here, one file in `shaders/`, one function
 //! in [`crate::reference`] and one table in [`crate::verify`].
 
-use crate::gpu::{Family, Kernel, Numbers};
+use crate::gpu::{Family, Kernel, Numbers, Operand};
 
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
@@ -29,6 +29,7 @@ const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'stat
         text,
         family: Family::Matrix,
         numbers: Numbers::Float,
+        shares: Operand::Rows,
         rereads: false,
         shared,
         params: "ConvParams",
@@ -46,6 +47,7 @@ const fn elementwise(
         text,
         family: Family::Elementwise,
         numbers: Numbers::Float,
+        shares: Operand::Rows,
         rereads: false,
         shared,
         params,
@@ -72,11 +74,14 @@ pub static CONV_BACKWARD_INPUT: Kernel = matrix(
     &[CONV_SHAPE, DIVIDE, PLACES, BLOCKS_FLOAT],
 );
 /// Gradients of w and of a bias, in partial sums.
-pub static CONV_BACKWARD_WEIGHT: Kernel = matrix(
-    "conv_backward_weight",
-    include_str!("../shaders/conv_backward_weight.wgsl"),
-    &[CONV_SHAPE, DIVIDE, SHIFT_WINDOWS, BLOCKS_FLOAT],
-);
+pub static CONV_BACKWARD_WEIGHT: Kernel = Kernel {
+    shares: Operand::Columns,
+    ..matrix(
+        "conv_backward_weight",
+        include_str!("../shaders/conv_backward_weight.wgsl"),
+        &[CONV_SHAPE, DIVIDE, SHIFT_WINDOWS, BLOCKS_FLOAT],
+    )
+};
 /// Windows as rows.
 pub static IM2COL: Kernel = Kernel {
     rereads: true,
@@ -300,6 +305,7 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
         text: include_str!("../shaders/packed_conv.wgsl"),
         family,
         numbers: Numbers::Integer,
+        shares: Operand::Columns,
         rereads: false,
         shared,
         params: "PackedConvParams",

@@ -29,7 +29,7 @@ fn decoders_agree_on_every_path() {
         let packed = models
             .each_ref()
             .map(|model| packed(device(), model, activations, 0.3));
-        for path in Path::ALL {
+        for path in Path::ALL.into_iter().filter(|path| device().can_run(*path)) {
             let gpu = gpu(Some(path));
             for packed in &packed {
                 let inputs = two_inputs(packed);

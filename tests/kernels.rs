@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
-use gtc::gpu::{Gpu, GpuOptions, Path};
+use gtc::gpu::{Core, Gpu, GpuOptions, Kernel, Path};
 use gtc::{kernels, verify};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pollster::block_on;
@@ -61,10 +61,18 @@ fn every_shader_has_a_kernel_a_reference_and_cases() {
     }
 }
 
-fn parse(kernel: &gtc::gpu::Kernel, path: Path) -> naga::Module {
-    naga::front::wgsl::parse_str(&kernel.source(path)).unwrap_or_else(|e| {
+/// Ways in which threads share a kernel's work on a path.
+fn cores(kernel: &Kernel, path: Path) -> Vec<Option<Core>> {
+    match kernel.cores(path, 16) {
+        cores if cores.is_empty() => vec![None],
+        cores => cores.into_iter().map(Some).collect(),
+    }
+}
+
+fn parse(kernel: &Kernel, path: Path, core: Option<Core>) -> naga::Module {
+    naga::front::wgsl::parse_str(&kernel.source(path, core)).unwrap_or_else(|e| {
         panic!(
-            "{} ({}): {}",
+            "{} ({}, {core:?}): {}",
             kernel.name,
             path.name(),
             e.emit_to_string(kernel.text)
@@ -72,15 +80,26 @@ fn parse(kernel: &gtc::gpu::Kernel, path: Path) -> naga::Module {
     })
 }
 
-/// WebGPU core: no capability beyond what every browser has.
+/// WebGPU core: no capability beyond what every browser has, but for the core that is named after one.
 #[test]
 fn every_shader_is_valid_webgpu_on_every_path() {
+    let forms = |kernel, path| {
+        cores(kernel, path)
+            .into_iter()
+            .map(move |core| (path, core))
+    };
     for kernel in kernels::ALL {
-        for path in Path::ALL {
-            let module = parse(kernel, path);
-            Validator::new(ValidationFlags::all(), Capabilities::empty())
+        for (path, core) in Path::ALL.into_iter().flat_map(|path| forms(kernel, path)) {
+            let module = parse(kernel, path, core);
+            let needs = match core {
+                Some(Core::Subgroup { .. }) => Capabilities::SUBGROUP,
+                _ => Capabilities::empty(),
+            };
+            Validator::new(ValidationFlags::all(), needs)
+                .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+                .subgroup_operations(naga::valid::SubgroupOperationSet::BALLOT)
                 .validate(&module)
-                .unwrap_or_else(|e| panic!("{} ({}): {e:?}", kernel.name, path.name()));
+                .unwrap_or_else(|e| panic!("{} ({}, {core:?}): {e:?}", kernel.name, path.name()));
             assert!(
                 module.entry_points.iter().any(|e| e.name == "main"),
                 "{}",
@@ -118,7 +137,7 @@ fn rust_fields(text: &str, name: &str) -> Vec<(String, String)> {
 fn uniform_blocks_match_their_rust_twins() {
     let rust = sources("src");
     for kernel in kernels::ALL {
-        let module = parse(kernel, Path::Gpu);
+        let module = parse(kernel, Path::Gpu, cores(kernel, Path::Gpu)[0]);
         let mut twins = vec![("Params", kernel.params)];
         if kernel
             .shared
@@ -171,6 +190,10 @@ fn uniform_blocks_match_their_rust_twins() {
     }
 }
 
+fn default_gpu() -> Gpu {
+    block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"))
+}
+
 fn gpu(path: Path, checked: bool) -> Gpu {
     block_on(Gpu::open(&GpuOptions {
         path: Some(path),
@@ -181,13 +204,22 @@ fn gpu(path: Path, checked: bool) -> Gpu {
 }
 
 fn all_cases_agree(path: Path, checked: bool) {
+    let device = default_gpu();
+    if !device.can_run(path) {
+        eprintln!("SKIPPED: {} has no {} kernels", device.name(), path.name());
+        return;
+    }
     agree(&verify::cases(), path, checked);
 }
 
 #[test]
 fn every_layer_of_vgg16_agrees_at_its_real_shape() {
     let model = gtc::model::vgg16();
-    agree(&verify::model_cases(&model, 2), Path::CpuStorage, false);
+    let path = match default_gpu().can_run(Path::CpuSubgroup) {
+        true => Path::CpuSubgroup, // and the cores of CpuStorage
+        false => Path::CpuStorage,
+    };
+    agree(&verify::model_cases(&model, 2), path, false);
 }
 
 fn agree(cases: &[verify::Case], path: Path, checked: bool) {
@@ -243,4 +275,14 @@ fn cpu_storage_kernels_agree_unchecked() {
 #[test]
 fn cpu_storage_kernels_agree_checked() {
     all_cases_agree(Path::CpuStorage, true);
+}
+
+#[test]
+fn cpu_subgroup_kernels_agree_unchecked() {
+    all_cases_agree(Path::CpuSubgroup, false);
+}
+
+#[test]
+fn cpu_subgroup_kernels_agree_checked() {
+    all_cases_agree(Path::CpuSubgroup, true);
 }

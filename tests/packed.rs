@@ -158,7 +158,7 @@ fn agree_on_digits(gpu: &Gpu) {
 #[test]
 fn a_thousand_digits_agree_on_every_path() {
     agree_on_digits(device());
-    for path in Path::ALL {
+    for path in Path::ALL.into_iter().filter(|path| device().can_run(*path)) {
         agree_on_digits(&gpu(Some(path)));
     }
 }

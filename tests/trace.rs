@@ -80,6 +80,15 @@ fn images(model: &Model, count: usize) -> Images {
     images
 }
 
+fn gpu(path: Option<Path>, part_bytes: Option<u64>) -> Gpu {
+    block_on(Gpu::open(&GpuOptions {
+        path,
+        part_bytes,
+        ..GpuOptions::default()
+    }))
+    .unwrap_or_else(|e| panic!("{e}"))
+}
+
 fn worst(got: &[f32], want: &[f64]) -> (f64, f64) {
     let size = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let error = got
@@ -90,12 +99,7 @@ fn worst(got: &[f32], want: &[f64]) -> (f64, f64) {
 }
 
 fn trace(path: Path, norm: bool, part_bytes: Option<u64>) {
-    let gpu = block_on(Gpu::open(&GpuOptions {
-        path: Some(path),
-        part_bytes,
-        ..GpuOptions::default()
-    }))
-    .unwrap_or_else(|e| panic!("{e}"));
+    let gpu = gpu(Some(path), part_bytes);
     let model = tiny(norm);
     let options = TrainOptions {
         batch_size: 6,
@@ -217,4 +221,37 @@ fn a_batch_in_parts_on_the_gpu_path() {
 fn a_batch_in_parts_on_the_cpu_path() {
     // The largest tensors are shifted copies.
     trace(Path::CpuStorage, false, room_for_five(288));
+}
+
+/// Where subgroups share a product, every number of it is still summed in the same order.
+#[test]
+fn subgroups_change_no_bit() {
+    if !gpu(None, None).can_run(Path::CpuSubgroup) {
+        eprintln!("SKIPPED: the adapter has no subgroups of eight lanes");
+        return;
+    }
+    let model = gtc::model::lenet5();
+    let images = images(&model, 128);
+    let options = TrainOptions {
+        batch_size: 64,
+        epochs: 1,
+        ..TrainOptions::default()
+    };
+    let trained = [Path::CpuStorage, Path::CpuSubgroup].map(|path| {
+        let gpu = gpu(Some(path), None);
+        let mut trainer =
+            Trainer::new(&gpu, model.clone(), images.count(), options.clone()).unwrap();
+        for _ in 0..2 {
+            trainer.train_step(&images);
+        }
+        block_on(trainer.snapshot()).unwrap().weights
+    });
+    let [alone, shared] = &trained;
+    let differ = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
+    let count = alone
+        .iter()
+        .zip(shared)
+        .filter(|pair| differ(*pair))
+        .count();
+    assert_eq!(count, 0, "of {} weights", alone.len());
 }

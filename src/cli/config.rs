@@ -27,6 +27,9 @@ pub(crate) struct Config {
     pub adapter: Option<String>,
     /// Whether shader checks stay on.
     pub checked: bool,
+    /// Form of the kernels; absent for that of the adapter's kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<crate::gpu::Path>,
     /// How to train.
     #[serde(flatten)]
     pub options: TrainOptions,
@@ -41,6 +44,7 @@ impl Default for Config {
             from: None,
             adapter: None,
             checked: false,
+            path: None,
             options: TrainOptions::default(),
         }
     }
@@ -97,7 +101,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let given: toml::Table = text.parse().map_err(|e| format!("{shown}: {e}"))?;
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
-    known.extend(["data", "limit", "from", "adapter"].map(str::to_owned));
+    known.extend(["data", "limit", "from", "adapter", "path"].map(str::to_owned));
     for (key, value) in given {
         if !known.contains(&key) {
             let hint = did_you_mean(&key, known.iter().map(String::as_str));

@@ -25,12 +25,13 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::{Dataset, Images, embedded_digits, read_folder};
 use crate::generate::Generator;
-use crate::gpu::{Gpu, GpuOptions};
+use crate::gpu::{self, Gpu, GpuOptions};
 use crate::layer::Arithmetic;
 use crate::model::Model;
 use crate::pack::{self, PackedModel};
@@ -104,6 +105,16 @@ pub(crate) struct DeviceArgs {
     /// Keep all shader checks on: bounds, endless loops, uninitialised memory
     #[arg(long)]
     checked: bool,
+    /// Form of the kernels to run [default: the one for the adapter's kind, see `gtc adapters`]
+    #[arg(long, value_name = "FORM", value_parser = forms())]
+    path: Option<gpu::Path>,
+}
+
+/// Reads one of the forms of the kernels.
+fn forms() -> impl TypedValueParser<Value = gpu::Path> {
+    let named = |name: String| gpu::Path::ALL.into_iter().find(|path| path.name() == name);
+    PossibleValuesParser::new(gpu::Path::ALL.map(gpu::Path::name))
+        .map(move |name| named(name).expect("one of them"))
 }
 
 impl DeviceArgs {
@@ -111,6 +122,7 @@ impl DeviceArgs {
         let options = GpuOptions {
             adapter: self.adapter.clone(),
             checked: self.checked,
+            path: self.path,
             ..GpuOptions::default()
         };
         Ok(pollster::block_on(Gpu::open(&options))?)

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{CliError, DeviceArgs, print_json};
-use crate::gpu::{GpuOptions, Path};
 use crate::model::Model;
 use crate::verify::{
     CaseReport, GoldenLayer, GoldenReport, cases, check_golden, model_cases, run_case,
@@ -20,9 +19,6 @@ pub(crate) struct VerifyArgs {
     /// Check the kernels at the shapes of this model's layers, two images at a time
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Run the form of the kernels for this kind of device instead of the adapter's own
-    #[arg(long, value_parser = Path::ALL.map(Path::name))]
-    path: Option<String>,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
@@ -55,14 +51,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
             Some(layers)
         }
     };
-    let gpu = pollster::block_on(crate::gpu::Gpu::open(&GpuOptions {
-        adapter: args.device.adapter.clone(),
-        checked: args.device.checked,
-        path: Path::ALL
-            .into_iter()
-            .find(|p| Some(p.name()) == args.path.as_deref()),
-        ..GpuOptions::default()
-    }))?;
+    let gpu = args.device.open()?;
     let cases = match &args.model {
         Some(name) => model_cases(&Model::by_name(name)?, 2),
         None => cases(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::dispatch::{Dispatch, Write};
 use super::kernel::{Numbers, Pipeline};
 use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_mirror};
-use super::{Buffer, Gpu, GpuError, Path, Pool, TEXELS_PER_ROW};
+use super::{Buffer, Gpu, GpuError, Grid, Kernel, Path, Pool, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
 
 /// Uniform offsets must be multiples of this in WebGPU.
@@ -28,6 +28,7 @@ pub struct PlanBuilder<'g> {
     prologue: Vec<(Buffer, Range<u32>, Numbers)>,
     /// Whether kernels with few inputs read mirrors too.
     mirror_all: bool,
+    core: Option<usize>,
 }
 
 enum Pending {
@@ -62,6 +63,7 @@ impl<'g> PlanBuilder<'g> {
             constants: Vec::new(),
             prologue: Vec::new(),
             mirror_all: false,
+            core: None,
         }
     }
 
@@ -78,9 +80,23 @@ impl<'g> PlanBuilder<'g> {
         self
     }
 
+    /// Lets threads share every product in way number `core` of [`Kernel::cores`]: for tests of that way.
+    pub(crate) fn with_core(mut self, core: usize) -> Self {
+        self.core = Some(core);
+        self
+    }
+
     /// The device the plan is for.
     pub fn gpu(&self) -> &'g Gpu {
         self.gpu
+    }
+
+    /// The threads for `splits` products of `rows` x `columns` numbers by a matrix kernel.
+    ///
+    /// # Panics
+    /// For a kernel that is not a matrix kernel.
+    pub fn product(&self, kernel: &Kernel, rows: usize, columns: usize, splits: usize) -> Grid {
+        kernel.product(self.gpu.path(), [rows, columns], splits, self.core)
     }
 
     /// Appends one kernel call. On the paths for CPU drivers the inputs are mirrored into textures first,
@@ -129,7 +145,7 @@ impl<'g> PlanBuilder<'g> {
             bytes: moved as u64 * 4,
         });
         self.pending.push(Pending::Dispatch {
-            pipeline: self.gpu.pipeline(call.kernel, call.constants, path),
+            pipeline: (self.gpu).pipeline(call.kernel, call.constants, path, call.grid.core()),
             params_offset,
             params_size: call.params.len() as u64,
             resources,

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use super::Buffer;
 use super::buffer::Budget;
 use super::kernel::{Pipeline, PipelineKey};
+use super::subgroups;
 
 /// Which form of every kernel an adapter runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Path {
     /// Storage buffers and workgroup tiles: what a GPU wants.
     Gpu,
@@ -16,11 +18,18 @@ pub enum Path {
     CpuSampled,
     /// Storage textures and register tiles: for lavapipe, where these reads are twice as fast.
     CpuStorage,
+    /// The same, with products shared by the lanes of subgroups of eight.
+    CpuSubgroup,
 }
 
 impl Path {
     /// All of them.
-    pub const ALL: [Path; 3] = [Path::Gpu, Path::CpuSampled, Path::CpuStorage];
+    pub const ALL: [Path; 4] = [
+        Path::Gpu,
+        Path::CpuSampled,
+        Path::CpuStorage,
+        Path::CpuSubgroup,
+    ];
 
     /// The word used on the command line and in reports.
     pub fn name(self) -> &'static str {
@@ -28,6 +37,7 @@ impl Path {
             Path::Gpu => "gpu",
             Path::CpuSampled => "cpu-sampled",
             Path::CpuStorage => "cpu-storage",
+            Path::CpuSubgroup => "cpu-subgroup",
         }
     }
 
@@ -83,6 +93,15 @@ pub enum GpuError {
         adapter: String,
         /// The driver's words.
         reason: String,
+    },
+    /// `cpu-subgroup` kernels were asked for.
+    #[error(
+        "adapter '{adapter}' cannot run cpu-subgroup kernels: it has no subgroups of eight lanes, or they failed the test of \
+         their broadcasts. Choose another --path or --adapter."
+    )]
+    NoSubgroups {
+        /// Its name.
+        adapter: String,
     },
     /// The device stopped answering, or reported an error it could not attach to a call.
     #[error(
@@ -168,6 +187,7 @@ pub struct Gpu {
     pub(super) pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
     pub(super) failure: Arc<Mutex<Option<Failure>>>,
     info: wgpu::AdapterInfo,
+    has_subgroups: bool,
     path: Path,
     checked: bool,
     part_bytes: Option<u64>,
@@ -214,11 +234,15 @@ fn rank(kind: wgpu::DeviceType) -> u32 {
 }
 
 /// A browser hides the kind of its adapter, so the names of the known CPU drivers count too.
-fn path_of(info: &wgpu::AdapterInfo) -> Path {
+fn path_of(adapter: &wgpu::Adapter) -> Path {
+    let info = adapter.get_info();
     let text = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
     let named = |names: &[&str]| names.iter().any(|name| text.contains(name));
     if named(&["llvmpipe", "lavapipe"]) {
-        Path::CpuStorage
+        match subgroups::are_offered(adapter) {
+            true => Path::CpuSubgroup,
+            false => Path::CpuStorage,
+        }
     } else if info.device_type == wgpu::DeviceType::Cpu || named(&["swiftshader", "warp"]) {
         Path::CpuSampled
     } else {
@@ -275,11 +299,12 @@ pub async fn list_adapters() -> Vec<AdapterSummary> {
     adapters
         .iter()
         .enumerate()
-        .map(|(index, adapter)| summary(index, &adapter.get_info(), default == Some(index)))
+        .map(|(index, adapter)| summary(index, adapter, default == Some(index)))
         .collect()
 }
 
-fn summary(index: usize, info: &wgpu::AdapterInfo, default: bool) -> AdapterSummary {
+fn summary(index: usize, adapter: &wgpu::Adapter, default: bool) -> AdapterSummary {
+    let info = adapter.get_info();
     AdapterSummary {
         index,
         name: info.name.clone(),
@@ -288,7 +313,7 @@ fn summary(index: usize, info: &wgpu::AdapterInfo, default: bool) -> AdapterSumm
         driver: format!("{} {}", info.driver, info.driver_info)
             .trim()
             .to_owned(),
-        path: path_of(info).name(),
+        path: path_of(adapter).name(),
         default,
     }
 }
@@ -328,11 +353,18 @@ impl Gpu {
         let adapters = adapters().await;
         let adapter = &adapters[choose(&adapters, options.adapter.as_deref())?];
         let info = adapter.get_info();
-        let path = options.path.unwrap_or_else(|| path_of(&info));
+        let path = options.path.unwrap_or_else(|| path_of(adapter));
+        let mut features = wgpu::Features::TIMESTAMP_QUERY;
+        if path == Path::CpuSubgroup {
+            if !subgroups::are_offered(adapter) {
+                return Err(GpuError::NoSubgroups { adapter: info.name });
+            }
+            features |= wgpu::Features::SUBGROUP;
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("gtc"),
-                required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+                required_features: adapter.features() & features,
                 required_limits: limits(&adapter.limits(), path),
                 ..Default::default()
             })
@@ -361,7 +393,7 @@ impl Gpu {
             wgpu::DeviceType::Cpu => free_memory(),
             _ => None,
         };
-        Ok(Self {
+        let mut gpu = Self {
             path,
             checked: options.checked,
             part_bytes: options.part_bytes,
@@ -370,8 +402,17 @@ impl Gpu {
             failure,
             device,
             queue,
+            has_subgroups: subgroups::are_offered(adapter),
             info,
-        })
+        };
+        if path == Path::CpuSubgroup && !gpu.broadcasts_work().await? {
+            if options.path.is_some() {
+                let adapter = gpu.info.name;
+                return Err(GpuError::NoSubgroups { adapter });
+            }
+            gpu.path = Path::CpuStorage;
+        }
+        Ok(gpu)
     }
 
     /// The adapter's name.
@@ -391,6 +432,11 @@ impl Gpu {
         self.path
     }
 
+    /// Whether the adapter can run kernels in this form.
+    pub fn can_run(&self, path: Path) -> bool {
+        self.has_subgroups || path != Path::CpuSubgroup
+    }
+
     /// Whether shader checks are on.
     pub fn checked(&self) -> bool {
         self.checked
@@ -407,7 +453,7 @@ impl Gpu {
     pub(super) fn submission_flops(&self) -> u64 {
         match (self.path, self.info.device_type) {
             (Path::CpuSampled, _) => 2_000_000_000,
-            (Path::CpuStorage, _) => 8_000_000_000,
+            (Path::CpuStorage | Path::CpuSubgroup, _) => 8_000_000_000,
             (Path::Gpu, wgpu::DeviceType::DiscreteGpu) => 500_000_000_000,
             (Path::Gpu, _) => 30_000_000_000,
         }

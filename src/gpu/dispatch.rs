@@ -1,5 +1,6 @@
 //! One kernel call, as data.
 
+use super::Core;
 use super::kernel::{Kernel, WORKGROUP};
 use crate::tensor::Tensor;
 
@@ -40,12 +41,22 @@ pub enum Grid {
     Threads(u32),
     /// Exactly these workgroups.
     Groups([u32; 3]),
+    /// The workgroups of a matrix product, shared in this way: see [`super::PlanBuilder::product`].
+    Product(Core, [u32; 3]),
 }
 
 impl Grid {
+    /// How threads share a product, if it is one.
+    pub(super) fn core(self) -> Option<Core> {
+        match self {
+            Grid::Product(core, _) => Some(core),
+            Grid::Threads(_) | Grid::Groups(_) => None,
+        }
+    }
+
     pub(super) fn groups(self) -> [u32; 3] {
         match self {
-            Grid::Groups(groups) => groups,
+            Grid::Groups(groups) | Grid::Product(_, groups) => groups,
             Grid::Threads(threads) => {
                 let groups = threads.div_ceil(WORKGROUP).max(1);
                 let y = groups.div_ceil(MAX_GROUPS);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gpu, Grid, Path};
+use super::{Core, Gpu, Operand, Path};
 
 /// Threads in a workgroup of every kernel that does not set its own: small enough that two cores
 /// share even a small grid, a multiple of every common SIMD width.
@@ -43,6 +43,8 @@ pub struct Kernel {
     pub family: Family,
     /// What its operands hold.
     pub numbers: Numbers,
+    /// Of a product, the operand that takes more to load: lanes of a subgroup had best share it.
+    pub shares: Operand,
     /// Whether threads read the same numbers again and again.
     pub rereads: bool,
     /// Further files of `shaders/shared/` it uses.
@@ -60,44 +62,31 @@ const STORAGE_FLOAT: &str = include_str!("../../shaders/shared/storage_float.wgs
 const STORAGE_INTEGER: &str = include_str!("../../shaders/shared/storage_integer.wgsl");
 const NUMBERS_FLOAT: &str = include_str!("../../shaders/shared/numbers_float.wgsl");
 const NUMBERS_INTEGER: &str = include_str!("../../shaders/shared/numbers_integer.wgsl");
-const MATRIX_WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
-const MATRIX_WORKGROUP_BYTES: &str =
-    include_str!("../../shaders/shared/matrix_workgroup_bytes.wgsl");
-const MATRIX_VECTOR: &str = include_str!("../../shaders/shared/matrix_vector.wgsl");
-const MATRIX_REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
 
 impl Kernel {
-    /// The whole WGSL module for one path. The kernel's own text comes first, so that line
-    /// numbers in messages are those of its file.
-    pub fn source(&self, path: Path) -> String {
+    /// The whole WGSL module for one path and, of a product, one of its cores there. The kernel's own text
+    /// comes first, so that line numbers in messages are those of its file.
+    pub fn source(&self, path: Path, core: Option<Core>) -> String {
         let inputs = match path {
             Path::Gpu => INPUTS_BUFFER,
             Path::CpuSampled => INPUTS_SAMPLED,
-            Path::CpuStorage => INPUTS_STORAGE,
+            Path::CpuStorage | Path::CpuSubgroup => INPUTS_STORAGE,
         };
         let (numbers, storage) = match self.numbers {
             Numbers::Float => (NUMBERS_FLOAT, STORAGE_FLOAT),
             Numbers::Integer => (NUMBERS_INTEGER, STORAGE_INTEGER),
         };
-        let register = register_core(path);
         let mut parts = vec![self.text, numbers, inputs];
         match path {
             Path::Gpu => {}
             Path::CpuSampled => parts.push(PREVIOUS_SAMPLED),
-            Path::CpuStorage if self.has_few_operands() => {
+            Path::CpuStorage | Path::CpuSubgroup if self.has_few_operands() => {
                 parts.extend([storage, PREVIOUS_STORAGE]);
             }
-            Path::CpuStorage => parts.extend([storage, PREVIOUS_SAMPLED]),
+            Path::CpuStorage | Path::CpuSubgroup => parts.extend([storage, PREVIOUS_SAMPLED]),
         }
-        match (self.family, path) {
-            (Family::Elementwise, _) => {}
-            (Family::Matrix, Path::Gpu) => parts.push(MATRIX_WORKGROUP),
-            (Family::MatrixBytes, Path::Gpu) => parts.push(MATRIX_WORKGROUP_BYTES),
-            (Family::MatrixVector, _) => parts.push(MATRIX_VECTOR),
-            (Family::Matrix | Family::MatrixBytes | Family::MatrixRegister, _) => {
-                parts.push(&register);
-            }
-        }
+        let product = core.map(|core| core.text(self.family));
+        parts.extend(product.as_deref());
         parts.extend(self.shared);
         parts.join("\n")
     }
@@ -119,80 +108,6 @@ impl Kernel {
     pub(super) fn reads_buffers(&self, texels: u32) -> bool {
         self.family == Family::Elementwise && !self.rereads && texels <= 65_536
     }
-
-    /// Threads in a workgroup of the register core.
-    pub const MATRIX_CPU_THREADS: usize = 16;
-
-    /// Threads that share the depth in the matrix core for few rows.
-    pub fn vector_threads(path: Path) -> u32 {
-        match path {
-            Path::Gpu => 64,
-            Path::CpuSampled | Path::CpuStorage => 8,
-        }
-    }
-
-    /// The override that a matrix kernel needs for products of `rows` rows, if it does.
-    pub fn matrix_constant(&self, path: Path, rows: usize) -> Option<(&'static str, f64)> {
-        let register = self.family == Family::Matrix && path.mirrors();
-        register.then(|| ("ROWS", register_rows(rows) as f64))
-    }
-
-    /// Workgroups for `splits` products of `rows` x `columns` numbers.
-    ///
-    /// # Panics
-    /// For a kernel that is not a matrix kernel.
-    pub fn matrix_grid(&self, path: Path, rows: usize, columns: usize, splits: usize) -> Grid {
-        let tiles = |(height, width)| rows.div_ceil(height) * columns.div_ceil(width);
-        match (self.family, path) {
-            (Family::Elementwise, _) => panic!("{} has no matrix core", self.name),
-            (Family::Matrix | Family::MatrixBytes, Path::Gpu) => {
-                Grid::Groups([tiles((64, 64)) as u32, 1, splits as u32])
-            }
-            (Family::MatrixVector, _) => {
-                let y = (rows.div_ceil(4)).min(64);
-                let groups = tiles((4, 8)).div_ceil(y);
-                Grid::Groups([groups as u32, y as u32, 1])
-            }
-            (Family::Matrix, _) => {
-                let tile = (4 * register_rows(rows), 4 * register_columns(path));
-                let groups = (tiles(tile) * splits).div_ceil(Self::MATRIX_CPU_THREADS);
-                Grid::Groups([groups as u32, 1, 1])
-            }
-            _ => {
-                let tile = (16, 4 * register_columns(path));
-                let groups = (tiles(tile) * splits).div_ceil(Self::MATRIX_CPU_THREADS);
-                Grid::Groups([groups as u32, 1, 1])
-            }
-        }
-    }
-}
-
-/// Blocks of four rows in a tile of the register core: no more than share the rows evenly.
-fn register_rows(rows: usize) -> usize {
-    let blocks = rows.div_ceil(4).max(1);
-    blocks.div_ceil(blocks.div_ceil(4))
-}
-
-/// Blocks of four columns in a tile of the register core. Three take a fifth fewer loads for a product,
-/// which pays where a load is dear; two keep a tile in the registers that lavapipe has.
-fn register_columns(path: Path) -> usize {
-    match path {
-        Path::CpuSampled => 3,
-        Path::Gpu | Path::CpuStorage => 2,
-    }
-}
-
-/// The register core with a tile for a path.
-fn register_core(path: Path) -> String {
-    let columns = register_columns(path);
-    let lines = MATRIX_REGISTER.lines();
-    let lines = lines.filter(|line| columns == 3 || !line.ends_with("// third column"));
-    let constant = format!("const TILE_COLUMNS = {columns}u;");
-    [constant.as_str()]
-        .into_iter()
-        .chain(lines)
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -202,6 +117,7 @@ pub(super) struct PipelineKey {
     /// Override names and the bits of their values.
     constants: Vec<(&'static str, u64)>,
     path: Path,
+    core: Option<Core>,
 }
 
 pub(super) struct Pipeline {
@@ -216,23 +132,33 @@ impl Gpu {
         kernel: &'static Kernel,
         constants: &[(&'static str, f64)],
         path: Path,
+        core: Option<Core>,
     ) -> Arc<Pipeline> {
         let key = PipelineKey {
             kernel: std::ptr::from_ref(kernel).addr(),
             constants: constants.iter().map(|(n, v)| (*n, v.to_bits())).collect(),
             path,
+            core,
         };
         let mut cache = self.pipelines.lock().unwrap_or_else(|e| e.into_inner());
         cache
             .entry(key)
-            .or_insert_with(|| Arc::new(self.compile(kernel, constants, path)))
+            .or_insert_with(|| Arc::new(self.compile(kernel, constants, path, core)))
             .clone()
     }
 
-    fn compile(&self, kernel: &'static Kernel, constants: &[(&str, f64)], path: Path) -> Pipeline {
+    fn compile(
+        &self,
+        kernel: &'static Kernel,
+        constants: &[(&'static str, f64)],
+        path: Path,
+        core: Option<Core>,
+    ) -> Pipeline {
+        let more = core.map_or_else(Vec::new, Core::constants);
+        let constants = [constants, &more].concat();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source(path).into()),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(path, core).into()),
         };
         let checks = if self.checked() {
             wgpu::ShaderRuntimeChecks::checked()
@@ -251,7 +177,7 @@ impl Gpu {
                 module: &module,
                 entry_point: Some("main"),
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    constants,
+                    constants: &constants,
                     zero_initialize_workgroup_memory: self.checked(),
                 },
                 cache: None,

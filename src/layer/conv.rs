@@ -157,18 +157,21 @@ impl ConvShape {
     }
 
     /// How many ranges of positions the weight gradient is summed in: enough threads for the
-    /// device where the weight matrix is small and the positions are many.
+    /// device where the weight matrix is small and the positions are many; for CPUs also so many that what
+    /// a tile reads of a range stays in a core's cache until the next tile reads it again.
     pub fn weight_splits(&self, path: Path) -> usize {
         let [outputs, height, width, inputs] = self.w();
         let depth = (self.batch * self.output_height() * self.output_width()).div_ceil(4);
         // Not the tiles of the matrix cores: the order of a sum decides its last bits, and a run's bits
         // must not change with a core.
-        let (tile_rows, tile_columns, wanted) = match path {
-            Path::Gpu => (64, 64, 256),
-            Path::CpuSampled | Path::CpuStorage => (16, 8, 512),
+        let (tile_rows, tile_columns, wanted, longest) = match path {
+            Path::Gpu => (64, 64, 256, usize::MAX),
+            Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => (16, 8, 512, 256),
         };
         let tiles = outputs.div_ceil(tile_rows) * (height * width * inputs).div_ceil(tile_columns);
-        (wanted / tiles).clamp(1, depth.div_ceil(32))
+        (wanted / tiles)
+            .clamp(1, depth.div_ceil(32))
+            .max(depth.div_ceil(longest))
     }
 }
 
@@ -316,13 +319,12 @@ pub fn conv_forward(
     };
     let (path, rows) = (plan.gpu().path(), batch * height * width);
     let images_first = f64::from(shape.images_first(path, shape.has_edges()));
-    let mut constants = vec![
+    let constants = [
         ("IMAGES_FIRST", images_first),
         ("INSIDE", f64::from(shape.is_inside())),
         ("POINTS", f64::from(shape.is_points())),
         windows.constant(),
     ];
-    constants.extend(kernels::CONV_FORWARD.matrix_constant(path, rows));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_FORWARD,
         label,
@@ -331,7 +333,7 @@ pub fn conv_forward(
         reads: &[x, w, bias],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: kernels::CONV_FORWARD.matrix_grid(path, rows, channels, 1),
+        grid: plan.product(&kernels::CONV_FORWARD, rows, channels, 1),
         flops: shape.flops(),
     });
 }
@@ -358,13 +360,12 @@ pub fn conv_backward_input(
         4 * shape.stride * shape.stride * shape.phase_rows(),
     );
     let images_first = f64::from(shape.images_first(path, shape.has_transposed_edges()));
-    let mut constants = vec![
+    let constants = [
         ("STRIDE", shape.stride as f64),
         ("RELU", f64::from(u8::from(relu))),
         ("IMAGES_FIRST", images_first),
         ("POINTS", f64::from(shape.is_points())),
     ];
-    constants.extend(kernels::CONV_BACKWARD_INPUT.matrix_constant(path, rows));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_INPUT,
         label,
@@ -373,7 +374,7 @@ pub fn conv_backward_input(
         reads: &[d_y, w, x],
         writes: &[Write::New(d_x)],
         schedule: false,
-        grid: kernels::CONV_BACKWARD_INPUT.matrix_grid(path, rows, channels, 1),
+        grid: plan.product(&kernels::CONV_BACKWARD_INPUT, rows, channels, 1),
         flops: shape.flops(),
     });
 }
@@ -403,15 +404,13 @@ pub fn conv_backward_weight(
     let positions = shape.batch * shape.output_height() * shape.output_width();
     let inside = shape.is_inside() && positions.is_multiple_of(4);
     let columns = kernel_height * kernel_width * inputs + if bias.is_some() { 4 } else { 0 };
-    let path = plan.gpu().path();
-    let mut constants = vec![
+    let constants = [
         ("EDGES", f64::from(shape.has_edges())),
         ("BIAS", f64::from(bias.is_some())),
         ("INSIDE", f64::from(inside)),
         ("POINTS", f64::from(inside && shape.is_points())),
         windows.constant(),
     ];
-    constants.extend(kernels::CONV_BACKWARD_WEIGHT.matrix_constant(path, outputs));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
         label,
@@ -420,7 +419,7 @@ pub fn conv_backward_weight(
         reads: &[d_y, x],
         writes: &[output],
         schedule: false,
-        grid: kernels::CONV_BACKWARD_WEIGHT.matrix_grid(path, outputs, columns, splits),
+        grid: plan.product(&kernels::CONV_BACKWARD_WEIGHT, outputs, columns, splits),
         flops: shape.flops(),
     });
 }

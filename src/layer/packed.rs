@@ -217,14 +217,9 @@ pub fn packed_conv(
     };
     let path = plan.gpu().path();
     let mut constants = vec![("WIDTH", f64::from(codes.width))];
-    match sharing {
-        Sharing::Tile => {
-            let images_first = shape.images_first(path, shape.has_edges());
-            constants.push(("IMAGES_FIRST", f64::from(images_first)));
-        }
-        Sharing::Vector => {
-            constants.push(("THREADS", f64::from(Kernel::vector_threads(path))));
-        }
+    if sharing == Sharing::Tile {
+        let images_first = shape.images_first(path, shape.has_edges());
+        constants.push(("IMAGES_FIRST", f64::from(images_first)));
     }
     plan.dispatch(Dispatch {
         kernel,
@@ -234,7 +229,7 @@ pub fn packed_conv(
         reads: &[x, w, table],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: kernel.matrix_grid(path, batch * height * width, channels, 1),
+        grid: plan.product(kernel, batch * height * width, channels, 1),
         flops: shape.flops(),
     });
 }

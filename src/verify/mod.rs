@@ -202,6 +202,14 @@ fn bits(values: Vec<i32>) -> Vec<f32> {
 /// # Errors
 /// [`GpuError`] when memory or a kernel is refused.
 pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> {
+    record(gpu, case, PlanBuilder::new(gpu).mirror_all())
+}
+
+fn record(
+    gpu: &Gpu,
+    case: &Case,
+    mut plan: PlanBuilder<'_>,
+) -> Result<(Plan, Vec<Tensor>), GpuError> {
     let mut inputs = Vec::new();
     for (values, shape) in case.inputs.iter().zip(&case.input_shapes) {
         let tensor = Tensor::new(gpu, "input", shape)?;
@@ -220,22 +228,17 @@ pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> 
         }
         outputs.push(whole);
     }
-    let mut plan = PlanBuilder::new(gpu).mirror_all();
     (case.record)(&mut plan, &inputs, &outputs);
     Ok((plan.finish()?, outputs))
 }
 
-/// Runs one case and compares every output, its padding and its surroundings.
+/// Runs one case, of a product in every way in which threads can share it here, and compares every output, its
+/// padding and its surroundings.
 ///
 /// # Errors
 /// [`GpuError`] when the device fails; a wrong answer is part of the report.
 pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
-    let (plan, outputs) = prepare(gpu, case)?;
-    plan.run(gpu, bytemuck::bytes_of(&case.schedule));
-    let value = |x: &f32| match case.kernel.numbers {
-        Numbers::Float => f64::from(*x),
-        Numbers::Integer => f64::from(x.to_bits().cast_signed()),
-    };
+    let value = |x: &f32| value_of(case.kernel.numbers, *x);
     let wide = |v: &Vec<f32>| v.iter().map(value).collect::<Vec<f64>>();
     let initial: Vec<Vec<f64>> = case
         .initial
@@ -249,7 +252,30 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
         max_error: 0.0,
         failure: None,
     };
-    for (number, (tensor, expected)) in outputs.iter().zip(&expected).enumerate() {
+    let plan = || PlanBuilder::new(gpu).mirror_all();
+    match case.kernel.cores(gpu.path(), 1).len() {
+        0 => run_once(gpu, case, plan(), &expected, &mut report).await?,
+        cores => {
+            for core in 0..cores {
+                let plan = plan().with_core(core);
+                run_once(gpu, case, plan, &expected, &mut report).await?;
+            }
+        }
+    }
+    Ok(report)
+}
+
+async fn run_once(
+    gpu: &Gpu,
+    case: &Case,
+    plan: PlanBuilder<'_>,
+    expected: &[Expected],
+    report: &mut CaseReport,
+) -> Result<(), GpuError> {
+    let (plan, outputs) = record(gpu, case, plan)?;
+    plan.run(gpu, bytemuck::bytes_of(&case.schedule));
+    let value = |x: &f32| value_of(case.kernel.numbers, *x);
+    for (number, (tensor, expected)) in outputs.iter().zip(expected).enumerate() {
         let got = gpu
             .read(&tensor.buffer, 0, tensor.len() + 2 * MARGIN)
             .await?;
@@ -288,5 +314,13 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
             }
         }
     }
-    Ok(report)
+    Ok(())
+}
+
+/// What a float that carries a number of this kind means.
+fn value_of(numbers: Numbers, x: f32) -> f64 {
+    match numbers {
+        Numbers::Float => f64::from(x),
+        Numbers::Integer => f64::from(x.to_bits().cast_signed()),
+    }
 }

@@ -170,6 +170,7 @@ impl TrainArgs {
         config.from = self.from.clone().or(config.from);
         config.adapter = self.device.adapter.clone().or(config.adapter);
         config.checked |= self.device.checked;
+        config.path = self.device.path.or(config.path);
         Ok(config)
     }
 }

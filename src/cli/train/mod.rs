@@ -44,6 +44,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     if resumed.is_some() {
         config.adapter = args.device.adapter.clone().or(config.adapter);
         config.checked |= args.device.checked;
+        config.path = args.device.path.or(config.path);
     }
     let mut model = Model::by_name(&config.model)?;
     let mut data = load_data(config.data.as_deref())?;
@@ -81,6 +82,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     let gpu = DeviceArgs {
         adapter: config.adapter.clone(),
         checked: config.checked,
+        path: config.path,
     }
     .open()?;
     let stop = Arc::new(AtomicBool::new(false));

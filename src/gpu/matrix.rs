@@ -1,0 +1,198 @@
+//! The ways in which threads share a matrix product, and how one is chosen.
+
+use super::kernel::{Family, Kernel};
+use super::{Grid, Path};
+
+const WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
+const WORKGROUP_BYTES: &str = include_str!("../../shaders/shared/matrix_workgroup_bytes.wgsl");
+const VECTOR: &str = include_str!("../../shaders/shared/matrix_vector.wgsl");
+const REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
+const SUBGROUP: &str = include_str!("../../shaders/shared/matrix_subgroup.wgsl");
+
+/// Threads in a workgroup of the register core.
+const REGISTER_THREADS: usize = 16;
+/// Lanes of a subgroup of the subgroup core, and blocks of four rows or columns that they share.
+pub(super) const LANES: usize = 8;
+
+/// How threads share the product of a matrix kernel, all in blocks of four rows and four columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Core {
+    /// A workgroup makes 64 x 64 numbers and stages both operands in its memory.
+    Workgroup,
+    /// A workgroup makes 4 x 8 numbers, its threads share the depth.
+    Vector {
+        /// How many.
+        threads: u32,
+    },
+    /// A thread makes a tile in its registers.
+    Register {
+        /// Blocks of rows in a tile.
+        rows: u32,
+        /// Blocks of columns, 2 or 3.
+        columns: u32,
+    },
+    /// A subgroup makes a tile: each lane has blocks of its own of one operand, and its block of the other
+    /// is broadcast to all.
+    Subgroup {
+        /// The operand that lanes share.
+        shared: Operand,
+        /// Blocks that a lane has of the other one, 1 or 2.
+        own: u32,
+    },
+}
+
+/// An operand of a matrix product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    /// What rows of the result belong to.
+    Rows,
+    /// What columns of the result belong to.
+    Columns,
+}
+
+impl Core {
+    /// Rows and columns of the result, in numbers, that one thread, subgroup or workgroup makes.
+    fn tile(self) -> [usize; 2] {
+        match self {
+            Core::Workgroup => [64, 64],
+            Core::Vector { .. } => [4, 8],
+            Core::Register { rows, columns } => [rows, columns].map(|blocks| 4 * blocks as usize),
+            Core::Subgroup { shared, own } => {
+                let (common, apart) = (4 * LANES, 4 * LANES * own as usize);
+                match shared {
+                    Operand::Rows => [common, apart],
+                    Operand::Columns => [apart, common],
+                }
+            }
+        }
+    }
+
+    fn tiles(self, [rows, columns]: [usize; 2]) -> usize {
+        let [height, width] = self.tile();
+        rows.div_ceil(height) * columns.div_ceil(width)
+    }
+
+    /// Time for a product, in units without meaning: what tiles cover, by the rate that was measured
+    /// on 3 x 3 convolutions of 64 to 512 channels through lavapipe.
+    fn time(self, size: [usize; 2]) -> usize {
+        let [height, width] = self.tile();
+        let covered = self.tiles(size) * height * width;
+        match self {
+            Core::Subgroup { own: 2, .. } => covered * 10,
+            Core::Subgroup { .. } => covered * 12,
+            _ => covered * 16,
+        }
+    }
+
+    /// Its WGSL.
+    pub(super) fn text(self, family: Family) -> String {
+        let (constants, text) = match (self, family) {
+            (Core::Workgroup, Family::MatrixBytes) => (String::new(), WORKGROUP_BYTES),
+            (Core::Workgroup, _) => (String::new(), WORKGROUP),
+            (Core::Vector { .. }, _) => (String::new(), VECTOR),
+            (Core::Register { columns, .. }, _) => {
+                (format!("const TILE_COLUMNS = {columns}u;"), REGISTER)
+            }
+            (Core::Subgroup { shared, own }, _) => {
+                let rows = shared == Operand::Rows;
+                let [height, width] = self.tile().map(|numbers| numbers / 4);
+                let constants = format!(
+                    "const SHARED_ROWS = {rows}; const OWN = {own}u; const TILE = vec2u({height}u, {width}u);"
+                );
+                (constants, SUBGROUP)
+            }
+        };
+        let has_three = matches!(self, Core::Register { columns: 3, .. });
+        let lines = text.lines();
+        let lines = lines.filter(|line| has_three || !line.ends_with("// third column"));
+        let lines: Vec<&str> = [constants.as_str()].into_iter().chain(lines).collect();
+        lines.join("\n")
+    }
+
+    /// Values of its overrides.
+    pub(super) fn constants(self) -> Vec<(&'static str, f64)> {
+        match self {
+            Core::Workgroup | Core::Subgroup { .. } => Vec::new(),
+            Core::Vector { threads } => vec![("THREADS", f64::from(threads))],
+            Core::Register { rows, .. } => vec![("ROWS", f64::from(rows))],
+        }
+    }
+
+    /// Workgroups for `splits` products of so many rows and columns.
+    fn grid(self, [rows, columns]: [usize; 2], splits: usize) -> Grid {
+        let tiles = self.tiles([rows, columns]);
+        let groups = match self {
+            Core::Workgroup => [tiles, 1, splits],
+            Core::Vector { .. } => {
+                let y = rows.div_ceil(4).min(64);
+                [tiles.div_ceil(y), y, 1]
+            }
+            Core::Register { .. } => [(tiles * splits).div_ceil(REGISTER_THREADS), 1, 1],
+            Core::Subgroup { .. } => [tiles * splits, 1, 1],
+        };
+        Grid::Product(self, groups.map(|n| n as u32))
+    }
+}
+
+impl Kernel {
+    /// The ways in which a product of `rows` rows can run on a path; none for kernels that are no product.
+    pub fn cores(&self, path: Path, rows: usize) -> Vec<Core> {
+        // Three blocks of columns take a fifth fewer loads for a product, which pays where a load is dear;
+        // two keep a tile in the registers that lavapipe has.
+        let columns = match path {
+            Path::CpuSampled => 3,
+            Path::Gpu | Path::CpuStorage | Path::CpuSubgroup => 2,
+        };
+        // No more blocks of rows than share the rows evenly.
+        let blocks = rows.div_ceil(4).max(1);
+        let rows = match self.family {
+            Family::Matrix => blocks.div_ceil(blocks.div_ceil(4)) as u32,
+            _ => 4,
+        };
+        let register = Core::Register { rows, columns };
+        let threads = if path.mirrors() { 8 } else { 64 };
+        match (self.family, path) {
+            (Family::Elementwise, _) => Vec::new(),
+            (Family::MatrixVector, _) => vec![Core::Vector { threads }],
+            (Family::Matrix | Family::MatrixBytes, Path::Gpu) => vec![Core::Workgroup],
+            (Family::Matrix, Path::CpuSubgroup) => {
+                let mut cores = vec![register];
+                for shared in [self.shares, self.shares.other()] {
+                    cores.extend([2, 1].map(|own| Core::Subgroup { shared, own }));
+                }
+                cores
+            }
+            _ => vec![register],
+        }
+    }
+
+    /// The threads for `splits` products of `rows` x `columns` numbers, shared in the way that should be
+    /// fastest, or in way number `core` of [`Kernel::cores`].
+    ///
+    /// # Panics
+    /// For a kernel that is not a matrix kernel.
+    pub(super) fn product(
+        &self,
+        path: Path,
+        size: [usize; 2],
+        splits: usize,
+        core: Option<usize>,
+    ) -> Grid {
+        let cores = self.cores(path, size[0]);
+        let core = match core {
+            Some(number) => cores.get(number).copied(),
+            None => cores.into_iter().min_by_key(|core| core.time(size)),
+        };
+        core.unwrap_or_else(|| panic!("{} is no product", self.name))
+            .grid(size, splits)
+    }
+}
+
+impl Operand {
+    fn other(self) -> Self {
+        match self {
+            Operand::Rows => Operand::Columns,
+            Operand::Columns => Operand::Rows,
+        }
+    }
+}
