@@ -12,6 +12,7 @@ struct Params {
     input_height: u32,
     input_width: u32,
     input_channels: u32, // texels: of four numbers, or of 16 bytes
+    code_channels: u32, // the same, as codes are padded
     output_height: u32,
     output_width: u32,
     output_channels: u32, // texels

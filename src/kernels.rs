@@ -12,6 +12,7 @@ const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
 const PACKED_BLOCKS: &str = include_str!("../shaders/shared/packed_bytes_blocks.wgsl");
 const PACKED_DOT4: &str = include_str!("../shaders/shared/packed_dot4.wgsl");
 const PACKED_FLOAT: &str = include_str!("../shaders/shared/packed_float.wgsl");
+const PACKED_LANES: &str = include_str!("../shaders/shared/packed_lanes.wgsl");
 const PACKED_SHIFT: &str = include_str!("../shaders/shared/packed_shift.wgsl");
 const PHILOX_BITS: &str = include_str!("../shaders/shared/philox.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
@@ -317,6 +318,11 @@ const BYTES_DOT4: &[&str] = &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_BLOCKS, PAC
 
 /// y = x * w, shifted, over packed weights, in floats.
 pub static PACKED_FLOAT_TILE: Kernel = packed(Family::MatrixBytes, BYTES_FLOAT);
+/// The same where lanes share a product.
+pub static PACKED_FLOAT_LANES: Kernel = packed(
+    Family::Matrix,
+    &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_LANES, BLOCKS_FLOAT],
+);
 /// The same for few positions.
 pub static PACKED_FLOAT_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_FLOAT);
 /// The same with products of packed bytes.
@@ -361,7 +367,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 42] = [
+pub static ALL: [&Kernel; 43] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -397,6 +403,7 @@ pub static ALL: [&Kernel; 42] = [
     &PACKED_BYTES,
     &PACKED_IM2COL,
     &PACKED_FLOAT_TILE,
+    &PACKED_FLOAT_LANES,
     &PACKED_FLOAT_VECTOR,
     &PACKED_DOT4_TILE,
     &PACKED_DOT4_VECTOR,

@@ -97,7 +97,7 @@ fn every_shader_is_valid_webgpu_on_every_path() {
             };
             Validator::new(ValidationFlags::all(), needs)
                 .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
-                .subgroup_operations(naga::valid::SubgroupOperationSet::BALLOT)
+                .subgroup_operations(naga::valid::SubgroupOperationSet::SHUFFLE)
                 .validate(&module)
                 .unwrap_or_else(|e| panic!("{} ({}, {core:?}): {e:?}", kernel.name, path.name()));
             assert!(

@@ -1,14 +1,15 @@
-// The matrix core for drivers that run on a CPU and have subgroups of eight lanes: a subgroup makes a tile
-// of the result. Of one operand every lane keeps OWN blocks to itself; of the other, the shared one, lanes read a block
-// each, and every lane multiplies by all eight, one after the other. Broadcasts from a lane known beforehand cost
-// such a driver nothing, and loads are nearly all that the register core waits for: here they are half of its.
+// The matrix core for drivers that run on a CPU and have subgroups of eight lanes: a subgroup makes a tile of the
+// result. Of one operand every lane keeps OWN blocks to itself; of the other, the shared one, lanes read a block each,
+// and every lane multiplies by all eight, one after the other. To bring a number from a lane known beforehand costs
+// such a driver nothing, and loads are nearly all that the register core waits for: here a multiplication takes an
+// eighth of its.
 //
-// The functions it calls are those of shared/matrix_register.wgsl; rows and columns come in blocks of one type,
-// Block. Threads number lanes in order: Gpu::open makes sure. Constants say whether lanes share the rows and have
-// columns of their own (SHARED_ROWS) or the other way round, how many of these, one or two (OWN), and how many
-// blocks of rows and columns that makes (TILE).
+// The functions it calls are those of shared/matrix_register.wgsl, over blocks of floats. Constants say whether
+// lanes share the rows and have columns of their own (SHARED_ROWS) or the other way round, how many of these, one or
+// two (OWN), and how many blocks of rows and columns that makes (TILE). Threads number lanes in order: Gpu::open makes
+// sure.
 
-// Blocks of the result: a shared block by each of the lane's own.
+// mat4x4fs of the result: a shared block by each of the lane's own.
 struct Pair {
     first: Sum,
     second: Sum,
@@ -42,9 +43,9 @@ fn main(
     var c4 = Pair(); var c5 = Pair(); var c6 = Pair(); var c7 = Pair();
     let range = depth_range(vec2u(m, TILE.x), vec2u(n, TILE.y), split);
     for (var k = range.x; k < range.y; k++) {
-        var block: Block;
-        var own0: Block;
-        var own1: Block;
+        var block: mat4x4f;
+        var own0: mat4x4f;
+        var own1: mat4x4f;
         if SHARED_ROWS {
             block = load_rows(r0, k);
             own0 = load_columns(s0, k);
@@ -58,28 +59,32 @@ fn main(
                 own1 = load_rows(r1, k);
             }
         }
-        c0 = add(c0, own0, own1, of_lane_0(block));
-        c1 = add(c1, own0, own1, of_lane_1(block));
-        c2 = add(c2, own0, own1, of_lane_2(block));
-        c3 = add(c3, own0, own1, of_lane_3(block));
-        c4 = add(c4, own0, own1, of_lane_4(block));
-        c5 = add(c5, own0, own1, of_lane_5(block));
-        c6 = add(c6, own0, own1, of_lane_6(block));
-        c7 = add(c7, own0, own1, of_lane_7(block));
+        c0 = add(c0, own0, own1, of_lane(block, 0u));
+        c1 = add(c1, own0, own1, of_lane(block, 1u));
+        c2 = add(c2, own0, own1, of_lane(block, 2u));
+        c3 = add(c3, own0, own1, of_lane(block, 3u));
+        c4 = add(c4, own0, own1, of_lane(block, 4u));
+        c5 = add(c5, own0, own1, of_lane(block, 5u));
+        c6 = add(c6, own0, own1, of_lane(block, 6u));
+        c7 = add(c7, own0, own1, of_lane(block, 7u));
     }
-    let to = vec2u(m_lane, n_lane);
-    let base = vec2u(m, n);
-    keep(to, base, 0u, split, c0);
-    keep(to, base, 1u, split, c1);
-    keep(to, base, 2u, split, c2);
-    keep(to, base, 3u, split, c3);
-    keep(to, base, 4u, split, c4);
-    keep(to, base, 5u, split, c5);
-    keep(to, base, 6u, split, c6);
-    keep(to, base, 7u, split, c7);
+    // One store in a loop whose length is not known beforehand, because drivers take longer to compile the
+    // stores of eight pairs than all the rest.
+    let there = min(8u, select(columns() - n, rows() - m, SHARED_ROWS));
+    for (var i = 0u; i < there; i++) {
+        var pair = c0;
+        if i == 1u { pair = c1; }
+        if i == 2u { pair = c2; }
+        if i == 3u { pair = c3; }
+        if i == 4u { pair = c4; }
+        if i == 5u { pair = c5; }
+        if i == 6u { pair = c6; }
+        if i == 7u { pair = c7; }
+        keep(vec2u(m_lane, n_lane), vec2u(m, n), i, split, pair);
+    }
 }
 
-fn add(pair: Pair, own0: Block, own1: Block, block: Block) -> Pair {
+fn add(pair: Pair, own0: mat4x4f, own1: mat4x4f, block: mat4x4f) -> Pair {
     if SHARED_ROWS {
         var sum = Pair(multiply_add(pair.first, own0, block), pair.second);
         if OWN > 1u {
@@ -94,7 +99,7 @@ fn add(pair: Pair, own0: Block, own1: Block, block: Block) -> Pair {
     return sum;
 }
 
-// Blocks of the lane at `lane`, and number `i` of the shared ones from `base`.
+// mat4x4fs of the lane at `lane`, and number `i` of the shared ones from `base`.
 fn keep(lane: vec2u, base: vec2u, i: u32, split: u32, pair: Pair) {
     if SHARED_ROWS {
         keep_block(base.x + i, lane.y, split, pair.first);
@@ -115,74 +120,12 @@ fn keep_block(m: u32, n: u32, split: u32, block: Sum) {
     }
 }
 
-fn of_lane_0(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 0u),
-        subgroupBroadcast(b[1], 0u),
-        subgroupBroadcast(b[2], 0u),
-        subgroupBroadcast(b[3], 0u),
-    );
-}
-
-fn of_lane_1(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 1u),
-        subgroupBroadcast(b[1], 1u),
-        subgroupBroadcast(b[2], 1u),
-        subgroupBroadcast(b[3], 1u),
-    );
-}
-
-fn of_lane_2(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 2u),
-        subgroupBroadcast(b[1], 2u),
-        subgroupBroadcast(b[2], 2u),
-        subgroupBroadcast(b[3], 2u),
-    );
-}
-
-fn of_lane_3(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 3u),
-        subgroupBroadcast(b[1], 3u),
-        subgroupBroadcast(b[2], 3u),
-        subgroupBroadcast(b[3], 3u),
-    );
-}
-
-fn of_lane_4(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 4u),
-        subgroupBroadcast(b[1], 4u),
-        subgroupBroadcast(b[2], 4u),
-        subgroupBroadcast(b[3], 4u),
-    );
-}
-
-fn of_lane_5(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 5u),
-        subgroupBroadcast(b[1], 5u),
-        subgroupBroadcast(b[2], 5u),
-        subgroupBroadcast(b[3], 5u),
-    );
-}
-
-fn of_lane_6(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 6u),
-        subgroupBroadcast(b[1], 6u),
-        subgroupBroadcast(b[2], 6u),
-        subgroupBroadcast(b[3], 6u),
-    );
-}
-
-fn of_lane_7(b: Block) -> Block {
-    return Block(
-        subgroupBroadcast(b[0], 7u),
-        subgroupBroadcast(b[1], 7u),
-        subgroupBroadcast(b[2], 7u),
-        subgroupBroadcast(b[3], 7u),
+// The lane is a constant once functions are inlined.
+fn of_lane(b: mat4x4f, lane: u32) -> mat4x4f {
+    return mat4x4f(
+        subgroupShuffle(b[0], lane),
+        subgroupShuffle(b[1], lane),
+        subgroupShuffle(b[2], lane),
+        subgroupShuffle(b[3], lane),
     );
 }

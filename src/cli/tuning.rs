@@ -7,8 +7,9 @@ use pollster::block_on;
 
 use super::CliError;
 use crate::checkpoint::write_atomically;
-use crate::gpu::{AdapterSummary, Gpu};
+use crate::gpu::{AdapterSummary, Gpu, Path};
 use crate::infer::Inference;
+use crate::kernels;
 use crate::layer::Arithmetic;
 use crate::pack::PackedModel;
 use crate::tune::Tuning;
@@ -18,7 +19,23 @@ pub(super) type Remembered = BTreeMap<String, Tuning>;
 
 /// Kernels and drivers of another version run at other speeds.
 fn key(name: &str, driver: &str, path: &str) -> String {
-    format!("{name} | {driver} | {path} | {}", env!("CARGO_PKG_VERSION"))
+    format!("{name} | {driver} | {path} | {:016x}", kernels_version())
+}
+
+/// A number that changes with the text of any kernel over packed weights.
+fn kernels_version() -> u64 {
+    // FNV-1a
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let packed = kernels::ALL.iter().filter(|k| k.name == "packed_conv");
+    packed
+        .flat_map(|kernel| Path::ALL.map(|path| (kernel, path)))
+        .flat_map(|(kernel, path)| {
+            let cores = kernel.cores(path, 16).into_iter();
+            cores.map(move |core| kernel.source(path, Some(core)))
+        })
+        .fold(0xcbf2_9ce4_8422_2325, |hash, text| {
+            text.bytes().fold(hash, add)
+        })
 }
 
 /// The file: GTC_CACHE, else a folder of the user's cache.

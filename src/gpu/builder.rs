@@ -1,5 +1,6 @@
 //! From dispatches to a [`Plan`]: what is mirrored when, and where tensors lie.
 
+use std::cell::Cell;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub struct PlanBuilder<'g> {
     /// Whether kernels with few inputs read mirrors too.
     mirror_all: bool,
     core: Option<usize>,
+    most_cores: Cell<usize>,
 }
 
 enum Pending {
@@ -64,6 +66,7 @@ impl<'g> PlanBuilder<'g> {
             prologue: Vec::new(),
             mirror_all: false,
             core: None,
+            most_cores: Cell::new(0),
         }
     }
 
@@ -80,10 +83,16 @@ impl<'g> PlanBuilder<'g> {
         self
     }
 
-    /// Lets threads share every product in way number `core` of [`Kernel::cores`]: for tests of that way.
+    /// Lets threads share every product in way number `core` of [`Kernel::cores`], or in the last: for tests of
+    /// each.
     pub(crate) fn with_core(mut self, core: usize) -> Self {
         self.core = Some(core);
         self
+    }
+
+    /// In how many ways threads can share a product of this plan.
+    pub(crate) fn most_cores(&self) -> usize {
+        self.most_cores.get()
     }
 
     /// The device the plan is for.
@@ -96,7 +105,11 @@ impl<'g> PlanBuilder<'g> {
     /// # Panics
     /// For a kernel that is not a matrix kernel.
     pub fn product(&self, kernel: &Kernel, rows: usize, columns: usize, splits: usize) -> Grid {
-        kernel.product(self.gpu.path(), [rows, columns], splits, self.core)
+        let path = self.gpu.path();
+        let cores = kernel.cores(path, rows).len();
+        self.most_cores.set(self.most_cores.get().max(cores));
+        let core = self.core.map(|core| core.min(cores.saturating_sub(1)));
+        kernel.product(path, [rows, columns], splits, core)
     }
 
     /// Appends one kernel call. On the paths for CPU drivers the inputs are mirrored into textures first,

@@ -31,8 +31,8 @@ pub enum Core {
         /// Blocks of columns, 2 or 3.
         columns: u32,
     },
-    /// A subgroup makes a tile: each lane has blocks of its own of one operand, and its block of the other
-    /// is broadcast to all.
+    /// A subgroup makes a tile: each lane has blocks of its own of one operand and multiplies them by the one
+    /// block that every lane has of the other.
     Subgroup {
         /// The operand that lanes share.
         shared: Operand,

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{ConvShape, PoolShape, UpsampleShape, im2col, pool, upsample};
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::{Dispatch, Grid, Kernel, Path, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
 
@@ -128,6 +128,7 @@ struct PackedConvParams {
     input_height: u32,
     input_width: u32,
     input_channels: u32,
+    code_channels: u32,
     output_height: u32,
     output_width: u32,
     output_channels: u32,
@@ -152,8 +153,11 @@ struct PackedConvParams {
     inverse_batch: f32,
 }
 
-fn kernel(arithmetic: Arithmetic, sharing: Sharing) -> &'static Kernel {
+fn kernel(arithmetic: Arithmetic, sharing: Sharing, path: Path) -> &'static Kernel {
     match (arithmetic, sharing) {
+        (Arithmetic::Float, Sharing::Tile) if path == Path::CpuSubgroup => {
+            &kernels::PACKED_FLOAT_LANES
+        }
         (Arithmetic::Shift, Sharing::Tile) => &kernels::PACKED_SHIFT_TILE,
         (Arithmetic::Shift, Sharing::Vector) => &kernels::PACKED_SHIFT_VECTOR,
         (Arithmetic::Dot4, Sharing::Tile) => &kernels::PACKED_DOT4_TILE,
@@ -174,24 +178,27 @@ pub fn packed_conv(
     limits: [i32; 2],
     y: &Tensor,
 ) {
-    let kernel = kernel(arithmetic, sharing);
+    let path = plan.gpu().path();
+    let kernel = kernel(arithmetic, sharing, path);
     let ([batch, height, width, channels], stored) = (shape.y(), shape.x());
     let pixels = stored[..3].iter().product();
     let bytes = Tensor::transient("bytes", &[pixels, codes.inputs / 4]);
-    let (x, step) = match arithmetic {
-        Arithmetic::Shift => (x, 4),
-        Arithmetic::Dot4 | Arithmetic::Float => {
+    let lanes = std::ptr::eq(kernel, &raw const kernels::PACKED_FLOAT_LANES);
+    let takes_words = arithmetic == Arithmetic::Shift || lanes;
+    let (x, inputs, code_inputs) = match takes_words {
+        true => (x, stored[3] / 4, codes.inputs / 4),
+        false => {
             packed_bytes(plan, label, &x.view(&[pixels, stored[3]]), &bytes);
-            (&bytes, GROUP)
+            (&bytes, codes.inputs / GROUP, codes.inputs / GROUP)
         }
     };
-    let inputs = codes.inputs / step;
     let inverse = |n: usize| 1.0 / n as f32;
     let params = PackedConvParams {
         batch: batch as u32,
         input_height: shape.input_height as u32,
         input_width: shape.input_width as u32,
         input_channels: inputs as u32,
+        code_channels: code_inputs as u32,
         output_height: height as u32,
         output_width: width as u32,
         output_channels: (channels / 4) as u32,
@@ -215,7 +222,6 @@ pub fn packed_conv(
         inverse_output_height: inverse(height),
         inverse_batch: inverse(batch),
     };
-    let path = plan.gpu().path();
     let mut constants = vec![("WIDTH", f64::from(codes.width))];
     if sharing == Sharing::Tile {
         let images_first = shape.images_first(path, shape.has_edges());

@@ -202,14 +202,15 @@ fn bits(values: Vec<i32>) -> Vec<f32> {
 /// # Errors
 /// [`GpuError`] when memory or a kernel is refused.
 pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> {
-    record(gpu, case, PlanBuilder::new(gpu).mirror_all())
+    let (plan, outputs, _) = record(gpu, case, PlanBuilder::new(gpu).mirror_all())?;
+    Ok((plan, outputs))
 }
 
 fn record(
     gpu: &Gpu,
     case: &Case,
     mut plan: PlanBuilder<'_>,
-) -> Result<(Plan, Vec<Tensor>), GpuError> {
+) -> Result<(Plan, Vec<Tensor>, usize), GpuError> {
     let mut inputs = Vec::new();
     for (values, shape) in case.inputs.iter().zip(&case.input_shapes) {
         let tensor = Tensor::new(gpu, "input", shape)?;
@@ -229,7 +230,8 @@ fn record(
         outputs.push(whole);
     }
     (case.record)(&mut plan, &inputs, &outputs);
-    Ok((plan.finish()?, outputs))
+    let cores = plan.most_cores();
+    Ok((plan.finish()?, outputs, cores))
 }
 
 /// Runs one case, of a product in every way in which threads can share it here, and compares every output, its
@@ -252,27 +254,25 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
         max_error: 0.0,
         failure: None,
     };
-    let plan = || PlanBuilder::new(gpu).mirror_all();
-    match case.kernel.cores(gpu.path(), 1).len() {
-        0 => run_once(gpu, case, plan(), &expected, &mut report).await?,
-        cores => {
-            for core in 0..cores {
-                let plan = plan().with_core(core);
-                run_once(gpu, case, plan, &expected, &mut report).await?;
-            }
+    for core in 0.. {
+        let cores = run_once(gpu, case, core, &expected, &mut report).await?;
+        if core + 1 >= cores {
+            break;
         }
     }
     Ok(report)
 }
 
+/// Compares one run with what is expected, and returns in how many ways threads can share the work.
 async fn run_once(
     gpu: &Gpu,
     case: &Case,
-    plan: PlanBuilder<'_>,
+    core: usize,
     expected: &[Expected],
     report: &mut CaseReport,
-) -> Result<(), GpuError> {
-    let (plan, outputs) = record(gpu, case, plan)?;
+) -> Result<usize, GpuError> {
+    let plan = PlanBuilder::new(gpu).mirror_all().with_core(core);
+    let (plan, outputs, cores) = record(gpu, case, plan)?;
     plan.run(gpu, bytemuck::bytes_of(&case.schedule));
     let value = |x: &f32| value_of(case.kernel.numbers, *x);
     for (number, (tensor, expected)) in outputs.iter().zip(expected).enumerate() {
@@ -314,7 +314,7 @@ async fn run_once(
             }
         }
     }
-    Ok(())
+    Ok(cores)
 }
 
 /// What a float that carries a number of this kind means.
