@@ -80,6 +80,7 @@ impl Core {
         match self {
             Core::Subgroup { own: 2, .. } => covered * 10,
             Core::Subgroup { .. } => covered * 12,
+            Core::Register { columns: 3, .. } => covered * 17,
             _ => covered * 16,
         }
     }
@@ -137,32 +138,33 @@ impl Core {
 impl Kernel {
     /// The ways in which a product of `rows` rows can run on a path; none for kernels that are no product.
     pub fn cores(&self, path: Path, rows: usize) -> Vec<Core> {
-        // Three blocks of columns take a fifth fewer loads for a product, which pays where a load is dear;
-        // two keep a tile in the registers that lavapipe has.
-        let columns = match path {
-            Path::CpuSampled => 3,
-            Path::Gpu | Path::CpuStorage | Path::CpuSubgroup => 2,
-        };
         // No more blocks of rows than share the rows evenly.
         let blocks = rows.div_ceil(4).max(1);
         let rows = match self.family {
             Family::Matrix => blocks.div_ceil(blocks.div_ceil(4)) as u32,
             _ => 4,
         };
-        let register = Core::Register { rows, columns };
+        let register = |columns| Core::Register { rows, columns };
+        // Three blocks of columns take a fifth fewer loads for a product, which pays where a load is dear; two
+        // keep a tile in the registers that lavapipe has, where three pay only if they leave fewer columns empty.
+        let registers = match path {
+            Path::CpuSampled => vec![register(3)],
+            Path::Gpu => vec![register(2)],
+            Path::CpuStorage | Path::CpuSubgroup => vec![register(2), register(3)],
+        };
         let threads = if path.mirrors() { 8 } else { 64 };
         match (self.family, path) {
             (Family::Elementwise, _) => Vec::new(),
             (Family::MatrixVector, _) => vec![Core::Vector { threads }],
             (Family::Matrix | Family::MatrixBytes, Path::Gpu) => vec![Core::Workgroup],
             (Family::Matrix, Path::CpuSubgroup) => {
-                let mut cores = vec![register];
+                let mut cores = registers;
                 for shared in [self.shares, self.shares.other()] {
                     cores.extend([2, 1].map(|own| Core::Subgroup { shared, own }));
                 }
                 cores
             }
-            _ => vec![register],
+            _ => registers,
         }
     }
 
