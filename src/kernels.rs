@@ -32,6 +32,7 @@ const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'stat
         numbers: Numbers::Float,
         shares: Operand::Rows,
         rereads: false,
+        streams: false,
         shared,
         params: "ConvParams",
     }
@@ -50,6 +51,7 @@ const fn elementwise(
         numbers: Numbers::Float,
         shares: Operand::Rows,
         rereads: false,
+        streams: false,
         shared,
         params,
     }
@@ -104,12 +106,15 @@ pub static SHIFTS: Kernel = Kernel {
     )
 };
 /// The sum of partial sums.
-pub static SUM_PARTIALS: Kernel = elementwise(
-    "sum_partials",
-    "SumParams",
-    include_str!("../shaders/sum_partials.wgsl"),
-    &[],
-);
+pub static SUM_PARTIALS: Kernel = Kernel {
+    streams: true,
+    ..elementwise(
+        "sum_partials",
+        "SumParams",
+        include_str!("../shaders/sum_partials.wgsl"),
+        &[],
+    )
+};
 /// Largest of each window.
 pub static MAX_POOL_FORWARD: Kernel = elementwise(
     "max_pool_forward",
@@ -223,12 +228,15 @@ pub static LEVELS_BACKWARD: Kernel = elementwise(
     &[SCHEDULE],
 );
 /// One optimiser step.
-pub static ADAM: Kernel = elementwise(
-    "adam",
-    "AdamParams",
-    include_str!("../shaders/adam.wgsl"),
-    &[SCHEDULE],
-);
+pub static ADAM: Kernel = Kernel {
+    streams: true,
+    ..elementwise(
+        "adam",
+        "AdamParams",
+        include_str!("../shaders/adam.wgsl"),
+        &[SCHEDULE],
+    )
+};
 
 /// Every number as a square of equal ones.
 pub static UPSAMPLE_FORWARD: Kernel = Kernel {
@@ -308,6 +316,7 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
         numbers: Numbers::Integer,
         shares: Operand::Columns,
         rereads: false,
+        streams: false,
         shared,
         params: "PackedConvParams",
     }

@@ -47,6 +47,8 @@ pub struct Kernel {
     pub shares: Operand,
     /// Whether threads read the same numbers again and again.
     pub rereads: bool,
+    /// Whether it reads many numbers, each of them once: a mirror would cost as much as it saves, and memory.
+    pub streams: bool,
     /// Further files of `shaders/shared/` it uses.
     pub shared: &'static [&'static str],
     /// The Rust struct whose bytes are its uniform block.
@@ -106,7 +108,7 @@ impl Kernel {
     /// are mirrored. A mirror ends a pass, which costs lavapipe some 50 us; a load from a buffer takes 1 ns
     /// more than one from a texture.
     pub(super) fn reads_buffers(&self, texels: u32) -> bool {
-        self.family == Family::Elementwise && !self.rereads && texels <= 65_536
+        self.streams || (self.family == Family::Elementwise && !self.rereads && texels <= 65_536)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::tensor::{Tensor, pad4};
 
 /// (batch, height, width, inputs, outputs, kernel height, kernel width, stride, padding): sizes of
 /// one, sizes around and off every tile, and the layers of the models.
-const SHAPES: [[usize; 9]; 22] = [
+const SHAPES: [[usize; 9]; 23] = [
     [1, 1, 1, 1, 1, 1, 1, 1, 0],
     [1, 1, 1, 5, 3, 1, 1, 1, 0],
     [3, 1, 1, 17, 70, 1, 1, 1, 0],
@@ -31,6 +31,7 @@ const SHAPES: [[usize; 9]; 22] = [
     [16, 4, 4, 8, 12, 3, 3, 1, 1],
     [17, 2, 3, 20, 5, 3, 3, 1, 1],
     [19, 7, 6, 4, 9, 4, 4, 2, 1],
+    [8, 8, 8, 64, 8, 3, 3, 2, 1],
     [21, 6, 5, 8, 6, 5, 3, 1, 0],
 ];
 
