@@ -1,7 +1,7 @@
 //! Every shader of the engine. A new kernel is one line here, one file in `shaders/`, one function
 //! in [`crate::reference`] and one table in [`crate::verify`].
 
-use crate::gpu::{Family, Kernel, Numbers, Operand};
+use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
 
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
@@ -28,11 +28,9 @@ const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'stat
     Kernel {
         name,
         text,
-        family: Family::Matrix,
+        family: Family::Matrix(Operand::Rows),
         numbers: Numbers::Float,
-        shares: Operand::Rows,
-        rereads: false,
-        streams: false,
+        mirrors: Mirrors::Always,
         shared,
         params: "ConvParams",
     }
@@ -49,9 +47,7 @@ const fn elementwise(
         text,
         family: Family::Elementwise,
         numbers: Numbers::Float,
-        shares: Operand::Rows,
-        rereads: false,
-        streams: false,
+        mirrors: Mirrors::OfMany,
         shared,
         params,
     }
@@ -78,7 +74,7 @@ pub static CONV_BACKWARD_INPUT: Kernel = matrix(
 );
 /// Gradients of w and of a bias, in partial sums.
 pub static CONV_BACKWARD_WEIGHT: Kernel = Kernel {
-    shares: Operand::Columns,
+    family: Family::Matrix(Operand::Columns),
     ..matrix(
         "conv_backward_weight",
         include_str!("../shaders/conv_backward_weight.wgsl"),
@@ -87,7 +83,7 @@ pub static CONV_BACKWARD_WEIGHT: Kernel = Kernel {
 };
 /// Windows as rows.
 pub static IM2COL: Kernel = Kernel {
-    rereads: true,
+    mirrors: Mirrors::Always,
     ..elementwise(
         "im2col",
         "Im2colParams",
@@ -97,7 +93,7 @@ pub static IM2COL: Kernel = Kernel {
 };
 /// Shifted copies of images.
 pub static SHIFTS: Kernel = Kernel {
-    rereads: true,
+    mirrors: Mirrors::Always,
     ..elementwise(
         "shifts",
         "ShiftsParams",
@@ -107,7 +103,7 @@ pub static SHIFTS: Kernel = Kernel {
 };
 /// The sum of partial sums.
 pub static SUM_PARTIALS: Kernel = Kernel {
-    streams: true,
+    mirrors: Mirrors::Never,
     ..elementwise(
         "sum_partials",
         "SumParams",
@@ -229,7 +225,7 @@ pub static LEVELS_BACKWARD: Kernel = elementwise(
 );
 /// One optimiser step.
 pub static ADAM: Kernel = Kernel {
-    streams: true,
+    mirrors: Mirrors::Never,
     ..elementwise(
         "adam",
         "AdamParams",
@@ -240,7 +236,7 @@ pub static ADAM: Kernel = Kernel {
 
 /// Every number as a square of equal ones.
 pub static UPSAMPLE_FORWARD: Kernel = Kernel {
-    rereads: true,
+    mirrors: Mirrors::Always,
     ..elementwise(
         "upsample_forward",
         "UpsampleParams",
@@ -314,9 +310,7 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
         text: include_str!("../shaders/packed_conv.wgsl"),
         family,
         numbers: Numbers::Integer,
-        shares: Operand::Columns,
-        rereads: false,
-        streams: false,
+        mirrors: Mirrors::Always,
         shared,
         params: "PackedConvParams",
     }
@@ -329,7 +323,7 @@ const BYTES_DOT4: &[&str] = &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_BLOCKS, PAC
 pub static PACKED_FLOAT_TILE: Kernel = packed(Family::MatrixBytes, BYTES_FLOAT);
 /// The same where lanes share a product.
 pub static PACKED_FLOAT_LANES: Kernel = packed(
-    Family::Matrix,
+    Family::Matrix(Operand::Columns),
     &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_LANES, BLOCKS_FLOAT],
 );
 /// The same for few positions.

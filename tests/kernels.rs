@@ -190,8 +190,10 @@ fn uniform_blocks_match_their_rust_twins() {
     }
 }
 
-fn default_gpu() -> Gpu {
-    block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"))
+fn default_gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    let open = || block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    GPU.get_or_init(open)
 }
 
 fn gpu(path: Path, checked: bool) -> Gpu {

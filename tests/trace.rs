@@ -67,8 +67,9 @@ fn images(model: &Model, count: usize) -> Images {
         ..Images::default()
     };
     for i in 0..count {
-        let label = i % model.classes;
-        for pixel in 0..height * width {
+        let label = i % model.classes.max(1);
+        for value in 0..height * width * channels {
+            let pixel = value / channels;
             let (y, x) = (pixel / width, pixel % width);
             let bright = y / 3 == label && (2..5).contains(&x);
             images
@@ -223,35 +224,35 @@ fn a_batch_in_parts_on_the_cpu_path() {
     trace(Path::CpuStorage, false, room_for_five(288));
 }
 
-/// Where subgroups share a product, every number of it is still summed in the same order.
+/// Where subgroups share a product, every number of it is still summed in the same order. Not so where taps reach
+/// across edges: which positions a weight gradient leaves out depends on the tile.
 #[test]
-fn subgroups_change_no_bit() {
+fn subgroups_change_no_bit_without_padding() {
     if !gpu(None, None).can_run(Path::CpuSubgroup) {
         eprintln!("SKIPPED: the adapter has no subgroups of eight lanes");
         return;
     }
-    let model = gtc::model::lenet5();
-    let images = images(&model, 128);
+    for model in [gtc::model::lenet5(), gtc::model::vae_mlp()] {
+        let [alone, shared] =
+            [Path::CpuStorage, Path::CpuSubgroup].map(|path| two_steps(path, &model));
+        let differ = |(a, b): &(&f32, &f32)| a.to_bits() != b.to_bits();
+        let count = alone.iter().zip(&shared).filter(differ).count();
+        assert_eq!(count, 0, "of {} weights of {}", alone.len(), model.name);
+    }
+}
+
+/// The weights after two steps of both networks.
+fn two_steps(path: Path, model: &Model) -> Vec<f32> {
+    let gpu = gpu(Some(path), None);
+    let images = images(model, 64);
     let options = TrainOptions {
-        batch_size: 64,
+        batch_size: 32,
         epochs: 1,
         ..TrainOptions::default()
     };
-    let trained = [Path::CpuStorage, Path::CpuSubgroup].map(|path| {
-        let gpu = gpu(Some(path), None);
-        let mut trainer =
-            Trainer::new(&gpu, model.clone(), images.count(), options.clone()).unwrap();
-        for _ in 0..2 {
-            trainer.train_step(&images);
-        }
-        block_on(trainer.snapshot()).unwrap().weights
-    });
-    let [alone, shared] = &trained;
-    let differ = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
-    let count = alone
-        .iter()
-        .zip(shared)
-        .filter(|pair| differ(*pair))
-        .count();
-    assert_eq!(count, 0, "of {} weights", alone.len());
+    let mut trainer = Trainer::new(&gpu, model.clone(), images.count(), options).unwrap();
+    for _ in 0..2 {
+        trainer.train_step(&images);
+    }
+    block_on(trainer.snapshot()).unwrap().weights
 }

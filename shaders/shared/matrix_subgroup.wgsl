@@ -9,7 +9,7 @@
 // two (OWN), and how many blocks of rows and columns that makes (TILE). Threads number lanes in order: Gpu::open makes
 // sure.
 
-// mat4x4fs of the result: a shared block by each of the lane's own.
+// Blocks of the result: a shared block by each of the lane's own.
 struct Pair {
     first: Sum,
     second: Sum,
@@ -99,7 +99,7 @@ fn add(pair: Pair, own0: mat4x4f, own1: mat4x4f, block: mat4x4f) -> Pair {
     return sum;
 }
 
-// mat4x4fs of the lane at `lane`, and number `i` of the shared ones from `base`.
+// Blocks of the lane at `lane`, and number `i` of the shared ones from `base`.
 fn keep(lane: vec2u, base: vec2u, i: u32, split: u32, pair: Pair) {
     if SHARED_ROWS {
         keep_block(base.x + i, lane.y, split, pair.first);

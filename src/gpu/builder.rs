@@ -52,6 +52,18 @@ enum Resource {
     Schedule,
 }
 
+impl Resource {
+    fn binding<'a>(&'a self, gpu: &Gpu, schedule: &'a wgpu::Buffer) -> wgpu::BindingResource<'a> {
+        match self {
+            Resource::Buffer(buffer) => buffer.raw().as_entire_binding(),
+            Resource::Mirror(buffer, numbers) => {
+                wgpu::BindingResource::TextureView(&buffer.mirror(gpu, *numbers).view)
+            }
+            Resource::Schedule => schedule.as_entire_binding(),
+        }
+    }
+}
+
 impl<'g> PlanBuilder<'g> {
     /// An empty list.
     pub fn new(gpu: &'g Gpu) -> Self {
@@ -338,16 +350,12 @@ impl<'g> PlanBuilder<'g> {
         let schedule = uniform("schedule", SCHEDULE_BYTES);
         let mut commands = Vec::with_capacity(self.pending.len());
         for pending in self.pending {
-            let (pipeline, offset, size, resources, row, outputs) = match pending {
+            commands.push(match pending {
                 Pending::Mirror(buffer, rows, numbers) => {
                     buffer.mirror(self.gpu, numbers);
-                    commands.push(Command::Mirror(buffer, rows, numbers));
-                    continue;
+                    Command::Mirror(buffer, rows, numbers)
                 }
-                Pending::Clear(buffer) => {
-                    commands.push(Command::Clear(buffer));
-                    continue;
-                }
+                Pending::Clear(buffer) => Command::Clear(buffer),
                 Pending::Dispatch {
                     pipeline,
                     params_offset,
@@ -355,46 +363,31 @@ impl<'g> PlanBuilder<'g> {
                     resources,
                     row,
                     outputs,
-                } => (
-                    pipeline,
-                    params_offset,
-                    params_size,
-                    resources,
-                    row,
-                    outputs,
-                ),
-            };
-            let mut entries = vec![wgpu::BindGroupEntry {
-                binding: 0,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &params,
-                    offset,
-                    size: std::num::NonZeroU64::new(size.next_multiple_of(16)),
-                }),
-            }];
-            for (binding, resource) in &resources {
-                entries.push(wgpu::BindGroupEntry {
-                    binding: *binding,
-                    resource: match resource {
-                        Resource::Buffer(buffer) => buffer.raw().as_entire_binding(),
-                        Resource::Mirror(buffer, numbers) => {
-                            let mirror = buffer.mirror(self.gpu, *numbers);
-                            wgpu::BindingResource::TextureView(&mirror.view)
-                        }
-                        Resource::Schedule => schedule.as_entire_binding(),
-                    },
-                });
-            }
-            let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&self.rows[row].label),
-                layout: &pipeline.layout,
-                entries: &entries,
-            });
-            commands.push(Command::Dispatch {
-                pipeline,
-                bind_group,
-                row,
-                outputs,
+                } => {
+                    let uniform = wgpu::BufferBinding {
+                        buffer: &params,
+                        offset: params_offset,
+                        size: std::num::NonZeroU64::new(params_size.next_multiple_of(16)),
+                    };
+                    let uniform = (0, wgpu::BindingResource::Buffer(uniform));
+                    let resources = resources.iter().map(|(binding, resource)| {
+                        (*binding, resource.binding(self.gpu, &schedule))
+                    });
+                    let entries = [uniform].into_iter().chain(resources);
+                    let entries = entries
+                        .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
+                    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                        label: Some(&self.rows[row].label),
+                        layout: &pipeline.layout,
+                        entries: &entries.collect::<Vec<_>>(),
+                    });
+                    Command::Dispatch {
+                        pipeline,
+                        bind_group,
+                        row,
+                        outputs,
+                    }
+                }
             });
         }
         if !self.prologue.is_empty() {

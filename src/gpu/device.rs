@@ -411,6 +411,7 @@ impl Gpu {
                 return Err(GpuError::NoSubgroups { adapter });
             }
             gpu.path = Path::CpuStorage;
+            gpu.has_subgroups = false;
         }
         Ok(gpu)
     }

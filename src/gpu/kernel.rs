@@ -13,8 +13,9 @@ pub const WORKGROUP: u32 = 64;
 pub enum Family {
     /// `main` is in the file: one thread makes one or more texels.
     Elementwise,
-    /// `main` is the matrix core; the file says how blocks are loaded and stored.
-    Matrix,
+    /// `main` is the matrix core; the file says how blocks are loaded and stored. The operand is the one that
+    /// takes more to load: lanes of a subgroup had best share it.
+    Matrix(Operand),
     /// The matrix core in registers, on every path: for arithmetic that has no tiles of its own.
     MatrixRegister,
     /// The matrix core over packed bytes.
@@ -32,6 +33,18 @@ pub enum Numbers {
     Integer,
 }
 
+/// When a kernel reads its inputs from mirrors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mirrors {
+    /// Threads read the same numbers again and again.
+    Always,
+    /// If there are many: a mirror ends a pass, which costs lavapipe some 50 us; a load from a buffer takes 1 ns
+    /// more than one from a texture.
+    OfMany,
+    /// Every number is read once: to mirror many would cost as much as it saves, and memory.
+    Never,
+}
+
 /// One file of `shaders/`, and what surrounds it.
 #[derive(Debug)]
 pub struct Kernel {
@@ -43,12 +56,8 @@ pub struct Kernel {
     pub family: Family,
     /// What its operands hold.
     pub numbers: Numbers,
-    /// Of a product, the operand that takes more to load: lanes of a subgroup had best share it.
-    pub shares: Operand,
-    /// Whether threads read the same numbers again and again.
-    pub rereads: bool,
-    /// Whether it reads many numbers, each of them once: a mirror would cost as much as it saves, and memory.
-    pub streams: bool,
+    /// When it reads mirrors of its inputs, where there are mirrors.
+    pub mirrors: Mirrors,
     /// Further files of `shaders/shared/` it uses.
     pub shared: &'static [&'static str],
     /// The Rust struct whose bytes are its uniform block.
@@ -105,10 +114,13 @@ impl Kernel {
     }
 
     /// Whether it should read `texels` texels of inputs, none of them constant, from buffers where others
-    /// are mirrored. A mirror ends a pass, which costs lavapipe some 50 us; a load from a buffer takes 1 ns
-    /// more than one from a texture.
+    /// are mirrored.
     pub(super) fn reads_buffers(&self, texels: u32) -> bool {
-        self.streams || (self.family == Family::Elementwise && !self.rereads && texels <= 65_536)
+        match self.mirrors {
+            Mirrors::Always => false,
+            Mirrors::OfMany => texels <= 65_536,
+            Mirrors::Never => true,
+        }
     }
 }
 

@@ -141,7 +141,7 @@ impl Kernel {
         // No more blocks of rows than share the rows evenly.
         let blocks = rows.div_ceil(4).max(1);
         let rows = match self.family {
-            Family::Matrix => blocks.div_ceil(blocks.div_ceil(4)) as u32,
+            Family::Matrix(_) => blocks.div_ceil(blocks.div_ceil(4)) as u32,
             _ => 4,
         };
         let register = |columns| Core::Register { rows, columns };
@@ -156,10 +156,10 @@ impl Kernel {
         match (self.family, path) {
             (Family::Elementwise, _) => Vec::new(),
             (Family::MatrixVector, _) => vec![Core::Vector { threads }],
-            (Family::Matrix | Family::MatrixBytes, Path::Gpu) => vec![Core::Workgroup],
-            (Family::Matrix, Path::CpuSubgroup) => {
+            (Family::Matrix(_) | Family::MatrixBytes, Path::Gpu) => vec![Core::Workgroup],
+            (Family::Matrix(dearer), Path::CpuSubgroup) => {
                 let mut cores = registers;
-                for shared in [self.shares, self.shares.other()] {
+                for shared in [dearer, dearer.other()] {
                     cores.extend([2, 1].map(|own| Core::Subgroup { shared, own }));
                 }
                 cores

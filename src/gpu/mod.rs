@@ -20,7 +20,7 @@ pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
 pub use builder::PlanBuilder;
 pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, Path, list_adapters};
 pub use dispatch::{Dispatch, Grid, Write};
-pub use kernel::{Family, Kernel, Numbers, WORKGROUP};
+pub use kernel::{Family, Kernel, Mirrors, Numbers, WORKGROUP};
 pub use matrix::{Core, Operand};
 pub use plan::{Plan, PlanRow, Trace};
 pub use pool::Pool;

@@ -162,8 +162,8 @@ impl ConvShape {
     pub fn weight_splits(&self, path: Path) -> usize {
         let [outputs, height, width, inputs] = self.w();
         let depth = (self.batch * self.output_height() * self.output_width()).div_ceil(4);
-        // Not the tiles of the matrix cores: the order of a sum decides its last bits, and a run's bits
-        // must not change with a core.
+        // Not the tiles of the matrix cores: the order of a sum decides its last bits, and those should not
+        // change with a core. Near edges they do, because tiles leave out different positions.
         let (tile_rows, tile_columns, wanted, longest) = match path {
             Path::Gpu => (64, 64, 256, usize::MAX),
             Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => (16, 8, 512, 256),

@@ -153,17 +153,23 @@ struct PackedConvParams {
     inverse_batch: f32,
 }
 
-fn kernel(arithmetic: Arithmetic, sharing: Sharing, path: Path) -> &'static Kernel {
+/// The form in which a kernel reads activations.
+enum Activations {
+    Words,
+    Bytes,
+}
+
+fn kernel(arithmetic: Arithmetic, sharing: Sharing, path: Path) -> (&'static Kernel, Activations) {
     match (arithmetic, sharing) {
+        (Arithmetic::Shift, Sharing::Tile) => (&kernels::PACKED_SHIFT_TILE, Activations::Words),
+        (Arithmetic::Shift, Sharing::Vector) => (&kernels::PACKED_SHIFT_VECTOR, Activations::Words),
+        (Arithmetic::Dot4, Sharing::Tile) => (&kernels::PACKED_DOT4_TILE, Activations::Bytes),
+        (Arithmetic::Dot4, Sharing::Vector) => (&kernels::PACKED_DOT4_VECTOR, Activations::Bytes),
         (Arithmetic::Float, Sharing::Tile) if path == Path::CpuSubgroup => {
-            &kernels::PACKED_FLOAT_LANES
+            (&kernels::PACKED_FLOAT_LANES, Activations::Words)
         }
-        (Arithmetic::Shift, Sharing::Tile) => &kernels::PACKED_SHIFT_TILE,
-        (Arithmetic::Shift, Sharing::Vector) => &kernels::PACKED_SHIFT_VECTOR,
-        (Arithmetic::Dot4, Sharing::Tile) => &kernels::PACKED_DOT4_TILE,
-        (Arithmetic::Dot4, Sharing::Vector) => &kernels::PACKED_DOT4_VECTOR,
-        (Arithmetic::Float, Sharing::Tile) => &kernels::PACKED_FLOAT_TILE,
-        (Arithmetic::Float, Sharing::Vector) => &kernels::PACKED_FLOAT_VECTOR,
+        (Arithmetic::Float, Sharing::Tile) => (&kernels::PACKED_FLOAT_TILE, Activations::Bytes),
+        (Arithmetic::Float, Sharing::Vector) => (&kernels::PACKED_FLOAT_VECTOR, Activations::Bytes),
     }
 }
 
@@ -179,15 +185,13 @@ pub fn packed_conv(
     y: &Tensor,
 ) {
     let path = plan.gpu().path();
-    let kernel = kernel(arithmetic, sharing, path);
+    let (kernel, activations) = kernel(arithmetic, sharing, path);
     let ([batch, height, width, channels], stored) = (shape.y(), shape.x());
     let pixels = stored[..3].iter().product();
     let bytes = Tensor::transient("bytes", &[pixels, codes.inputs / 4]);
-    let lanes = std::ptr::eq(kernel, &raw const kernels::PACKED_FLOAT_LANES);
-    let takes_words = arithmetic == Arithmetic::Shift || lanes;
-    let (x, inputs, code_inputs) = match takes_words {
-        true => (x, stored[3] / 4, codes.inputs / 4),
-        false => {
+    let (x, inputs, code_inputs) = match activations {
+        Activations::Words => (x, stored[3] / 4, codes.inputs / 4),
+        Activations::Bytes => {
             packed_bytes(plan, label, &x.view(&[pixels, stored[3]]), &bytes);
             (&bytes, codes.inputs / GROUP, codes.inputs / GROUP)
         }
