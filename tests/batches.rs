@@ -4,8 +4,8 @@ mod common;
 
 use common::{refuse, run};
 use gtc::data::embedded_digits;
-use gtc::gpu::{Gpu, GpuOptions, PlanBuilder};
-use gtc::layer::{UpsampleShape, upsample_forward};
+use gtc::gpu::{Gpu, GpuOptions, Path, PlanBuilder};
+use gtc::layer::{ConvShape, UpsampleShape, upsample_forward};
 use gtc::model::Model;
 use gtc::tensor::Tensor;
 use gtc::train::{TrainError, TrainOptions, Trainer};
@@ -21,6 +21,34 @@ fn a_batch_larger_than_a_binding_is_worked_through_in_parts() {
         for images in [1460, 1453] {
             let rows = format!("[{}, 1, 1, 20]", 576 * images);
             assert!(stdout.contains(&rows), "no {rows} in {stdout}");
+        }
+    }
+}
+
+/// Partial sums grow with the batch, and must not be what makes it too large.
+#[test]
+fn partial_sums_of_large_batches_stay_small() {
+    let conv4 = |batch| ConvShape {
+        batch,
+        input_height: 4,
+        input_width: 4,
+        input_channels: 512,
+        output_channels: 512,
+        kernel_height: 3,
+        kernel_width: 3,
+        stride: 1,
+        padding: 1,
+    };
+    for path in Path::ALL {
+        for parts in [1, 2, 12] {
+            let shape = conv4(6000 / parts);
+            let partial = parts * shape.weight_splits(path, parts) * 512 * 9 * 512 * 4;
+            let one_each = parts * 512 * 9 * 512 * 4;
+            assert!(
+                partial <= one_each.max(32 << 20),
+                "{partial} bytes in {parts} parts on {}",
+                path.name()
+            );
         }
     }
 }

@@ -158,8 +158,9 @@ impl ConvShape {
 
     /// How many ranges of positions the weight gradient is summed in: enough threads for the
     /// device where the weight matrix is small and the positions are many; for CPUs also so many that what
-    /// a tile reads of a range stays in a core's cache until the next tile reads it again.
-    pub fn weight_splits(&self, path: Path) -> usize {
+    /// a tile reads of a range stays in a core's cache until the next tile reads it again, unless partial sums, those
+    /// of all `parts` of a batch, would take more than 32 MiB.
+    pub fn weight_splits(&self, path: Path, parts: usize) -> usize {
         let [outputs, height, width, inputs] = self.w();
         let depth = (self.batch * self.output_height() * self.output_width()).div_ceil(4);
         // Not the tiles of the matrix cores: the order of a sum decides its last bits, and those should not
@@ -168,12 +169,16 @@ impl ConvShape {
             Path::Gpu => (64, 64, 256, usize::MAX),
             Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => (16, 8, 512, 256),
         };
+        let weights = outputs * height * width * inputs;
         let tiles = outputs.div_ceil(tile_rows) * (height * width * inputs).div_ceil(tile_columns);
         (wanted / tiles)
             .clamp(1, depth.div_ceil(32))
-            .max(depth.div_ceil(longest))
+            .max(depth.div_ceil(longest).min(MOST_PARTIAL / weights / parts))
     }
 }
+
+/// Partial sums of a layer's weight gradient that ranges fit for caches may take, in numbers.
+const MOST_PARTIAL: usize = 8 << 20;
 
 /// The twin of `Params` in `shaders/shared/conv_shape.wgsl`. Channels count in texels.
 #[repr(C)]

@@ -158,7 +158,7 @@ fn weight_gradient(
     (d_weights, d_biases, accumulate): (&Tensor, &Tensor, bool),
 ) -> Vec<PartialSum> {
     let path = plan.gpu().path();
-    let splits_of = |product: &Product| product.shape.weight_splits(path);
+    let splits_of = |product: &Product| product.shape.weight_splits(path, products.len());
     let splits: usize = products.iter().map(|(product, _)| splits_of(product)).sum();
     let (d_w, d_bias) = (layer.weight_of(d_weights), layer.bias_of(d_biases));
     let [weights, biases] = [d_w.len(), if layer.has_norm() { 0 } else { d_bias.len() }];

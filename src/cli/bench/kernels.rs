@@ -112,7 +112,7 @@ fn kernel_row(
             conv_backward_input(&mut plan, layer, shape, [&y, &w, &x], false, &d_x);
         }
         _ => {
-            let splits = shape.weight_splits(gpu.path());
+            let splits = shape.weight_splits(gpu.path(), 1);
             if splits == 1 {
                 conv_backward_weight(&mut plan, layer, windows, [&y, &x], 1, (&w, None));
             } else {
