@@ -66,7 +66,7 @@ fn main() {
         let (x, y) = (tensor("x", &shape.x()), tensor("y", &shape.y()));
         let d_x = tensor("d_x", &shape.x());
         let (w, bias) = (tensor("w", &shape.w()), tensor("bias", &shape.w()[..1]));
-        let splits = shape.weight_splits(gpu.path());
+        let splits = shape.weight_splits(gpu.path(), 1);
         let partial = tensor("partial", &[splits * w.len()]);
         let mut group = criterion.benchmark_group(name);
         // Criterion speaks of elements per second; here an element is a floating-point operation.

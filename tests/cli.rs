@@ -52,6 +52,22 @@ fn a_run_folder_holds_what_the_readme_says() {
 }
 
 #[test]
+fn the_form_of_the_kernels_is_chosen_by_hand_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let out = out.to_str().unwrap();
+    let start = ["train", "lenet-small", "--epochs", "1", "--limit", "64"];
+    let printed = succeed(&[&start[..], &["--path", "gpu", "--out", out]].concat());
+    assert!(printed.contains("(gpu kernels)"), "{printed}");
+    let config = std::fs::read_to_string(Path::new(out).join("config.toml")).unwrap();
+    assert!(config.contains("path = \"gpu\""), "{config}");
+    refuse(
+        &["verify", "--path", "vulkan"],
+        &["invalid value", "cpu-subgroup"],
+    );
+}
+
+#[test]
 fn json_documents_have_the_promised_keys() {
     let (run, data) = trained();
     let eval = json(&["eval", run, "--data", data, "--json"]);
@@ -148,6 +164,16 @@ fn swiftshader_agrees_too() {
             "{stdout}"
         );
     }
+    // Its subgroups have four lanes.
+    let output = gtc()
+        .args(["verify", "--path", "cpu-subgroup"])
+        .env("VK_DRIVER_FILES", DRIVER)
+        .env("VK_ICD_FILENAMES", DRIVER)
+        .output()
+        .unwrap();
+    let (code, _, stderr) = finish(output);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("no subgroups of eight lanes"), "{stderr}");
 }
 
 #[test]

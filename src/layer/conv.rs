@@ -157,14 +157,15 @@ impl ConvShape {
     }
 
     /// How many ranges of positions the weight gradient is summed in: enough threads for the
-    /// device where the weight matrix is small and the positions are many; for CPUs also so many that what
-    /// a tile reads of a range stays in a core's cache until the next tile reads it again, unless partial sums, those
-    /// of all `parts` of a batch, would take more than 32 MiB.
+    /// device where the weight matrix is small and the positions are many; for CPUs also so many
+    /// that what a tile reads of a range stays in a core's cache until the next tile reads it
+    /// again, unless partial sums, those of all `parts` of a batch, would take more than 32 MiB.
     pub fn weight_splits(&self, path: Path, parts: usize) -> usize {
         let [outputs, height, width, inputs] = self.w();
         let depth = (self.batch * self.output_height() * self.output_width()).div_ceil(4);
-        // Not the tiles of the matrix cores: the order of a sum decides its last bits, and those should not
-        // change with a core. Near edges they do, because tiles leave out different positions.
+        // Not the tiles of the matrix cores: the order of a sum decides its last bits, and those
+        // should not change with a core. Near edges they do, because tiles leave out different
+        // positions.
         let (tile_rows, tile_columns, wanted, longest) = match path {
             Path::Gpu => (64, 64, 256, usize::MAX),
             Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => (16, 8, 512, 256),
