@@ -4,7 +4,10 @@
 
 use criterion::{Criterion, Throughput};
 use gtc::gpu::{Gpu, GpuOptions, PlanBuilder};
-use gtc::layer::{ConvShape, Windows, conv_backward_input, conv_backward_weight, conv_forward};
+use gtc::layer::{
+    ConvShape, Epilogue, OutputGradient, Windows, conv_backward_input, conv_backward_weight,
+    conv_forward,
+};
 use gtc::tensor::Tensor;
 use gtc::verify;
 use pollster::block_on;
@@ -73,10 +76,18 @@ fn main() {
         group.throughput(Throughput::Elements(shape.flops()));
         for kernel in ["forward", "backward input", "backward weight"] {
             let mut plan = PlanBuilder::new(&gpu);
+            let d_y = OutputGradient::from(&y);
             match kernel {
                 "forward" => {
                     let windows = Windows::Plain(&shape);
-                    conv_forward(&mut plan, name, windows, [&x, &w, &bias], true, &y)
+                    conv_forward(
+                        &mut plan,
+                        name,
+                        windows,
+                        [&x, &w, &bias],
+                        Epilogue::Relu,
+                        &y,
+                    )
                 }
                 "backward input" => {
                     conv_backward_input(&mut plan, name, &shape, [&y, &w, &x], false, &d_x)
@@ -85,7 +96,8 @@ fn main() {
                     &mut plan,
                     name,
                     Windows::Plain(&shape),
-                    [&y, &x],
+                    d_y,
+                    &x,
                     splits,
                     (&partial, None),
                 ),

@@ -3,6 +3,8 @@
 //
 // a: d_y (batch, output_height, output_width, output_channels)
 // b: x (batch, input_height, input_width, input_channels)
+// c: argmax, like a; with POOLED, outputs went through a max pool and both are half as high and wide, see
+//    shared/squares.wgsl
 // output_0: partial d_w (splits, output_channels, kernel_height, kernel_width, input_channels) at w_base,
 //           partial d_bias (splits, output_channels) at bias_base
 //
@@ -89,6 +91,10 @@ struct Places {
 
 // Four of the positions that are summed over.
 fn places(k: u32) -> Places {
+    if SQUARES {
+        let at = square_of(k);
+        return Places(vec4u(at.image), rows_of(at), columns_of(at), vec4<bool>(true));
+    }
     let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
     let line = divide(position, sums.inverse.y);
     let image = divide(line, sums.inverse.x);
@@ -103,6 +109,21 @@ fn places(k: u32) -> Places {
 fn locate_rows(m: u32) -> u32 { return params.y_base + m; }
 
 fn load_rows(base: u32, k: u32) -> mat4x4f {
+    if POOLED {
+        let texel = base + k * params.output_channels;
+        let d_y = read_a(texel);
+        let argmax = read_c(texel - params.y_base + params.argmax_base);
+        return transpose(mat4x4f(
+            unpooled(d_y, argmax, 0u),
+            unpooled(d_y, argmax, 1u),
+            unpooled(d_y, argmax, 2u),
+            unpooled(d_y, argmax, 3u),
+        ));
+    }
+    if SQUARES {
+        let texel = base + pixels_of(square_of(k)) * params.output_channels;
+        return transpose(mat4x4f(read_a(texel.x), read_a(texel.y), read_a(texel.z), read_a(texel.w)));
+    }
     if INSIDE {
         let first = base + k * 4u * params.output_channels;
         return transpose(mat4x4f(

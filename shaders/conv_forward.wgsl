@@ -1,9 +1,10 @@
-// y = convolution of x with w, plus bias, then optionally ReLU.
+// y = convolution of x with w, plus bias, then optionally ReLU, and with POOLED a max pool over 2 x 2.
 //
 // a: x (batch, input_height, input_width, input_channels)
 // b: w (output_channels, kernel_height, kernel_width, input_channels)
 // c: bias (output_channels)
-// output_0: y (batch, output_height, output_width, output_channels)
+// output_0: y (batch, output_height, output_width, output_channels); with POOLED half as high and wide, and the
+//           argmax at argmax_base, see shared/squares.wgsl
 //
 // As a matrix product: see shared/windows.wgsl, for few channels shared/shift_windows.wgsl.
 
@@ -48,6 +49,10 @@ fn load_columns(base: u32, k: u32) -> mat4x4f {
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
     let bias = read_c(params.bias_base + n);
     let low = select(vec4f(-3.4e38), vec4f(0.0), params.relu != 0u);
+    if POOLED {
+        store_pooled(m * params.output_channels + n, bias, block);
+        return;
+    }
     let position = m * 4u + vec4u(0u, 1u, 2u, 3u);
     let texel = params.y_base + pixels(position) * params.output_channels + n;
     let kept = position < vec4u(positions());
@@ -55,6 +60,19 @@ fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
     put(kept.y, texel.y, max(block[1] + bias, low));
     put(kept.z, texel.z, max(block[2] + bias, low));
     put(kept.w, texel.w, max(block[3] + bias, low));
+}
+
+fn store_pooled(texel: u32, bias: vec4f, block: mat4x4f) {
+    let y = mat4x4f(block[0] + bias, block[1] + bias, block[2] + bias, block[3] + bias);
+    let best = max(max(y[0], y[1]), max(y[2], y[3]));
+    output_0[params.y_base + texel] = max(best, vec4f(0.0));
+    if params.argmax_base != 0xffffffffu {
+        // The first of equals.
+        var argmax = select(vec4f(3.0), vec4f(2.0), y[2] == best);
+        argmax = select(argmax, vec4f(1.0), y[1] == best);
+        argmax = select(argmax, vec4f(0.0), y[0] == best);
+        output_0[params.argmax_base + texel] = select(vec4f(4.0), argmax, best > vec4f(0.0));
+    }
 }
 
 fn put(kept: bool, texel: u32, value: vec4f) {

@@ -22,6 +22,7 @@ const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
 const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
 const PLACES: &str = include_str!("../shaders/shared/places.wgsl");
 const SHIFT_WINDOWS: &str = include_str!("../shaders/shared/shift_windows.wgsl");
+const SQUARES: &str = include_str!("../shaders/shared/squares.wgsl");
 const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
 const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
@@ -63,6 +64,7 @@ pub static CONV_FORWARD: Kernel = matrix(
         PLACES,
         WINDOWS,
         SHIFT_WINDOWS,
+        SQUARES,
         BLOCKS_FLOAT,
     ],
 );
@@ -78,7 +80,7 @@ pub static CONV_BACKWARD_WEIGHT: Kernel = Kernel {
     ..matrix(
         "conv_backward_weight",
         include_str!("../shaders/conv_backward_weight.wgsl"),
-        &[CONV_SHAPE, DIVIDE, SHIFT_WINDOWS, BLOCKS_FLOAT],
+        &[CONV_SHAPE, DIVIDE, SHIFT_WINDOWS, SQUARES, BLOCKS_FLOAT],
     )
 };
 /// Windows as rows.
@@ -119,10 +121,10 @@ pub static MAX_POOL_FORWARD: Kernel = elementwise(
     &[POOL_SHAPE, DIVIDE],
 );
 /// Gradient of a max pool and of the ReLU before it.
-pub static MAX_POOL_BACKWARD: Kernel = elementwise(
-    "max_pool_backward",
+pub static MAX_UNPOOL: Kernel = elementwise(
+    "max_unpool",
     "PoolParams",
-    include_str!("../shaders/max_pool_backward.wgsl"),
+    include_str!("../shaders/max_unpool.wgsl"),
     &[POOL_SHAPE, DIVIDE],
 );
 /// Gradient of a ReLU.
@@ -316,15 +318,39 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
     }
 }
 
-const BYTES_FLOAT: &[&str] = &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_BLOCKS, PACKED_FLOAT];
-const BYTES_DOT4: &[&str] = &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_BLOCKS, PACKED_DOT4];
+const BYTES_FLOAT: &[&str] = &[
+    DIVIDE,
+    PLACES,
+    WINDOWS,
+    SQUARES,
+    CODES,
+    PACKED_BLOCKS,
+    PACKED_FLOAT,
+];
+const BYTES_DOT4: &[&str] = &[
+    DIVIDE,
+    PLACES,
+    WINDOWS,
+    SQUARES,
+    CODES,
+    PACKED_BLOCKS,
+    PACKED_DOT4,
+];
 
 /// y = x * w, shifted, over packed weights, in floats.
 pub static PACKED_FLOAT_TILE: Kernel = packed(Family::MatrixBytes, BYTES_FLOAT);
 /// The same where lanes share a product.
 pub static PACKED_FLOAT_LANES: Kernel = packed(
     Family::Matrix(Operand::Columns),
-    &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_LANES, BLOCKS_FLOAT],
+    &[
+        DIVIDE,
+        PLACES,
+        WINDOWS,
+        SQUARES,
+        CODES,
+        PACKED_LANES,
+        BLOCKS_FLOAT,
+    ],
 );
 /// The same for few positions.
 pub static PACKED_FLOAT_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_FLOAT);
@@ -335,12 +361,12 @@ pub static PACKED_DOT4_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_DOT4)
 /// The same with shifts and adds.
 pub static PACKED_SHIFT_TILE: Kernel = packed(
     Family::MatrixRegister,
-    &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_SHIFT],
+    &[DIVIDE, PLACES, WINDOWS, SQUARES, CODES, PACKED_SHIFT],
 );
 /// The same for few positions.
 pub static PACKED_SHIFT_VECTOR: Kernel = packed(
     Family::MatrixVector,
-    &[DIVIDE, PLACES, WINDOWS, CODES, PACKED_SHIFT],
+    &[DIVIDE, PLACES, WINDOWS, SQUARES, CODES, PACKED_SHIFT],
 );
 /// Whole numbers as bytes.
 pub static PACKED_BYTES: Kernel = Kernel {
@@ -397,7 +423,7 @@ pub static ALL: [&Kernel; 43] = [
     &SUM_PARTIALS,
     &CONV_BACKWARD_WEIGHT,
     &CONV_BACKWARD_INPUT,
-    &MAX_POOL_BACKWARD,
+    &MAX_UNPOOL,
     &UPSAMPLE_BACKWARD,
     &REPARAMETERISE_BACKWARD,
     &QUANTISER_BACKWARD,

@@ -19,6 +19,7 @@ struct Params {
     bias_base: u32,
     y_base: u32,
     d_x_base: u32,
+    argmax_base: u32, // all ones if nobody wants it
     splits: u32,
     inverse_input_channels: f32,
     inverse_output_channels: f32,

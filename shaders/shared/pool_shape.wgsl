@@ -10,7 +10,7 @@ struct Params {
     relu: u32,
     x_base: u32, // texels
     y_base: u32,
-    d_x_base: u32,
+    argmax_base: u32, // all ones if nobody wants it
     inverse_channels: f32,
     inverse_windows_wide: f32, // of the windows that threads are counted over
     inverse_windows_high: f32,

@@ -34,13 +34,22 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     return vec2u(0u, number * params.input_channels);
 }
 
+// All of one square, if they count by squares.
+fn output_places(position: vec4u) -> Places {
+    if SQUARES {
+        let at = square_of(position.x / 4u);
+        return Places(vec4u(at.image), rows_of(at), columns_of(at));
+    }
+    return places_of(position, extent());
+}
+
 fn locate_windows(m: u32) -> Rows {
     let position = min(m * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(positions() - 1u));
     if POINTS {
         let base = position * params.input_channels + params.x_base;
         return Rows(vec4i(base), vec4i(0), vec4i(0));
     }
-    let at = places_of(position, extent());
+    let at = output_places(position);
     let top = vec4i(at.row * params.stride) - i32(params.padding);
     let left = vec4i(at.column * params.stride) - i32(params.padding);
     let first = (vec4i(at.image * params.input_height) + top) * i32(params.input_width) + left;
@@ -88,6 +97,9 @@ fn window(rows: Rows, k: u32) -> Window {
 
 // Where the results of positions lie, in pixels.
 fn pixels(position: vec4u) -> vec4u {
+    if SQUARES {
+        return pixels_of(square_of(position.x / 4u));
+    }
     if !IMAGES_FIRST {
         return position;
     }

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::NOWHERE;
 use crate::gpu::{Dispatch, Path, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
@@ -123,7 +124,7 @@ impl ConvShape {
     }
 
     /// Whether no tap of any output reaches across an edge.
-    pub(super) fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         self.padding == 0
     }
 
@@ -202,6 +203,7 @@ struct ConvParams {
     bias_base: u32,
     y_base: u32,
     d_x_base: u32,
+    argmax_base: u32,
     splits: u32,
     inverse_input_channels: f32,
     inverse_output_channels: f32,
@@ -239,12 +241,20 @@ impl Windows<'_> {
         }
     }
 
-    fn params(&self) -> ConvParams {
+    /// Positions that are computed.
+    fn positions(&self, pooled: bool) -> usize {
+        let shape = self.shape();
+        let sides = [shape.output_height(), shape.output_width()];
+        let [height, width] = sides.map(|side| if pooled { side / 2 * 2 } else { side });
+        shape.batch * height * width
+    }
+
+    fn params(&self, pooled: bool) -> ConvParams {
         let product = ConvParams::new(&self.product());
         let Windows::Shifts(shape) = self else {
-            return product;
+            return product.pooled(pooled);
         };
-        let [.., rows, pixels] = shape.shifts();
+        let [.., rows, row] = shape.shifts();
         let window = shape.kernel_height * shape.kernel_width * shape.input_channels;
         ConvParams {
             batch: shape.batch as u32,
@@ -253,7 +263,7 @@ impl Windows<'_> {
             inverse_output_height: 1.0 / shape.output_height() as f32,
             inverse_output_width: 1.0 / shape.output_width() as f32,
             input_height: rows as u32,
-            input_width: (pixels / 4) as u32,
+            input_width: (row / 4) as u32,
             window: window as u32,
             window_width: shape.kernel_width as u32,
             window_channels: shape.input_channels as u32,
@@ -263,8 +273,21 @@ impl Windows<'_> {
         }
     }
 
-    fn constant(&self) -> (&'static str, f64) {
-        ("SHIFTS", f64::from(matches!(self, Windows::Shifts(_))))
+    /// The convolution.
+    fn shape(&self) -> &ConvShape {
+        match self {
+            Windows::Plain(shape) | Windows::Shifts(shape) => shape,
+        }
+    }
+
+    /// Says so to the kernels, and in what order positions count.
+    fn constants(&self, pooled: bool) -> [(&'static str, f64); 3] {
+        let shifts = matches!(self, Windows::Shifts(_));
+        [
+            ("SHIFTS", f64::from(shifts)),
+            ("SQUARES", f64::from(shifts || pooled)),
+            ("POOLED", f64::from(pooled)),
+        ]
     }
 }
 
@@ -302,42 +325,95 @@ impl ConvParams {
             ..Default::default()
         }
     }
+
+    /// Leaves out the outputs that a max pool would cut off.
+    fn pooled(self, pooled: bool) -> Self {
+        if !pooled {
+            return self;
+        }
+        let [height, width] = [self.output_height, self.output_width].map(|side| side / 2 * 2);
+        Self {
+            output_height: height,
+            output_width: width,
+            inverse_output_height: 1.0 / height as f32,
+            inverse_output_width: 1.0 / width as f32,
+            ..self
+        }
+    }
 }
 
-/// y = x * w + bias, then ReLU when asked.
+/// What a layer does with its sums.
+#[derive(Clone, Copy)]
+pub enum Epilogue<'a> {
+    /// Nothing.
+    Linear,
+    /// A ReLU.
+    Relu,
+    /// A ReLU, then the largest of each square of 2 x 2: y is half as high and wide. Rows and columns that fill
+    /// no square are not computed.
+    MaxPool {
+        /// Which of the four it was, like y and in the same buffer: what the backward pass needs.
+        argmax: Option<&'a Tensor>,
+    },
+}
+
+/// The gradient of a layer's outputs.
+#[derive(Clone, Copy)]
+pub struct OutputGradient<'a> {
+    /// Of what left its epilogue.
+    pub d_y: &'a Tensor,
+    /// What an epilogue with a max pool wrote.
+    pub argmax: Option<&'a Tensor>,
+}
+
+impl<'a> From<&'a Tensor> for OutputGradient<'a> {
+    fn from(d_y: &'a Tensor) -> Self {
+        Self { d_y, argmax: None }
+    }
+}
+
+/// y = x * w + bias, then the epilogue.
 pub fn conv_forward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     windows: Windows<'_>,
     [x, w, bias]: [&Tensor; 3],
-    relu: bool,
+    epilogue: Epilogue<'_>,
     y: &Tensor,
 ) {
     let shape = &windows.product();
-    let [batch, height, width, channels] = shape.y();
+    let [.., channels] = shape.y();
+    let (pooled, argmax) = match epilogue {
+        Epilogue::MaxPool { argmax } => (true, argmax),
+        Epilogue::Linear | Epilogue::Relu => (false, None),
+    };
+    debug_assert!(argmax.is_none_or(|argmax| argmax.buffer.same(&y.buffer)));
     let params = ConvParams {
-        relu: u32::from(relu),
+        relu: u32::from(!matches!(epilogue, Epilogue::Linear)),
+        argmax_base: argmax.map_or(NOWHERE, Tensor::base),
         x_base: x.base(),
         w_base: w.base(),
         bias_base: bias.base(),
         y_base: y.base(),
-        ..windows.params()
+        ..windows.params(pooled)
     };
-    let (path, rows) = (plan.gpu().path(), batch * height * width);
-    let images_first = f64::from(shape.images_first(path, shape.has_edges()));
+    let path = plan.gpu().path();
+    let images_first = !pooled && shape.images_first(path, shape.has_edges());
     let constants = [
-        ("IMAGES_FIRST", images_first),
+        ("IMAGES_FIRST", f64::from(images_first)),
         ("INSIDE", f64::from(shape.is_inside())),
-        ("POINTS", f64::from(shape.is_points())),
-        windows.constant(),
+        ("POINTS", f64::from(!pooled && shape.is_points())),
     ];
+    let constants = [&constants[..], &windows.constants(pooled)].concat();
+    let rows = windows.positions(pooled);
+    let output = argmax.map_or(Write::New(y), |argmax| Write::Both(y, argmax));
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_FORWARD,
         label,
         constants: &constants,
         params: bytemuck::bytes_of(&params),
         reads: &[x, w, bias],
-        writes: &[Write::New(y)],
+        writes: &[output],
         schedule: false,
         grid: plan.product(&kernels::CONV_FORWARD, rows, channels, 1),
         flops: shape.flops(),
@@ -385,13 +461,14 @@ pub fn conv_backward_input(
     });
 }
 
-/// Partial sums of d_w from d_y and x; `partial` is (splits, w...), and of d_bias, if there is one,
+/// Partial sums of d_w from the gradient of y and from x; `partial` is (splits, w...), and of d_bias, if there is one,
 /// (splits, outputs), in the same buffer. With one split they are d_w and d_bias.
 pub fn conv_backward_weight(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     windows: Windows<'_>,
-    [d_y, x]: [&Tensor; 2],
+    OutputGradient { d_y, argmax }: OutputGradient<'_>,
+    x: &Tensor,
     splits: usize,
     (partial, bias): (&Tensor, Option<&Tensor>),
 ) {
@@ -399,30 +476,32 @@ pub fn conv_backward_weight(
     let [outputs, kernel_height, kernel_width, inputs] = shape.w();
     debug_assert!(bias.is_none_or(|bias| bias.buffer.same(&partial.buffer)));
     let output = bias.map_or(Write::New(partial), |bias| Write::Both(partial, bias));
+    let pooled = argmax.is_some();
     let params = ConvParams {
         x_base: x.base(),
         w_base: partial.base(),
         bias_base: bias.map_or(0, Tensor::base),
         y_base: d_y.base(),
+        argmax_base: argmax.map_or(NOWHERE, Tensor::base),
         splits: splits as u32,
-        ..windows.params()
+        ..windows.params(pooled)
     };
-    let positions = shape.batch * shape.output_height() * shape.output_width();
-    let inside = shape.is_inside() && positions.is_multiple_of(4);
+    let inside = shape.is_inside() && windows.positions(pooled).is_multiple_of(4);
     let columns = kernel_height * kernel_width * inputs + if bias.is_some() { 4 } else { 0 };
     let constants = [
-        ("EDGES", f64::from(shape.has_edges())),
+        ("EDGES", f64::from(!pooled && shape.has_edges())),
         ("BIAS", f64::from(bias.is_some())),
         ("INSIDE", f64::from(inside)),
-        ("POINTS", f64::from(inside && shape.is_points())),
-        windows.constant(),
+        ("POINTS", f64::from(!pooled && inside && shape.is_points())),
     ];
+    let constants = [&constants[..], &windows.constants(pooled)].concat();
     plan.dispatch(Dispatch {
         kernel: &kernels::CONV_BACKWARD_WEIGHT,
         label,
         constants: &constants,
         params: bytemuck::bytes_of(&params),
-        reads: &[d_y, x],
+        // The pipeline's layout names every binding in the text.
+        reads: &[d_y, x, argmax.unwrap_or(d_y)],
         writes: &[output],
         schedule: false,
         grid: plan.product(&kernels::CONV_BACKWARD_WEIGHT, outputs, columns, splits),

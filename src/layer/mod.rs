@@ -11,7 +11,13 @@ mod shifts;
 mod sum;
 mod upsample;
 
-pub use conv::{ConvShape, Windows, conv_backward_input, conv_backward_weight, conv_forward};
+/// Where kernels keep what nobody wants.
+const NOWHERE: u32 = u32::MAX;
+
+pub use conv::{
+    ConvShape, Epilogue, OutputGradient, Windows, conv_backward_input, conv_backward_weight,
+    conv_forward,
+};
 pub use im2col::im2col;
 pub use latent::{
     Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, philox, reparameterise_backward,
@@ -25,7 +31,7 @@ pub use packed::{
     Arithmetic, CodeShape, Sharing, packed_bytes, packed_conv, packed_im2col, packed_max_pool,
     packed_upsample,
 };
-pub use pool::{PoolShape, max_pool_backward, max_pool_forward};
+pub use pool::{PoolShape, max_pool_forward, max_unpool};
 pub use relu::relu_backward;
 pub use shifts::shifts;
 pub use sum::sum_partials;

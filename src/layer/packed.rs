@@ -298,7 +298,14 @@ pub fn packed_max_pool(
     x: &Tensor,
     y: &Tensor,
 ) {
-    pool::record_forward(plan, &kernels::PACKED_MAX_POOL, label, shape, [x, y]);
+    pool::record_forward(
+        plan,
+        &kernels::PACKED_MAX_POOL,
+        label,
+        shape,
+        x,
+        (y, None, false),
+    );
 }
 
 /// [`super::upsample_forward`] of integers.

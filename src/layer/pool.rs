@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::NOWHERE;
 use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
@@ -55,7 +56,7 @@ struct PoolParams {
     relu: u32,
     x_base: u32,
     y_base: u32,
-    d_x_base: u32,
+    argmax_base: u32,
     inverse_channels: f32,
     inverse_windows_wide: f32,
     inverse_windows_high: f32,
@@ -74,7 +75,7 @@ impl PoolParams {
             relu: 0,
             x_base: x.base(),
             y_base: y.base(),
-            d_x_base: 0,
+            argmax_base: NOWHERE,
             inverse_channels: 1.0 / (channels / 4) as f32,
             inverse_windows_wide: 1.0 / output_width as f32,
             inverse_windows_high: 1.0 / output_height as f32,
@@ -82,15 +83,18 @@ impl PoolParams {
     }
 }
 
-/// y = the largest x of each window.
+/// y = the largest x of each window, and, in the same buffer, which of them that is: what the backward pass
+/// needs. With `relu`, x came out of a ReLU, whose gradient the backward pass takes along.
 pub fn max_pool_forward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     shape: &PoolShape,
     x: &Tensor,
-    y: &Tensor,
+    (y, argmax): (&Tensor, Option<&Tensor>),
+    relu: bool,
 ) {
-    record_forward(plan, &kernels::MAX_POOL_FORWARD, label, shape, [x, y]);
+    let kernel = &kernels::MAX_POOL_FORWARD;
+    record_forward(plan, kernel, label, shape, x, (y, argmax, relu));
 }
 
 pub(super) fn record_forward(
@@ -98,48 +102,53 @@ pub(super) fn record_forward(
     kernel: &'static Kernel,
     label: &str,
     shape: &PoolShape,
-    [x, y]: [&Tensor; 2],
+    x: &Tensor,
+    (y, argmax, relu): (&Tensor, Option<&Tensor>, bool),
 ) {
+    debug_assert!(argmax.is_none_or(|argmax| argmax.buffer.same(&y.buffer)));
+    let params = PoolParams {
+        relu: u32::from(relu),
+        argmax_base: argmax.map_or(NOWHERE, Tensor::base),
+        ..PoolParams::new(shape, x, y)
+    };
     plan.dispatch(Dispatch {
         kernel,
         label,
         constants: &[("SIZE", shape.size as f64)],
-        params: bytemuck::bytes_of(&PoolParams::new(shape, x, y)),
+        params: bytemuck::bytes_of(&params),
         reads: &[x],
-        writes: &[Write::New(y)],
+        writes: &[argmax.map_or(Write::New(y), |argmax| Write::Both(y, argmax))],
         schedule: false,
         grid: Grid::Threads(y.texels()),
         flops: x.len() as u64,
     });
 }
 
-/// d_x from x and d_y; with `relu`, x came out of a ReLU and d_x is the gradient before it.
-pub fn max_pool_backward(
+/// d_x from d_y and what [`max_pool_forward`] or [`super::conv_forward`] kept as argmax.
+pub fn max_unpool(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     shape: &PoolShape,
-    [x, d_y]: [&Tensor; 2],
-    relu: bool,
+    [d_y, argmax]: [&Tensor; 2],
     d_x: &Tensor,
 ) {
     let rows = shape.input_height.div_ceil(shape.size);
     let columns = shape.input_width.div_ceil(shape.size);
     let params = PoolParams {
-        relu: u32::from(relu),
-        d_x_base: d_x.base(),
+        argmax_base: argmax.base(),
         inverse_windows_wide: 1.0 / columns as f32,
         inverse_windows_high: 1.0 / rows as f32,
-        ..PoolParams::new(shape, x, d_y)
+        ..PoolParams::new(shape, d_x, d_y)
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::MAX_POOL_BACKWARD,
+        kernel: &kernels::MAX_UNPOOL,
         label,
         constants: &[("SIZE", shape.size as f64)],
         params: bytemuck::bytes_of(&params),
-        reads: &[x, d_y],
+        reads: &[d_y, argmax],
         writes: &[Write::New(d_x)],
         schedule: false,
         grid: Grid::Threads(params.batch * (rows * columns) as u32 * params.channels),
-        flops: x.len() as u64,
+        flops: d_x.len() as u64,
     });
 }

@@ -27,24 +27,25 @@ struct ShiftsParams {
 }
 
 impl ConvShape {
-    /// Whether [`shifts`] can lay out its input: neighbouring outputs read neighbouring pixels, and rows
-    /// of outputs come in whole texels.
+    /// Whether [`shifts`] can lay out its input: neighbouring outputs read neighbouring pixels, and
+    /// outputs come in squares of 2 x 2.
     pub fn has_shifts(&self) -> bool {
-        self.stride == 1 && self.output_width().is_multiple_of(4)
+        let sides = [self.output_height(), self.output_width()];
+        self.stride == 1 && sides.iter().all(|side| side.is_multiple_of(2))
     }
 
-    /// Stored shape of what [`shifts`] makes: (batch, copies, rows, pixels).
+    /// Stored shape of what [`shifts`] makes: (batch, copies, rows, row), a row of texels of 2 x 2 pixels.
     pub fn shifts(&self) -> [usize; 4] {
-        let texels = self.output_width() / 4 + (self.kernel_width - 1) / 4;
-        let rows = self.input_height + 2 * self.padding;
+        let texels = self.output_width() / 2 + (self.kernel_width - 1) / 2;
+        let rows = self.output_height() / 2 + (self.kernel_height - 1) / 2;
         [self.batch, 4 * self.input_channels, rows, 4 * texels]
     }
 }
 
 /// Four copies of every channel of x (batch, height, width, channels), channels not padded.
 pub fn shifts(plan: &mut PlanBuilder<'_>, label: &str, shape: &ConvShape, x: &Tensor, y: &Tensor) {
-    let [batch, _, rows, pixels] = shape.shifts();
-    let (channels, texels) = (shape.input_channels, pixels / 4);
+    let [batch, _, rows, row] = shape.shifts();
+    let (channels, texels) = (shape.input_channels, row / 4);
     let params = ShiftsParams {
         batch: batch as u32,
         height: shape.input_height as u32,

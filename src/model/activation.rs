@@ -78,6 +78,36 @@ impl Activation {
         }
     }
 
+    /// `count` of a shape in working memory. Part by part all lie in one buffer, and if they are `whole` all
+    /// parts do.
+    pub fn several(
+        label: &str,
+        shape: &[usize],
+        parts: &Parts,
+        (count, whole): (usize, bool),
+    ) -> Vec<Self> {
+        let together = |shape: &[usize]| -> Vec<Tensor> {
+            let length: usize = shape.iter().product();
+            let all = Tensor::transient(label, &[count * length]);
+            let ranges = (0..count).map(|i| i * length..(i + 1) * length);
+            ranges.map(|range| all.range(range).view(shape)).collect()
+        };
+        if whole {
+            let tensors = together(shape);
+            return tensors.iter().map(|t| Self::whole(t, parts)).collect();
+        }
+        let tensors = parts
+            .ranges
+            .iter()
+            .map(|range| together(&parts.shape(shape, range)));
+        let tensors: Vec<Vec<Tensor>> = tensors.collect();
+        let of = |i: usize| Self {
+            whole: (tensors.len() == 1).then(|| tensors[0][i].clone()),
+            parts: tensors.iter().map(|part| part[i].clone()).collect(),
+        };
+        (0..count).map(of).collect()
+    }
+
     /// All parts in one tensor, whose first axis runs over images, or several rows of each.
     pub fn whole(tensor: &Tensor, parts: &Parts) -> Self {
         let rows = tensor.shape[0] / parts.batch;

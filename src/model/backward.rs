@@ -6,9 +6,9 @@ use super::forward::{Product, cut};
 use super::network::{Network, Op, Pass, Weights};
 use crate::gpu::PlanBuilder;
 use crate::layer::{
-    conv_backward_input, conv_backward_weight, max_pool_backward, norm_backward,
-    norm_backward_sums, norm_gradients, relu_backward, reparameterise_backward, sum_partials,
-    upsample_backward,
+    OutputGradient, PoolShape, conv_backward_input, conv_backward_weight, max_unpool,
+    norm_backward, norm_backward_sums, norm_gradients, relu_backward, reparameterise_backward,
+    sum_partials, upsample_backward,
 };
 use crate::tensor::Tensor;
 
@@ -40,12 +40,12 @@ impl Network {
             let pieces = pieces.map(|((x, d_y), d_x)| Piece { x, d_y, d_x });
             let pieces: Vec<Piece<'_>> = pieces.collect();
             match op {
-                Op::Pool { shape, relu } => {
+                Op::Pool { shape, .. } => {
                     let label = format!("{} pool", weights.name);
-                    for piece in &pieces {
+                    let argmax = pass.argmax[i].iter().flat_map(Activation::parts);
+                    for (piece, argmax) in pieces.iter().zip(argmax) {
                         let shape = shape.of_images(piece.x);
-                        let inputs = [piece.x, piece.d_y];
-                        max_pool_backward(plan, &label, &shape, inputs, *relu, piece.d_x);
+                        max_unpool(plan, &label, &shape, [piece.d_y, argmax], piece.d_x);
                     }
                 }
                 Op::Upsample { shape } => {
@@ -93,6 +93,7 @@ impl Network {
                     shifts,
                     parameters,
                     relu,
+                    pool,
                 } => {
                     let layer = &self.parameters.layers[*parameters];
                     let label = format!("{} {}", weights.name, layer.name);
@@ -101,25 +102,43 @@ impl Network {
                         self.ops.get(i + 1),
                         Some(Op::Pool { .. } | Op::Matrix { .. })
                     );
-                    if *relu && !along {
+                    if *relu && pool.is_none() && !along {
                         let y = pass.activations[i + 1].view(&op.output(), parts);
                         for (y, piece) in y.parts().iter().zip(&pieces) {
                             relu_backward(plan, &label, y, piece.d_y);
                         }
                     }
                     let arenas = (d_weights, d_biases, accumulate);
-                    let products = pieces.iter().map(|piece| {
+                    let argmax = pass.argmax[i].as_ref();
+                    let mut gradients = Vec::new();
+                    for (number, piece) in pieces.iter().enumerate() {
+                        gradients.push(OutputGradient {
+                            d_y: piece.d_y,
+                            argmax: argmax.map(|argmax| argmax.part(number)),
+                        });
+                    }
+                    // First, so that all that is read of the gradient is mirrored at once.
+                    let spread: Vec<Tensor> = match pool {
+                        Some(pool) if i > 0 => {
+                            let spread = |(piece, d_y): (&Piece<'_>, &OutputGradient<'_>)| {
+                                unpooled(plan, &label, &pool.of_images(piece.x), *d_y)
+                            };
+                            pieces.iter().zip(&gradients).map(spread).collect()
+                        }
+                        _ => pieces.iter().map(|piece| piece.d_y.clone()).collect(),
+                    };
+                    let products = pieces.iter().zip(&gradients).map(|(piece, d_y)| {
                         let product = Product::of(shape, shifts.as_ref(), piece.x);
-                        (product, [piece.d_y, piece.x])
+                        (product, *d_y, piece.x)
                     });
                     let products: Vec<_> = products.collect();
                     let sums = weight_gradient(plan, &label, &products, layer, arenas);
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
-                        let relu = matches!(self.ops[i - 1], Op::Matrix { relu: true, .. });
-                        for piece in &pieces {
+                        let relu = self.ops[i - 1].ends_in_relu();
+                        for (piece, d_y) in pieces.iter().zip(&spread) {
                             let shape = shape.of_images(piece.x);
-                            let inputs = [piece.d_y, &w, piece.x];
+                            let inputs = [d_y, &w, piece.x];
                             conv_backward_input(plan, &label, &shape, inputs, relu, piece.d_x);
                         }
                     }
@@ -132,6 +151,20 @@ impl Network {
             d_y = d_x;
         }
     }
+}
+
+/// The gradient of what a product's max pool read, from that of what it gave.
+fn unpooled(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &PoolShape,
+    OutputGradient { d_y, argmax }: OutputGradient<'_>,
+) -> Tensor {
+    let d_x = Tensor::transient("unpooled", &shape.x());
+    if let Some(argmax) = argmax {
+        max_unpool(plan, label, shape, [d_y, argmax], &d_x);
+    }
+    d_x
 }
 
 /// What a backward pass reads and writes for a part of a batch.
@@ -153,13 +186,16 @@ struct PartialSum {
 fn weight_gradient(
     plan: &mut PlanBuilder<'_>,
     label: &str,
-    products: &[(Product, [&Tensor; 2])],
+    products: &[(Product, OutputGradient<'_>, &Tensor)],
     layer: &LayerParameters,
     (d_weights, d_biases, accumulate): (&Tensor, &Tensor, bool),
 ) -> Vec<PartialSum> {
     let path = plan.gpu().path();
     let splits_of = |product: &Product| product.shape.weight_splits(path, products.len());
-    let splits: usize = products.iter().map(|(product, _)| splits_of(product)).sum();
+    let splits: usize = products
+        .iter()
+        .map(|(product, ..)| splits_of(product))
+        .sum();
     let (d_w, d_bias) = (layer.weight_of(d_weights), layer.bias_of(d_biases));
     let [weights, biases] = [d_w.len(), if layer.has_norm() { 0 } else { d_bias.len() }];
     let (partial, partial_bias) = match splits {
@@ -178,14 +214,14 @@ fn weight_gradient(
             )
         }
     };
-    let lengths = || products.iter().map(|(product, _)| splits_of(product));
+    let lengths = || products.iter().map(|(product, ..)| splits_of(product));
     let cuts = cut(&partial, lengths())
         .into_iter()
         .zip(cut(&partial_bias, lengths()));
-    for ((product, operands), (partial, bias)) in products.iter().zip(cuts) {
+    for ((product, d_y, x), (partial, bias)) in products.iter().zip(cuts) {
         let (windows, splits) = (product.windows(), splits_of(product));
         let outputs = (&partial, (biases > 0).then_some(&bias));
-        conv_backward_weight(plan, label, windows, *operands, splits, outputs);
+        conv_backward_weight(plan, label, windows, *d_y, x, splits, outputs);
     }
     let mut sums = Vec::new();
     if splits > 1 {

@@ -7,9 +7,9 @@ use super::activation::Activation;
 use super::network::{Inputs, Mode, Network, Op, Pass, Weights};
 use crate::gpu::PlanBuilder;
 use crate::layer::{
-    ConvShape, NORM_STATISTICS, Windows, conv_forward, im2col, max_pool_forward, norm_combine,
-    norm_forward, norm_range, norm_running, norm_statistics, reparameterise_forward, shifts,
-    upsample_forward,
+    ConvShape, Epilogue, NORM_STATISTICS, Windows, conv_forward, im2col, max_pool_forward,
+    norm_combine, norm_forward, norm_range, norm_running, norm_statistics, reparameterise_forward,
+    shifts, upsample_forward,
 };
 use crate::tensor::{Tensor, pad4};
 
@@ -116,16 +116,20 @@ impl Network {
         let mut pass = Pass {
             activations: vec![input.clone()],
             statistics: Vec::new(),
+            argmax: Vec::new(),
             d_posterior: None,
         };
         for (i, op) in self.ops.iter().enumerate().take(ops.end).skip(ops.start) {
             let x = pass.last().view(&op.input(), &self.parts);
             let label = format!("{name} x{}", i + 1);
             // What losses read is one tensor.
-            let y = if i + 1 == ops.end || i + 1 == self.latent() {
-                Activation::whole(&Tensor::transient(&label, &op.output()), &self.parts)
-            } else {
-                Activation::transient(&label, &op.output(), &self.parts)
+            let whole = i + 1 == ops.end || i + 1 == self.latent();
+            let keep = mode == Mode::Train && op.has_argmax();
+            let count = if keep { 2 } else { 1 };
+            let outputs = Activation::several(&label, &op.output(), &self.parts, (count, whole));
+            let mut outputs = outputs.into_iter();
+            let (Some(y), argmax) = (outputs.next(), outputs.next()) else {
+                unreachable!()
             };
             let statistics = match op {
                 Op::Norm { parameters, .. } => {
@@ -136,9 +140,10 @@ impl Network {
             };
             for (number, (x, y)) in x.parts().iter().zip(y.parts()).enumerate() {
                 match op {
-                    Op::Pool { shape, .. } => {
+                    Op::Pool { shape, relu } => {
                         let label = format!("{name} pool");
-                        max_pool_forward(plan, &label, &shape.of_images(x), x, y);
+                        let outputs = (y, argmax.as_ref().map(|argmax| argmax.part(number)));
+                        max_pool_forward(plan, &label, &shape.of_images(x), x, outputs, *relu);
                     }
                     Op::Upsample { shape } => {
                         let label = format!("{name} upsample");
@@ -156,6 +161,7 @@ impl Network {
                         shifts,
                         parameters,
                         relu,
+                        pool,
                     } => {
                         let layer = &self.parameters.layers[*parameters];
                         let product = Product::of(shape, shifts.as_ref(), x);
@@ -167,7 +173,14 @@ impl Network {
                         };
                         let label = format!("{name} {}", layer.name);
                         let operands = [x, &w, &bias];
-                        conv_forward(plan, &label, product.windows(), operands, *relu, y);
+                        let epilogue = match (pool, relu) {
+                            (Some(_), _) => Epilogue::MaxPool {
+                                argmax: argmax.as_ref().map(|argmax| argmax.part(number)),
+                            },
+                            (None, true) => Epilogue::Relu,
+                            (None, false) => Epilogue::Linear,
+                        };
+                        conv_forward(plan, &label, product.windows(), operands, epilogue, y);
                     }
                     Op::Norm {
                         parameters, relu, ..
@@ -182,6 +195,7 @@ impl Network {
             }
             pass.activations.push(y);
             pass.statistics.push(statistics);
+            pass.argmax.push(argmax);
         }
         pass
     }

@@ -49,6 +49,8 @@ pub(crate) enum Op {
         shifts: Option<ConvShape>,
         parameters: usize,
         relu: bool,
+        /// The max pool behind the ReLU, where the product's kernels do it too.
+        pool: Option<PoolShape>,
     },
     Norm {
         /// (rows, padded channels)
@@ -86,9 +88,47 @@ impl Op {
         }
     }
 
+    /// Whether kernels of this product can do a max pool behind it: one of squares of 2 x 2 of a ReLU's outputs
+    /// no window of which reaches across an edge.
+    fn takes_along(&self, next: &PoolShape) -> bool {
+        let Op::Matrix {
+            shape,
+            shifts,
+            relu: true,
+            pool: None,
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let whole = [shape.batch, shape.output_height(), shape.output_width()];
+        let images = whole == [next.batch, next.input_height, next.input_width];
+        next.size == 2 && (shifts.is_some() || images && shape.is_inside())
+    }
+
+    /// Whether there is a max pool, which keeps what went through it.
+    pub(super) fn has_argmax(&self) -> bool {
+        matches!(self, Op::Pool { .. } | Op::Matrix { pool: Some(_), .. })
+    }
+
+    /// The ReLU that a product's kernels may take along, of which a following op undoes the gradient.
+    pub(super) fn ends_in_relu(&self) -> bool {
+        matches!(
+            self,
+            Op::Matrix {
+                relu: true,
+                pool: None,
+                ..
+            }
+        )
+    }
+
     /// Stored shape of what comes out.
     pub(super) fn output(&self) -> Vec<usize> {
         match self {
+            Op::Matrix {
+                pool: Some(pool), ..
+            } => pool.y().to_vec(),
             Op::Matrix { shape, .. } => shape.y().to_vec(),
             Op::Norm { shape, .. } => shape.to_vec(),
             Op::Pool { shape, .. } => shape.y().to_vec(),
@@ -120,6 +160,8 @@ pub struct Pass {
     pub(super) activations: Vec<Activation>,
     /// Statistics of each op that is a normalisation.
     pub(super) statistics: Vec<Option<Tensor>>,
+    /// What went through the max pool of each op that has one.
+    pub(super) argmax: Vec<Option<Activation>>,
     /// Of an auto-encoder, what the divergence says of the posterior: the backward pass adds to it.
     pub(crate) d_posterior: Option<Tensor>,
 }
@@ -152,7 +194,6 @@ impl Network {
         for (layer, shape) in shapes(model, batch) {
             let (norm, relu) = match *layer {
                 Layer::MaxPool { size } => {
-                    let relu = matches!(ops.last(), Some(Op::Matrix { relu: true, .. }));
                     let shape = PoolShape {
                         batch,
                         input_height: shape.input_height,
@@ -160,7 +201,17 @@ impl Network {
                         channels: shape.input_channels,
                         size,
                     };
-                    ops.push(Op::Pool { shape, relu });
+                    match ops.last_mut() {
+                        Some(op) if op.takes_along(&shape) => {
+                            if let Op::Matrix { pool, .. } = op {
+                                *pool = Some(shape);
+                            }
+                        }
+                        last => {
+                            let relu = last.is_some_and(|op| op.ends_in_relu());
+                            ops.push(Op::Pool { shape, relu });
+                        }
+                    }
                     continue;
                 }
                 Layer::Upsample { size } => {
@@ -197,6 +248,7 @@ impl Network {
                 shifts: first.filter(ConvShape::has_shifts),
                 parameters,
                 relu: relu && !norm,
+                pool: None,
             });
             if norm {
                 let [batch, height, width, channels] = shape.y();
@@ -208,8 +260,10 @@ impl Network {
             }
             parameters += 1;
         }
-        let numbers = ops.iter().flat_map(|op| [op.input(), op.output()]);
-        let numbers = numbers.map(|shape| shape.iter().product::<usize>() / batch);
+        let size = |shape: Vec<usize>| shape.iter().product::<usize>() / batch;
+        // What went through a max pool lies in the buffer of its results.
+        let outputs = |op: &Op| size(op.output()) * if op.has_argmax() { 2 } else { 1 };
+        let numbers = ops.iter().flat_map(|op| [size(op.input()), outputs(op)]);
         let lines = windows.filter(ConvShape::has_shifts).map(|shape| {
             let [_, copies, rows, _] = shape.shifts();
             copies * rows

@@ -115,19 +115,22 @@ pub fn im2col(shape: &ConvShape, x: &[f64], row: usize) -> Vec<f64> {
     rows
 }
 
-/// Four copies of every channel of x, (batch, channels, 4, padded rows, pixels), each a pixel further left
-/// than the one before, zero outside the image. Here the channels of x are not padded.
+/// Four copies of every channel of x, (batch, channels, 4, rows, row), in texels of 2 x 2 pixels: shifted by no
+/// or one pixel up and left, zero outside the image. Here the channels of x are not padded.
 pub fn shifts(shape: &ConvShape, x: &[f64]) -> Vec<f64> {
-    let [batch, _, rows, pixels] = shape.shifts();
+    let [batch, _, rows, row] = shape.shifts();
     let (height, width, channels) = (shape.input_height, shape.input_width, shape.input_channels);
     let mut copies = Vec::new();
     for image in 0..batch {
         for channel in 0..channels {
             for shift in 0..4 {
-                for row in 0..rows {
-                    for pixel in 0..pixels {
+                for texel_row in 0..rows {
+                    for number in 0..row {
+                        let (texel, within) = (number / 4, number % 4);
+                        let row = 2 * texel_row + within / 2 + shift / 2;
                         let row = row.checked_sub(shape.padding).filter(|r| *r < height);
-                        let column = (pixel + shift).checked_sub(shape.padding);
+                        let column = 2 * texel + within % 2 + shift % 2;
+                        let column = column.checked_sub(shape.padding);
                         copies.push(match (row, column.filter(|c| *c < width)) {
                             (Some(row), Some(column)) => {
                                 x[((image * height + row) * width + column) * channels + channel]

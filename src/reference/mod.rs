@@ -22,7 +22,7 @@ pub use norm::{
     norm_statistics, rounded_factor,
 };
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
-pub use pool::{max_pool_backward, max_pool_forward};
+pub use pool::{max_pool_argmax, max_pool_backward, max_pool_forward, max_unpool};
 pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,
     quantiser_forward,

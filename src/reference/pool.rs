@@ -39,6 +39,34 @@ pub fn max_pool_forward(shape: &PoolShape, x: &[f64]) -> Vec<f64> {
     y
 }
 
+/// Which number of each window, row by row, is its first largest x; with `relu`, past the last number where that is
+/// not positive.
+pub fn max_pool_argmax(shape: &PoolShape, x: &[f64], relu: bool) -> Vec<f64> {
+    let mut argmax = vec![0.0; shape.y().iter().product()];
+    each_window(shape, |at, window| {
+        let mut best = 0;
+        for (i, &place) in window.iter().enumerate() {
+            if x[place] > x[window[best]] {
+                best = i;
+            }
+        }
+        let passes = !relu || x[window[best]] > 0.0;
+        argmax[at] = if passes { best } else { window.len() } as f64;
+    });
+    argmax
+}
+
+/// d_x: d_y of each window goes to number `argmax` of it, if there is one.
+pub fn max_unpool(shape: &PoolShape, d_y: &[f64], argmax: &[f64]) -> Vec<f64> {
+    let mut d_x = vec![0.0; shape.x().iter().product()];
+    each_window(shape, |at, window| {
+        if let Some(&place) = window.get(argmax[at] as usize) {
+            d_x[place] = d_y[at];
+        }
+    });
+    d_x
+}
+
 /// d_x: d_y of each window goes to its first largest x; with `relu` only if that is positive.
 pub fn max_pool_backward(shape: &PoolShape, x: &[f64], d_y: &[f64], relu: bool) -> Vec<f64> {
     let mut d_x = vec![0.0; x.len()];

@@ -2,7 +2,7 @@
 
 use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
-use crate::layer::{self, ConvShape, Windows};
+use crate::layer::{self, ConvShape, Epilogue, OutputGradient, PoolShape, Windows};
 use crate::optimiser::Schedule;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
@@ -35,13 +35,22 @@ const SHAPES: [[usize; 9]; 23] = [
     [21, 6, 5, 8, 6, 5, 3, 1, 0],
 ];
 
-/// Windows over one or three channels whose rows of outputs come in fours.
+/// Windows over one to three channels whose outputs come in squares.
 const SHIFTS: [[usize; 9]; 5] = [
     [1, 5, 8, 1, 1, 2, 5, 1, 0],
     [3, 28, 28, 1, 6, 5, 5, 1, 0],
     [2, 4, 8, 3, 20, 3, 3, 1, 1],
-    [2, 7, 13, 2, 5, 1, 2, 1, 0],
+    [2, 6, 13, 2, 5, 1, 2, 1, 0],
     [5, 6, 4, 3, 9, 5, 5, 1, 2],
+];
+
+/// Layers whose outputs go through a max pool: with rows and columns that it cuts off, a stride, an edge.
+const POOLED: [[usize; 9]; 5] = [
+    [1, 3, 2, 5, 6, 2, 1, 1, 0],
+    [2, 12, 12, 20, 50, 5, 5, 1, 0],
+    [3, 7, 9, 4, 9, 3, 3, 1, 0],
+    [2, 9, 7, 8, 5, 3, 3, 2, 1],
+    [17, 6, 6, 12, 8, 1, 1, 1, 0],
 ];
 
 pub(super) fn shape(
@@ -100,6 +109,12 @@ pub(super) fn cases() -> Vec<Case> {
     for s in SHIFTS.map(shape) {
         cases.extend(of_shifts(s));
     }
+    for s in POOLED.map(shape) {
+        cases.extend(of_pooled(s));
+    }
+    for s in SHIFTS.map(shape) {
+        cases.extend(of_pooled_shifts(s));
+    }
     for (count, splits, accumulate) in [(4, 1, false), (300, 5, false), (12, 130, true)] {
         cases.push(sum_partials(count, splits, accumulate));
     }
@@ -139,8 +154,13 @@ fn forward(s: ConvShape, relu: bool) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            let windows = Windows::Plain(&s);
-            layer::conv_forward(plan, "case", windows, [&i[0], &i[1], &i[2]], relu, &o[0]);
+            let epilogue = if relu {
+                Epilogue::Relu
+            } else {
+                Epilogue::Linear
+            };
+            let (windows, inputs) = (Windows::Plain(&s), [&i[0], &i[1], &i[2]]);
+            layer::conv_forward(plan, "case", windows, inputs, epilogue, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -191,18 +211,17 @@ fn backward_weight(s: ConvShape, splits: usize, bias: bool) -> Case {
     let name = format!("{}{also}, {splits} splits", name(&s));
     let x = padded_noise("x", &s.x(), s.input_channels);
     let wide = widened(&x);
-    weight_case(s, None, splits, bias, (name, x, wide))
+    weight_case((s, None, None), splits, bias, (name, x, wide))
 }
 
 /// With the input of the kernel and that of the reference.
 fn weight_case(
-    s: ConvShape,
-    shifts: Option<ConvShape>,
+    (s, shifts, pool): (ConvShape, Option<ConvShape>, Option<PoolShape>),
     splits: usize,
     bias: bool,
     (name, x, wide): (String, Vec<f32>, Vec<f64>),
 ) -> Case {
-    let (w, y) = (s.w(), s.y());
+    let (w, y) = (s.w(), pool.map_or_else(|| s.y(), |pool| pool.y()));
     let positions = y[0] * y[1] * y[2];
     let weights: usize = w.iter().product();
     let outputs = weights + if bias { w[0] } else { 0 };
@@ -211,8 +230,13 @@ fn weight_case(
         input_shapes: vec![
             y.to_vec(),
             shifts.map_or_else(|| s.x().to_vec(), |s| s.shifts().to_vec()),
+            y.to_vec(),
         ],
-        inputs: vec![padded_noise(&name, &y, s.output_channels), x],
+        inputs: vec![
+            padded_noise(&name, &y, s.output_channels),
+            x,
+            any_argmax(&y),
+        ],
         name,
         output_shapes: vec![vec![outputs]],
         initial: vec![None],
@@ -232,16 +256,22 @@ fn weight_case(
             });
             let to = (&partial[0], bias.then_some(&partial[1]));
             let windows = shifts.as_ref().map_or(Windows::Plain(&s), Windows::Shifts);
-            layer::conv_backward_weight(plan, "case", windows, [&i[0], &i[1]], splits, to);
+            let d_y = OutputGradient {
+                d_y: &i[0],
+                argmax: pool.and(Some(&i[2])),
+            };
+            layer::conv_backward_weight(plan, "case", windows, d_y, &i[1], splits, to);
             if splits > 1 {
                 layer::sum_partials(plan, "case", &partial[0], false, &total[0]);
                 layer::sum_partials(plan, "case", &partial[1], false, &total[1]);
             }
         }),
         expected: Box::new(move |i, _| {
-            let mut values = reference::conv_backward_weight(&s, &i[0], &wide);
+            let unpooled = pool.map(|pool| reference::max_unpool(&pool, &i[0], &i[2]));
+            let d_y = unpooled.as_ref().unwrap_or(&i[0]);
+            let mut values = reference::conv_backward_weight(&s, d_y, &wide);
             if bias {
-                values.extend(reference::bias_backward(&i[0], w[0]));
+                values.extend(reference::bias_backward(d_y, w[0]));
             }
             vec![Expected {
                 values,
@@ -323,8 +353,8 @@ fn forward_of_shifts(s: ConvShape) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            let windows = Windows::Shifts(&s);
-            layer::conv_forward(plan, "case", windows, [&i[0], &i[1], &i[2]], true, &o[0]);
+            let (windows, inputs) = (Windows::Shifts(&s), [&i[0], &i[1], &i[2]]);
+            layer::conv_forward(plan, "case", windows, inputs, Epilogue::Relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -339,7 +369,107 @@ fn weight_of_shifts(s: ConvShape, splits: usize, bias: bool) -> Case {
     let (copies, windows) = two_layouts(&s);
     let case = backward_weight(s.as_rows(), splits, bias);
     let name = format!("{}, {}, shifts", name(&s), case.name);
-    weight_case(s.as_rows(), Some(s), splits, bias, (name, copies, windows))
+    let shapes = (s.as_rows(), Some(s), None);
+    weight_case(shapes, splits, bias, (name, copies, windows))
+}
+
+/// The max pool behind a layer.
+fn pool_of(s: &ConvShape) -> PoolShape {
+    PoolShape {
+        batch: s.batch,
+        input_height: s.output_height(),
+        input_width: s.output_width(),
+        channels: s.output_channels,
+        size: 2,
+    }
+}
+
+/// Any positions in squares, and none of them.
+fn any_argmax(shape: &[usize]) -> Vec<f32> {
+    let values = noise("argmax", shape.iter().product());
+    let any = values.iter().map(|v| (v.abs() * 1000.0) as u32 % 5);
+    any.map(|position| position as f32).collect()
+}
+
+/// What a layer does that takes a max pool along.
+pub(super) fn of_pooled(s: ConvShape) -> [Case; 3] {
+    let mut x = padded_noise("x", &s.x(), s.input_channels);
+    // An empty image, whose outputs are all equal.
+    let image = x.len() / s.batch;
+    x[..if s.batch > 1 { image } else { 0 }].fill(0.0);
+    let wide = widened(&x);
+    let weight = |splits| {
+        let name = format!("{}, max pool, and bias, {splits} splits", name(&s));
+        let inputs = (name, x.clone(), wide.clone());
+        weight_case((s, None, Some(pool_of(&s))), splits, true, inputs)
+    };
+    [
+        forward_pooled((s, None), (x.clone(), wide.clone())),
+        weight(1),
+        weight(3),
+    ]
+}
+
+/// The same over few channels, whose input needs no gradient.
+pub(super) fn of_pooled_shifts(s: ConvShape) -> [Case; 3] {
+    let inputs = two_layouts(&s);
+    let weight = |splits| {
+        let name = format!("{}, shifts, max pool, and bias, {splits} splits", name(&s));
+        let shapes = (s.as_rows(), Some(s), Some(pool_of(&s)));
+        let (copies, windows) = inputs.clone();
+        weight_case(shapes, splits, true, (name, copies, windows))
+    };
+    [
+        forward_pooled((s.as_rows(), Some(s)), inputs.clone()),
+        weight(1),
+        weight(3),
+    ]
+}
+
+fn forward_pooled(
+    (s, shifts): (ConvShape, Option<ConvShape>),
+    (x, wide): (Vec<f32>, Vec<f64>),
+) -> Case {
+    let geometry = shifts.unwrap_or(s);
+    let pool = pool_of(&geometry);
+    let (w, y) = (s.w(), pool.y());
+    let length: usize = y.iter().product();
+    let also = if shifts.is_some() { ", shifts" } else { "" };
+    let name = format!("{}{also}, max pool", name(&geometry));
+    let taps = s.kernel_height * s.kernel_width * s.input_channels;
+    let x_shape = shifts.map_or_else(|| s.x(), |s| s.shifts());
+    Case {
+        kernel: &kernels::CONV_FORWARD,
+        inputs: vec![
+            x,
+            padded_noise(&name, &w, s.input_channels),
+            padded_noise("bias", &[w[0]], s.output_channels),
+        ],
+        name,
+        input_shapes: vec![x_shape.to_vec(), w.to_vec(), vec![w[0]]],
+        // What passes, and which positions those are.
+        output_shapes: vec![vec![2 * length]],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let windows = shifts.as_ref().map_or(Windows::Plain(&s), Windows::Shifts);
+            let [y, argmax] = [0..length, length..2 * length].map(|range| o[0].range(range));
+            let epilogue = Epilogue::MaxPool {
+                argmax: Some(&argmax),
+            };
+            let inputs = [&i[0], &i[1], &i[2]];
+            layer::conv_forward(plan, "case", windows, inputs, epilogue, &y);
+        }),
+        expected: Box::new(move |i, _| {
+            let before = reference::conv_forward(&s, &wide, &i[1], &i[2], true);
+            let mut values = reference::max_pool_forward(&pool, &before);
+            values.extend(reference::max_pool_argmax(&pool, &before, true));
+            vec![Expected {
+                values,
+                tolerance: Tolerance::sum_of(taps),
+            }]
+        }),
+    }
 }
 
 fn im2col(s: ConvShape) -> Case {

@@ -44,9 +44,9 @@ pub(super) fn cases() -> Vec<Case> {
 /// Both directions of one shape.
 pub(super) fn of_pool(shape: PoolShape) -> [Case; 3] {
     [
-        max_pool_forward(shape),
-        max_pool_backward(shape, false),
-        max_pool_backward(shape, true),
+        max_pool_forward(shape, false),
+        max_pool_forward(shape, true),
+        max_unpool(shape),
     ]
 }
 
@@ -71,46 +71,52 @@ fn pool_input(s: &PoolShape, relu: bool) -> Vec<f32> {
         .collect()
 }
 
-fn max_pool_forward(s: PoolShape) -> Case {
+fn max_pool_forward(s: PoolShape, relu: bool) -> Case {
+    let length: usize = s.y().iter().product();
     Case {
         kernel: &kernels::MAX_POOL_FORWARD,
-        name: pool_name(&s, false),
-        inputs: vec![pool_input(&s, false)],
+        name: pool_name(&s, relu),
+        inputs: vec![pool_input(&s, relu)],
         input_shapes: vec![s.x().to_vec()],
-        output_shapes: vec![s.y().to_vec()],
+        // The largest, and which they are.
+        output_shapes: vec![vec![2 * length]],
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::max_pool_forward(plan, "case", &s, &i[0], &o[0]);
+            let [y, argmax] = [0..length, length..2 * length].map(|range| o[0].range(range));
+            layer::max_pool_forward(plan, "case", &s, &i[0], (&y, Some(&argmax)), relu);
         }),
         expected: Box::new(move |i, _| {
+            let mut values = reference::max_pool_forward(&s, &i[0]);
+            values.extend(reference::max_pool_argmax(&s, &i[0], relu));
             vec![Expected {
-                values: reference::max_pool_forward(&s, &i[0]),
+                values,
                 tolerance: Tolerance::EXACT,
             }]
         }),
     }
 }
 
-fn max_pool_backward(s: PoolShape, relu: bool) -> Case {
-    let name = pool_name(&s, relu);
+fn max_unpool(s: PoolShape) -> Case {
+    let name = pool_name(&s, false);
+    // Every number of a window, and none.
+    let places = (s.size * s.size + 1) as f32;
+    let argmax = noise("argmax", s.y().iter().product());
+    let argmax = argmax.iter().map(|v| (v.abs() * 1000.0).floor() % places);
     Case {
-        kernel: &kernels::MAX_POOL_BACKWARD,
-        inputs: vec![
-            pool_input(&s, relu),
-            padded_noise(&name, &s.y(), s.channels),
-        ],
+        kernel: &kernels::MAX_UNPOOL,
+        inputs: vec![padded_noise(&name, &s.y(), s.channels), argmax.collect()],
         name,
-        input_shapes: vec![s.x().to_vec(), s.y().to_vec()],
+        input_shapes: vec![s.y().to_vec(), s.y().to_vec()],
         output_shapes: vec![s.x().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::max_pool_backward(plan, "case", &s, [&i[0], &i[1]], relu, &o[0]);
+            layer::max_unpool(plan, "case", &s, [&i[0], &i[1]], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
-                values: reference::max_pool_backward(&s, &i[0], &i[1], relu),
+                values: reference::max_unpool(&s, &i[0], &i[1]),
                 tolerance: Tolerance::EXACT,
             }]
         }),

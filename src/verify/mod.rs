@@ -120,9 +120,26 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
         let more = match *op {
             Op::Matrix {
                 shifts: Some(shape),
+                pool,
                 ..
-            } => conv::of_shifts(shape).into(),
-            Op::Matrix { shape, .. } => conv::of_shape(shape).into(),
+            } => {
+                let mut cases: Vec<Case> = conv::of_shifts(shape).into();
+                cases.extend(
+                    pool.map(|_| conv::of_pooled_shifts(shape))
+                        .into_iter()
+                        .flatten(),
+                );
+                cases
+            }
+            Op::Matrix { shape, pool, .. } => match pool {
+                Some(pool) => {
+                    let mut cases: Vec<Case> = conv::of_pooled(shape).into();
+                    cases.extend(conv::of_shape(shape));
+                    cases.extend(elementwise::of_pool(pool));
+                    cases
+                }
+                None => conv::of_shape(shape).into(),
+            },
             Op::Norm {
                 shape: [rows, channels],
                 ..
@@ -146,6 +163,11 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
 /// The three products of one shape.
 pub fn matrix_cases(shape: ConvShape) -> [Case; 7] {
     conv::of_shape(shape)
+}
+
+/// The same with a max pool behind the layer.
+pub fn pooled_cases(shape: ConvShape) -> [Case; 3] {
+    conv::of_pooled(shape)
 }
 
 /// A random packed layer in every arithmetic in which it is exact: (batch, height, width, inputs,

@@ -11,7 +11,9 @@ use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
 use crate::gpu::{Gpu, Plan, PlanBuilder};
-use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, Windows, conv_forward, packed_conv};
+use crate::layer::{
+    Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
+};
 use crate::model::{Inputs, LayerValues, Mode, Model, Network, Op, Parameters, Weights};
 use crate::pack::{Activations, PackedModel, Trained, pack};
 use crate::rng::Philox;
@@ -156,7 +158,7 @@ fn f32_plan(gpu: &Gpu, shape: &ConvShape) -> Result<Plan, CliError> {
         "f32",
         Windows::Plain(shape),
         [&x, &w, &bias],
-        true,
+        Epilogue::Relu,
         &y,
     );
     Ok(plan.finish()?)

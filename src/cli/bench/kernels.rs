@@ -10,12 +10,13 @@ use super::{Times, bar, time};
 use crate::cli::CliError;
 use crate::gpu::{Gpu, PlanBuilder};
 use crate::layer::{
-    ConvShape, Windows, conv_backward_input, conv_backward_weight, conv_forward, sum_partials,
+    ConvShape, Epilogue, OutputGradient, PoolShape, Windows, conv_backward_input,
+    conv_backward_weight, conv_forward, sum_partials,
 };
 use crate::model::{Model, Network, Op};
 use crate::rng::Philox;
 use crate::tensor::Tensor;
-use crate::verify::{matrix_cases, run_case};
+use crate::verify::{Case, matrix_cases, pooled_cases, run_case};
 
 #[derive(Serialize)]
 pub(super) struct KernelRow {
@@ -42,23 +43,35 @@ pub(super) fn kernels(
     let mut shapes = vec![(
         "matrix product".to_owned(),
         ConvShape::dense(512, 512, 512),
-        None,
+        (None, None),
         ConvShape::dense(512, 512, 512),
     )];
     let (full, small) = (Network::new(model, batch), Network::new(model, 2));
     for ((op, layer), (small, _)) in full.ops().zip(small.ops()) {
-        if let (Op::Matrix { shape, shifts, .. }, Op::Matrix { shape: small, .. }, Some(layer)) =
-            (op, small, layer)
+        if let (
+            Op::Matrix {
+                shape,
+                shifts,
+                pool,
+                ..
+            },
+            Op::Matrix { shape: small, .. },
+            Some(layer),
+        ) = (op, small, layer)
             && !shapes.iter().any(|(_, known, ..)| known == shape)
         {
-            shapes.push((layer.name.to_owned(), *shape, *shifts, *small));
+            shapes.push((layer.name.to_owned(), *shape, (*shifts, *pool), *small));
         }
     }
     let bar = bar(3 * shapes.len() as u64)?;
     let mut rows: Vec<KernelRow> = Vec::new();
-    for (name, shape, shifts, small) in shapes {
+    for (name, shape, (shifts, pool), small) in shapes {
         bar.set_message(format!("checking {name}"));
-        for case in matrix_cases(small) {
+        let cases: Vec<Case> = match pool {
+            Some(_) if shifts.is_none() => pooled_cases(small).into(),
+            _ => matrix_cases(small).into(),
+        };
+        for case in cases {
             let report = block_on(run_case(gpu, &case))?;
             if let Some(failure) = report.failure {
                 let (kernel, case) = (report.kernel, report.case);
@@ -70,7 +83,13 @@ pub(super) fn kernels(
             let windows = shifts
                 .as_ref()
                 .map_or(Windows::Plain(&shape), Windows::Shifts);
-            rows.push(kernel_row(gpu, &name, kernel, (&shape, windows), least)?);
+            rows.push(kernel_row(
+                gpu,
+                &name,
+                kernel,
+                (&shape, windows, pool),
+                least,
+            )?);
             bar.inc(1);
         }
     }
@@ -86,7 +105,7 @@ fn kernel_row(
     gpu: &Gpu,
     layer: &str,
     kernel: &'static str,
-    (shape, windows): (&ConvShape, Windows<'_>),
+    (shape, windows, pool): (&ConvShape, Windows<'_>, Option<PoolShape>),
     least: Duration,
 ) -> Result<KernelRow, CliError> {
     let mut rng = Philox::new(1, 0);
@@ -102,23 +121,38 @@ fn kernel_row(
         Windows::Shifts(shape) if kernel != "backward input" => shape.shifts(),
         _ => shape.x(),
     };
-    let (x, y) = (random("x", &input)?, random("y", &shape.y())?);
+    let output = pool.map_or_else(|| shape.y(), |pool| pool.y());
+    let length: usize = output.iter().product();
+    // Of a layer with a max pool also where its results come from.
+    let both = random("y", &[2 * length])?;
+    let [y, argmax] = [0..length, length..2 * length].map(|range| both.range(range));
+    let argmax = pool.map(|_| &argmax);
+    let d_y = OutputGradient { d_y: &y, argmax };
+    let x = random("x", &input)?;
     let (w, bias) = (random("w", &shape.w())?, random("bias", &shape.w()[..1])?);
     let mut plan = PlanBuilder::new(gpu);
     match kernel {
-        "forward" => conv_forward(&mut plan, layer, windows, [&x, &w, &bias], true, &y),
+        "forward" => {
+            let epilogue = match pool {
+                Some(_) => Epilogue::MaxPool { argmax },
+                None => Epilogue::Relu,
+            };
+            conv_forward(&mut plan, layer, windows, [&x, &w, &bias], epilogue, &y);
+        }
         "backward input" => {
             let d_x = Tensor::transient("d_x", &shape.x());
-            conv_backward_input(&mut plan, layer, shape, [&y, &w, &x], false, &d_x);
+            // What the pool's gradient was spread to.
+            let d_y = random("d_y", &shape.y())?;
+            conv_backward_input(&mut plan, layer, shape, [&d_y, &w, &x], false, &d_x);
         }
         _ => {
             let splits = shape.weight_splits(gpu.path(), 1);
             if splits == 1 {
-                conv_backward_weight(&mut plan, layer, windows, [&y, &x], 1, (&w, None));
+                conv_backward_weight(&mut plan, layer, windows, d_y, &x, 1, (&w, None));
             } else {
                 let partial = Tensor::transient("partial", &[splits, w.len()]);
                 let outputs = (&partial, None);
-                conv_backward_weight(&mut plan, layer, windows, [&y, &x], splits, outputs);
+                conv_backward_weight(&mut plan, layer, windows, d_y, &x, splits, outputs);
                 sum_partials(&mut plan, layer, &partial, false, &w);
             }
         }
