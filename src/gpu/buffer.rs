@@ -14,6 +14,8 @@ pub const TEXELS_PER_ROW: u32 = 1024;
 /// two, such as those of neighbouring outputs of a layer's weights, fall into the same few lines of a cache,
 /// and products of 512 channels run at two thirds of their speed.
 const MIRROR_WIDTH: u32 = TEXELS_PER_ROW + 4;
+/// What every device allows.
+const MIRROR_HEIGHT: u32 = 8192;
 
 /// A range of GPU memory, a whole number of mirror rows long. Clones share the memory.
 ///
@@ -140,7 +142,7 @@ impl Memory {
                 label: Some(&self.label),
                 size: wgpu::Extent3d {
                     width: MIRROR_WIDTH,
-                    height: self.rows,
+                    height: mirror_height(self.rows),
                     depth_or_array_layers: 1,
                 },
                 mip_level_count: 1,
@@ -155,6 +157,16 @@ impl Memory {
             let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
             Mirror { texture, view }
         })
+    }
+}
+
+/// Rows of a mirror of so many rows: never a power of two, because lavapipe compiles every kernel anew for each
+/// combination of textures whose height is one and textures whose height is not.
+fn mirror_height(rows: u32) -> u32 {
+    match rows {
+        1 => 3,
+        rows if rows.is_power_of_two() && rows < MIRROR_HEIGHT => rows + 1,
+        rows => rows,
     }
 }
 

@@ -1,13 +1,12 @@
 //! From dispatches to a [`Plan`]: what is mirrored when, and where tensors lie.
 
-use std::cell::Cell;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use super::dispatch::{Dispatch, Write};
-use super::kernel::{Numbers, Pipeline};
+use super::dispatch::{Dispatch, Write, groups_of};
+use super::kernel::{Numbers, Pipeline, PipelineKey};
 use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_mirror};
-use super::{Buffer, Gpu, GpuError, Grid, Kernel, Path, Pool, TEXELS_PER_ROW};
+use super::{Buffer, Core, Gpu, GpuError, Grid, Path, Pool, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
 
 /// Uniform offsets must be multiples of this in WebGPU.
@@ -30,7 +29,9 @@ pub struct PlanBuilder<'g> {
     /// Whether kernels with few inputs read mirrors too.
     mirror_all: bool,
     core: Option<usize>,
-    most_cores: Cell<usize>,
+    most_cores: usize,
+    /// How products of the plan are shared: by kernel and constants.
+    cores: Vec<(PipelineKey, Core)>,
 }
 
 enum Pending {
@@ -78,7 +79,8 @@ impl<'g> PlanBuilder<'g> {
             prologue: Vec::new(),
             mirror_all: false,
             core: None,
-            most_cores: Cell::new(0),
+            most_cores: 0,
+            cores: Vec::new(),
         }
     }
 
@@ -104,7 +106,7 @@ impl<'g> PlanBuilder<'g> {
 
     /// In how many ways threads can share a product of this plan.
     pub(crate) fn most_cores(&self) -> usize {
-        self.most_cores.get()
+        self.most_cores
     }
 
     /// The device the plan is for.
@@ -112,21 +114,34 @@ impl<'g> PlanBuilder<'g> {
         self.gpu
     }
 
-    /// The threads for `splits` products of `rows` x `columns` numbers by a matrix kernel.
-    ///
-    /// # Panics
-    /// For a kernel that is not a matrix kernel.
-    pub fn product(&self, kernel: &Kernel, rows: usize, columns: usize, splits: usize) -> Grid {
+    /// How threads share a call's product, if it is one, and its workgroups.
+    fn share(&mut self, call: &Dispatch<'_>) -> (Option<Core>, [u32; 3]) {
+        let (size, splits) = match call.grid {
+            Grid::Threads(threads) => return (None, groups_of(threads)),
+            Grid::Groups(groups) => return (None, groups),
+            Grid::Product { size, splits } => (size, splits),
+        };
         let path = self.gpu.path();
-        let cores = kernel.cores(path, rows).len();
-        self.most_cores.set(self.most_cores.get().max(cores));
-        let core = self.core.map(|core| core.min(cores.saturating_sub(1)));
-        kernel.product(path, [rows, columns], splits, core)
+        let cores = call.kernel.cores(path, size[0]);
+        self.most_cores = self.most_cores.max(cores.len());
+        let key = PipelineKey::new(call.kernel, call.constants, path, None);
+        let known = self.cores.iter().filter(|(known, _)| *known == key);
+        let known: Vec<Core> = known.map(|(_, core)| *core).collect();
+        let core = match self.core {
+            Some(number) => cores.get(number).or(cores.last()).copied(),
+            None => call.kernel.core(path, size, call.flops, &known),
+        };
+        let core = core.unwrap_or_else(|| panic!("{} is no product", call.kernel.name));
+        if !known.contains(&core) {
+            self.cores.push((key, core));
+        }
+        (Some(core), core.groups(size, splits))
     }
 
     /// Appends one kernel call. On the paths for CPU drivers the inputs are mirrored into textures first,
     /// unless their mirrors are still true.
     pub fn dispatch(&mut self, call: Dispatch<'_>) {
+        let (core, groups) = self.share(&call);
         let numbers = call.kernel.numbers;
         let mut resources = Vec::new();
         let path = self.path_of(&call);
@@ -165,12 +180,12 @@ impl<'g> PlanBuilder<'g> {
             kernel: call.kernel.name,
             reads: call.reads.iter().map(|t| t.shape.clone()).collect(),
             writes: outputs.iter().map(|t| t.shape.clone()).collect(),
-            grid: call.grid.groups(),
+            grid: groups,
             flops: call.flops,
             bytes: moved as u64 * 4,
         });
         self.pending.push(Pending::Dispatch {
-            pipeline: (self.gpu).pipeline(call.kernel, call.constants, path, call.grid.core()),
+            pipeline: (self.gpu).pipeline(call.kernel, call.constants, path, core),
             params_offset,
             params_size: call.params.len() as u64,
             resources,

@@ -1,6 +1,5 @@
 //! One kernel call, as data.
 
-use super::Core;
 use super::kernel::{Kernel, WORKGROUP};
 use crate::tensor::Tensor;
 
@@ -41,29 +40,20 @@ pub enum Grid {
     Threads(u32),
     /// Exactly these workgroups.
     Groups([u32; 3]),
-    /// The workgroups of a matrix product, shared in this way: see [`super::PlanBuilder::product`].
-    Product(Core, [u32; 3]),
+    /// Whatever workgroups share the product of a matrix kernel, of so many rows and columns of numbers, best.
+    Product {
+        /// Rows and columns.
+        size: [usize; 2],
+        /// Ranges that its depth is cut into, for a product each.
+        splits: usize,
+    },
 }
 
-impl Grid {
-    /// How threads share a product, if it is one.
-    pub(super) fn core(self) -> Option<Core> {
-        match self {
-            Grid::Product(core, _) => Some(core),
-            Grid::Threads(_) | Grid::Groups(_) => None,
-        }
-    }
-
-    pub(super) fn groups(self) -> [u32; 3] {
-        match self {
-            Grid::Groups(groups) | Grid::Product(_, groups) => groups,
-            Grid::Threads(threads) => {
-                let groups = threads.div_ceil(WORKGROUP).max(1);
-                let y = groups.div_ceil(MAX_GROUPS);
-                [groups.div_ceil(y), y, 1]
-            }
-        }
-    }
+/// Workgroups for so many threads, see [`Grid::Threads`].
+pub(super) fn groups_of(threads: u32) -> [u32; 3] {
+    let groups = threads.div_ceil(WORKGROUP).max(1);
+    let y = groups.div_ceil(MAX_GROUPS);
+    [groups.div_ceil(y), y, 1]
 }
 
 /// One kernel call, as data.

@@ -134,6 +134,22 @@ pub(super) struct PipelineKey {
     core: Option<Core>,
 }
 
+impl PipelineKey {
+    pub(super) fn new(
+        kernel: &'static Kernel,
+        constants: &[(&'static str, f64)],
+        path: Path,
+        core: Option<Core>,
+    ) -> Self {
+        Self {
+            kernel: std::ptr::from_ref(kernel).addr(),
+            constants: constants.iter().map(|(n, v)| (*n, v.to_bits())).collect(),
+            path,
+            core,
+        }
+    }
+}
+
 pub(super) struct Pipeline {
     pub raw: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
@@ -148,12 +164,7 @@ impl Gpu {
         path: Path,
         core: Option<Core>,
     ) -> Arc<Pipeline> {
-        let key = PipelineKey {
-            kernel: std::ptr::from_ref(kernel).addr(),
-            constants: constants.iter().map(|(n, v)| (*n, v.to_bits())).collect(),
-            path,
-            core,
-        };
+        let key = PipelineKey::new(kernel, constants, path, core);
         let mut cache = self.pipelines.lock().unwrap_or_else(|e| e.into_inner());
         cache
             .entry(key)

@@ -1,7 +1,7 @@
 //! The ways in which threads share a matrix product, and how one is chosen.
 
+use super::Path;
 use super::kernel::{Family, Kernel};
-use super::{Grid, Path};
 
 const WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
 const WORKGROUP_BYTES: &str = include_str!("../../shaders/shared/matrix_workgroup_bytes.wgsl");
@@ -13,6 +13,10 @@ const SUBGROUP: &str = include_str!("../../shaders/shared/matrix_subgroup.wgsl")
 const REGISTER_THREADS: usize = 16;
 /// Lanes of a subgroup of the subgroup core, and blocks of four rows or columns that they share.
 pub(super) const LANES: usize = 8;
+
+/// Seconds of a run that a product must gain by a core of its own: lavapipe compiles a pipeline in a fifth of a
+/// second, and the first step waits for all of them.
+const WORTH_A_PIPELINE: f64 = 50e-6;
 
 /// How threads share the product of a matrix kernel, all in blocks of four rows and four columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +124,7 @@ impl Core {
     }
 
     /// Workgroups for `splits` products of so many rows and columns.
-    fn grid(self, [rows, columns]: [usize; 2], splits: usize) -> Grid {
+    pub(super) fn groups(self, [rows, columns]: [usize; 2], splits: usize) -> [u32; 3] {
         let tiles = self.tiles([rows, columns]);
         let groups = match self {
             Core::Workgroup => [tiles, 1, splits],
@@ -131,7 +135,13 @@ impl Core {
             Core::Register { .. } => [(tiles * splits).div_ceil(REGISTER_THREADS), 1, 1],
             Core::Subgroup { .. } => [tiles * splits, 1, 1],
         };
-        Grid::Product(self, groups.map(|n| n as u32))
+        groups.map(|n| n as u32)
+    }
+
+    /// Seconds that a product of so many operations takes, roughly, on two cores through lavapipe.
+    fn seconds(self, size: [usize; 2], flops: u64) -> f64 {
+        let covered = self.time(size) as f64 / 10.0 / (size[0] * size[1]) as f64;
+        covered * flops as f64 / 100e9
     }
 }
 
@@ -168,25 +178,27 @@ impl Kernel {
         }
     }
 
-    /// The threads for `splits` products of `rows` x `columns` numbers, shared in the way that should be
-    /// fastest, or in way number `core` of [`Kernel::cores`].
-    ///
-    /// # Panics
-    /// For a kernel that is not a matrix kernel.
-    pub(super) fn product(
+    /// The core that should be fastest for a product of so many rows, columns and operations, unless one of `known`,
+    /// for which there is a pipeline, loses little by it; `None` for kernels that are no product.
+    pub(super) fn core(
         &self,
         path: Path,
         size: [usize; 2],
-        splits: usize,
-        core: Option<usize>,
-    ) -> Grid {
+        flops: u64,
+        known: &[Core],
+    ) -> Option<Core> {
         let cores = self.cores(path, size[0]);
-        let core = match core {
-            Some(number) => cores.get(number).copied(),
-            None => cores.into_iter().min_by_key(|core| core.time(size)),
-        };
-        core.unwrap_or_else(|| panic!("{} is no product", self.name))
-            .grid(size, splits)
+        let best = cores.iter().copied().min_by_key(|core| core.time(size))?;
+        let loss = |core: &Core| core.seconds(size, flops) - best.seconds(size, flops);
+        let nearly = known
+            .iter()
+            .copied()
+            .min_by(|a, b| loss(a).total_cmp(&loss(b)));
+        Some(
+            nearly
+                .filter(|core| loss(core) < WORTH_A_PIPELINE)
+                .unwrap_or(best),
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::NOWHERE;
-use crate::gpu::{Dispatch, Path, PlanBuilder, Write};
+use crate::gpu::{Dispatch, Grid, Path, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
 
@@ -129,7 +129,7 @@ impl ConvShape {
     }
 
     /// Whether windows are single pixels.
-    pub(super) fn is_points(&self) -> bool {
+    pub(crate) fn is_points(&self) -> bool {
         let one = [self.kernel_height, self.kernel_width, self.stride] == [1, 1, 1];
         one && self.is_inside()
     }
@@ -415,7 +415,10 @@ pub fn conv_forward(
         reads: &[x, w, bias],
         writes: &[output],
         schedule: false,
-        grid: plan.product(&kernels::CONV_FORWARD, rows, channels, 1),
+        grid: Grid::Product {
+            size: [rows, channels],
+            splits: 1,
+        },
         flops: shape.flops(),
     });
 }
@@ -456,7 +459,10 @@ pub fn conv_backward_input(
         reads: &[d_y, w, x],
         writes: &[Write::New(d_x)],
         schedule: false,
-        grid: plan.product(&kernels::CONV_BACKWARD_INPUT, rows, channels, 1),
+        grid: Grid::Product {
+            size: [rows, channels],
+            splits: 1,
+        },
         flops: shape.flops(),
     });
 }
@@ -504,7 +510,10 @@ pub fn conv_backward_weight(
         reads: &[d_y, x, argmax.unwrap_or(d_y)],
         writes: &[output],
         schedule: false,
-        grid: plan.product(&kernels::CONV_BACKWARD_WEIGHT, outputs, columns, splits),
+        grid: Grid::Product {
+            size: [outputs, columns],
+            splits,
+        },
         flops: shape.flops(),
     });
 }

@@ -239,7 +239,10 @@ pub fn packed_conv(
         reads: &[x, w, table],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: plan.product(kernel, batch * height * width, channels, 1),
+        grid: Grid::Product {
+            size: [batch * height * width, channels],
+            splits: 1,
+        },
         flops: shape.flops(),
     });
 }

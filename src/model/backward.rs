@@ -135,7 +135,9 @@ impl Network {
                     let sums = weight_gradient(plan, &label, &products, layer, arenas);
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
-                        let relu = self.ops[i - 1].ends_in_relu();
+                        // A max pool stops the same gradients; among dense layers one pipeline is enough.
+                        let before = &self.ops[i - 1];
+                        let relu = before.ends_in_relu() || shape.is_points() && before.has_relu();
                         for (piece, d_y) in pieces.iter().zip(&spread) {
                             let shape = shape.of_images(piece.x);
                             let inputs = [d_y, &w, piece.x];

@@ -111,6 +111,11 @@ impl Op {
         matches!(self, Op::Pool { .. } | Op::Matrix { pool: Some(_), .. })
     }
 
+    /// Whether all it gives came out of a ReLU.
+    pub(super) fn has_relu(&self) -> bool {
+        matches!(self, Op::Matrix { relu: true, .. })
+    }
+
     /// The ReLU that a product's kernels may take along, of which a following op undoes the gradient.
     pub(super) fn ends_in_relu(&self) -> bool {
         matches!(
