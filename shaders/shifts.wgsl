@@ -12,7 +12,7 @@ struct Params {
     rows: u32, // of texels
     texels: u32, // of a row
     padding: u32,
-    count: u32, // texels of all
+    count: u32, // texels of a copy, of all images and channels
     x_texels: u32,
     x_base: u32, // texels
     y_base: u32,
@@ -25,6 +25,7 @@ struct Params {
 // Known when the pipeline is made.
 override CHANNELS: u32 = 1u;
 
+// A thread makes the same texel of all four copies: of 3 x 3 pixels.
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = thread_index(id, groups);
@@ -33,17 +34,23 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let line = divide_long(i, params.texels, params.inverse_texels);
     let plane = divide_one(line, params.inverse_rows);
-    let shift = plane & 3u;
-    let image = divide_one(plane >> 2u, params.inverse_channels);
-    let channel = (plane >> 2u) - image * params.channels;
-    let row = vec2i(i32(2u * (line - plane * params.rows) + (shift >> 1u)) - i32(params.padding)) + vec2i(0, 1);
-    let first = i32(2u * (i - line * params.texels) + (shift & 1u)) - i32(params.padding);
-    let image_row = i32(image * params.height) + row;
-    let at = (image_row * i32(params.width) + first) * i32(params.channels) + i32(channel);
-    let inside = vec2<bool>(u32(first) < params.width, u32(first + 1) < params.width);
-    let low = select(vec2<Number>(), pair(at.x), inside & vec2<bool>(u32(row.x) < params.height));
-    let high = select(vec2<Number>(), pair(at.y), inside & vec2<bool>(u32(row.y) < params.height));
-    output_0[params.y_base + i] = vec4(low, high);
+    let image = divide_one(plane, params.inverse_channels);
+    let channel = plane - image * params.channels;
+    let row = i32(2u * (line - plane * params.rows)) - i32(params.padding);
+    let column = i32(2u * (i - line * params.texels)) - i32(params.padding);
+    let first = (i32(image * params.height) + row) * i32(params.width) + column;
+    let at = first * i32(params.channels) + i32(channel);
+    let step = i32(params.width * params.channels);
+    let inside = vec3u(column + vec3i(0, 1, 2)) < vec3u(params.width);
+    let top = triple(at, inside & vec3<bool>(u32(row) < params.height));
+    let middle = triple(at + step, inside & vec3<bool>(u32(row + 1) < params.height));
+    let bottom = triple(at + 2 * step, inside & vec3<bool>(u32(row + 2) < params.height));
+    let copy = params.rows * params.texels;
+    let y = params.y_base + plane * 3u * copy + i;
+    output_0[y] = vec4(top.xy, middle.xy);
+    output_0[y + copy] = vec4(top.yz, middle.yz);
+    output_0[y + 2u * copy] = vec4(middle.xy, bottom.xy);
+    output_0[y + 3u * copy] = vec4(middle.yz, bottom.yz);
 }
 
 // What lies outside x is not looked at.
@@ -51,16 +58,20 @@ fn texel_of(at: i32) -> Texel {
     return read_a(params.x_base + u32(clamp(at, 0, i32(params.x_texels) - 1)));
 }
 
-// A pixel and the one to its right.
-fn pair(at: i32) -> vec2<Number> {
+// A pixel and the two to its right, zero where they are not inside.
+fn triple(at: i32, inside: vec3<bool>) -> vec3<Number> {
+    return select(vec3<Number>(), any_triple(at), inside);
+}
+
+fn any_triple(at: i32) -> vec3<Number> {
     if CHANNELS == 1u {
         let left = texel_of(at >> 2u);
         let next = texel_of((at >> 2u) + 1);
-        let low = select(left.xy, left.zw, (at & 2) != 0);
-        let high = select(left.yz, vec2(left.w, next.x), (at & 2) != 0);
-        return select(low, high, (at & 1) != 0);
+        let even = select(left.xyz, vec3(left.zw, next.x), (at & 2) != 0);
+        let odd = select(left.yzw, vec3(left.w, next.xy), (at & 2) != 0);
+        return select(even, odd, (at & 1) != 0);
     }
-    return vec2(number(at), number(at + i32(CHANNELS)));
+    return vec3(number(at), number(at + i32(CHANNELS)), number(at + 2 * i32(CHANNELS)));
 }
 
 fn number(at: i32) -> Number {

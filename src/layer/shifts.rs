@@ -54,7 +54,7 @@ pub fn shifts(plan: &mut PlanBuilder<'_>, label: &str, shape: &ConvShape, x: &Te
         rows: rows as u32,
         texels: texels as u32,
         padding: shape.padding as u32,
-        count: y.texels(),
+        count: y.texels() / 4,
         x_texels: x.texels(),
         x_base: x.base(),
         y_base: y.base(),
