@@ -98,7 +98,7 @@ impl Default for TrainOptions {
             batch_size: 64,
             learning_rate: 2e-3,
             quantiser_rate: 5.0,
-            freeze_levels: 1.0,
+            freeze_levels: 0.8,
             lambda_bits: 1e-2,
             bits_ramp: 0.5,
             lambda_distill: 1.0,
@@ -126,7 +126,6 @@ impl TrainOptions {
             epochs: 10,
             lambda_bits: 4e-3,
             quantiser_rate: 1.0,
-            freeze_levels: 0.8,
             shift: 1,
             augment_until: 0.8,
             ..Self::default()
@@ -139,6 +138,7 @@ impl TrainOptions {
             epochs: 6,
             lambda_bits: 2e-2,
             quantiser_rate: 1.0,
+            freeze_levels: 1.0,
             shift: 1,
             ..Self::default()
         }
@@ -166,6 +166,7 @@ impl TrainOptions {
             epochs: 20,
             learning_rate: 1e-3,
             lambda_bits: 1.0,
+            freeze_levels: 1.0,
             ..Self::default()
         }
     }
