@@ -144,20 +144,22 @@ fn swiftshader_agrees_too() {
         eprintln!("SKIPPED: no SwiftShader here ({DRIVER}); it comes with Debian's chromium");
         return;
     }
+    let verify = |extra: &[&str]| {
+        let output = gtc()
+            .args(["verify", "--golden", "assets/golden/quantiser.json"])
+            .args(extra)
+            .env("VK_DRIVER_FILES", DRIVER)
+            .env("VK_ICD_FILENAMES", DRIVER)
+            .output();
+        finish(output.unwrap())
+    };
     for extra in [
         &[][..],
         &["--checked"],
         &["--path", "gpu"],
         &["--path", "cpu-storage"],
     ] {
-        let output = gtc()
-            .args(["verify", "--golden", "assets/golden/quantiser.json"])
-            .args(extra)
-            .env("VK_DRIVER_FILES", DRIVER)
-            .env("VK_ICD_FILENAMES", DRIVER)
-            .output()
-            .unwrap();
-        let (code, stdout, stderr) = finish(output);
+        let (code, stdout, stderr) = verify(extra);
         assert_eq!(code, 0, "{extra:?}\n{stdout}\n{stderr}");
         assert!(
             stdout.contains("SwiftShader") && stdout.contains(", 0 failed"),
@@ -165,13 +167,7 @@ fn swiftshader_agrees_too() {
         );
     }
     // Its subgroups have four lanes.
-    let output = gtc()
-        .args(["verify", "--path", "cpu-subgroup"])
-        .env("VK_DRIVER_FILES", DRIVER)
-        .env("VK_ICD_FILENAMES", DRIVER)
-        .output()
-        .unwrap();
-    let (code, _, stderr) = finish(output);
+    let (code, _, stderr) = verify(&["--path", "cpu-subgroup"]);
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("no subgroups of eight lanes"), "{stderr}");
 }

@@ -276,3 +276,24 @@ impl std::fmt::Debug for Buffer {
         write!(f, "Buffer({}, {} bytes)", self.label(), self.bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_mirror_is_a_power_of_two_high() {
+        for rows in 1..MIRROR_HEIGHT {
+            let height = mirror_height(rows);
+            assert!(
+                height >= rows && !height.is_power_of_two(),
+                "{rows}: {height}"
+            );
+        }
+        assert_eq!(
+            mirror_height(MIRROR_HEIGHT),
+            MIRROR_HEIGHT,
+            "the most there is"
+        );
+    }
+}

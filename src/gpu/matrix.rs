@@ -210,3 +210,27 @@ impl Operand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::CONV_FORWARD;
+
+    #[test]
+    fn a_product_has_a_core_of_its_own_only_if_it_gains_by_it() {
+        let size = [64, 12];
+        let core = |flops, known: &[Core]| {
+            let core = CONV_FORWARD.core(Path::CpuSubgroup, size, flops, known);
+            core.unwrap()
+        };
+        let best = core(1 << 40, &[]);
+        let other = Core::Subgroup {
+            shared: Operand::Rows,
+            own: 2,
+        };
+        assert_ne!(best, other);
+        assert_eq!(core(1 << 10, &[other]), other, "nothing to gain");
+        assert_eq!(core(1 << 40, &[other]), best, "much to gain");
+        assert_eq!(core(1 << 10, &[other, best]), best, "both are there");
+    }
+}

@@ -116,7 +116,7 @@ impl Op {
         matches!(self, Op::Matrix { relu: true, .. })
     }
 
-    /// The ReLU that a product's kernels may take along, of which a following op undoes the gradient.
+    /// Whether it ends in a ReLU, whose gradient the following op takes along.
     pub(super) fn ends_in_relu(&self) -> bool {
         matches!(
             self,
@@ -206,16 +206,11 @@ impl Network {
                         channels: shape.input_channels,
                         size,
                     };
-                    match ops.last_mut() {
-                        Some(op) if op.takes_along(&shape) => {
-                            if let Op::Matrix { pool, .. } = op {
-                                *pool = Some(shape);
-                            }
-                        }
-                        last => {
-                            let relu = last.is_some_and(|op| op.ends_in_relu());
-                            ops.push(Op::Pool { shape, relu });
-                        }
+                    let relu = ops.last().is_some_and(Op::ends_in_relu);
+                    let taken = ops.last_mut().filter(|op| op.takes_along(&shape));
+                    match taken {
+                        Some(Op::Matrix { pool, .. }) => *pool = Some(shape),
+                        _ => ops.push(Op::Pool { shape, relu }),
                     }
                     continue;
                 }

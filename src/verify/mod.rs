@@ -117,39 +117,7 @@ pub fn cases() -> Vec<Case> {
 pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     for (op, _) in Network::new(model, batch).ops() {
-        let more = match *op {
-            Op::Matrix {
-                shifts: Some(shape),
-                pool,
-                ..
-            } => {
-                let mut cases: Vec<Case> = conv::of_shifts(shape).into();
-                cases.extend(
-                    pool.map(|_| conv::of_pooled_shifts(shape))
-                        .into_iter()
-                        .flatten(),
-                );
-                cases
-            }
-            Op::Matrix { shape, pool, .. } => match pool {
-                Some(pool) => {
-                    let mut cases: Vec<Case> = conv::of_pooled(shape).into();
-                    cases.extend(conv::of_shape(shape));
-                    cases.extend(elementwise::of_pool(pool));
-                    cases
-                }
-                None => conv::of_shape(shape).into(),
-            },
-            Op::Norm {
-                shape: [rows, channels],
-                ..
-            } => norm::of_size(rows, channels, rows.div_ceil(norm_range(rows, rows))),
-            Op::Pool { shape, .. } => elementwise::of_pool(shape).into(),
-            Op::Upsample { shape } => vae::of_upsample(shape).into(),
-            // Its cases do not depend on the model.
-            Op::Latent { .. } => Vec::new(),
-        };
-        for case in more {
+        for case in op_cases(op) {
             let known =
                 |other: &Case| (other.kernel.name, &other.name) == (case.kernel.name, &case.name);
             if !all.iter().any(known) {
@@ -160,14 +128,42 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
     in_order(all)
 }
 
+/// The kernels of one of them.
+pub(crate) fn op_cases(op: &Op) -> Vec<Case> {
+    match *op {
+        Op::Matrix {
+            shape,
+            shifts,
+            pool,
+            ..
+        } => {
+            let mut cases: Vec<Case> = match shifts {
+                Some(shifts) => conv::of_shifts(shifts).into(),
+                None => conv::of_shape(shape).into(),
+            };
+            if let Some(pool) = pool {
+                cases.extend(match shifts {
+                    Some(shifts) => conv::of_pooled_shifts(shifts),
+                    None => conv::of_pooled(shape),
+                });
+                cases.extend(elementwise::of_pool(pool));
+            }
+            cases
+        }
+        Op::Norm {
+            shape: [rows, channels],
+            ..
+        } => norm::of_size(rows, channels, rows.div_ceil(norm_range(rows, rows))),
+        Op::Pool { shape, .. } => elementwise::of_pool(shape).into(),
+        Op::Upsample { shape } => vae::of_upsample(shape).into(),
+        // Its cases do not depend on the model.
+        Op::Latent { .. } => Vec::new(),
+    }
+}
+
 /// The three products of one shape.
 pub fn matrix_cases(shape: ConvShape) -> [Case; 7] {
     conv::of_shape(shape)
-}
-
-/// The same with a max pool behind the layer.
-pub fn pooled_cases(shape: ConvShape) -> [Case; 3] {
-    conv::of_pooled(shape)
 }
 
 /// A random packed layer in every arithmetic in which it is exact: (batch, height, width, inputs,

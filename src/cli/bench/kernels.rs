@@ -16,7 +16,7 @@ use crate::layer::{
 use crate::model::{Model, Network, Op};
 use crate::rng::Philox;
 use crate::tensor::Tensor;
-use crate::verify::{Case, matrix_cases, pooled_cases, run_case};
+use crate::verify::{matrix_cases, op_cases, run_case};
 
 #[derive(Serialize)]
 pub(super) struct KernelRow {
@@ -40,11 +40,12 @@ pub(super) fn kernels(
     batch: usize,
     least: Duration,
 ) -> Result<Vec<KernelRow>, CliError> {
+    let product = ConvShape::dense(512, 512, 512);
     let mut shapes = vec![(
         "matrix product".to_owned(),
-        ConvShape::dense(512, 512, 512),
+        product,
         (None, None),
-        ConvShape::dense(512, 512, 512),
+        matrix_cases(product).into(),
     )];
     let (full, small) = (Network::new(model, batch), Network::new(model, 2));
     for ((op, layer), (small, _)) in full.ops().zip(small.ops()) {
@@ -55,22 +56,22 @@ pub(super) fn kernels(
                 pool,
                 ..
             },
-            Op::Matrix { shape: small, .. },
             Some(layer),
-        ) = (op, small, layer)
+        ) = (op, layer)
             && !shapes.iter().any(|(_, known, ..)| known == shape)
         {
-            shapes.push((layer.name.to_owned(), *shape, (*shifts, *pool), *small));
+            shapes.push((
+                layer.name.to_owned(),
+                *shape,
+                (*shifts, *pool),
+                op_cases(small),
+            ));
         }
     }
     let bar = bar(3 * shapes.len() as u64)?;
     let mut rows: Vec<KernelRow> = Vec::new();
-    for (name, shape, (shifts, pool), small) in shapes {
+    for (name, shape, (shifts, pool), cases) in shapes {
         bar.set_message(format!("checking {name}"));
-        let cases: Vec<Case> = match pool {
-            Some(_) if shifts.is_none() => pooled_cases(small).into(),
-            _ => matrix_cases(small).into(),
-        };
         for case in cases {
             let report = block_on(run_case(gpu, &case))?;
             if let Some(failure) = report.failure {
