@@ -70,7 +70,7 @@ fn main() {
         let d_x = tensor("d_x", &shape.x());
         let (w, bias) = (tensor("w", &shape.w()), tensor("bias", &shape.w()[..1]));
         let splits = shape.weight_splits(gpu.path(), 1);
-        let partial = tensor("partial", &[splits * w.len()]);
+        let partial = tensor("partial", &[splits, w.len()]);
         let mut group = criterion.benchmark_group(name);
         // Criterion speaks of elements per second; here an element is a floating-point operation.
         group.throughput(Throughput::Elements(shape.flops()));
@@ -98,8 +98,8 @@ fn main() {
                     Windows::Plain(&shape),
                     d_y,
                     &x,
-                    splits,
-                    (&partial, None),
+                    false,
+                    &partial,
                 ),
             }
             let plan = plan.finish().expect("the kernels compile");

@@ -5,8 +5,8 @@
 // b: x (batch, input_height, input_width, input_channels)
 // c: argmax, like a; with POOLED, outputs went through a max pool and both are half as high and wide, see
 //    shared/squares.wgsl
-// output_0: partial d_w (splits, output_channels, kernel_height, kernel_width, input_channels) at w_base,
-//           partial d_bias (splits, output_channels) at bias_base
+// output_0: partial (splits, ...): of each split d_w (output_channels, kernel_height, kernel_width,
+//           input_channels), then d_bias (output_channels)
 //
 // As a matrix product: rows are output channels, columns run over (kernel_height, kernel_width,
 // input_channels), the depth over output positions, four to a block. With EDGES a tile leaves out rows
@@ -207,12 +207,14 @@ fn column_of(cursor: Columns, inputs: vec4f) -> vec4f {
 }
 
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
-    let row = split * params.output_channels + m;
+    let weights = params.output_channels * 4u * taps();
+    let of_split = weights + select(0u, params.output_channels, BIAS);
+    let base = params.w_base + split * of_split;
     if BIAS && n == taps() {
-        output_0[params.bias_base + row] = vec4f(block[0].x, block[1].x, block[2].x, block[3].x);
+        output_0[base + weights + m] = vec4f(block[0].x, block[1].x, block[2].x, block[3].x);
         return;
     }
-    let first = params.w_base + row * 4u * taps() + n;
+    let first = base + m * 4u * taps() + n;
     output_0[first] = real(n, block[0]);
     output_0[first + taps()] = real(n, block[1]);
     output_0[first + 2u * taps()] = real(n, block[2]);

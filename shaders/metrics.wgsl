@@ -1,12 +1,12 @@
-// Adds the outcomes of one batch to the running totals of one network.
+// Adds the outcomes of one batch to the running totals of each network.
 //
-// a: outcome (rows, 4): loss, correct, loss against the label, images
-// output_0: totals (2, 4), updated: the sums over finite batches; then how many batches were not
+// a: outcomes (networks, rows, 4): loss, correct, loss against the label, images
+// output_0: totals (networks, 2, 4), updated: the sums over finite batches; then how many batches were not
 //           finite (a loss that is infinite or not a number), and three unused numbers
 
 struct Params {
     rows: u32,
-    outcome_base: u32, // texels
+    outcomes_base: u32, // texels
     totals_base: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,10 +14,11 @@ struct Params {
 var<workgroup> sums: array<vec4f, 64>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3u) {
+    let first = params.outcomes_base + group.x * params.rows;
     var sum = vec4f(0.0);
     for (var row = thread; row < params.rows; row += 64u) {
-        sum += read_a(params.outcome_base + row);
+        sum += read_a(first + row);
     }
     sums[thread] = sum;
     workgroupBarrier();
@@ -29,9 +30,10 @@ fn main(@builtin(local_invocation_index) thread: u32) {
         // By the bits, because compilers may assume that nothing is infinite.
         let exponent = bitcast<vec4u>(batch) & vec4u(0x7f800000u);
         let broken = any(exponent == vec4u(0x7f800000u));
-        let total = previous_0(params.totals_base);
-        let failures = previous_0(params.totals_base + 1u);
-        output_0[params.totals_base] = total + select(batch, vec4f(0.0), vec4<bool>(broken));
-        output_0[params.totals_base + 1u] = failures + vec4f(select(0.0, 1.0, broken), 0.0, 0.0, 0.0);
+        let at = params.totals_base + 2u * group.x;
+        let total = previous_0(at);
+        let failures = previous_0(at + 1u);
+        output_0[at] = total + select(batch, vec4f(0.0), vec4<bool>(broken));
+        output_0[at + 1u] = failures + vec4f(select(0.0, 1.0, broken), 0.0, 0.0, 0.0);
     }
 }

@@ -5,9 +5,7 @@
 // a: partial (splits, 2, channels)
 // b: statistics (5, channels), see shared/norm.wgsl
 // output_0: sums (2, channels) of g and of g * normal(x)
-// output_1: gradients of gamma and beta (2, channels); with ACCUMULATE added to what they were
-
-override ACCUMULATE: bool = false;
+// output_1: gradients of gamma and beta (2, channels)
 
 struct Params {
     channels: u32, // texels
@@ -40,13 +38,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let ratio = read_b(statistics + 3u * params.channels);
     let stands_for = factor / inverse;
     let distance = select(vec4f(0.0), stands_for / ratio - stands_for, ratio != vec4f(0.0));
-    var d_gamma = ratio * product + schedule.lambda_norm * distance;
-    var d_beta = sum;
     let at = params.gradient_base + channel;
-    if ACCUMULATE {
-        d_gamma += previous_1(at);
-        d_beta += previous_1(at + params.channels);
-    }
-    output_1[at] = d_gamma;
-    output_1[at + params.channels] = d_beta;
+    output_1[at] = ratio * product + schedule.lambda_norm * distance;
+    output_1[at + params.channels] = sum;
 }

@@ -1,59 +1,82 @@
-// The gradient of one layer's weights through the quantiser, added to what the high-precision
-// network left there, with the bit loss and the L2 term (SPEC sections 1 to 3).
+// The gradient of all layers' weights through the quantiser, added to what the high-precision
+// network left there, with the bit loss and the L2 term (SPEC sections 1 to 3); and the gradients
+// of what both networks share, biases and normalisations, added up.
 //
-// a: w (count texels)
-// b: d_q: gradient of Q(w), like w
-// c: Q(w), like w
-// d: levels (3, 4) of this layer
-// output_0: d_w, updated
-// output_1: partial (threads, 4): sums for d_intercept and d_slope, without the bit loss
+// a: parameters, as in quantiser_forward
+// b: d_q: gradients of the low-precision network, like a
+// c: levels (layers, 3, 4)
+// d: spans (spans, 4): first texel, texels, layer, 1 if they are weights
+// output_0: gradients, like a, updated
+// output_1: partial (spans, 4): sums for d_intercept and d_slope, without the bit loss
 
 struct Params {
-    count: u32, // texels
-    chunk: u32, // texels of one thread
     w_base: u32, // texels
+    quantisers_base: u32,
     d_q_base: u32,
-    q_base: u32,
     levels_base: u32,
+    spans_base: u32,
     d_w_base: u32,
     partial_base: u32,
     lambda_l2: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
+var<workgroup> sums: array<vec2f, 64>;
+
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let thread = thread_index(id, groups);
-    let first = thread * params.chunk;
-    if first >= params.count {
-        return;
+fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3u) {
+    let span = vec4u(read_d(params.spans_base + group.x));
+    let first = span.x + thread;
+    let end = span.x + span.y;
+    var d_quantiser = vec2f(0.0);
+    if span.w == 0u {
+        for (var i = first; i < end; i += 64u) {
+            output_0[params.d_w_base + i] =
+                previous_0(params.d_w_base + i) + read_b(params.d_q_base + i);
+        }
+    } else {
+        d_quantiser = weights(first, end, span.z);
     }
-    let end = min(first + params.chunk, params.count);
-    let extremes = read_d(params.levels_base);
-    let members = read_d(params.levels_base + 1u);
-    let price = read_d(params.levels_base + 2u);
-    let slope = price.w;
+    sums[thread] = d_quantiser;
+    workgroupBarrier();
+    if thread == 0u {
+        for (var i = 1u; i < 64u; i++) {
+            d_quantiser += sums[i];
+        }
+        output_1[params.partial_base + group.x] = vec4f(d_quantiser, 0.0, 0.0);
+    }
+}
+
+// A thread's share of a span of weights; returns what it adds to the sums.
+fn weights(first: u32, end: u32, layer: u32) -> vec2f {
+    let quantiser = read_a(params.quantisers_base + layer);
+    let levels = params.levels_base + 3u * layer;
+    let extremes = read_c(levels);
+    let members = read_c(levels + 1u);
+    let price = read_c(levels + 2u);
+    let slope = quantiser.y;
     let pull = schedule.lambda_bits * price.y * slope / LN_2;
     let top_pull = pull / max(members.x, 1.0);
     let low_pull = pull / max(members.z, 1.0);
-    let top = power_of_two(vec4f(extremes.x));
-    let low = power_of_two(vec4f(extremes.y));
     var d_intercept = vec4f(0.0);
     var d_slope = vec4f(0.0);
-    for (var i = first; i < end; i++) {
+    for (var i = first; i < end; i += 64u) {
         let w = read_a(params.w_base + i);
         let d_q = read_b(params.d_q_base + i);
-        let q = read_c(params.q_base + i);
         let size = abs(w) + EPSILON;
+        let log_w = log2_exact(size);
+        let e = exponent_of(log_w, quantiser.x, slope);
+        let sgn = sign_of(w);
+        let q = sgn * power_of_two(e);
         let through = d_q * q * LN_2;
         d_intercept += through;
-        d_slope += through * log2_exact(size);
-        let at_top = select(vec4f(0.0), vec4f(top_pull), abs(q) == top);
-        let at_low = select(vec4f(0.0), vec4f(low_pull), abs(q) == low);
+        d_slope += through * log_w;
+        let at_top = select(vec4f(0.0), vec4f(top_pull), e == vec4f(extremes.x));
+        let at_low = select(vec4f(0.0), vec4f(low_pull), e == vec4f(extremes.y));
         let straight = d_q * (slope * abs(q));
-        let bits = sign(q) * (at_top - at_low);
+        let bits = sgn * (at_top - at_low);
         output_0[params.d_w_base + i] =
             previous_0(params.d_w_base + i) + (straight + bits) / size + params.lambda_l2 * w;
     }
-    output_1[params.partial_base + thread] = vec4f(sum(d_intercept), sum(d_slope), 0.0, 0.0);
+    return vec2f(sum(d_intercept), sum(d_slope));
 }

@@ -1,38 +1,32 @@
-// Q(w) of one layer, and what each thread saw of the extreme exponents.
+// Q(w) of all layers, and what each workgroup saw of the extreme exponents.
 //
-// a: w (count texels)
-// b: (intercept, slope, -, -)
-// output_0: Q(w), like w
-// output_1: partial (threads, 2, 4): largest exponent, how many weights have it, the sum of
+// a: parameters: weights and what lies between them, then (layers, 4) intercept, slope, -, -
+// b: spans (spans, 4): first texel, texels, layer: what a workgroup walks
+// output_0: Q(w), like a; the rest stays as it is
+// output_1: partial (spans, 2, 4): largest exponent, how many weights have it, the sum of
 //           their log2(|w| + eps); then the same of the smallest. Zeros do not take part.
 
 struct Params {
-    count: u32, // texels
-    chunk: u32, // texels of one thread
     w_base: u32, // texels
-    quantiser_base: u32,
+    quantisers_base: u32,
+    spans_base: u32,
     q_base: u32,
     partial_base: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let thread = thread_index(id, groups);
-    let first = thread * params.chunk;
-    if first >= params.count {
-        return;
-    }
-    let end = min(first + params.chunk, params.count);
-    let quantiser = read_b(params.quantiser_base);
-    // Four lanes run side by side; x: exponent, y: count, z: sum of logarithms.
-    var top_e = vec4f(-1000.0);
+fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3u) {
+    let span = vec3u(read_b(params.spans_base + group.x).xyz);
+    let quantiser = read_a(params.quantisers_base + span.z);
+    // Four lanes run side by side; e: exponent, n: count, l: sum of logarithms.
+    var top_e = vec4f(NO_TOP.x);
     var top_n = vec4f(0.0);
     var top_l = vec4f(0.0);
-    var low_e = vec4f(1000.0);
+    var low_e = vec4f(NO_LOW.x);
     var low_n = vec4f(0.0);
     var low_l = vec4f(0.0);
-    for (var i = first; i < end; i++) {
+    for (var i = span.x + thread; i < span.x + span.y; i += 64u) {
         let w = read_a(params.w_base + i);
         let sgn = sign_of(w);
         let log_w = log2_exact(abs(w) + EPSILON);
@@ -58,7 +52,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let low = min(min(low_e.x, low_e.y), min(low_e.z, low_e.w));
     let is_top = select(vec4f(0.0), vec4f(1.0), top_e == vec4f(top));
     let is_low = select(vec4f(0.0), vec4f(1.0), low_e == vec4f(low));
-    let at = params.partial_base + 2u * thread;
-    output_1[at] = vec4f(top, sum(top_n * is_top), sum(top_l * is_top), 0.0);
-    output_1[at + 1u] = vec4f(low, sum(low_n * is_low), sum(low_l * is_low), 0.0);
+    let both = merged(
+        thread,
+        vec4f(top, sum(top_n * is_top), sum(top_l * is_top), 0.0),
+        vec4f(low, sum(low_n * is_low), sum(low_l * is_low), 0.0),
+    );
+    if thread == 0u {
+        let at = params.partial_base + 2u * group.x;
+        output_1[at] = both[0];
+        output_1[at + 1u] = both[1];
+    }
 }

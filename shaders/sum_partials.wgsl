@@ -1,9 +1,7 @@
 // The sum of partial results, always in the same order.
 //
 // a: partial (splits, count)
-// output_0: total (count); with ACCUMULATE added to what it held
-
-override ACCUMULATE: bool = false;
+// output_0: total (count)
 
 struct Params {
     count: u32, // texels
@@ -22,9 +20,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var sum = vec4f(0.0);
     for (var split = 0u; split < params.splits; split++) {
         sum += read_a(params.partial_base + split * params.count + i);
-    }
-    if ACCUMULATE {
-        sum += previous_0(params.total_base + i);
     }
     output_0[params.total_base + i] = sum;
 }

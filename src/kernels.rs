@@ -6,6 +6,7 @@ use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
+const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
@@ -202,23 +203,23 @@ pub static QUANTISER_FORWARD: Kernel = elementwise(
     "quantiser_forward",
     "QuantiserForwardParams",
     include_str!("../shaders/quantiser_forward.wgsl"),
-    &[QUANTISER],
+    &[QUANTISER, EXTREMES],
 );
 /// Exponents in use, bits, bit loss.
 pub static LEVELS: Kernel = elementwise(
     "levels",
     "LevelsParams",
     include_str!("../shaders/levels.wgsl"),
-    &[],
+    &[EXTREMES],
 );
-/// Gradient of w through Q, with bit loss and L2.
+/// Gradients of both networks together: through Q, with bit loss and L2.
 pub static QUANTISER_BACKWARD: Kernel = elementwise(
     "quantiser_backward",
     "QuantiserBackwardParams",
     include_str!("../shaders/quantiser_backward.wgsl"),
     &[QUANTISER, SCHEDULE],
 );
-/// Gradient of intercept and slope.
+/// Gradients of intercepts and slopes.
 pub static LEVELS_BACKWARD: Kernel = elementwise(
     "levels_backward",
     "LevelsBackwardParams",

@@ -78,15 +78,16 @@ pub fn softmax_cross_entropy(
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct MetricsParams {
     rows: u32,
-    outcome_base: u32,
+    outcomes_base: u32,
     totals_base: u32,
 }
 
-/// Adds the outcomes (rows, 4) of a batch to the running `totals` (2, 4), or counts it as broken.
-pub fn metrics(plan: &mut PlanBuilder<'_>, label: &str, outcome: &Tensor, totals: &Tensor) {
+/// Adds the outcomes (networks, rows, 4) of a batch to the running `totals` (networks, 2, 4), or counts it
+/// as broken.
+pub fn metrics(plan: &mut PlanBuilder<'_>, label: &str, outcomes: &Tensor, totals: &Tensor) {
     let params = MetricsParams {
-        rows: (outcome.len() / 4) as u32,
-        outcome_base: outcome.base(),
+        rows: outcomes.shape[1] as u32,
+        outcomes_base: outcomes.base(),
         totals_base: totals.base(),
     };
     plan.dispatch(Dispatch {
@@ -94,11 +95,11 @@ pub fn metrics(plan: &mut PlanBuilder<'_>, label: &str, outcome: &Tensor, totals
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
-        reads: &[outcome],
+        reads: &[outcomes],
         writes: &[Write::Update(totals)],
         schedule: false,
-        grid: Grid::Groups([1, 1, 1]),
-        flops: outcome.len() as u64,
+        grid: Grid::Groups([outcomes.shape[0] as u32, 1, 1]),
+        flops: outcomes.len() as u64,
     });
 }
 

@@ -11,6 +11,8 @@
 //! Rounding passes its gradient through; the bit loss pulls only the weights in the extreme
 //! exponents and the slope. As s → 0 all weights of a layer share one magnitude.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
@@ -23,41 +25,109 @@ pub const EPSILON: f64 = 1e-6;
 pub const INTERCEPT: f32 = 1e-4;
 /// Where every layer's slope starts: exponents as they are.
 pub const SLOPE: f32 = 1.0;
-/// Texels that one thread of the quantiser's kernels walks.
-const CHUNK: usize = 64;
+/// Texels that a workgroup of the quantiser's kernels walks.
+const SPAN: usize = 1024;
 
-/// Where one layer's numbers live.
-pub struct Quantised<'a> {
-    /// Weights, any shape.
-    pub weights: &'a Tensor,
-    /// (4): intercept, slope and two unused numbers.
-    pub quantiser: &'a Tensor,
-    /// Q(w), like the weights.
-    pub values: &'a Tensor,
-    /// (3, 4), see `shaders/levels.wgsl`.
-    pub levels: &'a Tensor,
-    /// Scratch for partial results, at least [`partial_len`] floats.
-    pub partial: &'a Tensor,
+/// Where the numbers of one layer lie in the arenas.
+#[derive(Clone, Debug)]
+pub struct LayerRanges {
+    /// Weights, in floats.
+    pub weights: Range<usize>,
+    /// What both networks share of it: biases, or γ and β.
+    pub shared: Range<usize>,
     /// Whether a batch normalisation follows: the gradient of the intercept is then zero.
     pub normalised: bool,
 }
 
-/// Floats of scratch that a layer of `weights` stored floats needs.
-pub fn partial_len(weights: usize) -> usize {
-    8 * threads(weights)
+/// What each workgroup of the quantiser's kernels walks: one dispatch does all layers.
+#[derive(Clone, Debug)]
+pub struct Spans {
+    layers: Vec<[f32; 4]>,
+    /// Those of weights first.
+    spans: Vec<[f32; 4]>,
+    of_weights: usize,
+    weights: usize,
 }
 
-fn threads(weights: usize) -> usize {
-    weights.div_ceil(4 * CHUNK)
+impl Spans {
+    /// Cuts the layers into spans.
+    ///
+    /// # Panics
+    /// If ranges do not lie on whole texels, or so far behind that a float cannot say where.
+    pub fn new(layers: &[LayerRanges]) -> Self {
+        let mut spans = Vec::new();
+        let mut rows = Vec::new();
+        let mut cut = |range: &Range<usize>, layer: usize, weights: bool| {
+            let texels = range.start / 4..range.end / 4;
+            let whole = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
+            let exact = whole && texels.end <= 1 << 24;
+            assert!(exact, "{range:?} cannot be cut into spans");
+            for first in texels.clone().step_by(SPAN) {
+                let count = SPAN.min(texels.end - first);
+                spans.push([first, count, layer, usize::from(weights)].map(|v| v as f32));
+            }
+            spans.len()
+        };
+        let mut first = 0;
+        for (number, layer) in layers.iter().enumerate() {
+            let end = cut(&layer.weights, number, true);
+            rows.push([first, end - first, usize::from(layer.normalised), 0].map(|v| v as f32));
+            first = end;
+        }
+        for (number, layer) in layers.iter().enumerate() {
+            cut(&layer.shared, number, false);
+        }
+        Self {
+            layers: rows,
+            spans,
+            of_weights: first,
+            weights: layers.iter().map(|layer| layer.weights.len()).sum(),
+        }
+    }
+
+    /// What the kernels read of it, (layers + spans, 4).
+    pub fn table(&self) -> Vec<f32> {
+        [&self.layers[..], &self.spans].concat().concat()
+    }
+}
+
+/// Where a model's numbers live. Arenas are alike.
+pub struct Quantised<'a> {
+    /// How workgroups share them.
+    pub spans: &'a Spans,
+    /// [`Spans::table`] on the device, (layers + spans, 4).
+    pub table: &'a Tensor,
+    /// Arena of all that is learned.
+    pub parameters: &'a Tensor,
+    /// (layers, 4) in it: intercept, slope and two unused numbers.
+    pub quantisers: &'a Tensor,
+    /// Arena of Q(w).
+    pub values: &'a Tensor,
+    /// (layers, 3, 4), see `shaders/levels.wgsl`.
+    pub levels: &'a Tensor,
+}
+
+impl Quantised<'_> {
+    fn layers(&self) -> Tensor {
+        self.table.range(0..self.spans.layers.len())
+    }
+
+    fn spans(&self) -> Tensor {
+        self.table
+            .range(self.spans.layers.len()..self.table.shape[0])
+    }
+
+    fn for_layers(&self) -> Grid {
+        Grid::Groups([self.spans.layers.len() as u32, 1, 1])
+    }
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct QuantiserForwardParams {
-    count: u32,
-    chunk: u32,
     w_base: u32,
-    quantiser_base: u32,
+    quantisers_base: u32,
+    spans_base: u32,
     q_base: u32,
     partial_base: u32,
 }
@@ -65,79 +135,68 @@ struct QuantiserForwardParams {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct LevelsParams {
-    threads: u32,
     partial_base: u32,
-    quantiser_base: u32,
+    quantisers_base: u32,
+    layers_base: u32,
     levels_base: u32,
 }
 
-/// Q(w), then the layer's levels, bits and bit loss.
-pub fn quantiser_forward(plan: &mut PlanBuilder<'_>, label: &str, layer: &Quantised<'_>) {
-    let threads = threads(layer.weights.len()) as u32;
+/// Q(w), then the layers' levels, bits and bit losses.
+pub fn quantiser_forward(plan: &mut PlanBuilder<'_>, label: &str, model: &Quantised<'_>) {
+    let spans = model.spans();
+    let count = model.spans.of_weights;
+    let partial = Tensor::transient("partial", &[count, 2, 4]);
     let params = QuantiserForwardParams {
-        count: layer.weights.texels(),
-        chunk: CHUNK as u32,
-        w_base: layer.weights.base(),
-        quantiser_base: layer.quantiser.base(),
-        q_base: layer.values.base(),
-        partial_base: layer.partial.base(),
+        w_base: model.parameters.base(),
+        quantisers_base: model.quantisers.base(),
+        spans_base: spans.base(),
+        q_base: model.values.base(),
+        partial_base: partial.base(),
     };
     plan.dispatch(Dispatch {
         kernel: &kernels::QUANTISER_FORWARD,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
-        reads: &[layer.weights, layer.quantiser],
-        writes: &[Write::New(layer.values), Write::New(layer.partial)],
+        reads: &[model.parameters, &spans],
+        writes: &[Write::New(model.values), Write::New(&partial)],
         schedule: false,
-        grid: Grid::Threads(threads),
-        flops: 30 * layer.weights.len() as u64,
+        grid: Grid::Groups([count as u32, 1, 1]),
+        flops: 30 * model.spans.weights as u64,
     });
-    levels(
-        plan,
-        label,
-        [layer.partial, layer.quantiser],
-        threads as usize,
-        layer.levels,
-    );
+    levels(plan, label, model, &partial);
 }
 
-/// The second half of [`quantiser_forward`]: levels (3, 4) from partial extremes (threads, 2, 4).
-pub fn levels(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    [partial, quantiser]: [&Tensor; 2],
-    threads: usize,
-    levels: &Tensor,
-) {
+/// The second half of [`quantiser_forward`]: levels from partial extremes (spans, 2, 4).
+pub fn levels(plan: &mut PlanBuilder<'_>, label: &str, model: &Quantised<'_>, partial: &Tensor) {
+    let layers = model.layers();
     let params = LevelsParams {
-        threads: threads as u32,
         partial_base: partial.base(),
-        quantiser_base: quantiser.base(),
-        levels_base: levels.base(),
+        quantisers_base: model.quantisers.base(),
+        layers_base: layers.base(),
+        levels_base: model.levels.base(),
     };
     plan.dispatch(Dispatch {
         kernel: &kernels::LEVELS,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
-        reads: &[partial, quantiser],
-        writes: &[Write::New(levels)],
+        reads: &[partial, model.quantisers, &layers],
+        writes: &[Write::New(model.levels)],
         schedule: false,
-        grid: Grid::Groups([1, 1, 1]),
-        flops: 8 * threads as u64,
+        grid: model.for_layers(),
+        flops: partial.len() as u64,
     });
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct QuantiserBackwardParams {
-    count: u32,
-    chunk: u32,
     w_base: u32,
+    quantisers_base: u32,
     d_q_base: u32,
-    q_base: u32,
     levels_base: u32,
+    spans_base: u32,
     d_w_base: u32,
     partial_base: u32,
     lambda_l2: f32,
@@ -146,33 +205,34 @@ struct QuantiserBackwardParams {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct LevelsBackwardParams {
-    threads: u32,
     partial_base: u32,
     levels_base: u32,
-    gradient_base: u32,
-    normalised: u32,
+    layers_base: u32,
+    gradients_base: u32,
 }
 
-/// Adds the gradient through Q, the bit loss and the L2 term to `d_weights`, and writes the
-/// gradient of intercept and slope to `d_quantiser` (4). `d_values` is the gradient of Q(w).
+/// Adds the gradients of the low-precision network, `d_values`, to those of the high-precision one,
+/// `gradients`: those of weights through Q, with the bit loss and the L2 term. Writes the gradients
+/// of intercepts and slopes to `d_quantisers` (layers, 4). The first two are arenas.
 pub fn quantiser_backward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
-    layer: &Quantised<'_>,
+    model: &Quantised<'_>,
     d_values: &Tensor,
     lambda_l2: f32,
-    [d_weights, d_quantiser]: [&Tensor; 2],
+    [gradients, d_quantisers]: [&Tensor; 2],
 ) {
-    let threads = threads(layer.weights.len()) as u32;
+    let spans = model.spans();
+    let count = model.spans.spans.len();
+    let partial = Tensor::transient("partial", &[count, 4]);
     let params = QuantiserBackwardParams {
-        count: layer.weights.texels(),
-        chunk: CHUNK as u32,
-        w_base: layer.weights.base(),
+        w_base: model.parameters.base(),
+        quantisers_base: model.quantisers.base(),
         d_q_base: d_values.base(),
-        q_base: layer.values.base(),
-        levels_base: layer.levels.base(),
-        d_w_base: d_weights.base(),
-        partial_base: layer.partial.base(),
+        levels_base: model.levels.base(),
+        spans_base: spans.base(),
+        d_w_base: gradients.base(),
+        partial_base: partial.base(),
         lambda_l2,
     };
     plan.dispatch(Dispatch {
@@ -180,48 +240,40 @@ pub fn quantiser_backward(
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
-        reads: &[layer.weights, d_values, layer.values, layer.levels],
-        writes: &[Write::Update(d_weights), Write::New(layer.partial)],
+        reads: &[model.parameters, d_values, model.levels, &spans],
+        writes: &[Write::Update(gradients), Write::New(&partial)],
         schedule: true,
-        grid: Grid::Threads(threads),
-        flops: 40 * layer.weights.len() as u64,
+        grid: Grid::Groups([count as u32, 1, 1]),
+        flops: 45 * model.spans.weights as u64,
     });
-    levels_backward(
-        plan,
-        label,
-        [layer.partial, layer.levels],
-        threads as usize,
-        layer.normalised,
-        d_quantiser,
-    );
+    levels_backward(plan, label, model, &partial, d_quantisers);
 }
 
-/// The second half of [`quantiser_backward`]: partial sums (threads, 4) to (d_intercept, d_slope);
+/// The second half of [`quantiser_backward`]: partial sums (spans, 4) to (d_intercept, d_slope);
 /// the first is zero where a batch normalisation follows.
 pub fn levels_backward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
-    [partial, levels]: [&Tensor; 2],
-    threads: usize,
-    normalised: bool,
-    d_quantiser: &Tensor,
+    model: &Quantised<'_>,
+    partial: &Tensor,
+    d_quantisers: &Tensor,
 ) {
+    let layers = model.layers();
     let params = LevelsBackwardParams {
-        threads: threads as u32,
         partial_base: partial.base(),
-        levels_base: levels.base(),
-        gradient_base: d_quantiser.base(),
-        normalised: u32::from(normalised),
+        levels_base: model.levels.base(),
+        layers_base: layers.base(),
+        gradients_base: d_quantisers.base(),
     };
     plan.dispatch(Dispatch {
         kernel: &kernels::LEVELS_BACKWARD,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
-        reads: &[partial, levels],
-        writes: &[Write::New(d_quantiser)],
+        reads: &[partial, model.levels, &layers],
+        writes: &[Write::New(d_quantisers)],
         schedule: true,
-        grid: Grid::Groups([1, 1, 1]),
-        flops: 4 * threads as u64,
+        grid: model.for_layers(),
+        flops: partial.len() as u64,
     });
 }

@@ -1,10 +1,12 @@
 //! What testing and training share: tensors, and the networks recorded over them.
 
+use std::ops::Range;
+
 use crate::gpu::{Gpu, GpuError, PlanBuilder};
 use crate::layer::{Counter, gaussian_kl, standard_normal};
 use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{Activation, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
-use crate::quantiser::{Quantised, partial_len, quantiser_forward};
+use crate::quantiser::{Quantised, Spans, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
 /// Memory that both testing and training use.
@@ -15,13 +17,16 @@ pub(crate) struct Memory {
     pub weights: Tensor,
     /// Quantised weights.
     values: Tensor,
+    spans: Spans,
+    /// [`Spans::table`]
+    table: Tensor,
     /// (layers, 3, 4), see `shaders/levels.wgsl`
     pub levels: Tensor,
     /// Running statistics of the batch normalisations of HP and LP.
     pub running: [Tensor; 2],
     /// A bias for layers that have none.
     zeros: Tensor,
-    /// HP (2, 4), LP (2, 4)
+    /// Of HP and LP: (2, 2, 4), see `shaders/metrics.wgsl`
     pub totals: Tensor,
     /// Of HP and LP each: probabilities (batch, padded classes), or means of pixels (batch, stored
     /// pixels).
@@ -40,6 +45,8 @@ pub(crate) struct Batch {
     pub input: Activation,
     /// Labels, or of an auto-encoder the images, laid out like its outputs.
     pub targets: Tensor,
+    /// How the images of HP and LP came out, (2, batch, 4).
+    outcomes: Tensor,
 }
 
 /// What a network learns from.
@@ -81,6 +88,9 @@ impl Memory {
             tensor.write(gpu, &parameters.initial_running());
             Ok::<_, GpuError>(tensor)
         };
+        let spans = parameters.spans();
+        let table = Tensor::new(gpu, "spans", &[spans.table().len() / 4, 4])?;
+        table.write(gpu, &spans.table());
         Ok(Self {
             inputs: Inputs {
                 images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
@@ -88,10 +98,12 @@ impl Memory {
             },
             weights: parameters.layout.allocate(gpu, "weights")?,
             values: parameters.layout.allocate(gpu, "quantised")?,
+            spans,
+            table,
             levels: Tensor::new(gpu, "levels", &[parameters.layers.len(), 3, 4])?,
             running: [running("HP running")?, running("LP running")?],
             zeros: Tensor::new(gpu, "zeros", &[widest.unwrap_or(4)])?,
-            totals: Tensor::new(gpu, "totals", &[4, 4])?,
+            totals: Tensor::new(gpu, "totals", &[2, 2, 4])?,
             probabilities: [outputs("HP probabilities")?, outputs("LP probabilities")?],
             network,
             parameters,
@@ -101,32 +113,21 @@ impl Memory {
         })
     }
 
-    /// Calls `record` with the places of every quantised layer.
-    pub fn each_layer(&self, mut record: impl FnMut(usize, &str, &Quantised<'_>)) {
-        for (i, layer) in self.parameters.layers.iter().enumerate() {
-            let levels = Tensor {
-                offset: 12 * i,
-                shape: vec![3, 4],
-                ..self.levels.clone()
-            };
-            let partial = pad4(partial_len(layer.stored_weights()));
-            let quantised = Quantised {
-                weights: &layer.weight_of(&self.weights),
-                quantiser: &layer.quantiser_of(&self.weights),
-                values: &layer.weight_of(&self.values),
-                levels: &levels,
-                partial: &Tensor::transient("partial", &[partial]),
-                normalised: layer.has_norm(),
-            };
-            record(i, layer.name, &quantised);
-        }
+    /// Where the quantiser finds its numbers.
+    pub fn quantised(&self, record: impl FnOnce(&Quantised<'_>)) {
+        record(&Quantised {
+            spans: &self.spans,
+            table: &self.table,
+            parameters: &self.weights,
+            quantisers: &self.parameters.quantisers_of(&self.weights),
+            values: &self.values,
+            levels: &self.levels,
+        });
     }
 
     /// Records the quantiser's forward pass over all layers.
     pub fn quantise(&self, plan: &mut PlanBuilder<'_>) {
-        self.each_layer(|_, name, layer| {
-            quantiser_forward(plan, &format!("quantise {name}"), layer);
-        });
+        self.quantised(|model| quantiser_forward(plan, "quantise", model));
     }
 
     /// What a network reads. 0 is HP, 1 is LP; they share biases.
@@ -144,9 +145,15 @@ impl Memory {
     /// Records what both networks read of a batch; an auto-encoder's noise counts from `noise`.
     pub fn prepare(&self, plan: &mut PlanBuilder<'_>, noise: Counter) -> Batch {
         let input = self.network.prepare(plan, &self.inputs);
+        let images = self.inputs.labels.shape[0];
+        let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
         let Some(tensor) = &self.noise else {
             let targets = self.inputs.labels.clone();
-            return Batch { input, targets };
+            return Batch {
+                input,
+                targets,
+                outcomes,
+            };
         };
         standard_normal(plan, "noise", noise, tensor);
         let images = &self.inputs.images;
@@ -157,7 +164,11 @@ impl Memory {
             let padded = self.network.targets(plan, &self.inputs, self.model.input);
             padded.view(&[output[0], padded.len() / output[0]])
         };
-        Batch { input, targets }
+        Batch {
+            input,
+            targets,
+            outcomes,
+        }
     }
 
     /// Real numbers in a texel of an auto-encoder's outputs: all, or an image's channels.
@@ -170,8 +181,7 @@ impl Memory {
         }
     }
 
-    /// Records the forward pass of one network on what [`Memory::prepare`] made, its loss and its
-    /// totals. `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits,
+    /// Records the forward pass of one network on what [`Memory::prepare`] made, and its loss. `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits,
     /// which is returned.
     pub fn judge(
         &self,
@@ -188,7 +198,7 @@ impl Memory {
             Teacher::HighPrecision(_) => &self.probabilities[0],
         };
         let rows = targets.shape[0];
-        let outcome = Tensor::transient("outcome", &[rows, 4]);
+        let outcome = batch.outcomes.range(network..network + 1).view(&[rows, 4]);
         let logits = pass.logits().view(&targets.shape);
         let d_logits = Tensor::transient("d_logits", &logits.shape);
         let outputs = LossOutputs {
@@ -221,12 +231,12 @@ impl Memory {
             let classes = self.network.classes();
             softmax_cross_entropy(plan, &label, classes, operands, scale, &outputs);
         }
-        let totals = Tensor {
-            offset: 8 * network,
-            shape: vec![2, 4],
-            ..self.totals.clone()
-        };
-        metrics(plan, &label, &outcome, &totals);
         (pass, d_logits)
+    }
+
+    /// Adds what [`Memory::judge`] made of these networks to their totals.
+    pub fn count(&self, plan: &mut PlanBuilder<'_>, batch: &Batch, networks: Range<usize>) {
+        let [outcomes, totals] = [&batch.outcomes, &self.totals].map(|t| t.range(networks.clone()));
+        metrics(plan, "count", &outcomes, &totals);
     }
 }

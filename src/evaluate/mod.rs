@@ -69,6 +69,7 @@ impl<'g> Evaluator<'g> {
         for network in [0, 1] {
             memory.judge(&mut plan, (network, Mode::Test), &input, Teacher::Data, 0.0);
         }
+        memory.count(&mut plan, &input, 0..2);
         let test_plan = plan.finish_in(&mut pool)?;
         let pixels: usize = model.input.iter().product();
         Ok(Self {
@@ -256,7 +257,6 @@ impl<'g> Evaluator<'g> {
         batches: usize,
         mut tick: impl FnMut(usize),
     ) -> Result<Vec<f32>, GpuError> {
-        let kept = self.totals().await?;
         let mut plan = PlanBuilder::new(self.gpu);
         let batch = self.memory.prepare(&mut plan, TEST_NOISE);
         let lp = (1, Mode::Train);
@@ -274,7 +274,6 @@ impl<'g> Evaluator<'g> {
             self.totals().await?;
             tick(first + self.batch);
         }
-        self.set_totals(&kept);
         self.memory.running[1].read(self.gpu).await
     }
 

@@ -467,36 +467,34 @@ pub fn conv_backward_input(
     });
 }
 
-/// Partial sums of d_w from the gradient of y and from x; `partial` is (splits, w...), and of d_bias, if there is one,
-/// (splits, outputs), in the same buffer. With one split they are d_w and d_bias.
+/// Partial sums of d_w, and with `bias` of d_bias behind it, from the gradient of y and from x: `partial` is
+/// (splits, weights, or weights + outputs). With one split they are d_w and d_bias.
 pub fn conv_backward_weight(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     windows: Windows<'_>,
     OutputGradient { d_y, argmax }: OutputGradient<'_>,
     x: &Tensor,
-    splits: usize,
-    (partial, bias): (&Tensor, Option<&Tensor>),
+    bias: bool,
+    partial: &Tensor,
 ) {
     let shape = &windows.product();
     let [outputs, kernel_height, kernel_width, inputs] = shape.w();
-    debug_assert!(bias.is_none_or(|bias| bias.buffer.same(&partial.buffer)));
-    let output = bias.map_or(Write::New(partial), |bias| Write::Both(partial, bias));
+    let splits = partial.shape[0];
     let pooled = argmax.is_some();
     let params = ConvParams {
         x_base: x.base(),
         w_base: partial.base(),
-        bias_base: bias.map_or(0, Tensor::base),
         y_base: d_y.base(),
         argmax_base: argmax.map_or(NOWHERE, Tensor::base),
         splits: splits as u32,
         ..windows.params(pooled)
     };
     let inside = shape.is_inside() && windows.positions(pooled).is_multiple_of(4);
-    let columns = kernel_height * kernel_width * inputs + if bias.is_some() { 4 } else { 0 };
+    let columns = kernel_height * kernel_width * inputs + if bias { 4 } else { 0 };
     let constants = [
         ("EDGES", f64::from(!pooled && shape.has_edges())),
-        ("BIAS", f64::from(bias.is_some())),
+        ("BIAS", f64::from(bias)),
         ("INSIDE", f64::from(inside)),
         ("POINTS", f64::from(!pooled && inside && shape.is_points())),
     ];
@@ -508,7 +506,7 @@ pub fn conv_backward_weight(
         params: bytemuck::bytes_of(&params),
         // The pipeline's layout names every binding in the text.
         reads: &[d_y, x, argmax.unwrap_or(d_y)],
-        writes: &[output],
+        writes: &[Write::New(partial)],
         schedule: false,
         grid: Grid::Product {
             size: [outputs, columns],

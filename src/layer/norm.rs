@@ -270,14 +270,12 @@ struct NormGradientsParams {
 }
 
 /// `sums` (2, channels) of `partial` (splits, 2, channels), and the gradients of γ and β
-/// (2, channels), with `accumulate` added to what they were. The schedule's `lambda_norm` draws γ to
-/// the one that a rounded factor stands for.
+/// (2, channels). The schedule's `lambda_norm` draws γ to the one that a rounded factor stands for.
 pub fn norm_gradients(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     [partial, statistics]: [&Tensor; 2],
     splits: usize,
-    accumulate: bool,
     [sums, gradients]: [&Tensor; 2],
 ) {
     let (_, channels) = matrix(gradients);
@@ -292,10 +290,10 @@ pub fn norm_gradients(
     plan.dispatch(Dispatch {
         kernel: &kernels::NORM_GRADIENTS,
         label,
-        constants: &[("ACCUMULATE", f64::from(u8::from(accumulate)))],
+        constants: &[],
         params: bytemuck::bytes_of(&params),
         reads: &[partial, statistics],
-        writes: &[Write::New(sums), Write::Update(gradients)],
+        writes: &[Write::New(sums), Write::New(gradients)],
         schedule: true,
         grid: Grid::Threads(params.channels),
         flops: partial.len() as u64,

@@ -15,15 +15,8 @@ struct SumParams {
     total_base: u32,
 }
 
-/// total = the sum of `partial` (splits, total...) over its splits, in their order; with
-/// `accumulate` added to what total held.
-pub fn sum_partials(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    partial: &Tensor,
-    accumulate: bool,
-    total: &Tensor,
-) {
+/// total = the sum of `partial` (splits, total...) over its splits, in their order.
+pub fn sum_partials(plan: &mut PlanBuilder<'_>, label: &str, partial: &Tensor, total: &Tensor) {
     let splits = partial.len() / total.len();
     let params = SumParams {
         count: total.texels(),
@@ -34,11 +27,10 @@ pub fn sum_partials(
     plan.dispatch(Dispatch {
         kernel: &kernels::SUM_PARTIALS,
         label,
-        constants: &[("ACCUMULATE", f64::from(u8::from(accumulate)))],
+        constants: &[],
         params: bytemuck::bytes_of(&params),
         reads: &[partial],
-        // Bound for updating either way: the pipeline's layout names every binding in the text.
-        writes: &[Write::Update(total)],
+        writes: &[Write::New(total)],
         schedule: false,
         grid: Grid::Threads(params.count),
         flops: (splits * total.len()) as u64,

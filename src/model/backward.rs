@@ -13,16 +13,15 @@ use crate::layer::{
 use crate::tensor::Tensor;
 
 impl Network {
-    /// From the gradient of the logits to the gradients of all weights, written to the arena
-    /// `d_weights`, and of all biases, γ and β, written or added to the arena `d_biases`.
+    /// From the gradient of the logits to those of all weights, biases, γ and β, written to the arena
+    /// `gradients`.
     pub fn backward(
         &self,
         plan: &mut PlanBuilder<'_>,
         pass: &Pass,
         weights: Weights<'_>,
         d_logits: &Tensor,
-        d_weights: &Tensor,
-        (d_biases, accumulate): (&Tensor, bool),
+        gradients: &Tensor,
     ) {
         let parts = &self.parts;
         let mut d_y = Activation::whole(&d_logits.view(&self.output()), parts);
@@ -70,7 +69,7 @@ impl Network {
                 } => {
                     let layer = &self.parameters.layers[*parameters];
                     if let (Some(statistics), Some(gradients)) =
-                        (&pass.statistics[i], layer.norm_of(d_biases))
+                        (&pass.statistics[i], layer.norm_of(gradients))
                     {
                         let label = format!("{} {}", weights.name, layer.name);
                         let (range, partial, cuts) = self.norm_partials(*rows, *channels);
@@ -81,7 +80,7 @@ impl Network {
                         let splits = partial.shape[0];
                         let sums = Tensor::transient("sums", &[2, *channels]);
                         let (inputs, outputs) = ([&partial, statistics], [&sums, &gradients]);
-                        norm_gradients(plan, &label, inputs, splits, accumulate, outputs);
+                        norm_gradients(plan, &label, inputs, splits, outputs);
                         for piece in &pieces {
                             let inputs = [piece.x, piece.d_y, statistics, &sums];
                             norm_backward(plan, &label, inputs, *relu, *rows, piece.d_x);
@@ -108,11 +107,10 @@ impl Network {
                             relu_backward(plan, &label, y, piece.d_y);
                         }
                     }
-                    let arenas = (d_weights, d_biases, accumulate);
                     let argmax = pass.argmax[i].as_ref();
-                    let mut gradients = Vec::new();
+                    let mut d_outputs = Vec::new();
                     for (number, piece) in pieces.iter().enumerate() {
-                        gradients.push(OutputGradient {
+                        d_outputs.push(OutputGradient {
                             d_y: piece.d_y,
                             argmax: argmax.map(|argmax| argmax.part(number)),
                         });
@@ -123,16 +121,17 @@ impl Network {
                             let spread = |(piece, d_y): (&Piece<'_>, &OutputGradient<'_>)| {
                                 unpooled(plan, &label, &pool.of_images(piece.x), *d_y)
                             };
-                            pieces.iter().zip(&gradients).map(spread).collect()
+                            pieces.iter().zip(&d_outputs).map(spread).collect()
                         }
                         _ => pieces.iter().map(|piece| piece.d_y.clone()).collect(),
                     };
-                    let products = pieces.iter().zip(&gradients).map(|(piece, d_y)| {
+                    let products = pieces.iter().zip(&d_outputs).map(|(piece, d_y)| {
                         let product = Product::of(shape, shifts.as_ref(), piece.x);
                         (product, *d_y, piece.x)
                     });
                     let products: Vec<_> = products.collect();
-                    let sums = weight_gradient(plan, &label, &products, layer, arenas);
+                    let total = layer.product_of(gradients);
+                    let partial = weight_gradient(plan, &label, &products, layer, &total);
                     if i > 0 {
                         let w = layer.weight_of(weights.weights).view(&shape.w());
                         // A max pool stops the same gradients; among dense layers one pipeline is enough.
@@ -145,8 +144,8 @@ impl Network {
                         }
                     }
                     // Last, so that all of a layer's results are mirrored at once.
-                    for sum in sums {
-                        sum_partials(plan, &label, &sum.partial, sum.accumulate, &sum.total);
+                    if let Some(partial) = partial {
+                        sum_partials(plan, &label, &partial, &total);
                     }
                 }
             }
@@ -176,70 +175,28 @@ struct Piece<'a> {
     d_x: &'a Tensor,
 }
 
-/// A sum that is left to do: of `partial` (splits, total), perhaps on top of what `total` holds.
-struct PartialSum {
-    partial: Tensor,
-    accumulate: bool,
-    total: Tensor,
-}
-
-/// The gradients of a layer's weights and bias, and what is left to be summed. `accumulate` is about the
-/// bias.
+/// The gradients of a layer's weights and bias, `total`, or what is left to be summed to them: (splits, total).
 fn weight_gradient(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     products: &[(Product, OutputGradient<'_>, &Tensor)],
     layer: &LayerParameters,
-    (d_weights, d_biases, accumulate): (&Tensor, &Tensor, bool),
-) -> Vec<PartialSum> {
+    total: &Tensor,
+) -> Option<Tensor> {
     let path = plan.gpu().path();
     let splits_of = |product: &Product| product.shape.weight_splits(path, products.len());
-    let splits: usize = products
+    let splits = products
         .iter()
         .map(|(product, ..)| splits_of(product))
         .sum();
-    let (d_w, d_bias) = (layer.weight_of(d_weights), layer.bias_of(d_biases));
-    let [weights, biases] = [d_w.len(), if layer.has_norm() { 0 } else { d_bias.len() }];
-    let (partial, partial_bias) = match splits {
-        // The arena of the weights has a place for the bias too.
-        1 => (
-            d_w.view(&[1, weights]),
-            layer.bias_of(d_weights).view(&[1, d_bias.len()]),
-        ),
-        _ => {
-            let both = Tensor::transient("partial", &[splits * (weights + biases)]);
-            let parts = [0..splits * weights, splits * weights..both.len()];
-            let [partial, bias] = parts.map(|range| both.range(range));
-            (
-                partial.view(&[splits, weights]),
-                bias.view(&[splits, biases]),
-            )
-        }
+    let partial = match splits {
+        1 => total.view(&[1, total.len()]),
+        _ => Tensor::transient("partial", &[splits, total.len()]),
     };
-    let lengths = || products.iter().map(|(product, ..)| splits_of(product));
-    let cuts = cut(&partial, lengths())
-        .into_iter()
-        .zip(cut(&partial_bias, lengths()));
-    for ((product, d_y, x), (partial, bias)) in products.iter().zip(cuts) {
-        let (windows, splits) = (product.windows(), splits_of(product));
-        let outputs = (&partial, (biases > 0).then_some(&bias));
-        conv_backward_weight(plan, label, windows, *d_y, x, splits, outputs);
+    let lengths = products.iter().map(|(product, ..)| splits_of(product));
+    for ((product, d_y, x), partial) in products.iter().zip(cut(&partial, lengths)) {
+        let bias = !layer.has_norm();
+        conv_backward_weight(plan, label, product.windows(), *d_y, x, bias, &partial);
     }
-    let mut sums = Vec::new();
-    if splits > 1 {
-        sums.push(PartialSum {
-            partial,
-            accumulate: false,
-            total: d_w,
-        });
-    }
-    let in_place = splits == 1 && !accumulate && d_weights.buffer.same(&d_biases.buffer);
-    if biases > 0 && !in_place {
-        sums.push(PartialSum {
-            partial: partial_bias,
-            accumulate,
-            total: d_bias,
-        });
-    }
-    sums
+    (splits > 1).then_some(partial)
 }

@@ -3,7 +3,7 @@
 use super::{Layer, Model};
 use crate::gpu::GpuError;
 use crate::layer::ConvShape;
-use crate::quantiser::{INTERCEPT, SLOPE};
+use crate::quantiser::{INTERCEPT, LayerRanges, SLOPE, Spans};
 use crate::rng::Philox;
 use crate::tensor::{ArenaLayout, Tensor, pad4};
 
@@ -94,9 +94,23 @@ impl LayerParameters {
         self.running.map(|at| Self::part(arena, at, shape))
     }
 
-    /// Intercept and slope within an arena: (4).
-    pub fn quantiser_of(&self, arena: &Tensor) -> Tensor {
-        Self::part(arena, self.quantiser, vec![4])
+    /// Weights and the bias behind them within an arena; of a layer with batch normalisation the weights alone.
+    pub fn product_of(&self, arena: &Tensor) -> Tensor {
+        let bias = if self.has_norm() {
+            0
+        } else {
+            pad4(self.shape[0])
+        };
+        Self::part(arena, self.weight, vec![self.stored_weights() + bias])
+    }
+
+    fn ranges(&self) -> LayerRanges {
+        let end = self.weight + self.stored_weights();
+        LayerRanges {
+            weights: self.weight..end,
+            shared: end..self.bias + pad4(self.shape[0]),
+            normalised: self.has_norm(),
+        }
     }
 
     /// Stored position of every logical weight, in logical order.
@@ -171,7 +185,7 @@ impl LayerParameters {
     }
 }
 
-/// The layout of a model's arenas: weights, γ and biases of each layer, then all quantisers.
+/// The layout of a model's arenas: weights, γ and bias of each layer one behind the other, then all quantisers.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     /// Layers with parameters, in order.
@@ -266,6 +280,17 @@ impl Parameters {
             );
         }
         arena
+    }
+
+    /// Intercepts and slopes within an arena: (layers, 4).
+    pub fn quantisers_of(&self, arena: &Tensor) -> Tensor {
+        LayerParameters::part(arena, self.quantisers, vec![self.layers.len(), 4])
+    }
+
+    /// How the quantiser's workgroups share an arena.
+    pub fn spans(&self) -> Spans {
+        let ranges: Vec<_> = self.layers.iter().map(LayerParameters::ranges).collect();
+        Spans::new(&ranges)
     }
 
     /// Logical weights of all layers.

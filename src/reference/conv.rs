@@ -162,10 +162,10 @@ pub fn bias_backward(d_y: &[f64], channels: usize) -> Vec<f64> {
     sum
 }
 
-/// The sum of `partial` (splits, previous.len()), added to `previous`.
-pub fn sum_partials(partial: &[f64], previous: &[f64]) -> Vec<f64> {
-    let mut total = previous.to_vec();
-    for part in partial.chunks(previous.len()) {
+/// The sum of `partial` (splits, count) over its splits.
+pub fn sum_partials(partial: &[f64], count: usize) -> Vec<f64> {
+    let mut total = vec![0.0; count];
+    for part in partial.chunks(count) {
         for (sum, value) in total.iter_mut().zip(part) {
             *sum += value;
         }

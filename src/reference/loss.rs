@@ -57,7 +57,7 @@ pub fn softmax_cross_entropy(
 /// totals (2, 4): the first row plus the column sums of outcome (rows, 4) if those are finite,
 /// else one more broken batch in the second row.
 pub fn metrics(outcome: &[f64], totals: &[f64]) -> Vec<f64> {
-    let sums = super::sum_partials(outcome, &[0.0; 4]);
+    let sums = super::sum_partials(outcome, 4);
     let mut result = totals.to_vec();
     if sums.iter().all(|v| v.is_finite()) {
         result.iter_mut().zip(sums).for_each(|(t, s)| *t += s);

@@ -150,15 +150,9 @@ pub fn norm_backward_sums(
     partial
 }
 
-/// Sums (2, channels) of all ranges, and the gradients of γ and β (2, channels), added to `before`:
-/// that of the loss, and of ½ `lambda_norm` (γ - γ')², γ' being the constant that a rounded factor
+/// Sums (2, channels) of all ranges, and the gradients of γ and β (2, channels): that of the loss, and of ½ `lambda_norm` (γ - γ')², γ' being the constant that a rounded factor
 /// stands for.
-pub fn norm_gradients(
-    partial: &[f64],
-    statistics: &[f64],
-    before: &[f64],
-    lambda_norm: f64,
-) -> [Vec<f64>; 2] {
+pub fn norm_gradients(partial: &[f64], statistics: &[f64], lambda_norm: f64) -> [Vec<f64>; 2] {
     let channels = statistics.len() / 5;
     let mut sums = vec![0.0; 2 * channels];
     for (i, value) in partial.iter().enumerate() {
@@ -170,10 +164,8 @@ pub fn norm_gradients(
         0.0 => 0.0,
         ratio => factor[c] / inverse[c] * (1.0 / ratio - 1.0),
     };
-    let d_gamma = (0..channels)
-        .map(|c| before[c] + ratio[c] * sums[channels + c] + lambda_norm * distance(c));
-    let d_beta = (0..channels).map(|c| before[channels + c] + sums[c]);
-    let gradients = d_gamma.chain(d_beta).collect();
+    let d_gamma = (0..channels).map(|c| ratio[c] * sums[channels + c] + lambda_norm * distance(c));
+    let gradients = d_gamma.chain(sums[..channels].iter().copied()).collect();
     [sums, gradients]
 }
 

@@ -247,8 +247,7 @@ impl PlainTrainer {
                 Op::Norm { channels, relu } => {
                     let statistics = &pass.statistics[i];
                     let partial = norm_backward_sums(x, &d_y, statistics, *relu, 1);
-                    let before = vec![0.0; 2 * channels];
-                    let [sums, d] = norm_gradients(&partial, statistics, &before, lambda_norm);
+                    let [sums, d] = norm_gradients(&partial, statistics, lambda_norm);
                     let outputs = self.parameters[layer - 1].bias.len();
                     gradients[layer - 1][1] = d[..outputs].to_vec();
                     gradients[layer - 1][2] = d[*channels..channels + outputs].to_vec();

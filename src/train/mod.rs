@@ -407,9 +407,7 @@ fn record_gradients(
     if objective.high_precision() {
         let data = Teacher::Data;
         let (pass, d_logits) = memory.judge(plan, (0, Mode::Train), &batch, data, scale);
-        let weights = memory.weights_of(0);
-        let d_biases = (gradients, false);
-        net.backward(plan, &pass, weights, &d_logits, gradients, d_biases);
+        net.backward(plan, &pass, memory.weights_of(0), &d_logits, gradients);
         teacher = Some(pass);
     } else {
         // What the quantiser's backward pass adds to.
@@ -424,21 +422,19 @@ fn record_gradients(
             None => (Teacher::Data, scale),
         };
         let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &batch, teacher, scale);
-        let weights = memory.weights_of(1);
-        let d_biases = (gradients, objective.high_precision());
-        net.backward(plan, &pass, weights, &d_logits, &d_values, d_biases);
+        net.backward(plan, &pass, memory.weights_of(1), &d_logits, &d_values);
     } else if quantise {
         // Nothing flows through the quantised values of a float network.
         plan.clear(&d_values.buffer);
     }
+    let networks =
+        usize::from(!objective.high_precision())..1 + usize::from(objective.low_precision());
+    memory.count(plan, &batch, networks);
     if quantise {
-        memory.each_layer(|i, name, layer| {
-            let parts = &memory.parameters.layers[i];
-            let targets = [&parts.weight_of(gradients), &parts.quantiser_of(gradients)];
-            let d_values = parts.weight_of(&d_values);
-            let lambda_l2 = options.lambda_l2 as f32;
-            let label = format!("quantise {name}");
-            quantiser_backward(plan, &label, layer, &d_values, lambda_l2, targets);
+        let targets = [gradients, &memory.parameters.quantisers_of(gradients)];
+        let lambda_l2 = options.lambda_l2 as f32;
+        memory.quantised(|model| {
+            quantiser_backward(plan, "quantise", model, &d_values, lambda_l2, targets);
         });
     }
 }

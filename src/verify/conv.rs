@@ -115,8 +115,8 @@ pub(super) fn cases() -> Vec<Case> {
     for s in SHIFTS.map(shape) {
         cases.extend(of_pooled_shifts(s));
     }
-    for (count, splits, accumulate) in [(4, 1, false), (300, 5, false), (12, 130, true)] {
-        cases.push(sum_partials(count, splits, accumulate));
+    for (count, splits) in [(4, 1), (300, 5), (12, 130)] {
+        cases.push(sum_partials(count, splits));
     }
     for count in [4, 1000] {
         cases.push(relu_backward(count));
@@ -243,27 +243,17 @@ fn weight_case(
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let partial = match splits {
-                1 => o[0].clone(),
-                _ => Tensor::transient("partial", &[splits * outputs]),
+                1 => o[0].view(&[1, outputs]),
+                _ => Tensor::transient("partial", &[splits, outputs]),
             };
-            // First the weights of all splits, then the biases.
-            let [partial, total] = [&partial, &o[0]].map(|all| {
-                let n = all.len() / outputs;
-                [
-                    all.range(0..n * weights),
-                    all.range(n * weights..n * outputs),
-                ]
-            });
-            let to = (&partial[0], bias.then_some(&partial[1]));
             let windows = shifts.as_ref().map_or(Windows::Plain(&s), Windows::Shifts);
             let d_y = OutputGradient {
                 d_y: &i[0],
                 argmax: pool.and(Some(&i[2])),
             };
-            layer::conv_backward_weight(plan, "case", windows, d_y, &i[1], splits, to);
+            layer::conv_backward_weight(plan, "case", windows, d_y, &i[1], bias, &partial);
             if splits > 1 {
-                layer::sum_partials(plan, "case", &partial[0], false, &total[0]);
-                layer::sum_partials(plan, "case", &partial[1], false, &total[1]);
+                layer::sum_partials(plan, "case", &partial, &o[0]);
             }
         }),
         expected: Box::new(move |i, _| {
@@ -495,24 +485,22 @@ fn im2col(s: ConvShape) -> Case {
     }
 }
 
-fn sum_partials(count: usize, splits: usize, accumulate: bool) -> Case {
-    let name = format!("{count} sums of {splits}, accumulate {accumulate}");
+fn sum_partials(count: usize, splits: usize) -> Case {
+    let name = format!("{count} sums of {splits}");
     Case {
         kernel: &kernels::SUM_PARTIALS,
         inputs: vec![noise(&name, count * splits)],
         name,
         input_shapes: vec![vec![splits, count]],
         output_shapes: vec![vec![count]],
-        initial: vec![accumulate.then(|| noise("previous", count))],
+        initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::sum_partials(plan, "case", &i[0], accumulate, &o[0]);
+            layer::sum_partials(plan, "case", &i[0], &o[0]);
         }),
-        expected: Box::new(move |i, before| {
-            let zero = vec![0.0; count];
-            let previous = if accumulate { &before[0] } else { &zero };
+        expected: Box::new(move |i, _| {
             vec![Expected {
-                values: reference::sum_partials(&i[0], previous),
+                values: reference::sum_partials(&i[0], count),
                 tolerance: Tolerance::sum_of(splits),
             }]
         }),

@@ -205,18 +205,25 @@ fn metrics(rows: usize, broken: Option<f32>) -> Case {
     if let Some(value) = broken {
         outcome[4 * (rows - 2)] = value;
     }
+    // A second network, whose batch is whole.
+    outcome.extend(noise("second", rows * 4));
     Case {
         kernel: &kernels::METRICS,
         inputs: vec![outcome],
         name,
-        input_shapes: vec![vec![rows, 4]],
-        output_shapes: vec![vec![2, 4]],
-        initial: vec![Some(noise("totals", 8))],
+        input_shapes: vec![vec![2, rows, 4]],
+        output_shapes: vec![vec![2, 2, 4]],
+        initial: vec![Some(noise("totals", 16))],
         schedule: Schedule::default(),
         record: Box::new(|plan, i, o| loss::metrics(plan, "case", &i[0], &o[0])),
         expected: Box::new(move |i, before| {
             vec![Expected {
-                values: reference::metrics(&i[0], &before[0]),
+                values: [0, 1]
+                    .map(|network| {
+                        let outcome = &i[0][network * rows * 4..][..rows * 4];
+                        reference::metrics(outcome, &before[0][network * 8..][..8])
+                    })
+                    .concat(),
                 tolerance: Tolerance::sum_of(rows),
             }]
         }),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::gpu::{Gpu, GpuError, PlanBuilder};
 use crate::optimiser::Schedule;
-use crate::quantiser::{Quantised, partial_len, quantiser_backward, quantiser_forward};
+use crate::quantiser::{LayerRanges, Quantised, Spans, quantiser_backward, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
 /// One layer of a golden file.
@@ -146,33 +146,38 @@ struct Answer {
 
 async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer, GpuError> {
     let stored = pad4(layer.weights.len());
-    let tensor = |label, shape: &[usize], values: &[f64]| -> Result<Tensor, GpuError> {
-        let tensor = Tensor::new(gpu, label, shape)?;
+    let arena = |label, values: &[f64]| -> Result<Tensor, GpuError> {
+        let tensor = Tensor::new(gpu, label, &[stored + 4])?;
         let mut all: Vec<f32> = values.iter().map(|v| *v as f32).collect();
-        all.resize(tensor.len(), 0.0);
+        all.resize(stored, 0.0);
+        all.extend([layer.intercept, layer.slope, 0.0, 0.0].map(|v| v as f32));
         tensor.write(gpu, &all);
         Ok(tensor)
     };
-    let weights = tensor("weights", &[stored], &layer.weights)?;
-    let upstream = tensor("upstream", &[stored], &layer.upstream)?;
-    let quantiser = tensor("quantiser", &[4], &[layer.intercept, layer.slope])?;
-    let values = tensor("values", &[stored], &[])?;
-    let levels = tensor("levels", &[3, 4], &[])?;
-    let partial = tensor("partial", &[pad4(partial_len(stored))], &[])?;
-    let d_weights = tensor("d_weights", &[stored], &[])?;
-    let d_quantiser = tensor("d_quantiser", &[4], &[])?;
+    let parameters = arena("weights", &layer.weights)?;
+    let upstream = arena("upstream", &layer.upstream)?;
+    let (values, gradients) = (arena("values", &[])?, arena("gradients", &[])?);
+    let levels = Tensor::new(gpu, "levels", &[1, 3, 4])?;
+    let spans = Spans::new(&[LayerRanges {
+        weights: 0..stored,
+        shared: stored..stored,
+        normalised: false,
+    }]);
+    let table = Tensor::new(gpu, "spans", &[spans.table().len() / 4, 4])?;
+    table.write(gpu, &spans.table());
+    let [d_weights, d_quantiser] = [0..stored, stored..stored + 4].map(|r| gradients.range(r));
     let mut plan = PlanBuilder::new(gpu).mirror_all();
-    let parts = Quantised {
-        weights: &weights,
-        quantiser: &quantiser,
+    let model = Quantised {
+        spans: &spans,
+        table: &table,
+        parameters: &parameters,
+        quantisers: &parameters.range(stored..stored + 4),
         values: &values,
         levels: &levels,
-        partial: &partial,
-        normalised: false,
     };
-    quantiser_forward(&mut plan, "golden", &parts);
-    let gradients = [&d_weights, &d_quantiser];
-    quantiser_backward(&mut plan, "golden", &parts, &upstream, 0.0, gradients);
+    quantiser_forward(&mut plan, "golden", &model);
+    let targets = [&gradients, &d_quantiser];
+    quantiser_backward(&mut plan, "golden", &model, &upstream, 0.0, targets);
     let schedule = Schedule::new(1, 0.0, lambda_bits);
     plan.finish()?.run(gpu, bytemuck::bytes_of(&schedule));
     let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();

@@ -1,19 +1,21 @@
 //! Cases of the quantiser.
 
 use super::{Case, Expected, Tolerance, noise};
+use crate::gpu::{Kernel, PlanBuilder};
 use crate::kernels;
 use crate::optimiser::Schedule;
-use crate::quantiser::{self, Quantised};
+use crate::quantiser::{self, LayerRanges, Quantised, Spans};
 use crate::reference;
+use crate::tensor::{Tensor, pad4};
 
-/// (weights, intercept, slope): one weight, less than a texel of them, several threads, layers
-/// before, during and after the collapse.
+/// (weights, intercept, slope): one weight, less than a texel of them, layers before, during and after the
+/// collapse, one of several spans.
 const LAYERS: [(usize, f32, f32); 6] = [
     (1, 1e-4, 1.0),
     (7, 1e-4, 1.0),
     (300, 1e-4, 1.0),
     (2_500, -1.3, 0.4),
-    (5_000, -4.2, 0.05),
+    (9_000, -4.2, 0.05),
     (1_000, -3.0, 0.0),
 ];
 
@@ -39,10 +41,6 @@ fn weights(count: usize, intercept: f32, slope: f32) -> Vec<f32> {
     }
     values.resize(count.div_ceil(4) * 4, 0.0);
     values
-}
-
-fn case_name(count: usize, intercept: f32, slope: f32) -> String {
-    format!("{count} weights, intercept {intercept}, slope {slope}")
 }
 
 fn wide(v: f32) -> f64 {
@@ -72,201 +70,294 @@ const NEAR: Tolerance = Tolerance {
 };
 
 pub(super) fn cases() -> Vec<Case> {
+    let mut models: Vec<Layers> = LAYERS.iter().map(|layer| Layers::new(&[*layer])).collect();
+    models.push(Layers::new(&LAYERS));
     let mut cases = Vec::new();
-    for (count, intercept, slope) in LAYERS {
-        cases.push(forward(count, intercept, slope));
-        cases.push(levels(count, intercept, slope));
-        cases.push(backward(count, intercept, slope));
-        for normalised in [false, true] {
-            cases.push(levels_backward(count, intercept, slope, normalised));
-        }
+    for model in &models {
+        cases.extend([
+            forward(model),
+            levels(model),
+            backward(model),
+            levels_backward(model),
+        ]);
     }
     cases
 }
 
-/// Q(w). The partial extremes depend on how threads share the weights; `levels` checks them.
-fn forward(count: usize, intercept: f32, slope: f32) -> Case {
-    let w = weights(count, intercept, slope);
-    let shape = vec![w.len()];
-    let partial = quantiser::partial_len(w.len());
-    Case {
-        kernel: &kernels::QUANTISER_FORWARD,
-        name: case_name(count, intercept, slope),
-        input_shapes: vec![shape.clone(), vec![4], vec![partial], vec![3, 4]],
-        inputs: vec![
-            w,
-            vec![intercept, slope, 0.0, 0.0],
-            vec![0.0; partial],
-            vec![0.0; 12],
-        ],
-        output_shapes: vec![shape],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| {
-            let layer = Quantised {
-                weights: &i[0],
-                quantiser: &i[1],
-                values: &o[0],
-                levels: &i[3],
-                partial: &i[2],
-                normalised: false,
+/// Arenas as a model has them: of every layer the weights and five biases, then intercepts and slopes.
+#[derive(Clone)]
+struct Layers {
+    name: String,
+    sizes: Vec<(usize, f32, f32)>,
+    ranges: Vec<LayerRanges>,
+    /// Floats of an arena without intercepts and slopes.
+    length: usize,
+}
+
+impl Layers {
+    /// The layers; every second one is normalised.
+    fn new(sizes: &[(usize, f32, f32)]) -> Self {
+        let mut length = 0;
+        let mut ranges = Vec::new();
+        for (number, (count, ..)) in sizes.iter().enumerate() {
+            let end = length + pad4(*count);
+            ranges.push(LayerRanges {
+                weights: length..end,
+                shared: end..end + 8,
+                normalised: number % 2 == 1,
+            });
+            length = end + 8;
+        }
+        let name = match sizes {
+            [(count, intercept, slope)] => {
+                format!("{count} weights, intercept {intercept}, slope {slope}")
+            }
+            _ => format!("{} layers at once", sizes.len()),
+        };
+        Self {
+            name,
+            sizes: sizes.to_vec(),
+            ranges,
+            length,
+        }
+    }
+
+    fn arena(&self) -> usize {
+        self.length + 4 * self.sizes.len()
+    }
+
+    fn parameters(&self) -> Vec<f32> {
+        let mut arena = noise("biases", self.length);
+        for ((count, intercept, slope), range) in self.sizes.iter().zip(&self.ranges) {
+            arena[range.weights.clone()].copy_from_slice(&weights(*count, *intercept, *slope));
+        }
+        let quantisers = self.sizes.iter().flat_map(|(_, c, s)| [*c, *s, 0.0, 0.0]);
+        arena.extend(quantisers);
+        arena
+    }
+
+    /// Random numbers for every weight and bias, none for padding, zeros behind.
+    fn gradients(&self, name: &str) -> Vec<f32> {
+        let mut arena = noise(name, self.arena());
+        arena[self.length..].fill(0.0);
+        for ((count, ..), range) in self.sizes.iter().zip(&self.ranges) {
+            arena[range.weights.start + count..range.weights.end].fill(0.0);
+        }
+        arena
+    }
+
+    /// Calls `expected` with weights, intercept, slope and range of each.
+    fn each<T>(
+        &self,
+        parameters: &[f64],
+        mut expected: impl FnMut(&[f64], f64, f64, &LayerRanges) -> T,
+    ) -> Vec<T> {
+        let of_layer = |((_, c, s), ranges): (&(usize, f32, f32), &LayerRanges)| {
+            expected(
+                &parameters[ranges.weights.clone()],
+                wide(*c),
+                wide(*s),
+                ranges,
+            )
+        };
+        self.sizes.iter().zip(&self.ranges).map(of_layer).collect()
+    }
+
+    fn levels(&self, parameters: &[f64]) -> Vec<reference::Levels> {
+        self.each(parameters, |w, c, s, _| reference::levels(w, c, s))
+    }
+
+    /// (layers, 3, 4)
+    fn stored_levels(&self, parameters: &[f64]) -> Vec<f64> {
+        let levels = self.each(parameters, |w, c, s, _| {
+            levels_values(&reference::levels(w, c, s), s)
+        });
+        levels.concat()
+    }
+
+    fn spans(&self) -> Spans {
+        Spans::new(&self.ranges)
+    }
+
+    /// A case over an arena of parameters and the table of spans, and more inputs.
+    fn case(
+        &self,
+        kernel: &'static Kernel,
+        more: Vec<(Vec<usize>, Vec<f32>)>,
+        output: (Vec<usize>, Option<Vec<f32>>),
+        record: impl Fn(&mut PlanBuilder<'_>, &Quantised<'_>, &[Tensor], &Tensor) + 'static,
+        expected: impl Fn(&Self, &[Vec<f64>], &[Vec<f64>]) -> Expected + 'static,
+    ) -> Case {
+        let (parameters, table) = (self.parameters(), self.spans().table());
+        let mut inputs = vec![
+            (vec![self.arena()], parameters),
+            (vec![table.len() / 4, 4], table),
+        ];
+        inputs.extend(more);
+        let (input_shapes, inputs) = inputs.into_iter().unzip();
+        let model = self.clone();
+        let known = self.clone();
+        Case {
+            kernel,
+            name: self.name.clone(),
+            inputs,
+            input_shapes,
+            output_shapes: vec![output.0],
+            initial: vec![output.1],
+            schedule: Schedule::new(1, 0.0, LAMBDA_BITS),
+            record: Box::new(move |plan, i, o| {
+                let quantisers = i[0].range(model.length..i[0].len());
+                let nowhere = Tensor::transient("nowhere", &[model.arena()]);
+                let levels = Tensor::transient("levels", &[model.sizes.len(), 3, 4]);
+                let quantised = Quantised {
+                    spans: &model.spans(),
+                    table: &i[1],
+                    parameters: &i[0],
+                    quantisers: &quantisers,
+                    values: &nowhere,
+                    levels: &levels,
+                };
+                record(plan, &quantised, &i[2..], &o[0]);
+            }),
+            expected: Box::new(move |i, before| vec![expected(&known, i, before)]),
+        }
+    }
+}
+
+const LAMBDA_BITS: f64 = 1e-3;
+const LAMBDA_L2: f64 = 1e-4;
+
+/// Q(w), and nothing where there are no weights. What spans leave of the extremes `levels` checks.
+fn forward(model: &Layers) -> Case {
+    let before = noise("before", model.arena());
+    model.case(
+        &kernels::QUANTISER_FORWARD,
+        Vec::new(),
+        (vec![model.arena()], Some(before)),
+        |plan, quantised, _, values| {
+            let quantised = Quantised {
+                values,
+                ..*quantised
             };
-            quantiser::quantiser_forward(plan, "case", &layer);
-        }),
-        expected: Box::new(move |i, _| {
-            vec![Expected {
-                values: reference::quantiser_forward(&i[0], wide(intercept), wide(slope)),
+            quantiser::quantiser_forward(plan, "case", &quantised);
+        },
+        |model, i, before| {
+            let mut values = before[0].clone();
+            model.each(&i[0], |w, c, s, ranges| {
+                values[ranges.weights.clone()]
+                    .copy_from_slice(&reference::quantiser_forward(w, c, s));
+            });
+            Expected {
+                values,
                 tolerance: Tolerance::EXACT,
-            }]
-        }),
-    }
+            }
+        },
+    )
 }
 
-fn levels(count: usize, intercept: f32, slope: f32) -> Case {
-    let w = weights(count, intercept, slope);
-    let shape = vec![w.len()];
-    let partial = quantiser::partial_len(w.len());
-    Case {
-        kernel: &kernels::LEVELS,
-        name: case_name(count, intercept, slope),
-        input_shapes: vec![shape.clone(), vec![4], shape, vec![partial]],
-        inputs: vec![
-            w.clone(),
-            vec![intercept, slope, 0.0, 0.0],
-            vec![0.0; w.len()],
-            vec![0.0; partial],
-        ],
-        output_shapes: vec![vec![3, 4]],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| {
-            let layer = Quantised {
-                weights: &i[0],
-                quantiser: &i[1],
-                values: &i[2],
-                levels: &o[0],
-                partial: &i[3],
-                normalised: false,
+fn levels(model: &Layers) -> Case {
+    model.case(
+        &kernels::LEVELS,
+        Vec::new(),
+        (vec![model.sizes.len(), 3, 4], None),
+        |plan, quantised, _, levels| {
+            let quantised = Quantised {
+                levels,
+                ..*quantised
             };
-            quantiser::quantiser_forward(plan, "case", &layer);
-        }),
-        expected: Box::new(move |i, _| {
-            let levels = reference::levels(&i[0], wide(intercept), wide(slope));
-            vec![Expected {
-                values: levels_values(&levels, wide(slope)),
-                tolerance: NEAR,
-            }]
-        }),
-    }
+            quantiser::quantiser_forward(plan, "case", &quantised);
+        },
+        |model, i, _| Expected {
+            values: model.stored_levels(&i[0]),
+            tolerance: NEAR,
+        },
+    )
 }
 
-/// Levels in f32, as the kernel finds them in memory.
-fn stored_levels(w: &[f32], intercept: f32, slope: f32) -> Vec<f32> {
-    let w: Vec<f64> = w.iter().map(|v| wide(*v)).collect();
-    let levels = reference::levels(&w, wide(intercept), wide(slope));
-    levels_values(&levels, wide(slope))
-        .iter()
-        .map(|v| *v as f32)
-        .collect()
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|v| *v as f32).collect()
 }
 
-fn backward(count: usize, intercept: f32, slope: f32) -> Case {
-    let w = weights(count, intercept, slope);
-    let shape = vec![w.len()];
-    let exact: Vec<f64> = w.iter().map(|v| wide(*v)).collect();
-    let q = reference::quantiser_forward(&exact, wide(intercept), wide(slope));
-    let partial = quantiser::partial_len(w.len());
-    let (lambda_bits, lambda_l2) = (1e-3, 1e-4);
-    let mut d_q = noise("d_q", count);
-    let mut d_w = noise("d_w", count);
-    d_q.resize(w.len(), 0.0);
-    d_w.resize(w.len(), 0.0);
-    Case {
-        kernel: &kernels::QUANTISER_BACKWARD,
-        name: case_name(count, intercept, slope),
-        input_shapes: vec![
-            shape.clone(),
-            shape.clone(),
-            shape.clone(),
-            vec![3, 4],
-            vec![partial],
-            vec![4],
-            vec![4],
-        ],
-        inputs: vec![
-            w.clone(),
-            d_q,
-            q.iter().map(|v| *v as f32).collect(),
-            stored_levels(&w, intercept, slope),
-            vec![0.0; partial],
-            vec![0.0; 4],
-            vec![intercept, slope, 0.0, 0.0],
-        ],
-        output_shapes: vec![shape],
-        initial: vec![Some(d_w)],
-        schedule: Schedule::new(1, 0.0, lambda_bits),
-        record: Box::new(move |plan, i, o| {
-            let layer = Quantised {
-                weights: &i[0],
-                quantiser: &i[6],
-                values: &i[2],
-                levels: &i[3],
-                partial: &i[4],
-                normalised: false,
+fn backward(model: &Layers) -> Case {
+    let parameters: Vec<f64> = model.parameters().iter().map(|v| wide(*v)).collect();
+    let levels = narrow(&model.stored_levels(&parameters));
+    let more = vec![
+        (vec![model.arena()], model.gradients("d_q")),
+        (vec![model.sizes.len(), 3, 4], levels),
+    ];
+    model.case(
+        &kernels::QUANTISER_BACKWARD,
+        more,
+        (vec![model.arena()], Some(model.gradients("d_w"))),
+        |plan, quantised, more, gradients| {
+            let quantised = Quantised {
+                levels: &more[1],
+                ..*quantised
             };
-            let gradients = [&o[0], &i[5]];
-            quantiser::quantiser_backward(plan, "case", &layer, &i[1], lambda_l2 as f32, gradients);
-        }),
-        expected: Box::new(move |i, before| {
-            let (values, _) = reference::quantiser_backward(
-                &i[0],
-                [wide(intercept), wide(slope)],
-                &i[1],
-                &before[0],
-                [lambda_bits, lambda_l2],
-            );
-            vec![Expected {
+            let nowhere = Tensor::transient("nowhere", &quantised.quantisers.shape);
+            let targets = [gradients, &nowhere];
+            let lambda_l2 = LAMBDA_L2 as f32;
+            quantiser::quantiser_backward(plan, "case", &quantised, &more[0], lambda_l2, targets);
+        },
+        |model, i, before| {
+            let mut values = before[0].clone();
+            model.each(&i[0], |w, c, s, ranges| {
+                let (d_q, d_w) = (
+                    &i[2][ranges.weights.clone()],
+                    &before[0][ranges.weights.clone()],
+                );
+                let lambda = [LAMBDA_BITS, LAMBDA_L2];
+                let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda);
+                values[ranges.weights.clone()].copy_from_slice(&d_w);
+                for at in ranges.shared.clone() {
+                    values[at] += i[2][at];
+                }
+            });
+            Expected {
                 values,
                 tolerance: NEAR,
-            }]
-        }),
-    }
+            }
+        },
+    )
 }
 
-fn levels_backward(count: usize, intercept: f32, slope: f32, normalised: bool) -> Case {
-    let w = weights(count, intercept, slope);
-    let exact: Vec<f64> = w.iter().map(|v| wide(*v)).collect();
-    let levels = reference::levels(&exact, wide(intercept), wide(slope));
-    let threads = count.div_ceil(30);
-    let lambda_bits = 1e-2;
-    let partial = noise("partial", 4 * threads)
-        .chunks(4)
-        .flat_map(|r| [r[0], r[1], 0.0, 0.0])
-        .collect();
-    Case {
-        kernel: &kernels::LEVELS_BACKWARD,
-        name: format!(
-            "{threads} threads of {}{}",
-            case_name(count, intercept, slope),
-            if normalised { ", normalised" } else { "" }
-        ),
-        input_shapes: vec![vec![threads, 4], vec![3, 4]],
-        inputs: vec![partial, stored_levels(&w, intercept, slope)],
-        output_shapes: vec![vec![4]],
-        initial: vec![None],
-        schedule: Schedule::new(1, 0.0, lambda_bits),
-        record: Box::new(move |plan, i, o| {
-            let inputs = [&i[0], &i[1]];
-            quantiser::levels_backward(plan, "case", inputs, threads, normalised, &o[0]);
-        }),
-        expected: Box::new(move |i, _| {
-            let sum = |c: usize| i[0].iter().skip(c).step_by(4).sum::<f64>();
-            let sums = [sum(0), sum(1)];
-            let [d_c, d_s] = reference::levels_backward(sums, &levels, lambda_bits, normalised);
-            vec![Expected {
-                values: vec![d_c, d_s, 0.0, 0.0],
+/// Gradients of intercepts and slopes from those of the values, by way of `quantiser_backward`.
+fn levels_backward(model: &Layers) -> Case {
+    let parameters: Vec<f64> = model.parameters().iter().map(|v| wide(*v)).collect();
+    let levels = narrow(&model.stored_levels(&parameters));
+    let more = vec![
+        (vec![model.arena()], model.gradients("d_q")),
+        (vec![model.sizes.len(), 3, 4], levels),
+        (vec![model.arena()], model.gradients("d_w")),
+    ];
+    model.case(
+        &kernels::LEVELS_BACKWARD,
+        more,
+        (vec![model.sizes.len(), 4], None),
+        |plan, quantised, more, d_quantisers| {
+            let quantised = Quantised {
+                levels: &more[1],
+                ..*quantised
+            };
+            let targets = [&more[2], d_quantisers];
+            quantiser::quantiser_backward(plan, "case", &quantised, &more[0], 0.0, targets);
+        },
+        |model, i, _| {
+            let known = model.levels(&i[0]);
+            let mut known = known.iter();
+            let values = model.each(&i[0], |w, c, s, ranges| {
+                let d_q = &i[2][ranges.weights.clone()];
+                let zeros = vec![0.0; w.len()];
+                let (_, sums) = reference::quantiser_backward(w, [c, s], d_q, &zeros, [0.0; 2]);
+                let levels = known.next().copied().unwrap_or_else(|| unreachable!());
+                let [d_c, d_s] =
+                    reference::levels_backward(sums, &levels, LAMBDA_BITS, ranges.normalised);
+                vec![d_c, d_s, 0.0, 0.0]
+            });
+            Expected {
+                values: values.concat(),
                 tolerance: NEAR,
-            }]
-        }),
-    }
+            }
+        },
+    )
 }

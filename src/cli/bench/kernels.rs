@@ -149,12 +149,12 @@ fn kernel_row(
         _ => {
             let splits = shape.weight_splits(gpu.path(), 1);
             if splits == 1 {
-                conv_backward_weight(&mut plan, layer, windows, d_y, &x, 1, (&w, None));
+                let w = w.view(&[1, w.len()]);
+                conv_backward_weight(&mut plan, layer, windows, d_y, &x, false, &w);
             } else {
                 let partial = Tensor::transient("partial", &[splits, w.len()]);
-                let outputs = (&partial, None);
-                conv_backward_weight(&mut plan, layer, windows, d_y, &x, splits, outputs);
-                sum_partials(&mut plan, layer, &partial, false, &w);
+                conv_backward_weight(&mut plan, layer, windows, d_y, &x, false, &partial);
+                sum_partials(&mut plan, layer, &partial, &w);
             }
         }
     }
