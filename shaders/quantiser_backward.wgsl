@@ -55,7 +55,8 @@ fn weights(first: u32, end: u32, layer: u32) -> vec2f {
     let members = read_c(levels + 1u);
     let price = read_c(levels + 2u);
     let slope = quantiser.y;
-    let pull = schedule.lambda_bits * price.y * slope / LN_2;
+    let lambda_bits = select(0.0, schedule.lambda_bits, extremes.w > schedule.target_bits);
+    let pull = lambda_bits * price.y * slope / LN_2;
     let top_pull = pull / max(members.x, 1.0);
     let low_pull = pull / max(members.z, 1.0);
     var d_intercept = vec4f(0.0);

@@ -37,6 +37,8 @@ pub struct Schedule {
     pub quantiser_rate: f32,
     /// Weight of half the squared distance of each γ from the one that its rounded factor stands for.
     pub lambda_norm: f32,
+    /// Layers of no more bits pay nothing.
+    pub target_bits: f32,
 }
 
 impl Schedule {
@@ -49,6 +51,7 @@ impl Schedule {
             second_correction: correction(BETA_2),
             lambda_bits: lambda_bits as f32,
             quantiser_rate: 1.0,
+            target_bits: 1.0,
             ..Self::default()
         }
     }
@@ -65,6 +68,14 @@ impl Schedule {
     pub fn with_lambda_norm(self, lambda_norm: f64) -> Self {
         Self {
             lambda_norm: lambda_norm as f32,
+            ..self
+        }
+    }
+
+    /// The same where layers of `bits` or fewer pay nothing.
+    pub fn with_target_bits(self, bits: u32) -> Self {
+        Self {
+            target_bits: bits as f32,
             ..self
         }
     }

@@ -3,7 +3,7 @@
 use gtc::data::{Images, embedded_digits};
 use gtc::gpu::{Gpu, GpuOptions};
 use gtc::model::lenet_small;
-use gtc::train::{Objective, TrainOptions, Trainer};
+use gtc::train::{Decay, Objective, TrainOptions, Trainer};
 use pollster::block_on;
 
 fn options() -> TrainOptions {
@@ -73,4 +73,33 @@ fn a_schedule_says_when_levels_move_and_images_change() {
     assert_eq!((early.shift, early.flip), (2, true));
     let late = options.augment(0.5);
     assert_eq!((late.shift, late.flip), (0, false));
+}
+
+/// Bits of the layers after a run in which they cost more than everything else.
+fn bits(gpu: &Gpu, target_bits: u32) -> Vec<u32> {
+    let images = digits();
+    let options = TrainOptions {
+        epochs: 100,
+        lambda_bits: 1.0,
+        decay: Decay::Constant,
+        bits_ramp: 0.0,
+        freeze_levels: 1.0,
+        target_bits,
+        ..options()
+    };
+    let mut trainer = Trainer::new(gpu, lenet_small(), images.count(), options).unwrap();
+    for _ in 0..trainer.total_steps() {
+        trainer.train_step(&images);
+    }
+    let progress = block_on(trainer.progress()).unwrap();
+    progress.layers.iter().map(|layer| layer.bits).collect()
+}
+
+#[test]
+fn bits_fall_to_their_target_and_no_further() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let fallen = bits(&gpu, 1);
+    assert!(fallen.iter().all(|bits| *bits <= 2), "{fallen:?}");
+    let kept = bits(&gpu, 3);
+    assert!(kept.iter().all(|bits| *bits == 3), "{kept:?}");
 }

@@ -109,6 +109,7 @@ fn trace(path: Path, norm: bool, part_bytes: Option<u64>) {
         lambda_bits: 1e-2,
         lambda_l2: 1e-3,
         lambda_norm: 0.1,
+        target_bits: if norm { 4 } else { 1 },
         bits_ramp: 0.3,
         ..TrainOptions::default()
     };

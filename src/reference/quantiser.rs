@@ -2,6 +2,7 @@
 
 use std::f64::consts::LN_2;
 
+use crate::optimiser::Schedule;
 use crate::quantiser::EPSILON;
 
 /// log2(|w| + ε)
@@ -57,6 +58,16 @@ pub struct Levels {
     pub bit_loss: f64,
     /// ∂ 2^bits / ∂ slope
     pub d_slope: f64,
+}
+
+impl Levels {
+    /// λ_bits, or zero of a layer that needs no fewer bits.
+    pub fn price(&self, schedule: &Schedule) -> f64 {
+        match self.bits > f64::from(schedule.target_bits) {
+            true => schedule.lambda_bits.into(),
+            false => 0.0,
+        }
+    }
 }
 
 /// Levels, bits and bit loss of a layer (the paper's Eq. 10).

@@ -305,12 +305,12 @@ impl PlainTrainer {
         let lp_loss = loss(lp.logits(), &hp_loss.probabilities, distill);
         let lp_gradients = self.backward(&lp, &values, lp_loss.d_logits, lambda_norm);
 
-        let lambda_bits = f64::from(schedule.lambda_bits);
         let mut bit_loss = 0.0;
         let mut gradients = Vec::new();
         for (i, p) in self.parameters.iter().enumerate() {
             let found = levels(&p.weights, p.quantiser[0], p.quantiser[1]);
             bit_loss += found.bit_loss;
+            let lambda_bits = found.price(&schedule);
             let (weights, sums) = quantiser_backward(
                 &p.weights,
                 p.quantiser,

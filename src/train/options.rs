@@ -43,6 +43,9 @@ pub enum Decay {
 /// Largest latent that makes sense for small images.
 pub const MAX_LATENT: usize = 1024;
 
+/// Bits of a layer with every exponent of a float.
+const MAX_BITS: u32 = 9;
+
 /// Everything that decides what is learned, given the data and the adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,6 +62,8 @@ pub struct TrainOptions {
     pub freeze_levels: f64,
     /// Weight of the bit loss once the ramp is over.
     pub lambda_bits: f64,
+    /// Layers of so many bits or fewer pay nothing: the loss is Σ max(2^bits, 2^target).
+    pub target_bits: u32,
     /// Part of the run over which λ_bits rises linearly from zero.
     pub bits_ramp: f64,
     /// Weight of the distillation loss.
@@ -100,6 +105,7 @@ impl Default for TrainOptions {
             quantiser_rate: 5.0,
             freeze_levels: 0.8,
             lambda_bits: 1e-2,
+            target_bits: 1,
             bits_ramp: 0.5,
             lambda_distill: 1.0,
             lambda_l2: 0.0,
@@ -195,6 +201,10 @@ impl TrainOptions {
             let remedy = format!("it must be at least 1 and at most {MAX_LATENT} numbers");
             return bad("latent", self.latent.to_string(), remedy);
         }
+        if !(1..=MAX_BITS).contains(&self.target_bits) {
+            let remedy = format!("it must be 1 to {MAX_BITS} bits");
+            return bad("target-bits", self.target_bits.to_string(), remedy);
+        }
         if self.epochs == 0 {
             return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
         }
@@ -245,6 +255,7 @@ impl TrainOptions {
         let moves = self.objective.low_precision() && done < self.freeze_levels;
         Schedule::new(t, self.learning_rate * rate, lambda_bits)
             .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp))
+            .with_target_bits(self.target_bits)
             .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })
             .with_noise(ramp(self.kl_warmup), self.seed, t)
     }

@@ -81,6 +81,11 @@ pub(super) fn cases() -> Vec<Case> {
             levels_backward(model),
         ]);
     }
+    // Some of its layers have more bits, some fewer.
+    let mut all = Layers::new(&LAYERS);
+    all.name += ", 3 bits are free";
+    all.schedule = all.schedule.with_target_bits(3);
+    cases.extend([backward(&all), levels_backward(&all)]);
     cases
 }
 
@@ -92,6 +97,7 @@ struct Layers {
     ranges: Vec<LayerRanges>,
     /// Floats of an arena without intercepts and slopes.
     length: usize,
+    schedule: Schedule,
 }
 
 impl Layers {
@@ -119,6 +125,7 @@ impl Layers {
             sizes: sizes.to_vec(),
             ranges,
             length,
+            schedule: Schedule::new(1, 0.0, LAMBDA_BITS),
         }
     }
 
@@ -204,7 +211,7 @@ impl Layers {
             input_shapes,
             output_shapes: vec![output.0],
             initial: vec![output.1],
-            schedule: Schedule::new(1, 0.0, LAMBDA_BITS),
+            schedule: self.schedule,
             record: Box::new(move |plan, i, o| {
                 let quantisers = i[0].range(model.length..i[0].len());
                 let nowhere = Tensor::transient("nowhere", &[model.arena()]);
@@ -306,7 +313,8 @@ fn backward(model: &Layers) -> Case {
                     &i[2][ranges.weights.clone()],
                     &before[0][ranges.weights.clone()],
                 );
-                let lambda = [LAMBDA_BITS, LAMBDA_L2];
+                let price = reference::levels(w, c, s).price(&model.schedule);
+                let lambda = [price, LAMBDA_L2];
                 let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda);
                 values[ranges.weights.clone()].copy_from_slice(&d_w);
                 for at in ranges.shared.clone() {
@@ -350,8 +358,9 @@ fn levels_backward(model: &Layers) -> Case {
                 let zeros = vec![0.0; w.len()];
                 let (_, sums) = reference::quantiser_backward(w, [c, s], d_q, &zeros, [0.0; 2]);
                 let levels = known.next().copied().unwrap_or_else(|| unreachable!());
+                let price = levels.price(&model.schedule);
                 let [d_c, d_s] =
-                    reference::levels_backward(sums, &levels, LAMBDA_BITS, ranges.normalised);
+                    reference::levels_backward(sums, &levels, price, ranges.normalised);
                 vec![d_c, d_s, 0.0, 0.0]
             });
             Expected {

@@ -36,6 +36,9 @@ pub(crate) struct TrainArgs {
     /// Price of a layer's 2^bits: more makes fewer levels
     #[arg(long, value_name = "X")]
     lambda_bits: Option<f64>,
+    /// Layers of so many bits or fewer pay nothing
+    #[arg(long, value_name = "N")]
+    target_bits: Option<u32>,
     /// Part of the run over which that price rises from zero, 0 to 1
     #[arg(long, value_name = "X")]
     bits_ramp: Option<f64>,
@@ -94,7 +97,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
-        "freeze_levels", "lambda_bits", "bits_ramp", "lambda_distill", "lambda_l2", "lambda_norm", "decay", "objective", "shift",
+        "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "lambda_l2", "lambda_norm", "decay", "objective", "shift",
         "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
     ])]
     pub resume: Option<PathBuf>,
@@ -147,6 +150,7 @@ impl TrainArgs {
         set(&mut options.quantiser_rate, &self.quantiser_rate);
         set(&mut options.freeze_levels, &self.freeze_levels);
         set(&mut options.lambda_bits, &self.lambda_bits);
+        set(&mut options.target_bits, &self.target_bits);
         set(&mut options.bits_ramp, &self.bits_ramp);
         set(&mut options.lambda_distill, &self.lambda_distill);
         set(&mut options.lambda_l2, &self.lambda_l2);
