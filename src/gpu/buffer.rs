@@ -133,31 +133,39 @@ impl Memory {
     }
 
     fn mirror(&self, gpu: &Gpu, numbers: Numbers) -> &Mirror {
-        let (mirror, format) = match numbers {
-            Numbers::Float => (&self.mirrors[0], wgpu::TextureFormat::Rgba32Float),
-            Numbers::Integer => (&self.mirrors[1], wgpu::TextureFormat::Rgba32Sint),
-        };
-        mirror.get_or_init(|| {
-            let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
-                label: Some(&self.label),
-                size: wgpu::Extent3d {
-                    width: MIRROR_WIDTH,
-                    height: mirror_height(self.rows),
-                    depth_or_array_layers: 1,
-                },
-                mip_level_count: 1,
-                sample_count: 1,
-                dimension: wgpu::TextureDimension::D2,
-                format,
-                usage: wgpu::TextureUsages::TEXTURE_BINDING
-                    | wgpu::TextureUsages::STORAGE_BINDING
-                    | wgpu::TextureUsages::COPY_DST,
-                view_formats: &[],
-            });
-            let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-            Mirror { texture, view }
-        })
+        self.mirrors[numbers as usize]
+            .get_or_init(|| new_mirror(&gpu.device, &self.label, self.rows, numbers))
     }
+}
+
+/// A texture that can mirror so many rows.
+pub(super) fn new_mirror(
+    device: &wgpu::Device,
+    label: &str,
+    rows: u32,
+    numbers: Numbers,
+) -> Mirror {
+    let texture = device.create_texture(&wgpu::TextureDescriptor {
+        label: Some(label),
+        size: wgpu::Extent3d {
+            width: MIRROR_WIDTH,
+            height: mirror_height(rows),
+            depth_or_array_layers: 1,
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: match numbers {
+            Numbers::Float => wgpu::TextureFormat::Rgba32Float,
+            Numbers::Integer => wgpu::TextureFormat::Rgba32Sint,
+        },
+        usage: wgpu::TextureUsages::TEXTURE_BINDING
+            | wgpu::TextureUsages::STORAGE_BINDING
+            | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    });
+    let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+    Mirror { texture, view }
 }
 
 /// Rows of a mirror of so many rows: never a power of two, because lavapipe compiles every kernel anew for each

@@ -3,8 +3,10 @@
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::ahead::{Call, Kind};
 use super::dispatch::{Dispatch, Write, groups_of};
-use super::kernel::{Numbers, Pipeline, PipelineKey};
+use super::kernel::{Blueprint, Numbers, Pipeline, PipelineKey};
 use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_mirror};
 use super::{Buffer, Core, Gpu, GpuError, Grid, Path, Pool, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
@@ -32,6 +34,9 @@ pub struct PlanBuilder<'g> {
     most_cores: usize,
     /// How products of the plan are shared: by kernel and constants.
     cores: Vec<(PipelineKey, Core)>,
+    /// Kernels that no plan before had: what the driver may compile ahead.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) new_calls: Vec<Call>,
 }
 
 enum Pending {
@@ -54,6 +59,15 @@ enum Resource {
 }
 
 impl Resource {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn kind(&self) -> Kind {
+        match self {
+            Resource::Buffer(_) => Kind::Buffer,
+            Resource::Mirror(_, numbers) => Kind::Mirror(*numbers),
+            Resource::Schedule => Kind::Uniform,
+        }
+    }
+
     fn binding<'a>(&'a self, gpu: &Gpu, schedule: &'a wgpu::Buffer) -> wgpu::BindingResource<'a> {
         match self {
             Resource::Buffer(buffer) => buffer.raw().as_entire_binding(),
@@ -81,6 +95,8 @@ impl<'g> PlanBuilder<'g> {
             core: None,
             most_cores: 0,
             cores: Vec::new(),
+            #[cfg(not(target_arch = "wasm32"))]
+            new_calls: Vec::new(),
         }
     }
 
@@ -184,8 +200,26 @@ impl<'g> PlanBuilder<'g> {
             flops: call.flops,
             bytes: moved as u64 * 4,
         });
+        let blueprint = Blueprint {
+            kernel: call.kernel,
+            constants: call.constants.to_vec(),
+            path,
+            core,
+        };
+        let (pipeline, new) = self.gpu.pipeline(&blueprint);
+        #[cfg(not(target_arch = "wasm32"))]
+        if new {
+            let params = (0, Kind::Uniform);
+            let bindings = resources
+                .iter()
+                .map(|(binding, resource)| (*binding, resource.kind()));
+            self.new_calls.push(Call {
+                kernel: blueprint,
+                bindings: [params].into_iter().chain(bindings).collect(),
+            });
+        }
         self.pending.push(Pending::Dispatch {
-            pipeline: (self.gpu).pipeline(call.kernel, call.constants, path, core),
+            pipeline,
             params_offset,
             params_size: call.params.len() as u64,
             resources,
@@ -348,6 +382,8 @@ impl<'g> PlanBuilder<'g> {
     /// [`GpuError::TooLarge`] when a buffer exceeds one binding, [`GpuError::Lost`] when the driver
     /// refused a kernel, a binding or memory.
     pub fn finish_in(mut self, pool: &mut Pool) -> Result<Plan, GpuError> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.gpu.compile_ahead(std::mem::take(&mut self.new_calls));
         self.gather_mirrors();
         pool.place(self.gpu, self.lives())?;
         let submissions = self.submissions();

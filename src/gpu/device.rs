@@ -192,6 +192,8 @@ pub struct Gpu {
     checked: bool,
     part_bytes: Option<u64>,
     pub(super) budget: Arc<Budget>,
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) ahead: Option<super::ahead::Ahead>,
 }
 
 /// An error that the device reported outside any call.
@@ -342,6 +344,35 @@ fn choose(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> Result<usize, Gpu
     })
 }
 
+/// The adapter that options name.
+pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter, GpuError> {
+    let mut adapters = adapters().await;
+    let index = choose(&adapters, options.adapter.as_deref())?;
+    Ok(adapters.swap_remove(index))
+}
+
+/// A device for kernels of one form.
+pub(super) async fn request_device(
+    adapter: &wgpu::Adapter,
+    path: Path,
+) -> Result<(wgpu::Device, wgpu::Queue), GpuError> {
+    let mut features = wgpu::Features::TIMESTAMP_QUERY;
+    if path == Path::CpuSubgroup {
+        features |= wgpu::Features::SUBGROUP;
+    }
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("gtc"),
+        required_features: adapter.features() & features,
+        required_limits: limits(&adapter.limits(), path),
+        ..Default::default()
+    };
+    let device = adapter.request_device(&descriptor).await;
+    device.map_err(|error| GpuError::NoDevice {
+        adapter: adapter.get_info().name,
+        reason: error.to_string(),
+    })
+}
+
 impl Gpu {
     /// Opens one adapter with WebGPU's default limits, so that whatever runs here runs in a
     /// browser too. Only buffers may be larger where a real GPU allows it: large batches need that,
@@ -350,29 +381,14 @@ impl Gpu {
     /// # Errors
     /// [`GpuError::NoAdapter`], [`GpuError::UnknownAdapter`] or [`GpuError::NoDevice`].
     pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
-        let adapters = adapters().await;
-        let adapter = &adapters[choose(&adapters, options.adapter.as_deref())?];
+        let adapter = choose_adapter(options).await?;
+        let adapter = &adapter;
         let info = adapter.get_info();
         let path = options.path.unwrap_or_else(|| path_of(adapter));
-        let mut features = wgpu::Features::TIMESTAMP_QUERY;
-        if path == Path::CpuSubgroup {
-            if !subgroups::are_offered(adapter) {
-                return Err(GpuError::NoSubgroups { adapter: info.name });
-            }
-            features |= wgpu::Features::SUBGROUP;
+        if path == Path::CpuSubgroup && !subgroups::are_offered(adapter) {
+            return Err(GpuError::NoSubgroups { adapter: info.name });
         }
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("gtc"),
-                required_features: adapter.features() & features,
-                required_limits: limits(&adapter.limits(), path),
-                ..Default::default()
-            })
-            .await
-            .map_err(|error| GpuError::NoDevice {
-                adapter: info.name.clone(),
-                reason: error.to_string(),
-            })?;
+        let (device, queue) = request_device(adapter, path).await?;
         let failure = Arc::new(Mutex::new(None));
         let sink = failure.clone();
         device.set_device_lost_callback(move |reason, message| {
@@ -394,6 +410,8 @@ impl Gpu {
             _ => None,
         };
         let mut gpu = Self {
+            #[cfg(not(target_arch = "wasm32"))]
+            ahead: None,
             path,
             checked: options.checked,
             part_bytes: options.part_bytes,
@@ -413,7 +431,19 @@ impl Gpu {
             gpu.path = Path::CpuStorage;
             gpu.has_subgroups = false;
         }
+        #[cfg(not(target_arch = "wasm32"))]
+        if matches!(gpu.path, Path::CpuStorage | Path::CpuSubgroup) && !gpu.checked {
+            gpu.ahead = Some(super::ahead::Ahead::new(adapter.clone(), gpu.path));
+        }
         Ok(gpu)
+    }
+
+    /// Has kernels compiled before they run, where that is worth it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn compile_ahead(&self, calls: Vec<super::ahead::Call>) {
+        if let Some(ahead) = &self.ahead {
+            ahead.compile(calls);
+        }
     }
 
     /// The adapter's name.

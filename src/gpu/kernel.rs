@@ -1,5 +1,6 @@
 //! A kernel is one WGSL file; this is how its text becomes a pipeline.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::{Core, Gpu, Operand, Path};
@@ -156,36 +157,43 @@ pub(super) struct Pipeline {
 }
 
 impl Gpu {
-    /// The compiled kernel, from the cache when it was asked for before.
-    pub(super) fn pipeline(
-        &self,
-        kernel: &'static Kernel,
-        constants: &[(&'static str, f64)],
-        path: Path,
-        core: Option<Core>,
-    ) -> Arc<Pipeline> {
-        let key = PipelineKey::new(kernel, constants, path, core);
+    /// The compiled kernel, and whether it is new: otherwise it was asked for before.
+    pub(super) fn pipeline(&self, blueprint: &Blueprint) -> (Arc<Pipeline>, bool) {
         let mut cache = self.pipelines.lock().unwrap_or_else(|e| e.into_inner());
-        cache
-            .entry(key)
-            .or_insert_with(|| Arc::new(self.compile(kernel, constants, path, core)))
-            .clone()
+        match cache.entry(blueprint.key()) {
+            Entry::Occupied(known) => (known.get().clone(), false),
+            Entry::Vacant(place) => {
+                let made = Arc::new(blueprint.compile(&self.device, self.checked()));
+                (place.insert(made).clone(), true)
+            }
+        }
+    }
+}
+
+/// All that a pipeline is made of, but its device.
+#[derive(Clone)]
+pub(super) struct Blueprint {
+    pub kernel: &'static Kernel,
+    pub constants: Vec<(&'static str, f64)>,
+    pub path: Path,
+    pub core: Option<Core>,
+}
+
+impl Blueprint {
+    fn key(&self) -> PipelineKey {
+        PipelineKey::new(self.kernel, &self.constants, self.path, self.core)
     }
 
-    fn compile(
-        &self,
-        kernel: &'static Kernel,
-        constants: &[(&'static str, f64)],
-        path: Path,
-        core: Option<Core>,
-    ) -> Pipeline {
-        let more = core.map_or_else(Vec::new, Core::constants);
-        let constants = [constants, &more].concat();
+    /// Compiles it, with `checked` with all of WebGPU's checks.
+    pub fn compile(&self, device: &wgpu::Device, checked: bool) -> Pipeline {
+        let more = self.core.map_or_else(Vec::new, Core::constants);
+        let constants = [&self.constants[..], &more].concat();
+        let label = Some(self.kernel.name);
         let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source(path, core).into()),
+            label,
+            source: wgpu::ShaderSource::Wgsl(self.kernel.source(self.path, self.core).into()),
         };
-        let checks = if self.checked() {
+        let checks = if checked {
             wgpu::ShaderRuntimeChecks::checked()
         } else {
             // SAFETY: every module is text of this crate. `gtc verify --checked` and the tests
@@ -193,20 +201,18 @@ impl Gpu {
             unsafe { wgpu::ShaderRuntimeChecks::all(false) }
         };
         // SAFETY: as above.
-        let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
-        let raw = self
-            .device
-            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(kernel.name),
-                layout: None,
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &constants,
-                    zero_initialize_workgroup_memory: self.checked(),
-                },
-                cache: None,
-            });
+        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+        let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                zero_initialize_workgroup_memory: checked,
+            },
+            cache: None,
+        });
         let layout = raw.get_bind_group_layout(0);
         Pipeline { raw, layout }
     }

@@ -4,6 +4,8 @@
 //! list of dispatches of one step; running, profiling, tracing and printing are four ways to walk
 //! that same list.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod ahead;
 mod buffer;
 mod builder;
 mod device;

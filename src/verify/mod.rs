@@ -229,6 +229,17 @@ fn record(
     case: &Case,
     mut plan: PlanBuilder<'_>,
 ) -> Result<(Plan, Vec<Tensor>, usize), GpuError> {
+    let outputs = record_into(gpu, case, &mut plan)?;
+    let cores = plan.most_cores();
+    Ok((plan.finish()?, outputs, cores))
+}
+
+/// Records the call of a case, and returns its outputs.
+pub(crate) fn record_into(
+    gpu: &Gpu,
+    case: &Case,
+    plan: &mut PlanBuilder<'_>,
+) -> Result<Vec<Tensor>, GpuError> {
     let mut inputs = Vec::new();
     for (values, shape) in case.inputs.iter().zip(&case.input_shapes) {
         let tensor = Tensor::new(gpu, "input", shape)?;
@@ -247,9 +258,8 @@ fn record(
         }
         outputs.push(whole);
     }
-    (case.record)(&mut plan, &inputs, &outputs);
-    let cores = plan.most_cores();
-    Ok((plan.finish()?, outputs, cores))
+    (case.record)(plan, &inputs, &outputs);
+    Ok(outputs)
 }
 
 /// Runs one case, of a product in every way in which threads can share it here, and compares every output, its

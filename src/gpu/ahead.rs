@@ -1,0 +1,223 @@
+//! Compiling ahead, for lavapipe: it compiles a kernel when it first runs, one after the other, a fraction of a
+//! second for every product, and keeps the result in Mesa's cache on the disk, also from another device.
+//!
+//! A second device runs the products of a plan on no workgroups at all, the last first, while the plan runs from
+//! its beginning. Where both meet, what is left is in the cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::Path;
+use super::buffer::{Mirror, TEXEL_BYTES, new_mirror};
+use super::device::request_device;
+use super::kernel::{Blueprint, Numbers};
+
+/// A product that takes longer was compiled, one that is faster came out of the cache.
+const FROM_CACHE: Duration = Duration::from_millis(60);
+
+/// Products that are worth a second thread.
+const ENOUGH: usize = 3;
+/// More than any kernel has.
+const BINDINGS: u32 = 16;
+/// More than any block of parameters has.
+const UNIFORM_BYTES: u64 = 1024;
+
+/// What a binding of a kernel holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Buffer,
+    Mirror(Numbers),
+    Uniform,
+}
+
+/// A kernel with the kinds of its bindings.
+pub(super) struct Call {
+    pub kernel: Blueprint,
+    pub bindings: Vec<(u32, Kind)>,
+}
+
+impl Call {
+    fn is_product(&self) -> bool {
+        self.kernel.core.is_some()
+    }
+}
+
+/// The thread that compiles ahead; it ends with this.
+pub(super) struct Ahead {
+    calls: Option<Sender<Vec<Call>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ahead {
+    /// Starts the thread; its device is opened with the first calls.
+    pub fn new(adapter: wgpu::Adapter, path: Path) -> Self {
+        let (sender, receiver) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("compiler".to_owned())
+            .spawn(move || work(&adapter, path, &receiver, &flag));
+        Self {
+            calls: Some(sender),
+            stop,
+            thread: thread.ok(),
+        }
+    }
+
+    /// Has a plan's kernels compiled, from the last to the first, if there is enough to do for two.
+    pub fn compile(&self, calls: Vec<Call>) {
+        let products = calls.iter().filter(|call| call.is_product()).count();
+        if let Some(sender) = self.calls.as_ref().filter(|_| products >= ENOUGH) {
+            // Without the thread kernels are compiled when they run.
+            let _ = sender.send(calls);
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.calls = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(adapter: &wgpu::Adapter, path: Path, plans: &Receiver<Vec<Call>>, stop: &AtomicBool) {
+    let mut workshop = None;
+    while let Ok(calls) = plans.recv() {
+        if workshop.is_none() {
+            workshop = Workshop::open(adapter, path);
+        }
+        let Some(workshop) = &workshop else {
+            return;
+        };
+        for call in calls.iter().rev() {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let start = Instant::now();
+            workshop.compile(call);
+            if workshop.failed.load(Ordering::Relaxed) {
+                return;
+            }
+            if call.is_product() && start.elapsed() < FROM_CACHE {
+                break;
+            }
+        }
+    }
+}
+
+/// A device, and something for every binding.
+struct Workshop {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    /// By binding, because none may be written under two names.
+    storage: Vec<wgpu::Buffer>,
+    uniform: wgpu::Buffer,
+    /// As floats, as integers.
+    mirrors: [Mirror; 2],
+    failed: Arc<AtomicBool>,
+}
+
+impl Workshop {
+    fn open(adapter: &wgpu::Adapter, path: Path) -> Option<Self> {
+        let (device, queue) = pollster::block_on(request_device(adapter, path)).ok()?;
+        let failed = Arc::new(AtomicBool::new(false));
+        let flag = failed.clone();
+        // Whatever goes wrong goes wrong again where somebody looks.
+        device.on_uncaptured_error(Arc::new(move |_| flag.store(true, Ordering::Relaxed)));
+        let buffer = |size, usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let storage = (0..BINDINGS).map(|_| buffer(TEXEL_BYTES, wgpu::BufferUsages::STORAGE));
+        let mirror = |numbers| new_mirror(&device, "", 1, numbers);
+        Some(Self {
+            storage: storage.collect(),
+            uniform: buffer(UNIFORM_BYTES, wgpu::BufferUsages::UNIFORM),
+            mirrors: [Numbers::Float, Numbers::Integer].map(mirror),
+            device,
+            queue,
+            failed,
+        })
+    }
+
+    /// Runs a kernel on no workgroups, which makes the driver compile it.
+    fn compile(&self, call: &Call) {
+        let pipeline = call.kernel.compile(&self.device, false);
+        let resource = |binding: u32, kind| match kind {
+            Kind::Buffer => self.storage[binding as usize].as_entire_binding(),
+            Kind::Mirror(numbers) => {
+                wgpu::BindingResource::TextureView(&self.mirrors[numbers as usize].view)
+            }
+            Kind::Uniform => self.uniform.as_entire_binding(),
+        };
+        let entries = call.bindings.iter();
+        let entries = entries.map(|&(binding, kind)| wgpu::BindGroupEntry {
+            binding,
+            resource: resource(binding, kind),
+        });
+        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries.collect::<Vec<_>>(),
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline.raw);
+        pass.set_bind_group(0, &bind_group, &[]);
+        pass.dispatch_workgroups(0, 0, 0);
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
+        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::device::choose_adapter;
+    use crate::gpu::{Gpu, GpuOptions, PlanBuilder};
+    use crate::verify;
+
+    #[test]
+    fn every_kernel_can_run_on_nothing() {
+        let options = GpuOptions::default();
+        let gpu = pollster::block_on(Gpu::open(&options)).unwrap_or_else(|e| panic!("{e}"));
+        if gpu.ahead.is_none() {
+            eprintln!("not on this adapter");
+            return;
+        }
+        let adapter =
+            pollster::block_on(choose_adapter(&options)).unwrap_or_else(|e| panic!("{e}"));
+        let workshop = Workshop::open(&adapter, gpu.path());
+        let workshop = workshop.unwrap_or_else(|| panic!("no second device"));
+        let mut known = Vec::new();
+        let mut compiled = 0;
+        for case in verify::cases() {
+            if known.contains(&case.kernel.name) {
+                continue;
+            }
+            known.push(case.kernel.name);
+            let mut plan = PlanBuilder::new(&gpu);
+            verify::record_into(&gpu, &case, &mut plan).unwrap_or_else(|e| panic!("{e}"));
+            for call in &plan.new_calls {
+                workshop.compile(call);
+                let failed = workshop.failed.load(Ordering::Relaxed);
+                assert!(!failed, "{}", call.kernel.kernel.name);
+                compiled += 1;
+            }
+        }
+        assert!(compiled >= known.len(), "{compiled} of {}", known.len());
+    }
+}
