@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::Path;
 use super::buffer::{Mirror, TEXEL_BYTES, new_mirror};
 use super::device::request_device;
-use super::kernel::{Blueprint, Numbers};
+use super::kernel::{Call, Kind, Numbers};
 
 /// A product that takes longer was compiled, one that is faster came out of the cache.
 const FROM_CACHE: Duration = Duration::from_millis(60);
@@ -24,26 +24,6 @@ const ENOUGH: usize = 3;
 const BINDINGS: u32 = 16;
 /// More than any block of parameters has.
 const UNIFORM_BYTES: u64 = 1024;
-
-/// What a binding of a kernel holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Buffer,
-    Mirror(Numbers),
-    Uniform,
-}
-
-/// A kernel with the kinds of its bindings.
-pub(super) struct Call {
-    pub kernel: Blueprint,
-    pub bindings: Vec<(u32, Kind)>,
-}
-
-impl Call {
-    fn is_product(&self) -> bool {
-        self.kernel.core.is_some()
-    }
-}
 
 /// The thread that compiles ahead; it ends with this.
 pub(super) struct Ahead {
@@ -154,7 +134,7 @@ impl Workshop {
 
     /// Runs a kernel on no workgroups, which makes the driver compile it.
     fn compile(&self, call: &Call) {
-        let pipeline = call.kernel.compile(&self.device, false);
+        let pipeline = call.blueprint.compile(&self.device, false);
         let resource = |binding: u32, kind| match kind {
             Kind::Buffer => self.storage[binding as usize].as_entire_binding(),
             Kind::Mirror(numbers) => {
@@ -214,7 +194,7 @@ mod tests {
             for call in &plan.new_calls {
                 workshop.compile(call);
                 let failed = workshop.failed.load(Ordering::Relaxed);
-                assert!(!failed, "{}", call.kernel.kernel.name);
+                assert!(!failed, "{}", call.blueprint.kernel.name);
                 compiled += 1;
             }
         }

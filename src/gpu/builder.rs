@@ -3,10 +3,8 @@
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-#[cfg(not(target_arch = "wasm32"))]
-use super::ahead::{Call, Kind};
 use super::dispatch::{Dispatch, Write, groups_of};
-use super::kernel::{Blueprint, Numbers, Pipeline, PipelineKey};
+use super::kernel::{Blueprint, Call, Kind, Numbers, Pipeline, PipelineKey};
 use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_mirror};
 use super::{Buffer, Core, Gpu, GpuError, Grid, Path, Pool, TEXELS_PER_ROW};
 use crate::tensor::Tensor;
@@ -35,7 +33,6 @@ pub struct PlanBuilder<'g> {
     /// How products of the plan are shared: by kernel and constants.
     cores: Vec<(PipelineKey, Core)>,
     /// Kernels that no plan before had: what the driver may compile ahead.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(super) new_calls: Vec<Call>,
 }
 
@@ -59,7 +56,6 @@ enum Resource {
 }
 
 impl Resource {
-    #[cfg(not(target_arch = "wasm32"))]
     fn kind(&self) -> Kind {
         match self {
             Resource::Buffer(_) => Kind::Buffer,
@@ -95,7 +91,6 @@ impl<'g> PlanBuilder<'g> {
             core: None,
             most_cores: 0,
             cores: Vec::new(),
-            #[cfg(not(target_arch = "wasm32"))]
             new_calls: Vec::new(),
         }
     }
@@ -207,14 +202,13 @@ impl<'g> PlanBuilder<'g> {
             core,
         };
         let (pipeline, new) = self.gpu.pipeline(&blueprint);
-        #[cfg(not(target_arch = "wasm32"))]
         if new {
             let params = (0, Kind::Uniform);
             let bindings = resources
                 .iter()
                 .map(|(binding, resource)| (*binding, resource.kind()));
             self.new_calls.push(Call {
-                kernel: blueprint,
+                blueprint,
                 bindings: [params].into_iter().chain(bindings).collect(),
             });
         }
@@ -382,7 +376,6 @@ impl<'g> PlanBuilder<'g> {
     /// [`GpuError::TooLarge`] when a buffer exceeds one binding, [`GpuError::Lost`] when the driver
     /// refused a kernel, a binding or memory.
     pub fn finish_in(mut self, pool: &mut Pool) -> Result<Plan, GpuError> {
-        #[cfg(not(target_arch = "wasm32"))]
         self.gpu.compile_ahead(std::mem::take(&mut self.new_calls));
         self.gather_mirrors();
         pool.place(self.gpu, self.lives())?;

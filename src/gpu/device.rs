@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Buffer;
 use super::buffer::Budget;
-use super::kernel::{Pipeline, PipelineKey};
+use super::kernel::{Call, Pipeline, PipelineKey};
 use super::subgroups;
 
 /// Which form of every kernel an adapter runs.
@@ -439,8 +439,10 @@ impl Gpu {
     }
 
     /// Has kernels compiled before they run, where that is worth it.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn compile_ahead(&self, calls: Vec<super::ahead::Call>) {
+    pub(super) fn compile_ahead(&self, calls: Vec<Call>) {
+        #[cfg(target_arch = "wasm32")]
+        drop(calls);
+        #[cfg(not(target_arch = "wasm32"))]
         if let Some(ahead) = &self.ahead {
             ahead.compile(calls);
         }

@@ -217,3 +217,26 @@ impl Blueprint {
         Pipeline { raw, layout }
     }
 }
+
+/// What a binding of a kernel holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Buffer,
+    Mirror(Numbers),
+    Uniform,
+}
+
+/// A kernel with the kinds of its bindings: all that compiling takes where a driver does it when the kernel runs.
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "no such driver"))]
+pub(super) struct Call {
+    pub blueprint: Blueprint,
+    pub bindings: Vec<(u32, Kind)>,
+}
+
+impl Call {
+    /// Whether it is a product, whose kernels are the largest.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn is_product(&self) -> bool {
+        self.blueprint.core.is_some()
+    }
+}
