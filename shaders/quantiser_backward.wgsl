@@ -55,7 +55,7 @@ fn weights(first: u32, end: u32, layer: u32) -> vec2f {
     let members = read_c(levels + 1u);
     let price = read_c(levels + 2u);
     let slope = quantiser.y;
-    let lambda_bits = select(0.0, schedule.lambda_bits, extremes.w > schedule.target_bits);
+    let lambda_bits = select(0.0, schedule.lambda_bits, extremes.z > schedule.free_exponents);
     let pull = lambda_bits * price.y * slope / LN_2;
     let top_pull = pull / max(members.x, 1.0);
     let low_pull = pull / max(members.z, 1.0);

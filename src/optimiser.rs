@@ -37,8 +37,8 @@ pub struct Schedule {
     pub quantiser_rate: f32,
     /// Weight of half the squared distance of each γ from the one that its rounded factor stands for.
     pub lambda_norm: f32,
-    /// Layers of no more bits pay nothing.
-    pub target_bits: f32,
+    /// A layer that uses no more exponents pays nothing for its bits.
+    pub free_exponents: f32,
 }
 
 impl Schedule {
@@ -51,7 +51,6 @@ impl Schedule {
             second_correction: correction(BETA_2),
             lambda_bits: lambda_bits as f32,
             quantiser_rate: 1.0,
-            target_bits: 1.0,
             ..Self::default()
         }
     }
@@ -72,10 +71,10 @@ impl Schedule {
         }
     }
 
-    /// The same where layers of `bits` or fewer pay nothing.
+    /// The same where a layer pays nothing for its bits that would have `bits` with one exponent more.
     pub fn with_target_bits(self, bits: u32) -> Self {
         Self {
-            target_bits: bits as f32,
+            free_exponents: (f64::from(bits - 1).exp2() - 1.0) as f32,
             ..self
         }
     }

@@ -11,6 +11,6 @@ struct Schedule {
     step: u32, // of the noise
     quantiser_rate: f32, // multiple of the learning rate for intercepts and slopes
     lambda_norm: f32, // of the distance of gammas from those that rounded factors stand for
-    target_bits: f32, // layers of no more bits pay nothing
+    free_exponents: f32, // a layer that uses no more of them pays nothing
 }
 @group(0) @binding(13) var<uniform> schedule: Schedule;

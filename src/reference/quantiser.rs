@@ -61,9 +61,9 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// λ_bits, or zero of a layer that needs no fewer bits.
+    /// λ_bits, or zero of a layer that need not have fewer levels.
     pub fn price(&self, schedule: &Schedule) -> f64 {
-        match self.bits > f64::from(schedule.target_bits) {
+        match self.range > f64::from(schedule.free_exponents) {
             true => schedule.lambda_bits.into(),
             false => 0.0,
         }

@@ -62,7 +62,8 @@ pub struct TrainOptions {
     pub freeze_levels: f64,
     /// Weight of the bit loss once the ramp is over.
     pub lambda_bits: f64,
-    /// Layers of so many bits or fewer pay nothing: the loss is Σ max(2^bits, 2^target).
+    /// Bits that each layer may have: it pays for them only while it uses 2^(target - 1) exponents, all that so many
+    /// bits can tell apart, or more. 1: always.
     pub target_bits: u32,
     /// Part of the run over which λ_bits rises linearly from zero.
     pub bits_ramp: f64,

@@ -83,7 +83,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     // Some of its layers have more bits, some fewer.
     let mut all = Layers::new(&LAYERS);
-    all.name += ", 3 bits are free";
+    all.name += ", target 3 bits";
     all.schedule = all.schedule.with_target_bits(3);
     cases.extend([backward(&all), levels_backward(&all)]);
     cases
