@@ -1,21 +1,22 @@
 // The gradient of all layers' weights through the quantiser, added to what the high-precision
 // network left there, with the bit loss and the L2 term (SPEC sections 1 to 3); and the gradients
-// of what both networks share, biases and normalisations, added up.
+// of what both networks share, biases, gamma and beta, added up. Exponents are worked out anew, which costs less than
+// to read Q(w): a driver that fuses the multiplication into the sum here alone may decide otherwise at an edge.
 //
 // a: parameters, as in quantiser_forward
-// b: d_q: gradients of the low-precision network, like a
+// b: gradients of the low-precision network, like a
 // c: levels (layers, 3, 4)
 // d: spans (spans, 4): first texel, texels, layer, 1 if they are weights
-// output_0: gradients, like a, updated
+// output_0: gradients of the high-precision network, like a, updated
 // output_1: partial (spans, 4): sums for d_intercept and d_slope, without the bit loss
 
 struct Params {
     w_base: u32, // texels
     quantisers_base: u32,
-    d_q_base: u32,
+    lp_gradients_base: u32,
     levels_base: u32,
     spans_base: u32,
-    d_w_base: u32,
+    gradients_base: u32,
     partial_base: u32,
     lambda_l2: f32,
 }
@@ -31,8 +32,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     var d_quantiser = vec2f(0.0);
     if span.w == 0u {
         for (var i = first; i < end; i += 64u) {
-            output_0[params.d_w_base + i] =
-                previous_0(params.d_w_base + i) + read_b(params.d_q_base + i);
+            output_0[params.gradients_base + i] =
+                previous_0(params.gradients_base + i) + read_b(params.lp_gradients_base + i);
         }
     } else {
         d_quantiser = weights(first, end, span.z);
@@ -53,17 +54,17 @@ fn weights(first: u32, end: u32, layer: u32) -> vec2f {
     let levels = params.levels_base + 3u * layer;
     let extremes = read_c(levels);
     let members = read_c(levels + 1u);
-    let price = read_c(levels + 2u);
+    let per_exponent = read_c(levels + 2u).y;
     let slope = quantiser.y;
     let lambda_bits = select(0.0, schedule.lambda_bits, extremes.z > schedule.free_exponents);
-    let pull = lambda_bits * price.y * slope / LN_2;
+    let pull = lambda_bits * per_exponent * slope / LN_2;
     let top_pull = pull / max(members.x, 1.0);
     let low_pull = pull / max(members.z, 1.0);
     var d_intercept = vec4f(0.0);
     var d_slope = vec4f(0.0);
     for (var i = first; i < end; i += 64u) {
         let w = read_a(params.w_base + i);
-        let d_q = read_b(params.d_q_base + i);
+        let d_q = read_b(params.lp_gradients_base + i);
         let size = abs(w) + EPSILON;
         let log_w = log2_exact(size);
         let e = exponent_of(log_w, quantiser.x, slope);
@@ -76,8 +77,8 @@ fn weights(first: u32, end: u32, layer: u32) -> vec2f {
         let at_low = select(vec4f(0.0), vec4f(low_pull), e == vec4f(extremes.y));
         let straight = d_q * (slope * abs(q));
         let bits = sgn * (at_top - at_low);
-        output_0[params.d_w_base + i] =
-            previous_0(params.d_w_base + i) + (straight + bits) / size + params.lambda_l2 * w;
+        output_0[params.gradients_base + i] =
+            previous_0(params.gradients_base + i) + (straight + bits) / size + params.lambda_l2 * w;
     }
     return vec2f(sum(d_intercept), sum(d_slope));
 }

@@ -37,7 +37,7 @@ pub struct Schedule {
     pub quantiser_rate: f32,
     /// Weight of half the squared distance of each γ from the one that its rounded factor stands for.
     pub lambda_norm: f32,
-    /// A layer that uses no more exponents pays nothing for its bits.
+    /// A layer that uses so many exponents or fewer pays nothing for its bits.
     pub free_exponents: f32,
 }
 
@@ -71,10 +71,14 @@ impl Schedule {
         }
     }
 
-    /// The same where a layer pays nothing for its bits that would have `bits` with one exponent more.
+    /// The same where a layer pays for its bits only while one exponent more would need more than `bits` of them:
+    /// then it does not hover at an edge. Two bits have no such place, for one exponent fewer is one bit.
     pub fn with_target_bits(self, bits: u32) -> Self {
         Self {
-            free_exponents: (f64::from(bits - 1).exp2() - 1.0) as f32,
+            free_exponents: match bits {
+                ..=2 => (2 * bits.saturating_sub(1)) as f32,
+                _ => (f64::from(bits - 1).exp2() - 1.0) as f32,
+            },
             ..self
         }
     }

@@ -42,10 +42,13 @@ pub struct LayerRanges {
 /// What each workgroup of the quantiser's kernels walks: one dispatch does all layers.
 #[derive(Clone, Debug)]
 pub struct Spans {
+    /// First span, spans, 1 if a normalisation follows, 0.
     layers: Vec<[f32; 4]>,
-    /// Those of weights first.
+    /// First texel, texels, layer, 1 if they are weights; those of weights come first.
     spans: Vec<[f32; 4]>,
+    /// How many spans are of weights.
     of_weights: usize,
+    /// Floats of weights, for reports.
     weights: usize,
 }
 
@@ -136,7 +139,6 @@ struct QuantiserForwardParams {
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct LevelsParams {
     partial_base: u32,
-    quantisers_base: u32,
     layers_base: u32,
     levels_base: u32,
 }
@@ -172,7 +174,6 @@ pub fn levels(plan: &mut PlanBuilder<'_>, label: &str, model: &Quantised<'_>, pa
     let layers = model.layers();
     let params = LevelsParams {
         partial_base: partial.base(),
-        quantisers_base: model.quantisers.base(),
         layers_base: layers.base(),
         levels_base: model.levels.base(),
     };
@@ -181,7 +182,7 @@ pub fn levels(plan: &mut PlanBuilder<'_>, label: &str, model: &Quantised<'_>, pa
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
-        reads: &[partial, model.quantisers, &layers],
+        reads: &[partial, &layers],
         writes: &[Write::New(model.levels)],
         schedule: false,
         grid: model.for_layers(),
@@ -194,10 +195,10 @@ pub fn levels(plan: &mut PlanBuilder<'_>, label: &str, model: &Quantised<'_>, pa
 struct QuantiserBackwardParams {
     w_base: u32,
     quantisers_base: u32,
-    d_q_base: u32,
+    lp_gradients_base: u32,
     levels_base: u32,
     spans_base: u32,
-    d_w_base: u32,
+    gradients_base: u32,
     partial_base: u32,
     lambda_l2: f32,
 }
@@ -211,14 +212,14 @@ struct LevelsBackwardParams {
     gradients_base: u32,
 }
 
-/// Adds the gradients of the low-precision network, `d_values`, to those of the high-precision one,
+/// Adds the gradients of the low-precision network, `lp_gradients`, to those of the high-precision one,
 /// `gradients`: those of weights through Q, with the bit loss and the L2 term. Writes the gradients
 /// of intercepts and slopes to `d_quantisers` (layers, 4). The first two are arenas.
 pub fn quantiser_backward(
     plan: &mut PlanBuilder<'_>,
     label: &str,
     model: &Quantised<'_>,
-    d_values: &Tensor,
+    lp_gradients: &Tensor,
     lambda_l2: f32,
     [gradients, d_quantisers]: [&Tensor; 2],
 ) {
@@ -228,10 +229,10 @@ pub fn quantiser_backward(
     let params = QuantiserBackwardParams {
         w_base: model.parameters.base(),
         quantisers_base: model.quantisers.base(),
-        d_q_base: d_values.base(),
+        lp_gradients_base: lp_gradients.base(),
         levels_base: model.levels.base(),
         spans_base: spans.base(),
-        d_w_base: gradients.base(),
+        gradients_base: gradients.base(),
         partial_base: partial.base(),
         lambda_l2,
     };
@@ -240,7 +241,7 @@ pub fn quantiser_backward(
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
-        reads: &[model.parameters, d_values, model.levels, &spans],
+        reads: &[model.parameters, lp_gradients, model.levels, &spans],
         writes: &[Write::Update(gradients), Write::New(&partial)],
         schedule: true,
         grid: Grid::Groups([count as u32, 1, 1]),

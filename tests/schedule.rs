@@ -75,12 +75,29 @@ fn a_schedule_says_when_levels_move_and_images_change() {
     assert_eq!((late.shift, late.flip), (0, false));
 }
 
+#[test]
+fn a_float_network_does_not_mind_its_bits() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let [free, dear] = [0.0, 1.0].map(|lambda_bits| {
+        let options = TrainOptions {
+            objective: Objective::Float,
+            lambda_bits,
+            lambda_l2: 1e-3,
+            bits_ramp: 0.0,
+            ..options()
+        };
+        course(&gpu, options)
+    });
+    assert_eq!(free, dear);
+    assert_ne!(free[0].1, free[1].1);
+}
+
 /// Bits of the layers after a run in which they cost more than everything else.
 fn bits(gpu: &Gpu, target_bits: u32) -> Vec<u32> {
     let images = digits();
     let options = TrainOptions {
         epochs: 100,
-        lambda_bits: 1.0,
+        lambda_bits: 0.3,
         decay: Decay::Constant,
         bits_ramp: 0.0,
         freeze_levels: 1.0,

@@ -43,7 +43,7 @@ struct PlanReport<'a> {
 
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let model = Model::by_name(&args.model)?;
-    let gpu = args.device.open()?;
+    let gpu = args.device.open()?.without_compiling_ahead();
     let options = TrainOptions {
         batch_size: args.batch_size,
         objective: serde_json::from_value::<Objective>(args.objective.as_str().into())?,

@@ -113,7 +113,7 @@ impl Memory {
         })
     }
 
-    /// Where the quantiser finds its numbers.
+    /// Calls `record` with the places of all that is quantised.
     pub fn quantised(&self, record: impl FnOnce(&Quantised<'_>)) {
         record(&Quantised {
             spans: &self.spans,
@@ -181,8 +181,9 @@ impl Memory {
         }
     }
 
-    /// Records the forward pass of one network on what [`Memory::prepare`] made, and its loss. `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits,
-    /// which is returned.
+    /// Records the forward pass of one network on what [`Memory::prepare`] made, and its loss.
+    /// `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits, which is
+    /// returned.
     pub fn judge(
         &self,
         plan: &mut PlanBuilder<'_>,

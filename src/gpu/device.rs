@@ -432,10 +432,23 @@ impl Gpu {
             gpu.has_subgroups = false;
         }
         #[cfg(not(target_arch = "wasm32"))]
-        if matches!(gpu.path, Path::CpuStorage | Path::CpuSubgroup) && !gpu.checked {
+        if matches!(gpu.path, Path::CpuStorage | Path::CpuSubgroup)
+            && gpu.info.device_type == wgpu::DeviceType::Cpu
+            && !gpu.checked
+        {
             gpu.ahead = Some(super::ahead::Ahead::new(adapter.clone(), gpu.path));
         }
         Ok(gpu)
+    }
+
+    /// Leaves all kernels to be compiled when they first run: for plans that are only looked at, and for devices that
+    /// are never dropped.
+    pub fn without_compiling_ahead(self) -> Self {
+        Self {
+            #[cfg(not(target_arch = "wasm32"))]
+            ahead: None,
+            ..self
+        }
     }
 
     /// Has kernels compiled before they run, where that is worth it.

@@ -171,7 +171,6 @@ impl Gpu {
 }
 
 /// All that a pipeline is made of, but its device.
-#[derive(Clone)]
 pub(super) struct Blueprint {
     pub kernel: &'static Kernel,
     pub constants: Vec<(&'static str, f64)>,
@@ -219,7 +218,7 @@ impl Blueprint {
 }
 
 /// What a binding of a kernel holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Kind {
     Buffer,
     Mirror(Numbers),

@@ -106,6 +106,7 @@ impl LayerParameters {
 
     fn ranges(&self) -> LayerRanges {
         let end = self.weight + self.stored_weights();
+        debug_assert_eq!(end, self.scale.unwrap_or(self.bias), "one behind the other");
         LayerRanges {
             weights: self.weight..end,
             shared: end..self.bias + pad4(self.shape[0]),

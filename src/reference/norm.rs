@@ -150,8 +150,8 @@ pub fn norm_backward_sums(
     partial
 }
 
-/// Sums (2, channels) of all ranges, and the gradients of γ and β (2, channels): that of the loss, and of ½ `lambda_norm` (γ - γ')², γ' being the constant that a rounded factor
-/// stands for.
+/// Sums (2, channels) of all ranges, and the gradients of γ and β (2, channels): that of the loss, and
+/// of ½ `lambda_norm` (γ - γ')², γ' being the constant that a rounded factor stands for.
 pub fn norm_gradients(partial: &[f64], statistics: &[f64], lambda_norm: f64) -> [Vec<f64>; 2] {
     let channels = statistics.len() / 5;
     let mut sums = vec![0.0; 2 * channels];

@@ -61,8 +61,8 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// λ_bits, or zero of a layer that need not have fewer levels.
-    pub fn price(&self, schedule: &Schedule) -> f64 {
+    /// The schedule's λ_bits, or zero for a layer whose exponents are free.
+    pub fn lambda_bits(&self, schedule: &Schedule) -> f64 {
         match self.range > f64::from(schedule.free_exponents) {
             true => schedule.lambda_bits.into(),
             false => 0.0,

@@ -10,7 +10,7 @@ use super::{
 use crate::layer::{ConvShape, PoolShape};
 use crate::model::{Layer, Model, Parameters, shapes};
 use crate::tensor::pad4;
-use crate::train::TrainOptions;
+use crate::train::{Objective, TrainOptions};
 
 /// Weights, bias, intercept and slope of a layer, or anything parallel to them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,9 +28,9 @@ pub struct LayerTrace {
 /// What one step came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepTrace {
-    /// Mean cross entropy of HP with the labels, before the step.
+    /// Mean cross entropy of HP with the labels, before the step; zero where it does not learn.
     pub hp_loss: f64,
-    /// Mean cross entropy of LP with HP's probabilities, before the step.
+    /// Mean cross entropy of LP with HP's probabilities, or where HP does not learn with the labels, before the step.
     pub lp_loss: f64,
     /// Sum of 2^bits, before the step.
     pub bit_loss: f64,
@@ -294,23 +294,43 @@ impl PlainTrainer {
         };
         let mean = |outcome: &[f64]| outcome.iter().step_by(4).sum::<f64>() * scale;
 
-        let hp = self.forward(0, &x, &weights);
-        let hp_loss = loss(hp.logits(), &one_hot, scale);
         self.step += 1;
         let schedule = self.options.schedule(self.step, self.total_steps);
         let lambda_norm = f64::from(schedule.lambda_norm);
-        let hp_gradients = self.backward(&hp, &weights, hp_loss.d_logits, lambda_norm);
+        let mut hp = None;
+        if self.options.objective != Objective::Direct {
+            let pass = self.forward(0, &x, &weights);
+            let found = loss(pass.logits(), &one_hot, scale);
+            let gradients = self.backward(&pass, &weights, found.d_logits, lambda_norm);
+            hp = Some((gradients, found.probabilities, mean(&found.outcome)));
+        }
         let lp = self.forward(1, &x, &values);
-        let distill = self.options.lambda_distill * scale;
-        let lp_loss = loss(lp.logits(), &hp_loss.probabilities, distill);
+        let lp_loss = match &hp {
+            Some((_, probabilities, _)) => {
+                let distill = self.options.lambda_distill * scale;
+                loss(lp.logits(), probabilities, distill)
+            }
+            None => loss(lp.logits(), &one_hot, scale),
+        };
         let lp_gradients = self.backward(&lp, &values, lp_loss.d_logits, lambda_norm);
+        let (hp_gradients, hp_loss) = match hp {
+            Some((gradients, _, loss)) => (gradients, loss),
+            None => {
+                let nothing = |part: &Vec<f64>| vec![0.0; part.len()];
+                let layers = lp_gradients.iter();
+                (
+                    layers.map(|parts| parts.each_ref().map(nothing)).collect(),
+                    0.0,
+                )
+            }
+        };
 
         let mut bit_loss = 0.0;
         let mut gradients = Vec::new();
         for (i, p) in self.parameters.iter().enumerate() {
             let found = levels(&p.weights, p.quantiser[0], p.quantiser[1]);
             bit_loss += found.bit_loss;
-            let lambda_bits = found.price(&schedule);
+            let lambda_bits = found.lambda_bits(&schedule);
             let (weights, sums) = quantiser_backward(
                 &p.weights,
                 p.quantiser,
@@ -361,7 +381,7 @@ impl PlainTrainer {
             }
         }
         StepTrace {
-            hp_loss: mean(&hp_loss.outcome),
+            hp_loss,
             lp_loss: mean(&lp_loss.outcome),
             bit_loss,
             gradients,

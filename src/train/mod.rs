@@ -1,7 +1,8 @@
 //! The trainer: one plan that teaches both networks of a step, one that tests them.
 //!
 //! L = CE(labels, HP) + λ_d CE(softmax(HP) as constants, LP) + λ_b Σ 2^bits + λ_w ½Σ‖w‖²
-//! (SPEC section 3). HP runs on the weights, LP on their quantised values; both see every batch.
+//! (SPEC section 3); with target bits, layers that have no more are left out. HP runs on the weights, LP on their
+//! quantised values; both see every batch.
 //!
 //! Of a variational auto-encoder HP minimises the negative evidence lower bound (Kingma, Welling
 //! 2013, Eq. 10 with one sample), and λ_d weighs what LP learns of HP with the same noise:
@@ -397,7 +398,7 @@ fn record_gradients(
     let objective = options.objective;
     let scale = 1.0 / options.batch_size as f32;
     let net = &memory.network;
-    let d_values = Tensor::transient("d_quantised", &gradients.shape);
+    let lp_gradients = Tensor::transient("LP gradients", &gradients.shape);
     let quantise = objective.low_precision() || options.lambda_l2 > 0.0;
     if quantise {
         memory.quantise(plan);
@@ -422,10 +423,10 @@ fn record_gradients(
             None => (Teacher::Data, scale),
         };
         let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &batch, teacher, scale);
-        net.backward(plan, &pass, memory.weights_of(1), &d_logits, &d_values);
+        net.backward(plan, &pass, memory.weights_of(1), &d_logits, &lp_gradients);
     } else if quantise {
-        // Nothing flows through the quantised values of a float network.
-        plan.clear(&d_values.buffer);
+        // Of a float network only the L2 term is left.
+        plan.clear(&lp_gradients.buffer);
     }
     let networks =
         usize::from(!objective.high_precision())..1 + usize::from(objective.low_precision());
@@ -434,7 +435,7 @@ fn record_gradients(
         let targets = [gradients, &memory.parameters.quantisers_of(gradients)];
         let lambda_l2 = options.lambda_l2 as f32;
         memory.quantised(|model| {
-            quantiser_backward(plan, "quantise", model, &d_values, lambda_l2, targets);
+            quantiser_backward(plan, "quantise", model, &lp_gradients, lambda_l2, targets);
         });
     }
 }

@@ -62,8 +62,8 @@ pub struct TrainOptions {
     pub freeze_levels: f64,
     /// Weight of the bit loss once the ramp is over.
     pub lambda_bits: f64,
-    /// Bits that each layer may have: it pays for them only while it uses 2^(target - 1) exponents, all that so many
-    /// bits can tell apart, or more. 1: always.
+    /// Bits that each layer may keep: it pays for them only while one exponent more would need more. 1: it always
+    /// pays.
     pub target_bits: u32,
     /// Part of the run over which λ_bits rises linearly from zero.
     pub bits_ramp: f64,
@@ -252,8 +252,12 @@ impl TrainOptions {
             true => (done / part).min(1.0),
             false => 1.0,
         };
-        let lambda_bits = self.lambda_bits * ramp(self.bits_ramp);
-        let moves = self.objective.low_precision() && done < self.freeze_levels;
+        let quantised = self.objective.low_precision();
+        let moves = quantised && done < self.freeze_levels;
+        let lambda_bits = match quantised {
+            true => self.lambda_bits * ramp(self.bits_ramp),
+            false => 0.0,
+        };
         Schedule::new(t, self.learning_rate * rate, lambda_bits)
             .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp))
             .with_target_bits(self.target_bits)

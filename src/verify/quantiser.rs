@@ -9,13 +9,13 @@ use crate::reference;
 use crate::tensor::{Tensor, pad4};
 
 /// (weights, intercept, slope): one weight, less than a texel of them, layers before, during and after the
-/// collapse, one of several spans.
+/// collapse, one of more spans than a workgroup has threads.
 const LAYERS: [(usize, f32, f32); 6] = [
     (1, 1e-4, 1.0),
     (7, 1e-4, 1.0),
     (300, 1e-4, 1.0),
     (2_500, -1.3, 0.4),
-    (9_000, -4.2, 0.05),
+    (300_000, -4.2, 0.05),
     (1_000, -3.0, 0.0),
 ];
 
@@ -47,7 +47,7 @@ fn wide(v: f32) -> f64 {
     f64::from(v)
 }
 
-fn levels_values(l: &reference::Levels, slope: f64) -> Vec<f64> {
+fn levels_values(l: &reference::Levels) -> Vec<f64> {
     vec![
         f64::from(l.top.exponent),
         f64::from(l.low.exponent),
@@ -60,7 +60,7 @@ fn levels_values(l: &reference::Levels, slope: f64) -> Vec<f64> {
         l.bit_loss,
         l.bit_loss / l.range,
         l.d_slope,
-        slope,
+        0.0,
     ]
 }
 
@@ -177,7 +177,7 @@ impl Layers {
     /// (layers, 3, 4)
     fn stored_levels(&self, parameters: &[f64]) -> Vec<f64> {
         let levels = self.each(parameters, |w, c, s, _| {
-            levels_values(&reference::levels(w, c, s), s)
+            levels_values(&reference::levels(w, c, s))
         });
         levels.concat()
     }
@@ -313,8 +313,8 @@ fn backward(model: &Layers) -> Case {
                     &i[2][ranges.weights.clone()],
                     &before[0][ranges.weights.clone()],
                 );
-                let price = reference::levels(w, c, s).price(&model.schedule);
-                let lambda = [price, LAMBDA_L2];
+                let lambda_bits = reference::levels(w, c, s).lambda_bits(&model.schedule);
+                let lambda = [lambda_bits, LAMBDA_L2];
                 let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda);
                 values[ranges.weights.clone()].copy_from_slice(&d_w);
                 for at in ranges.shared.clone() {
@@ -358,9 +358,9 @@ fn levels_backward(model: &Layers) -> Case {
                 let zeros = vec![0.0; w.len()];
                 let (_, sums) = reference::quantiser_backward(w, [c, s], d_q, &zeros, [0.0; 2]);
                 let levels = known.next().copied().unwrap_or_else(|| unreachable!());
-                let price = levels.price(&model.schedule);
+                let lambda_bits = levels.lambda_bits(&model.schedule);
                 let [d_c, d_s] =
-                    reference::levels_backward(sums, &levels, price, ranges.normalised);
+                    reference::levels_backward(sums, &levels, lambda_bits, ranges.normalised);
                 vec![d_c, d_s, 0.0, 0.0]
             });
             Expected {

@@ -24,7 +24,7 @@ pub fn gpu(path: Option<Path>) -> Gpu {
 /// One device for all tests of a process, because a CPU driver leaks devices.
 pub fn device() -> &'static Gpu {
     static DEVICE: OnceLock<Gpu> = OnceLock::new();
-    DEVICE.get_or_init(|| gpu(None))
+    DEVICE.get_or_init(|| gpu(None).without_compiling_ahead())
 }
 
 pub fn noise_images(model: &Model, count: usize) -> Images {

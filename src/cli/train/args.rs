@@ -36,7 +36,8 @@ pub(crate) struct TrainArgs {
     /// Price of a layer's 2^bits: more makes fewer levels
     #[arg(long, value_name = "X")]
     lambda_bits: Option<f64>,
-    /// Bits a layer may have: one that has room for another level within them pays nothing
+    /// Bits that each layer may keep: it pays for them only while another level would need more.
+    /// 1: it always pays
     #[arg(long, value_name = "N")]
     target_bits: Option<u32>,
     /// Part of the run over which that price rises from zero, 0 to 1
