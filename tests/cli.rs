@@ -109,7 +109,7 @@ fn json_documents_have_the_promised_keys() {
     let adapters = json(&["adapters", "--json"]);
     assert!(adapters[0]["name"].is_string());
     let plan = json(&["plan", "lenet5", "--batch-size", "8", "--json"]);
-    assert!(plan["plans"][0][1].as_array().unwrap().len() > 50);
+    assert!(plan["plans"][0][1].as_array().unwrap().len() > 30);
     assert!(plan["total_bytes"].as_u64().unwrap() > 1_000_000);
     // The last epoch's line and a later evaluation speak of the same model.
     let metrics = std::fs::read_to_string(Path::new(run).join("metrics.jsonl")).unwrap();

@@ -51,7 +51,14 @@ impl Default for Config {
 }
 
 /// Names for `--preset`.
-pub(crate) const PRESETS: [&str; 5] = ["digits", "mnist", "almost-binary", "cifar10", "vae"];
+pub(crate) const PRESETS: [&str; 6] = [
+    "digits",
+    "mnist",
+    "almost-binary",
+    "cifar10",
+    "cifar10-tiny",
+    "vae",
+];
 
 /// Named settings that were measured; the README shows with what result.
 pub(crate) fn preset(name: &str) -> TrainOptions {
@@ -59,6 +66,7 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
         "mnist" => TrainOptions::mnist(),
         "almost-binary" => TrainOptions::almost_binary(),
         "cifar10" => TrainOptions::cifar10(),
+        "cifar10-tiny" => TrainOptions::cifar10_tiny(),
         "vae" => TrainOptions::auto_encoder(),
         _ => TrainOptions::default(),
     }
@@ -66,7 +74,9 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
 
 /// The preset of a model when none is named.
 pub(crate) fn preset_of(model: &str) -> &'static str {
-    if model.starts_with("vgg") {
+    if model == "vgg-tiny" {
+        "cifar10-tiny"
+    } else if model.starts_with("vgg") {
         "cifar10"
     } else if model.starts_with("vae") {
         "vae"
@@ -80,10 +90,10 @@ pub(crate) fn defaults() -> String {
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
     let presets = PRESETS.map(table);
     let mut text = String::from(
-        "Presets, with settings as in a config file. Without --preset, VGG models use cifar10, \
-         auto-encoders vae, others digits.\n",
+        "Presets, with settings as in a config file. Without --preset, vgg-tiny uses cifar10-tiny, other \
+         VGG models cifar10, auto-encoders vae, others digits.\n",
     );
-    let row = |key: &str, values: [String; 5]| {
+    let row = |key: &str, values: [String; PRESETS.len()]| {
         let values = values.map(|v| format!("{v:14}")).concat();
         format!("  {key:16} {}\n", values.trim_end())
     };

@@ -166,6 +166,18 @@ impl TrainOptions {
         }
     }
 
+    /// Settings for a small VGG, which has nothing to spare: three bits for every layer, and both networks held
+    /// closer together, by LP's loss and by the factors of batch normalisations.
+    pub fn cifar10_tiny() -> Self {
+        Self {
+            lambda_bits: 8e-3,
+            target_bits: 3,
+            lambda_distill: 1.5,
+            lambda_norm: 1.0,
+            ..Self::cifar10()
+        }
+    }
+
     /// Settings for auto-encoders, whose losses are sums over pixels: a bit is dearer in
     /// proportion.
     pub fn auto_encoder() -> Self {
