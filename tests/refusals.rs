@@ -64,6 +64,8 @@ fn numbers_that_make_no_sense_are_refused_before_anything_is_written() {
     try_flag("--learning-rate", "nan", &["--learning-rate NaN"]);
     try_flag("--lambda-bits=-1", "--epochs=1", &["--lambda-bits -1"]);
     try_flag("--bits-ramp", "2", &["--bits-ramp 2"]);
+    try_flag("--target-bits", "0", &["--target-bits 0", "1 to 9"]);
+    try_flag("--target-bits", "10", &["--target-bits 10", "1 to 9"]);
     assert!(!Path::new(&out).exists());
 }
 

@@ -1,7 +1,7 @@
 //! Compiling ahead, for lavapipe: it compiles a kernel when it first runs, one after the other, a fraction of a
 //! second for every product, and keeps the result in Mesa's cache on the disk, where another device finds it too.
 //!
-//! A second device runs the products of a plan on no workgroups at all, the last first, while the plan runs from
+//! A second device runs the kernels of a plan on no workgroups at all, the last first, while the plan runs from
 //! its beginning. Where both meet, what is left is in the cache. A device that is dropped waits for the kernel that is
 //! being compiled.
 

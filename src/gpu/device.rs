@@ -235,17 +235,26 @@ fn rank(kind: wgpu::DeviceType) -> u32 {
     }
 }
 
+/// Whether an adapter or its driver has one of these names.
+fn is_named(info: &wgpu::AdapterInfo, names: &[&str]) -> bool {
+    let text = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
+    names.iter().any(|name| text.contains(name))
+}
+
+fn is_lavapipe(info: &wgpu::AdapterInfo) -> bool {
+    is_named(info, &["llvmpipe", "lavapipe"])
+}
+
 /// A browser hides the kind of its adapter, so the names of the known CPU drivers count too.
 fn path_of(adapter: &wgpu::Adapter) -> Path {
     let info = adapter.get_info();
-    let text = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
-    let named = |names: &[&str]| names.iter().any(|name| text.contains(name));
-    if named(&["llvmpipe", "lavapipe"]) {
+    if is_lavapipe(&info) {
         match subgroups::are_offered(adapter) {
             true => Path::CpuSubgroup,
             false => Path::CpuStorage,
         }
-    } else if info.device_type == wgpu::DeviceType::Cpu || named(&["swiftshader", "warp"]) {
+    } else if info.device_type == wgpu::DeviceType::Cpu || is_named(&info, &["swiftshader", "warp"])
+    {
         Path::CpuSampled
     } else {
         Path::Gpu
@@ -432,10 +441,7 @@ impl Gpu {
             gpu.has_subgroups = false;
         }
         #[cfg(not(target_arch = "wasm32"))]
-        if matches!(gpu.path, Path::CpuStorage | Path::CpuSubgroup)
-            && gpu.info.device_type == wgpu::DeviceType::Cpu
-            && !gpu.checked
-        {
+        if is_lavapipe(&gpu.info) && gpu.path.mirrors() && !gpu.checked {
             gpu.ahead = Some(super::ahead::Ahead::new(adapter.clone(), gpu.path));
         }
         Ok(gpu)
