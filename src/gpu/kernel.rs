@@ -219,6 +219,7 @@ impl Blueprint {
 
 /// What a binding of a kernel holds.
 #[derive(Clone, Copy)]
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "see Call"))]
 pub(super) enum Kind {
     Buffer,
     Mirror(Numbers),
