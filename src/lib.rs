@@ -51,6 +51,7 @@ pub mod data;
 pub mod layer;
 pub mod loss;
 pub mod model;
+pub mod op;
 pub mod optimiser;
 pub mod quantiser;
 

@@ -1,0 +1,8 @@
+//! Operations: everything about one of them lies in its folder here, and its kernels in the folder of
+//! the same name in `shaders/`.
+
+mod group_shape;
+mod window_shape;
+
+pub use group_shape::GroupShape;
+pub use window_shape::WindowShape;
