@@ -1,9 +1,9 @@
 //! Levels for weights that were trained without any: the quantiser of a layer fitted to them, so that
 //! the sum of squared errors Σ (w − Q(w))² is smallest for a given number of bits.
 
+use crate::levels::{LevelRule, is_zero, log2_size};
 use crate::model::{LayerValues, Parameters};
 use crate::quantiser::EPSILON;
-use crate::reference::{exponent, log2_size};
 
 /// Bins an octave, for the search.
 const BINS: f64 = 64.0;
@@ -47,7 +47,7 @@ struct Sizes {
 impl Sizes {
     fn new(weights: &[f32]) -> Self {
         let wide = || weights.iter().map(|w| f64::from(w.abs()));
-        let seen = || wide().filter(|w| exponent(*w, 0.0, 1.0).is_some());
+        let seen = || wide().filter(|w| !is_zero(*w));
         let largest = seen().fold(EPSILON, f64::max);
         let least = seen().fold(largest, f64::min);
         let first = log2_size(least);
@@ -73,8 +73,8 @@ impl Sizes {
     /// The error of a quantiser whose codes have `bits` bits.
     fn try_fit(&self, intercept: f64, slope: f64, bits: u32) -> Option<Fit> {
         let (intercept, slope) = (intercept as f32, slope as f32);
-        let (c, s) = (f64::from(intercept), f64::from(slope));
-        let [top, low] = [self.largest, self.least].map(|w| exponent(w, c, s).unwrap_or(0));
+        let rule = LevelRule::new([intercept, slope]);
+        let [top, low] = [self.largest, self.least].map(|w| rule.exponent(w).unwrap_or(0));
         let codes = 1 << (bits - 1);
         let fits_whole = top - low < codes - i32::from(self.zeros);
         let smallest = match fits_whole {
@@ -84,7 +84,7 @@ impl Sizes {
             false => return None,
         };
         let squared = self.bins.iter().map(|bin| {
-            let e = (c + s * bin.logs / bin.count)
+            let e = (rule.intercept + rule.slope * bin.logs / bin.count)
                 .round_ties_even()
                 .clamp(-126.0, 127.0);
             let q = match smallest {
@@ -145,10 +145,10 @@ pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: u32) -> Vec<Fit
     for layer in &parameters.layers {
         let mut weights = layer.weight_values(arena);
         let fit = fit(&weights, bits);
-        let (c, s) = (f64::from(fit.intercept), f64::from(fit.slope));
+        let rule = LevelRule::new([fit.intercept, fit.slope]);
         if let Some(smallest) = fit.smallest {
             for w in &mut weights {
-                if exponent(f64::from(*w), c, s).is_some_and(|e| e < smallest) {
+                if rule.exponent(f64::from(*w)).is_some_and(|e| e < smallest) {
                     *w = 0.0;
                 }
             }
@@ -168,7 +168,7 @@ pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: u32) -> Vec<Fit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{levels, quantiser_forward};
+    use crate::reference::{exponent, levels, quantiser_forward};
     use crate::rng::Philox;
 
     fn error(weights: &[f32], fit: &Fit) -> f64 {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::levels::LevelRule;
 use crate::model::Parameters;
-use crate::reference;
 
 /// One layer of a trained model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,18 +39,18 @@ pub fn inspect(parameters: &Parameters, arena: &[f32]) -> Vec<LayerReport> {
         .iter()
         .map(|layer| {
             let [intercept, slope] = layer.quantiser_values(arena);
-            let (c, s) = (f64::from(intercept), f64::from(slope));
+            let rule = LevelRule::new([intercept, slope]);
             let weights: Vec<f64> = layer
                 .weight_values(arena)
                 .iter()
                 .map(|w| f64::from(*w))
                 .collect();
-            let levels = reference::levels(&weights, c, s);
-            let (low, top) = (levels.low.exponent, levels.top.exponent);
-            let mut histogram = vec![(0, 0); (top - low + 1) as usize];
+            let range = rule.range(weights.iter().copied());
+            let (low, top) = (range.low, range.top);
+            let mut histogram = vec![(0, 0); range.count() as usize];
             let mut zeros = 0;
             for w in &weights {
-                match reference::exponent(*w, c, s) {
+                match rule.exponent(*w) {
                     None => zeros += 1,
                     Some(e) if *w < 0.0 => histogram[(e - low) as usize].0 += 1,
                     Some(e) => histogram[(e - low) as usize].1 += 1,
@@ -66,7 +66,7 @@ pub fn inspect(parameters: &Parameters, arena: &[f32]) -> Vec<LayerReport> {
                 name: layer.name.to_owned(),
                 shape: layer.shape.to_vec(),
                 weights: weights.len(),
-                bits: levels.bits as u32,
+                bits: range.bits(),
                 levels: values,
                 exponent_min: low,
                 exponent_max: top,

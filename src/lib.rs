@@ -49,6 +49,7 @@ pub mod tensor;
 // In the order data flows.
 pub mod data;
 pub mod layer;
+pub mod levels;
 pub mod loss;
 pub mod model;
 pub mod op;

@@ -123,6 +123,12 @@ impl ConvShape {
         })
     }
 
+    /// Number of pairs of an output position and a tap that lie inside an image, over all images.
+    pub fn taps(&self) -> usize {
+        let [rows, columns] = self.pairs();
+        self.batch * rows * columns
+    }
+
     /// Whether no tap of any output reaches across an edge.
     pub(crate) fn is_inside(&self) -> bool {
         self.padding == 0

@@ -1,16 +1,18 @@
 //! A trained model made into integers: which code every weight has, and what is added and shifted
 //! (SPEC sections 4 and 5). Decided once, here, in f64; every device computes the same from it.
 
+mod codes;
 mod file;
 
+pub use codes::unpacked;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::load;
 pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
 
 use crate::evaluate::Calibration;
 use crate::layer::NORM_EPSILON;
+use crate::levels::{LevelRule, rounded_factor, sign_and_index_bits};
 use crate::model::{LayerParameters, Model, Parameters};
-use crate::reference;
 
 /// One zero in so many weights is rare: where zeros alone would take another bit a weight, they
 /// become the smallest level.
@@ -83,7 +85,7 @@ impl PackedLayer {
     /// Largest possible size of any sum of one output, and of what follows from it, for inputs up
     /// to `most`: (sum, everything).
     pub fn bounds(&self, most: i64) -> (i64, i128) {
-        let weights = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        let weights = unpacked(&self.codes, self.bits, self.zero);
         let row = weights.len() / self.shape[0].max(1);
         let mut bounds = (0, 0);
         for (o, row) in weights.chunks(row.max(1)).enumerate() {
@@ -98,7 +100,7 @@ impl PackedLayer {
 
     /// The largest exponent in use, counted from the smallest.
     pub fn span(&self) -> u32 {
-        let weights = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        let weights = unpacked(&self.codes, self.bits, self.zero);
         weights
             .iter()
             .map(|w| w.abs())
@@ -110,7 +112,7 @@ impl PackedLayer {
 
     /// The values of its weights, ascending.
     pub fn levels(&self) -> Vec<f64> {
-        let mut whole = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        let mut whole = unpacked(&self.codes, self.bits, self.zero);
         whole.sort_unstable();
         whole.dedup();
         let unit = f64::from(self.exponent_min).exp2();
@@ -119,7 +121,7 @@ impl PackedLayer {
 
     /// Weights that are zero.
     pub fn zeros(&self) -> usize {
-        let weights = reference::packed_unpack(&self.codes, self.bits, self.zero);
+        let weights = unpacked(&self.codes, self.bits, self.zero);
         weights.iter().filter(|w| **w == 0).count()
     }
 }
@@ -200,7 +202,7 @@ impl PackedModel {
             .into_iter()
             .filter(|(layer, _)| layer.has_weights());
         for (_, shape) in matrices {
-            let taps = reference::taps(&shape) as u64;
+            let taps = shape.taps() as u64;
             let [_, height, width, _] = shape.y();
             let stored = (height * width * shape.output_channels) as u64;
             let products = taps * (shape.input_channels * shape.output_channels) as u64;
@@ -341,7 +343,7 @@ fn factors(trained: &Trained<'_>, layer: &LayerParameters) -> Vec<(f64, f64)> {
     (0..outputs)
         .map(|o| {
             let deviation = (f64::from(running[outputs + o]) + NORM_EPSILON).sqrt();
-            let factor = reference::rounded_factor(f64::from(gamma[o]) / deviation);
+            let factor = rounded_factor(f64::from(gamma[o]) / deviation);
             let offset = f64::from(bias[o]) / factor - f64::from(running[o]);
             match factor == 0.0 {
                 true => (0.0, f64::from(bias[o])),
@@ -357,7 +359,7 @@ fn pack_layer(
     (input_scale, output_scale): (i32, Option<i32>),
     activations: Activations,
 ) -> Result<PackedLayer, PackError> {
-    let [intercept, slope] = layer.quantiser_values(trained.weights).map(f64::from);
+    let rule = LevelRule::new(layer.quantiser_values(trained.weights));
     let factors = factors(trained, layer);
     let fan_in = layer.fan_in();
     // The sign of every weight, with its output's, and its exponent; none is zero.
@@ -367,7 +369,7 @@ fn pack_layer(
         .enumerate()
         .map(|(i, w)| {
             let factor = factors[i / fan_in].0;
-            let exponent = reference::exponent(f64::from(*w), intercept, slope);
+            let exponent = rule.exponent(f64::from(*w));
             let negative = (*w < 0.0) != (factor < 0.0);
             (negative, exponent.filter(|_| factor != 0.0))
         })
@@ -375,7 +377,7 @@ fn pack_layer(
     let exponents = || weights.iter().filter_map(|(_, e)| *e);
     let exponent_min = exponents().min().unwrap_or(0);
     let range = exponents().max().unwrap_or(0) - exponent_min + 1;
-    let code_bits = |zero: bool| 1 + (range as u32 + u32::from(zero)).next_power_of_two().ilog2();
+    let code_bits = |zero: bool| sign_and_index_bits(range as u32 + u32::from(zero));
     let zeros = weights.iter().filter(|(_, e)| e.is_none()).count();
     let rare = zeros * RARE_ZEROS <= weights.len() && factors.iter().all(|f| f.0 != 0.0);
     let zero = zeros > 0 && !(rare && code_bits(false) < code_bits(true));

@@ -3,7 +3,9 @@
 use std::f64::consts::LN_2;
 
 use crate::optimiser::Schedule;
-use crate::quantiser::EPSILON;
+
+/// ε of SPEC section 1.
+const EPSILON: f64 = 1e-6;
 
 /// log2(|w| + ε)
 pub fn log2_size(w: f64) -> f64 {

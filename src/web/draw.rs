@@ -7,8 +7,7 @@ use super::{Engine, failed, json, lost, named};
 use crate::data::centre_drawing;
 use crate::infer::{InferError, Inference, best, probabilities};
 use crate::layer::Arithmetic;
-use crate::pack::{Operations, PackedModel, decode};
-use crate::reference;
+use crate::pack::{Operations, PackedModel, decode, unpacked};
 
 /// What the page shows of a packed model.
 #[derive(Serialize)]
@@ -87,7 +86,7 @@ impl Reader {
         let layers = model.layers.iter().enumerate().map(|(number, layer)| {
             let unit = f64::from(layer.exponent_min).exp2();
             let whole = match number {
-                0 => reference::packed_unpack(&layer.codes, layer.bits, layer.zero),
+                0 => unpacked(&layer.codes, layer.bits, layer.zero),
                 _ => Vec::new(),
             };
             LayerDescription {
