@@ -33,8 +33,6 @@ const SPAN: usize = 1024;
 pub struct LayerRanges {
     /// Weights, in floats.
     pub weights: Range<usize>,
-    /// What both networks share of it: biases, or γ and β.
-    pub shared: Range<usize>,
     /// Whether a batch normalisation follows: the gradient of the intercept is then zero.
     pub normalised: bool,
 }
@@ -53,11 +51,12 @@ pub struct Spans {
 }
 
 impl Spans {
-    /// Cuts the layers into spans.
+    /// Cuts the layers into spans, and what both networks share: biases, gammas, betas, and layers that stay in
+    /// float.
     ///
     /// # Panics
     /// If ranges do not lie on whole texels, or so far behind that a float cannot say where.
-    pub fn new(layers: &[LayerRanges]) -> Self {
+    pub fn new(layers: &[LayerRanges], shared: &[Range<usize>]) -> Self {
         let mut spans = Vec::new();
         let mut rows = Vec::new();
         let mut cut = |range: &Range<usize>, layer: usize, weights: bool| {
@@ -77,8 +76,8 @@ impl Spans {
             rows.push([first, end - first, usize::from(layer.normalised), 0].map(|v| v as f32));
             first = end;
         }
-        for (number, layer) in layers.iter().enumerate() {
-            cut(&layer.shared, number, false);
+        for range in shared {
+            cut(range, 0, false);
         }
         Self {
             layers: rows,

@@ -2,46 +2,68 @@
 
 use std::ops::Range;
 
-use super::LayerParameters;
 use super::activation::Activation;
-use super::network::{Inputs, Mode, Network, Op, Pass, Weights};
-use crate::gpu::PlanBuilder;
-use crate::layer::{
-    ConvShape, Epilogue, NORM_STATISTICS, Windows, conv_forward, im2col, max_pool_forward,
-    norm_combine, norm_forward, norm_range, norm_running, norm_statistics, reparameterise_forward,
-    shifts, upsample_forward,
-};
+use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
+use crate::gpu::{Gpu, GpuError, PlanBuilder};
+use crate::graph::Value;
+use crate::layer::{ConvShape, im2col, shifts};
+use crate::op::{Forward, Kept, Layout};
 use crate::tensor::{Tensor, pad4};
+
+/// The images of a batch as the operations that read them want them.
+#[derive(Clone)]
+pub struct Images(Vec<Activation>);
+
+/// Where the outputs of operations lie.
+#[derive(Clone, Copy)]
+enum Memory<'g> {
+    /// In the working memory of the plan.
+    Transient,
+    /// Each in a buffer of its own, so that it can be read when the plan has run.
+    Kept(&'g Gpu),
+}
+
+/// A stretch of a network.
+struct Stretch<'a> {
+    /// Which steps.
+    steps: Range<usize>,
+    /// The images, if it begins with them.
+    images: &'a [Activation],
+    /// The value that it begins with otherwise.
+    start: Option<(Value, Activation)>,
+    memory: Memory<'a>,
+}
 
 impl Network {
     /// Lays out what both networks read of the batch, and returns it.
-    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs) -> Activation {
-        let rows = self.ops[0].input();
-        let Some(shape) = self.windows.filter(|shape| !shape.rows_are_images()) else {
-            return Activation::whole(&inputs.images.view(&rows), &self.parts);
+    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs, image: [usize; 3]) -> Images {
+        let lay_out = |(layout, shape): &(Layout, Vec<usize>)| {
+            let as_they_are = match layout {
+                Layout::Padded => image[2].is_multiple_of(4),
+                Layout::Rows(shape) | Layout::Shifts(shape) => shape.rows_are_images(),
+            };
+            if as_they_are {
+                return Activation::whole(&inputs.images.view(shape), &self.parts);
+            }
+            let rows = Activation::transient("windows", shape, &self.parts);
+            let (record, geometry): (LayOut, ConvShape) = match layout {
+                Layout::Padded => (im2col, padded(self.parts.batch(), image)),
+                Layout::Rows(shape) => (im2col, *shape),
+                Layout::Shifts(shape) => (shifts, *shape),
+            };
+            self.lay_out(plan, ("input", record), &geometry, &inputs.images, &rows);
+            rows
         };
-        let rows = Activation::transient("windows", &rows, &self.parts);
-        let record = if shape.has_shifts() { shifts } else { im2col };
-        self.lay_out(plan, ("input", record), &shape, &inputs.images, &rows);
-        rows
+        Images(self.layouts.iter().map(lay_out).collect())
     }
 
     /// The images as outputs are laid out, (batch, height, width, padded channels).
-    pub fn targets(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        inputs: &Inputs,
-        [height, width, channels]: [usize; 3],
-    ) -> Tensor {
-        let shape = ConvShape {
-            input_height: height,
-            input_width: width,
-            ..ConvShape::dense(self.parts.batch(), channels, channels)
-        };
-        let padded = Tensor::transient("padded images", &self.output());
-        let rows = Activation::whole(&padded, &self.parts);
+    pub fn targets(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs, image: [usize; 3]) -> Tensor {
+        let shape = padded(self.parts.batch(), image);
+        let targets = Tensor::transient("padded images", &self.output());
+        let rows = Activation::whole(&targets, &self.parts);
         self.lay_out(plan, ("images", im2col), &shape, &inputs.images, &rows);
-        padded
+        targets
     }
 
     /// Records what makes windows of images, for every part.
@@ -72,23 +94,54 @@ impl Network {
     pub fn forward(
         &self,
         plan: &mut PlanBuilder<'_>,
-        input: &Activation,
+        images: &Images,
         weights: Weights<'_>,
         mode: Mode,
     ) -> Pass {
-        self.pass_through(plan, 0..self.ops.len(), input, weights, mode)
+        let stretch = Stretch {
+            steps: 0..self.steps.len(),
+            images: &images.0,
+            start: None,
+            memory: Memory::Transient,
+        };
+        let pass = self.pass_through(plan, stretch, weights, mode);
+        pass.expect("transient memory is never refused")
+    }
+
+    /// The same with every value in a buffer of its own, see [`Pass::value`].
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory is refused.
+    pub fn forward_keeping(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        images: &Images,
+        weights: Weights<'_>,
+    ) -> Result<Pass, GpuError> {
+        let stretch = Stretch {
+            steps: 0..self.steps.len(),
+            images: &images.0,
+            start: None,
+            memory: Memory::Kept(plan.gpu()),
+        };
+        self.pass_through(plan, stretch, weights, Mode::Test)
     }
 
     /// The encoder alone: from what [`Network::prepare`] made to the posterior.
     pub fn encode(
         &self,
         plan: &mut PlanBuilder<'_>,
-        input: &Activation,
+        images: &Images,
         weights: Weights<'_>,
     ) -> Tensor {
-        let ops = 0..self.latent();
-        let pass = self.pass_through(plan, ops, input, weights, Mode::Test);
-        pass.logits().clone()
+        let stretch = Stretch {
+            steps: 0..self.latent(),
+            images: &images.0,
+            start: None,
+            memory: Memory::Transient,
+        };
+        let pass = self.pass_through(plan, stretch, weights, Mode::Test);
+        pass.expect("transient memory is never refused").logits().clone()
     }
 
     /// The decoder alone: from latents (batch, padded latent) to the logits.
@@ -98,190 +151,118 @@ impl Network {
         latents: &Tensor,
         weights: Weights<'_>,
     ) -> Tensor {
-        let ops = self.latent() + 1..self.ops.len();
+        let pass = self.decode_in(plan, latents, weights, Memory::Transient);
+        pass.expect("transient memory is never refused").logits().clone()
+    }
+
+    /// The same with every value in a buffer of its own, see [`Pass::value`].
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory is refused.
+    pub fn decode_keeping(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        latents: &Tensor,
+        weights: Weights<'_>,
+    ) -> Result<Pass, GpuError> {
+        let memory = Memory::Kept(plan.gpu());
+        self.decode_in(plan, latents, weights, memory)
+    }
+
+    fn decode_in(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        latents: &Tensor,
+        weights: Weights<'_>,
+        memory: Memory<'_>,
+    ) -> Result<Pass, GpuError> {
+        let at = self.latent();
         let latents = Activation::whole(latents, &self.parts);
-        let pass = self.pass_through(plan, ops, &latents, weights, Mode::Test);
-        pass.logits().clone()
+        let stretch = Stretch {
+            steps: at + 1..self.steps.len(),
+            images: &[],
+            start: self.steps.get(at).map(|step| (step.output, latents)),
+            memory,
+        };
+        self.pass_through(plan, stretch, weights, Mode::Test)
     }
 
     fn pass_through(
         &self,
         plan: &mut PlanBuilder<'_>,
-        ops: Range<usize>,
-        input: &Activation,
+        stretch: Stretch<'_>,
         weights: Weights<'_>,
         mode: Mode,
-    ) -> Pass {
-        let name = weights.name;
-        let mut pass = Pass {
-            activations: vec![input.clone()],
-            statistics: Vec::new(),
-            argmax: Vec::new(),
-            d_posterior: None,
-        };
-        for (i, op) in self.ops.iter().enumerate().take(ops.end).skip(ops.start) {
-            let x = pass.last().view(&op.input(), &self.parts);
-            let label = format!("{name} x{}", i + 1);
+    ) -> Result<Pass, GpuError> {
+        let end = stretch.steps.end;
+        let output = self.steps[end - 1].output;
+        let mut pass = Pass::new(self.places.len(), output);
+        pass.images = stretch.images.to_vec();
+        pass.kept = vec![Kept::default(); self.steps.len()];
+        if let Some((value, activation)) = stretch.start {
+            pass.values[value] = Some(activation);
+        }
+        for number in stretch.steps {
+            let step = &self.steps[number];
+            let x = self.inputs_of(step, &pass);
+            if step.latent {
+                pass.posterior = Some(x[0].clone());
+            }
+            if number + 1 == end {
+                pass.note_last(&x[0]);
+            }
             // What losses read is one tensor.
-            let whole = i + 1 == ops.end || i + 1 == self.latent();
-            let keep = mode == Mode::Train && op.has_argmax();
-            let count = if keep { 2 } else { 1 };
-            let outputs = Activation::several(&label, &op.output(), &self.parts, (count, whole));
-            let mut outputs = outputs.into_iter();
-            let (Some(y), argmax) = (outputs.next(), outputs.next()) else {
-                unreachable!()
-            };
-            let statistics = match op {
-                Op::Norm { parameters, .. } => {
-                    let layer = &self.parameters.layers[*parameters];
-                    Some(self.normalise(plan, layer, &x, weights, mode))
+            let whole = number + 1 == end || number + 1 == self.latent();
+            let keep = mode == Mode::Train && step.recorder.keeps_argmax();
+            let label = format!("{} {}", weights.name, step.name);
+            let (y, argmax) = match stretch.memory {
+                Memory::Transient => {
+                    let shape = step.recorder.output();
+                    let wanted = (1 + usize::from(keep), whole);
+                    let outputs = Activation::several(&label, &shape, &self.parts, wanted);
+                    let mut outputs = outputs.into_iter();
+                    (outputs.next(), outputs.next())
                 }
-                _ => None,
-            };
-            for (number, (x, y)) in x.parts().iter().zip(y.parts()).enumerate() {
-                match op {
-                    Op::Pool { shape, relu } => {
-                        let label = format!("{name} pool");
-                        let outputs = (y, argmax.as_ref().map(|argmax| argmax.part(number)));
-                        max_pool_forward(plan, &label, &shape.of_images(x), x, outputs, *relu);
-                    }
-                    Op::Upsample { shape } => {
-                        let label = format!("{name} upsample");
-                        upsample_forward(plan, &label, &shape.of_images(x), x, y);
-                    }
-                    Op::Latent { size, .. } => {
-                        if let Some(noise) = &self.noise {
-                            let label = format!("{name} latent");
-                            let inputs = [x, noise.part(number)];
-                            reparameterise_forward(plan, &label, *size, inputs, y);
-                        }
-                    }
-                    Op::Matrix {
-                        shape,
-                        shifts,
-                        parameters,
-                        relu,
-                        pool,
-                    } => {
-                        let layer = &self.parameters.layers[*parameters];
-                        let product = Product::of(shape, shifts.as_ref(), x);
-                        let w = layer.weight_of(weights.weights).view(&shape.w());
-                        let bias = if layer.has_norm() {
-                            weights.zeros.clone()
-                        } else {
-                            layer.bias_of(weights.biases)
-                        };
-                        let label = format!("{name} {}", layer.name);
-                        let operands = [x, &w, &bias];
-                        let epilogue = match (pool, relu) {
-                            (Some(_), _) => Epilogue::MaxPool {
-                                argmax: argmax.as_ref().map(|argmax| argmax.part(number)),
-                            },
-                            (None, true) => Epilogue::Relu,
-                            (None, false) => Epilogue::Linear,
-                        };
-                        conv_forward(plan, &label, product.windows(), operands, epilogue, y);
-                    }
-                    Op::Norm {
-                        parameters, relu, ..
-                    } => {
-                        if let Some(statistics) = &statistics {
-                            let layer = &self.parameters.layers[*parameters];
-                            let label = format!("{name} {}", layer.name);
-                            norm_forward(plan, &label, [x, statistics], *relu, y);
-                        }
-                    }
+                Memory::Kept(gpu) => {
+                    let tensor = Tensor::new(gpu, &label, &step.recorder.output())?;
+                    (Some(Activation::whole(&tensor, &self.parts)), None)
                 }
-            }
-            pass.activations.push(y);
-            pass.statistics.push(statistics);
-            pass.argmax.push(argmax);
+            };
+            let y = y.expect("one output at least was asked for");
+            let at = Forward {
+                parts: &self.parts,
+                weights,
+                mode,
+                label: &label,
+                x,
+                y: y.clone(),
+                argmax: argmax.clone(),
+                masks: step.masks,
+                noise: self.noise.as_ref(),
+            };
+            let statistics = step.recorder.forward(plan, &at);
+            pass.kept[number] = Kept { argmax, statistics };
+            pass.values[step.output] = Some(y);
         }
-        pass
+        Ok(pass)
     }
 
-    /// Rows of a range that is summed at once, what (splits, 2, channels) ranges are summed into, and that
-    /// cut into the parts of the batch.
-    pub(super) fn norm_partials(
-        &self,
-        rows: usize,
-        channels: usize,
-    ) -> (usize, Tensor, Vec<Tensor>) {
-        let range = norm_range(rows, self.parts.rows(rows));
-        let partial = Tensor::transient("partial", &[rows.div_ceil(range), 2, channels]);
-        let of_image = rows / self.parts.batch();
-        let parts = self.parts.ranges().iter();
-        let lengths = parts.map(|part| (part.len() * of_image).div_ceil(range));
-        let cuts = cut(&partial, lengths);
-        (range, partial, cuts)
-    }
-
-    /// Records the statistics (5, channels) that normalise x (rows, channels).
-    fn normalise(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        layer: &LayerParameters,
-        x: &Activation,
-        weights: Weights<'_>,
-        mode: Mode,
-    ) -> Tensor {
-        let label = format!("{} {}", weights.name, layer.name);
-        let channels = x.part(0).shape[1];
-        let rows = x.parts().iter().map(|x| x.shape[0]).sum();
-        let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, channels]);
-        let (Some(parameters), Some(running)) = (
-            layer.norm_of(weights.biases),
-            layer.running_of(weights.running),
-        ) else {
-            return statistics;
+    /// What a step reads, in the shapes in which it reads it.
+    pub(super) fn inputs_of(&self, step: &Step, pass: &Pass) -> Vec<Activation> {
+        let shapes = step.recorder.inputs();
+        let pairs = step.inputs.iter().zip(&shapes);
+        let read = |(value, shape): (&Value, &Vec<usize>)| {
+            let images = step.layout.filter(|_| *value == crate::graph::INPUT);
+            let found = match images {
+                Some(layout) => pass.images.get(layout),
+                None => pass.values[*value].as_ref(),
+            };
+            let found = found.unwrap_or_else(|| panic!("'{}' reads value {value}, which is not there", step.name));
+            found.view(shape, &self.parts)
         };
-        let round = weights.round_norm;
-        match mode {
-            Mode::Test => norm_running(plan, &label, [&running, &parameters], round, &statistics),
-            Mode::Train => {
-                let (range, partial, cuts) = self.norm_partials(rows, channels);
-                for (x, partial) in x.parts().iter().zip(cuts) {
-                    norm_statistics(plan, &label, x, range, &partial);
-                }
-                let (inputs, outputs) = ([&partial, &parameters], [&statistics, &running]);
-                norm_combine(plan, &label, inputs, (rows, range), round, outputs);
-            }
-        }
-        statistics
+        pairs.map(read).collect()
     }
 }
 
-/// A layer that makes windows of images.
+/// A kernel that makes windows of images.
 type LayOut = fn(&mut PlanBuilder<'_>, &str, &ConvShape, &Tensor, &Tensor);
-
-/// A product for the images of a part.
-pub(super) struct Product {
-    pub shape: ConvShape,
-    shifts: Option<ConvShape>,
-}
-
-impl Product {
-    /// That of an [`Op::Matrix`] with input x.
-    pub fn of(shape: &ConvShape, shifts: Option<&ConvShape>, x: &Tensor) -> Self {
-        let shifts = shifts.map(|shape| shape.of_images(x));
-        Self {
-            shape: shifts.map_or_else(|| shape.of_images(x), |shape| shape.as_rows()),
-            shifts,
-        }
-    }
-
-    pub fn windows(&self) -> Windows<'_> {
-        let plain = Windows::Plain(&self.shape);
-        self.shifts.as_ref().map_or(plain, Windows::Shifts)
-    }
-}
-
-/// Consecutive ranges of a tensor, so long each.
-pub(super) fn cut(tensor: &Tensor, lengths: impl Iterator<Item = usize>) -> Vec<Tensor> {
-    let mut end = 0;
-    let next = |length| {
-        end += length;
-        tensor.range(end - length..end)
-    };
-    lengths.map(next).collect()
-}

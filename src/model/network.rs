@@ -1,11 +1,13 @@
 //! One model for one batch size.
 
 use super::activation::{Activation, Parts};
-use super::parameters::{MOST_POSITIONS, positions, shapes, uses_rows};
-use super::{Layer, LayerParameters, Model, Parameters};
+use super::parameters::{MOST_POSITIONS, positions};
+use super::{LayerParameters, Model, Parameters};
 use crate::gpu::Gpu;
-use crate::layer::{ConvShape, PoolShape, UpsampleShape};
-use crate::tensor::{Tensor, pad4};
+use crate::graph::{INPUT, Value, fuse, geometry, separate};
+use crate::layer::ConvShape;
+use crate::op::{Binding, Kept, Layout, Recorder};
+use crate::tensor::Tensor;
 
 /// What a batch is uploaded into.
 pub struct Inputs {
@@ -22,7 +24,8 @@ pub struct Weights<'a> {
     pub name: &'a str,
     /// Weights, or their quantised values.
     pub weights: &'a Tensor,
-    /// The arena of biases, γ and β, shared by both networks.
+    /// The arena of weights as they are: biases, gammas and betas, and layers that stay in float, which both
+    /// networks share.
     pub biases: &'a Tensor,
     /// This network's arena of running statistics.
     pub running: &'a Tensor,
@@ -30,6 +33,16 @@ pub struct Weights<'a> {
     pub zeros: &'a Tensor,
     /// Whether factors of batch normalisations are rounded to powers of two.
     pub round_norm: bool,
+}
+
+impl<'a> Weights<'a> {
+    /// The arena in which a layer finds its weights.
+    pub(crate) fn weights_of(&self, layer: &LayerParameters) -> &'a Tensor {
+        match layer.is_quantised() {
+            true => self.weights,
+            false => self.biases,
+        }
+    }
 }
 
 /// Where batch normalisations take their statistics from.
@@ -41,114 +54,36 @@ pub enum Mode {
     Test,
 }
 
-pub(crate) enum Op {
-    /// `parameters` indexes [`Parameters::layers`].
-    Matrix {
-        shape: ConvShape,
-        /// The convolution that it is, where it reads what `shifts` made of the images.
-        shifts: Option<ConvShape>,
-        parameters: usize,
-        relu: bool,
-        /// The max pool behind the ReLU, where the product's kernels do it too.
-        pool: Option<PoolShape>,
-    },
-    Norm {
-        /// (rows, padded channels)
-        shape: [usize; 2],
-        parameters: usize,
-        relu: bool,
-    },
-    Pool {
-        shape: PoolShape,
-        /// Whether its input came out of a ReLU, whose gradient it then takes along.
-        relu: bool,
-    },
-    Upsample {
-        shape: UpsampleShape,
-    },
-    Latent {
-        batch: usize,
-        size: usize,
-    },
-}
-
-impl Op {
-    /// Stored shape of what goes in.
-    pub(super) fn input(&self) -> Vec<usize> {
-        match self {
-            Op::Matrix {
-                shifts: Some(shape),
-                ..
-            } => shape.shifts().to_vec(),
-            Op::Matrix { shape, .. } => shape.x().to_vec(),
-            Op::Norm { shape, .. } => shape.to_vec(),
-            Op::Pool { shape, .. } => shape.x().to_vec(),
-            Op::Upsample { shape } => shape.x().to_vec(),
-            Op::Latent { batch, size } => vec![*batch, pad4(2 * size)],
-        }
-    }
-
-    /// Whether kernels of this product can do a max pool behind it: one of squares of 2 x 2 of a ReLU's outputs
-    /// no window of which reaches across an edge.
-    fn takes_along(&self, next: &PoolShape) -> bool {
-        let Op::Matrix {
-            shape,
-            shifts,
-            relu: true,
-            pool: None,
-            ..
-        } = self
-        else {
-            return false;
-        };
-        let whole = [shape.batch, shape.output_height(), shape.output_width()];
-        let images = whole == [next.batch, next.input_height, next.input_width];
-        next.size == 2 && (shifts.is_some() || images && shape.is_inside())
-    }
-
-    /// Whether there is a max pool, which keeps what went through it.
-    pub(super) fn has_argmax(&self) -> bool {
-        matches!(self, Op::Pool { .. } | Op::Matrix { pool: Some(_), .. })
-    }
-
-    /// Whether all it gives came out of a ReLU.
-    pub(super) fn has_relu(&self) -> bool {
-        matches!(self, Op::Matrix { relu: true, .. })
-    }
-
-    /// Whether it ends in a ReLU, whose gradient the following op takes along.
-    pub(super) fn ends_in_relu(&self) -> bool {
-        matches!(
-            self,
-            Op::Matrix {
-                relu: true,
-                pool: None,
-                ..
-            }
-        )
-    }
-
-    /// Stored shape of what comes out.
-    pub(super) fn output(&self) -> Vec<usize> {
-        match self {
-            Op::Matrix {
-                pool: Some(pool), ..
-            } => pool.y().to_vec(),
-            Op::Matrix { shape, .. } => shape.y().to_vec(),
-            Op::Norm { shape, .. } => shape.to_vec(),
-            Op::Pool { shape, .. } => shape.y().to_vec(),
-            Op::Upsample { shape } => shape.y().to_vec(),
-            Op::Latent { batch, size } => vec![*batch, pad4(*size)],
-        }
-    }
+/// An operation of a network, with what the kernels of one node do at once.
+pub(crate) struct Step {
+    /// Name of its node, for listings.
+    pub name: String,
+    /// Its dispatches.
+    pub recorder: Box<dyn Recorder>,
+    /// What it reads.
+    pub(super) inputs: Vec<Value>,
+    /// What it gives.
+    pub(super) output: Value,
+    /// Of an operation that reads the images: which of the network's layouts.
+    pub(super) layout: Option<usize>,
+    /// Whether it applies the gradient of the ReLU that its first input came out of.
+    pub(super) masks: bool,
+    /// Whether its first input came out of a ReLU.
+    pub(super) input_has_relu: bool,
+    /// Whether its own ReLU's gradient is left to it.
+    pub(super) masks_own: bool,
+    /// Whether it samples the latent.
+    pub(super) latent: bool,
 }
 
 /// A model for one batch size.
 pub struct Network {
-    pub(super) ops: Vec<Op>,
+    pub(super) steps: Vec<Step>,
     pub(super) parameters: Parameters,
-    /// How the first layer's windows become rows, where they do.
-    pub(super) windows: Option<ConvShape>,
+    /// How the images are laid out for those that read them.
+    pub(super) layouts: Vec<(Layout, Vec<usize>)>,
+    /// Stored shape of the output.
+    output: Vec<usize>,
     classes: usize,
     pub(super) parts: Parts,
     /// Numbers of the largest activation of an image, and the positions, or lines of shifted copies, that
@@ -156,29 +91,56 @@ pub struct Network {
     largest: [usize; 2],
     /// (batch, padded latent): what samples of the latent are made of.
     pub(super) noise: Option<Activation>,
+    /// The output of each node, for those that only see what they read in another shape: that.
+    pub(super) places: Vec<Value>,
 }
 
 /// What the forward pass of a network leaves for the backward pass. The plan that both are
 /// recorded in decides where it lies.
 pub struct Pass {
-    /// Input of each op, then the logits.
-    pub(super) activations: Vec<Activation>,
-    /// Statistics of each op that is a normalisation.
-    pub(super) statistics: Vec<Option<Tensor>>,
-    /// What went through the max pool of each op that has one.
-    pub(super) argmax: Vec<Option<Activation>>,
-    /// Of an auto-encoder, what the divergence says of the posterior: the backward pass adds to it.
+    /// By value; none of those that nobody stores because they are fused away.
+    pub(super) values: Vec<Option<Activation>>,
+    /// How the images were laid out.
+    pub(super) images: Vec<Activation>,
+    /// Of every step.
+    pub(super) kept: Vec<Kept>,
+    /// The output.
+    pub(super) output: Value,
+    /// What the last step reads.
+    penultimate: Option<Activation>,
+    /// Of an auto-encoder, the posterior and what the divergence says of it: the backward pass adds to it.
+    pub(super) posterior: Option<Activation>,
     pub(crate) d_posterior: Option<Tensor>,
 }
 
 impl Pass {
-    /// What the last op reads.
-    pub(crate) fn penultimate(&self) -> &Activation {
-        &self.activations[self.activations.len().saturating_sub(2)]
+    pub(super) fn new(values: usize, output: Value) -> Self {
+        Self {
+            values: vec![None; values],
+            images: Vec::new(),
+            kept: Vec::new(),
+            output,
+            penultimate: None,
+            posterior: None,
+            d_posterior: None,
+        }
     }
 
-    pub(super) fn last(&self) -> &Activation {
-        &self.activations[self.activations.len() - 1]
+    /// What the last step reads.
+    ///
+    /// # Panics
+    /// Never: a network has a step.
+    pub(crate) fn penultimate(&self) -> &Activation {
+        self.penultimate.as_ref().expect("a network has a step")
+    }
+
+    pub(super) fn note_last(&mut self, x: &Activation) {
+        self.penultimate = Some(x.clone());
+    }
+
+    /// The value of this number, if it is stored.
+    pub(crate) fn value(&self, value: Value) -> Option<&Activation> {
+        self.values[value].as_ref()
     }
 
     /// (batch, padded classes)
@@ -186,99 +148,91 @@ impl Pass {
     /// # Panics
     /// Never: the outputs of a network lie in one tensor.
     pub fn logits(&self) -> &Tensor {
-        self.last().tensor().expect("outputs lie in one tensor")
+        let output = self.values[self.output].as_ref();
+        output.and_then(Activation::tensor).expect("outputs lie in one tensor")
     }
 }
 
 impl Network {
-    /// The ops of a model for `batch` images.
+    /// The steps of a model for `batch` images.
     pub fn new(model: &Model, batch: usize) -> Self {
-        let mut ops: Vec<Op> = Vec::new();
-        let mut windows = None;
-        let mut parameters = 0;
-        for (layer, shape) in shapes(model, batch) {
-            let (norm, relu) = match *layer {
-                Layer::MaxPool { size } => {
-                    let shape = PoolShape {
-                        batch,
-                        input_height: shape.input_height,
-                        input_width: shape.input_width,
-                        channels: shape.input_channels,
-                        size,
-                    };
-                    let relu = ops.last().is_some_and(Op::ends_in_relu);
-                    let taken = ops.last_mut().filter(|op| op.takes_along(&shape));
-                    match taken {
-                        Some(Op::Matrix { pool, .. }) => *pool = Some(shape),
-                        _ => ops.push(Op::Pool { shape, relu }),
-                    }
-                    continue;
-                }
-                Layer::Upsample { size } => {
-                    let shape = UpsampleShape {
-                        batch,
-                        input_height: shape.input_height,
-                        input_width: shape.input_width,
-                        channels: shape.input_channels,
-                        size,
-                    };
-                    ops.push(Op::Upsample { shape });
-                    continue;
-                }
-                Layer::Latent { size } => {
-                    ops.push(Op::Latent { batch, size });
-                    continue;
-                }
-                // The same numbers in the same places.
-                Layer::Reshape { .. } => continue,
-                Layer::Conv { norm, relu, .. } | Layer::Dense { norm, relu, .. } => (norm, relu),
+        Self::compile(model, batch, true)
+    }
+
+    /// The same with a step for every node.
+    pub fn unfused(model: &Model, batch: usize) -> Self {
+        Self::compile(model, batch, false)
+    }
+
+    fn compile(model: &Model, batch: usize, fused: bool) -> Self {
+        let shapes = model.shapes();
+        let parameters = Parameters::new(model);
+        let mut places: Vec<Value> = (0..shapes.len()).collect();
+        let mut layouts: Vec<(Layout, Vec<usize>)> = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
+        let parts = match fused {
+            true => fuse(model, &shapes, batch),
+            false => separate(model),
+        };
+        for step in parts {
+            let inputs: Vec<Value> = step.node.inputs.iter().map(|value| places[*value]).collect();
+            let bind = Binding {
+                weights: parameters.layer_of(step.number),
+                norm: parameters.norm_of(step.number),
+                reads_images: inputs.first() == Some(&INPUT),
+                ..geometry(&step, &shapes, batch)
             };
-            let shape = if ops.is_empty() && uses_rows(&shape) {
-                windows = Some(shape);
-                shape.as_rows()
-            } else if matches!(layer, Layer::Dense { .. }) {
-                let inputs = shape.input_height * shape.input_width * pad4(shape.input_channels);
-                ConvShape::dense(batch, inputs, shape.output_channels)
-            } else {
-                shape
+            let operation = step.node.op.operation();
+            let Some(recorder) = operation.recorder(&bind) else {
+                places[step.output] = inputs[0];
+                continue;
             };
-            let first = windows.filter(|_| ops.is_empty());
-            ops.push(Op::Matrix {
-                shape,
-                shifts: first.filter(ConvShape::has_shifts),
-                parameters,
-                relu: relu && !norm,
-                pool: None,
+            let layout = inputs.contains(&INPUT).then(|| {
+                let wanted = (recorder.layout(), recorder.inputs()[0].clone());
+                let known = layouts.iter().position(|known| *known == wanted);
+                known.unwrap_or_else(|| {
+                    layouts.push(wanted);
+                    layouts.len() - 1
+                })
             });
-            if norm {
-                let [batch, height, width, channels] = shape.y();
-                ops.push(Op::Norm {
-                    shape: [batch * height * width, channels],
-                    parameters,
-                    relu,
-                });
-            }
-            parameters += 1;
+            steps.push(Step {
+                name: step.node.name.clone(),
+                recorder,
+                inputs,
+                output: step.output,
+                layout,
+                masks: false,
+                input_has_relu: false,
+                masks_own: false,
+                latent: operation.latent().is_some(),
+            });
         }
-        let size = |shape: Vec<usize>| shape.iter().product::<usize>() / batch;
+        share_masks(&mut steps);
+        let size = |shape: &[usize]| shape.iter().product::<usize>() / batch;
         // What went through a max pool lies in the buffer of its results.
-        let outputs = |op: &Op| size(op.output()) * if op.has_argmax() { 2 } else { 1 };
-        let numbers = ops.iter().flat_map(|op| [size(op.input()), outputs(op)]);
-        let lines = windows.filter(ConvShape::has_shifts).map(|shape| {
-            let [_, copies, rows, _] = shape.shifts();
-            copies * rows
+        let outputs = |step: &Step| {
+            let times = if step.recorder.keeps_argmax() { 2 } else { 1 };
+            size(&step.recorder.output()) * times
+        };
+        let inputs = |step: &Step| step.recorder.inputs().iter().map(|shape| size(shape)).max();
+        let numbers = steps.iter().flat_map(|step| [inputs(step).unwrap_or(1), outputs(step)]);
+        let lines = layouts.iter().map(|(layout, _)| match layout {
+            Layout::Shifts(shape) => {
+                let [_, copies, rows, _] = shape.shifts();
+                copies * rows
+            }
+            Layout::Padded | Layout::Rows(_) => 1,
         });
         Self {
-            largest: [
-                numbers.max().unwrap_or(1),
-                positions(model).max(lines.unwrap_or(1)),
-            ],
-            ops,
-            parameters: Parameters::new(model),
-            windows,
+            largest: [numbers.max().unwrap_or(1), positions(model).max(lines.max().unwrap_or(1))],
+            output: steps.last().map(|step| step.recorder.output()).unwrap_or_default(),
+            steps,
+            parameters,
+            layouts,
             classes: model.classes,
             parts: Parts::one(batch),
             noise: None,
+            places,
         }
     }
 
@@ -302,39 +256,64 @@ impl Network {
         self
     }
 
-    /// The place of the latent among the ops: encoders end before it, decoders start after it.
+    /// The place of the latent among the steps: encoders end before it, decoders start after it.
     pub(super) fn latent(&self) -> usize {
-        let at = self
-            .ops
-            .iter()
-            .position(|op| matches!(op, Op::Latent { .. }));
-        at.unwrap_or(self.ops.len())
+        let at = self.steps.iter().position(|step| step.latent);
+        at.unwrap_or(self.steps.len())
     }
 
     /// Means and log variances of a pass of an auto-encoder.
     pub fn posterior<'p>(&self, pass: &'p Pass) -> Option<&'p Tensor> {
-        let at = self.latent();
-        let posterior = pass.activations.get(at)?;
-        (at < self.ops.len()).then(|| posterior.tensor()).flatten()
+        pass.posterior.as_ref().and_then(Activation::tensor)
     }
 
-    /// Stored shape of what the last op gives.
+    /// Stored shape of what the last step gives.
     pub fn output(&self) -> Vec<usize> {
-        self.ops.last().map(Op::output).unwrap_or_default()
+        self.output.clone()
     }
 
-    /// What is done, in order, with the layer it belongs to; none for pooling.
-    pub(crate) fn ops(&self) -> impl Iterator<Item = (&Op, Option<&LayerParameters>)> {
-        self.ops.iter().map(|op| match op {
-            Op::Matrix { parameters, .. } | Op::Norm { parameters, .. } => {
-                (op, Some(&self.parameters.layers[*parameters]))
-            }
-            Op::Pool { .. } | Op::Upsample { .. } | Op::Latent { .. } => (op, None),
-        })
+    /// What is done, in order.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// Outputs that mean something.
     pub fn classes(&self) -> usize {
         self.classes
+    }
+
+    /// Where the value of a node lies: another value, if the node only sees that in another shape.
+    pub(crate) fn place(&self, value: Value) -> Value {
+        self.places[value]
+    }
+}
+
+/// Decides who applies the gradient of each ReLU that an operation ends in: those that read its output if all of
+/// them can, else the operation itself.
+fn share_masks(steps: &mut [Step]) {
+    for number in 0..steps.len() {
+        if !steps[number].recorder.has_relu() {
+            continue;
+        }
+        let output = steps[number].output;
+        let readers: Vec<usize> = (number + 1..steps.len()).filter(|next| steps[*next].inputs.contains(&output)).collect();
+        let ends = steps[number].recorder.ends_in_relu();
+        let can = |next: &usize| steps[*next].inputs == [output] && steps[*next].recorder.can_mask();
+        let shared = ends && !readers.is_empty() && readers.iter().all(can);
+        steps[number].masks_own = ends && !shared;
+        for next in readers {
+            let step = &mut steps[next];
+            step.input_has_relu = step.inputs[0] == output;
+            step.masks = shared;
+        }
+    }
+}
+
+/// The images as a convolution over single pixels lays them out: with padded channels.
+pub(super) fn padded(batch: usize, [height, width, channels]: [usize; 3]) -> ConvShape {
+    ConvShape {
+        input_height: height,
+        input_width: width,
+        ..ConvShape::dense(batch, channels, channels)
     }
 }

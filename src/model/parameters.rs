@@ -1,42 +1,66 @@
 //! Where everything that is learned lies, and how it starts.
 
-use super::{Layer, Model};
+use super::Model;
 use crate::gpu::GpuError;
+use crate::graph::{INPUT, Shape};
 use crate::layer::ConvShape;
 use crate::quantiser::{INTERCEPT, LayerRanges, SLOPE, Spans};
 use crate::rng::Philox;
 use crate::tensor::{ArenaLayout, Tensor, pad4};
 
-/// The parameters of one convolution or dense layer.
+/// Where the weights of one convolution or dense layer lie.
 #[derive(Clone, Debug)]
 pub struct LayerParameters {
     /// The layer's name.
-    pub name: &'static str,
-    /// Logical shape of the weights: (outputs, kernel height, kernel width, inputs).
+    pub name: String,
+    /// The number of its node.
+    pub node: usize,
+    /// Logical shape of the weights: (outputs, kernel height, kernel width, inputs that one output reads).
     pub shape: [usize; 4],
-    /// Stored length of one output's weights, and of a row of inputs within it.
+    /// Stored length of one output's weights.
     stored_row: usize,
+    /// Stored length of the inputs of one tap within that.
     stored_inputs: usize,
     weight: usize,
-    /// γ of a batch normalisation, which lies right before β, its bias.
-    scale: Option<usize>,
-    bias: usize,
-    quantiser: usize,
+    bias: Option<usize>,
+    /// Intercept and slope; none of a layer that stays in float.
+    quantiser: Option<usize>,
+    /// Whether a batch normalisation follows, so that the size of its weights does not matter.
+    normalised: bool,
+}
+
+/// Where gamma, beta and the running statistics of one batch normalisation lie.
+#[derive(Clone, Debug)]
+pub struct NormParameters {
+    /// The normalisation's name.
+    pub name: String,
+    /// The number of its node.
+    pub node: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Gamma, with beta right behind it.
+    scale: usize,
     /// Running mean and variance, in an arena of their own.
-    running: Option<usize>,
+    running: usize,
 }
 
 /// The logical numbers of one layer, for [`LayerParameters::place`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LayerValues<'a> {
-    /// (outputs, kernel height, kernel width, inputs)
+    /// (outputs, kernel height, kernel width, inputs that one output reads)
     pub weights: &'a [f32],
-    /// γ (outputs), of a layer with batch normalisation
-    pub scale: &'a [f32],
-    /// Bias or β (outputs)
+    /// (outputs), or empty for a layer without a bias
     pub bias: &'a [f32],
-    /// Intercept and slope
+    /// Intercept and slope, or empty for a layer that stays in float
     pub quantiser: &'a [f32],
+}
+
+fn part(arena: &Tensor, offset: usize, shape: Vec<usize>) -> Tensor {
+    Tensor {
+        buffer: arena.buffer.clone(),
+        offset: arena.offset + offset,
+        shape,
+    }
 }
 
 impl LayerParameters {
@@ -55,63 +79,37 @@ impl LayerParameters {
         pad4(self.shape[0]) * self.stored_row
     }
 
-    fn part(arena: &Tensor, offset: usize, shape: Vec<usize>) -> Tensor {
-        Tensor {
-            buffer: arena.buffer.clone(),
-            offset: arena.offset + offset,
-            shape,
-        }
+    /// Whether outputs have a bias.
+    pub fn has_bias(&self) -> bool {
+        self.bias.is_some()
+    }
+
+    /// Whether the low-precision network reads its weights as powers of two.
+    pub fn is_quantised(&self) -> bool {
+        self.quantiser.is_some()
+    }
+
+    /// Whether a batch normalisation follows.
+    pub fn is_normalised(&self) -> bool {
+        self.normalised
     }
 
     /// The stored weights within an arena: (padded outputs, stored length of a row).
     pub fn weight_of(&self, arena: &Tensor) -> Tensor {
-        Self::part(
-            arena,
-            self.weight,
-            vec![pad4(self.shape[0]), self.stored_row],
-        )
+        let shape = vec![pad4(self.shape[0]), self.stored_row];
+        part(arena, self.weight, shape)
     }
 
     /// The bias within an arena: (padded outputs).
-    pub fn bias_of(&self, arena: &Tensor) -> Tensor {
-        Self::part(arena, self.bias, vec![pad4(self.shape[0])])
+    pub fn bias_of(&self, arena: &Tensor) -> Option<Tensor> {
+        let shape = vec![pad4(self.shape[0])];
+        self.bias.map(|at| part(arena, at, shape))
     }
 
-    /// Whether a batch normalisation follows.
-    pub fn has_norm(&self) -> bool {
-        self.scale.is_some()
-    }
-
-    /// γ and β within an arena: (2, padded outputs).
-    pub fn norm_of(&self, arena: &Tensor) -> Option<Tensor> {
-        let shape = vec![2, pad4(self.shape[0])];
-        self.scale.map(|at| Self::part(arena, at, shape))
-    }
-
-    /// Mean and variance within an arena of running statistics: (2, padded outputs).
-    pub fn running_of(&self, arena: &Tensor) -> Option<Tensor> {
-        let shape = vec![2, pad4(self.shape[0])];
-        self.running.map(|at| Self::part(arena, at, shape))
-    }
-
-    /// Weights and the bias behind them within an arena; of a layer with batch normalisation the weights alone.
+    /// Weights within an arena, and behind them the bias, if there is one.
     pub fn product_of(&self, arena: &Tensor) -> Tensor {
-        let bias = if self.has_norm() {
-            0
-        } else {
-            pad4(self.shape[0])
-        };
-        Self::part(arena, self.weight, vec![self.stored_weights() + bias])
-    }
-
-    fn ranges(&self) -> LayerRanges {
-        let end = self.weight + self.stored_weights();
-        debug_assert_eq!(end, self.scale.unwrap_or(self.bias), "one behind the other");
-        LayerRanges {
-            weights: self.weight..end,
-            shared: end..self.bias + pad4(self.shape[0]),
-            normalised: self.has_norm(),
-        }
+        let bias = self.bias.map_or(0, |_| pad4(self.shape[0]));
+        part(arena, self.weight, vec![self.stored_weights() + bias])
     }
 
     /// Stored position of every logical weight, in logical order.
@@ -130,44 +128,17 @@ impl LayerParameters {
         self.places().map(|at| arena[at]).collect()
     }
 
-    /// The logical bias out of a whole arena's floats.
+    /// The logical bias out of a whole arena's floats; empty without one.
     pub fn bias_values(&self, arena: &[f32]) -> Vec<f32> {
-        arena[self.bias..self.bias + self.shape[0]].to_vec()
+        let values = |at: usize| arena[at..at + self.shape[0]].to_vec();
+        self.bias.map(values).unwrap_or_default()
     }
 
-    /// γ out of a whole arena's floats; empty without batch normalisation.
-    pub fn scale_values(&self, arena: &[f32]) -> Vec<f32> {
-        let values = |at| arena[at..at + self.shape[0]].to_vec();
-        self.scale.map(values).unwrap_or_default()
-    }
-
-    /// Mean and variance (2, outputs) out of a whole arena of running statistics.
-    pub fn running_values(&self, arena: &[f32]) -> Vec<f32> {
-        let outputs = self.shape[0];
-        let values = |at: usize| {
-            let variance = at + pad4(outputs);
-            [
-                &arena[at..at + outputs],
-                &arena[variance..variance + outputs],
-            ]
-            .concat()
-        };
-        self.running.map(values).unwrap_or_default()
-    }
-
-    /// Puts mean and variance (2, outputs) into a whole arena of running statistics.
-    pub fn place_running(&self, arena: &mut [f32], values: &[f32]) {
-        if let Some(at) = self.running {
-            let (mean, variance) = values.split_at(self.shape[0]);
-            arena[at..at + mean.len()].copy_from_slice(mean);
-            let at = at + pad4(self.shape[0]);
-            arena[at..at + variance.len()].copy_from_slice(variance);
-        }
-    }
-
-    /// (intercept, slope) out of a whole arena's floats.
+    /// (intercept, slope) out of a whole arena's floats; of a layer that stays in float those that leave
+    /// exponents as they are.
     pub fn quantiser_values(&self, arena: &[f32]) -> [f32; 2] {
-        [arena[self.quantiser], arena[self.quantiser + 1]]
+        let values = |at: usize| [arena[at], arena[at + 1]];
+        self.quantiser.map_or([0.0, SLOPE], values)
     }
 
     /// Puts logical numbers into a whole arena's floats.
@@ -175,22 +146,66 @@ impl LayerParameters {
         for (at, value) in self.places().zip(values.weights) {
             arena[at] = *value;
         }
-        let mut put = |at: usize, values: &[f32]| {
-            arena[at..at + values.len()].copy_from_slice(values);
+        let mut put = |at: Option<usize>, values: &[f32]| {
+            if let Some(at) = at {
+                arena[at..at + values.len()].copy_from_slice(values);
+            }
         };
-        if let Some(at) = self.scale {
-            put(at, values.scale);
-        }
         put(self.bias, values.bias);
         put(self.quantiser, values.quantiser);
     }
 }
 
-/// The layout of a model's arenas: weights, γ and bias of each layer one behind the other, then all quantisers.
+impl NormParameters {
+    /// Gamma and beta within an arena: (2, padded channels).
+    pub fn parameters_of(&self, arena: &Tensor) -> Tensor {
+        part(arena, self.scale, vec![2, pad4(self.channels)])
+    }
+
+    /// Mean and variance within an arena of running statistics: (2, padded channels).
+    pub fn running_of(&self, arena: &Tensor) -> Tensor {
+        part(arena, self.running, vec![2, pad4(self.channels)])
+    }
+
+    fn pair(&self, arena: &[f32], at: usize) -> [Vec<f32>; 2] {
+        [at, at + pad4(self.channels)].map(|at| arena[at..at + self.channels].to_vec())
+    }
+
+    fn put_pair(&self, arena: &mut [f32], at: usize, values: [&[f32]; 2]) {
+        for (at, values) in [at, at + pad4(self.channels)].into_iter().zip(values) {
+            arena[at..at + values.len()].copy_from_slice(values);
+        }
+    }
+
+    /// Gamma and beta out of a whole arena's floats.
+    pub fn values(&self, arena: &[f32]) -> [Vec<f32>; 2] {
+        self.pair(arena, self.scale)
+    }
+
+    /// Puts gamma and beta into a whole arena's floats.
+    pub fn place(&self, arena: &mut [f32], gamma: &[f32], beta: &[f32]) {
+        self.put_pair(arena, self.scale, [gamma, beta]);
+    }
+
+    /// Mean and variance (2, channels) out of a whole arena of running statistics.
+    pub fn running_values(&self, arena: &[f32]) -> Vec<f32> {
+        self.pair(arena, self.running).concat()
+    }
+
+    /// Puts mean and variance (2, channels) into a whole arena of running statistics.
+    pub fn place_running(&self, arena: &mut [f32], values: &[f32]) {
+        let (mean, variance) = values.split_at(self.channels);
+        self.put_pair(arena, self.running, [mean, variance]);
+    }
+}
+
+/// The layout of a model's arenas: what each node learns, one behind the other, then all quantisers.
 #[derive(Clone, Debug)]
 pub struct Parameters {
-    /// Layers with parameters, in order.
+    /// Layers with weights, in the order of the graph.
     pub layers: Vec<LayerParameters>,
+    /// Batch normalisations, in the order of the graph.
+    pub norms: Vec<NormParameters>,
     /// Shared by the arenas of weights, gradients and moments.
     pub layout: ArenaLayout,
     /// First float of the quantisers.
@@ -202,56 +217,90 @@ pub struct Parameters {
 impl Parameters {
     /// Places everything a model learns.
     pub fn new(model: &Model) -> Self {
-        let mut layout = ArenaLayout::default();
-        let mut running = ArenaLayout::default();
-        let mut layers = Vec::new();
-        for (number, (layer, shape)) in shapes(model, 1).into_iter().enumerate() {
-            let (name, norm) = match layer {
-                Layer::Conv { name, norm, .. } | Layer::Dense { name, norm, .. } => (*name, *norm),
-                Layer::MaxPool { .. }
-                | Layer::Upsample { .. }
-                | Layer::Reshape { .. }
-                | Layer::Latent { .. } => continue,
-            };
-            let logical = [
-                shape.output_channels,
-                shape.kernel_height,
-                shape.kernel_width,
-                shape.input_channels,
-            ];
-            let window: usize = logical[1..].iter().product();
-            let (stored_row, stored_inputs) = if number == 0 && uses_rows(&shape) {
-                (pad4(window), logical[3])
-            } else {
-                let inputs = pad4(logical[3]);
-                (logical[1] * logical[2] * inputs, inputs)
-            };
-            layers.push(LayerParameters {
-                name,
-                shape: logical,
-                stored_row,
-                stored_inputs,
-                weight: layout.reserve(&[pad4(logical[0]), stored_row]),
-                scale: norm.then(|| layout.reserve(&[pad4(logical[0])])),
-                bias: layout.reserve(&[pad4(logical[0])]),
-                quantiser: 0,
-                running: norm.then(|| running.reserve(&[2, pad4(logical[0])])),
-            });
+        let shapes = model.shapes();
+        let mut parameters = Self {
+            layers: Vec::new(),
+            norms: Vec::new(),
+            layout: ArenaLayout::default(),
+            quantisers: 0,
+            running: ArenaLayout::default(),
+        };
+        let readers = model.graph.readers();
+        for (number, node) in model.graph.nodes.iter().enumerate() {
+            let input = shapes[node.inputs[0]];
+            let operation = node.op.operation();
+            if operation.weights(input).is_some() {
+                let normalised = match readers[number + 1][..] {
+                    [next] => model.graph.nodes[next].op.operation().normalises(shapes[number + 1]).is_some(),
+                    _ => false,
+                };
+                parameters.add_layer(number, node, input, normalised);
+            }
+            if let Some(channels) = operation.normalises(input) {
+                parameters.add_norm(number, node.name.clone(), channels);
+            }
         }
-        let quantisers = layout.len();
-        for layer in &mut layers {
-            layer.quantiser = layout.reserve(&[4]);
+        parameters.quantisers = parameters.layout.len();
+        for layer in &mut parameters.layers {
+            if layer.quantiser.is_some() {
+                layer.quantiser = Some(parameters.layout.reserve(&[4]));
+            }
         }
-        Self {
-            layers,
-            layout,
-            quantisers,
-            running,
-        }
+        parameters
+    }
+
+    fn add_layer(&mut self, number: usize, node: &crate::graph::Node, input: Shape, normalised: bool) {
+        let Some(weights) = node.op.operation().weights(input) else {
+            return;
+        };
+        let [outputs, height, width, inputs] = weights.shape;
+        let images = node.inputs[0] == INPUT && reads_rows(input.channels, height * width);
+        let (stored_row, stored_inputs) = match images || weights.rows {
+            true => (pad4(height * width * inputs), inputs),
+            false => (height * width * pad4(inputs), pad4(inputs)),
+        };
+        let stored = pad4(outputs);
+        self.layers.push(LayerParameters {
+            name: node.name.clone(),
+            node: number,
+            shape: weights.shape,
+            stored_row,
+            stored_inputs,
+            weight: self.layout.reserve(&[stored, stored_row]),
+            bias: weights.bias.then(|| self.layout.reserve(&[stored])),
+            quantiser: weights.quantise.then_some(0),
+            normalised,
+        });
+    }
+
+    fn add_norm(&mut self, number: usize, name: String, channels: usize) {
+        let stored = pad4(channels);
+        self.norms.push(NormParameters {
+            name,
+            node: number,
+            channels,
+            scale: self.layout.reserve(&[2, stored]),
+            running: self.running.reserve(&[2, stored]),
+        });
+    }
+
+    /// The weights of a node.
+    pub fn layer_of(&self, node: usize) -> Option<&LayerParameters> {
+        self.layers.iter().find(|layer| layer.node == node)
+    }
+
+    /// The gamma and beta of a node.
+    pub fn norm_of(&self, node: usize) -> Option<&NormParameters> {
+        self.norms.iter().find(|norm| norm.node == node)
+    }
+
+    /// Layers whose weights the low-precision network reads as powers of two.
+    pub fn quantised(&self) -> impl Iterator<Item = &LayerParameters> {
+        self.layers.iter().filter(|layer| layer.is_quantised())
     }
 
     /// Fresh parameters of a seed: weights normal with variance 2 / fan-in (He et al. 2015),
-    /// γ one, biases zero, intercepts and slopes as SPEC section 1 starts them.
+    /// gammas one, biases and betas zero, intercepts and slopes as SPEC section 1 starts them.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut arena = vec![0.0; pad4(self.layout.len())];
         for (number, layer) in self.layers.iter().enumerate() {
@@ -261,11 +310,13 @@ impl Parameters {
             rng.fill_normal(&mut weights, deviation);
             let values = LayerValues {
                 weights: &weights,
-                scale: &vec![1.0; layer.shape[0]],
                 bias: &[],
                 quantiser: &[INTERCEPT, SLOPE],
             };
             layer.place(&mut arena, &values);
+        }
+        for norm in &self.norms {
+            norm.place(&mut arena, &vec![1.0; norm.channels], &[]);
         }
         arena
     }
@@ -273,25 +324,32 @@ impl Parameters {
     /// Running statistics before the first batch: means zero, variances one.
     pub fn initial_running(&self) -> Vec<f32> {
         let mut arena = vec![0.0; self.running.len().max(4)];
-        for layer in &self.layers {
-            let outputs = layer.shape[0];
-            layer.place_running(
-                &mut arena,
-                &[vec![0.0; outputs], vec![1.0; outputs]].concat(),
-            );
+        for norm in &self.norms {
+            let (mean, variance) = (vec![0.0; norm.channels], vec![1.0; norm.channels]);
+            norm.place_running(&mut arena, &[mean, variance].concat());
         }
         arena
     }
 
-    /// Intercepts and slopes within an arena: (layers, 4).
+    /// Intercepts and slopes within an arena: (quantised layers, 4).
     pub fn quantisers_of(&self, arena: &Tensor) -> Tensor {
-        LayerParameters::part(arena, self.quantisers, vec![self.layers.len(), 4])
+        part(arena, self.quantisers, vec![self.quantised().count(), 4])
     }
 
-    /// How the quantiser's workgroups share an arena.
+    /// How the quantiser's workgroups share an arena: the weights of quantised layers, and what lies between,
+    /// before and behind them, which both networks share.
     pub fn spans(&self) -> Spans {
-        let ranges: Vec<_> = self.layers.iter().map(LayerParameters::ranges).collect();
-        Spans::new(&ranges)
+        let layers: Vec<LayerRanges> = self
+            .quantised()
+            .map(|layer| LayerRanges {
+                weights: layer.weight..layer.weight + layer.stored_weights(),
+                normalised: layer.normalised,
+            })
+            .collect();
+        let starts = layers.iter().map(|layer| layer.weights.start).chain([self.quantisers]);
+        let ends = [0].into_iter().chain(layers.iter().map(|layer| layer.weights.end));
+        let shared: Vec<_> = ends.zip(starts).map(|(end, start)| end..start).collect();
+        Spans::new(&layers, &shared)
     }
 
     /// Logical weights of all layers.
@@ -300,23 +358,24 @@ impl Parameters {
     }
 }
 
-/// Whether a model's first layer runs on rows of windows (see `im2col`): images are uploaded
-/// without padding, and one or three channels would waste most of a texel.
+/// Whether a layer that reads the images runs on rows of windows (see `im2col`): images are uploaded
+/// without padding, and one or three channels would waste most of a vec4.
+fn reads_rows(channels: usize, taps: usize) -> bool {
+    !channels.is_multiple_of(4) && taps > 1
+}
+
+/// The same for a layer of this geometry.
 pub(crate) fn uses_rows(shape: &ConvShape) -> bool {
-    !shape.input_channels.is_multiple_of(4) && shape.kernel_height * shape.kernel_width > 1
+    reads_rows(shape.input_channels, shape.kernel_height * shape.kernel_width)
 }
 
 /// The most images x rows x columns of a layer: what kernels divide exactly, see
 /// `shaders/shared/divide.wgsl`.
 pub(crate) const MOST_POSITIONS: usize = 1 << 22;
 
-/// Rows x columns of an image in the layer that has most.
+/// Rows x columns of an image in the value that has most.
 pub(crate) fn positions(model: &Model) -> usize {
-    let sides = |s: &ConvShape| {
-        let outputs = s.output_height() * s.output_width();
-        (s.input_height * s.input_width).max(outputs)
-    };
-    let most = shapes(model, 1).iter().map(|(_, shape)| sides(shape)).max();
+    let most = model.shapes().iter().map(Shape::pixels).max();
     most.unwrap_or(1)
 }
 
@@ -327,80 +386,4 @@ pub(crate) fn check_positions(model: &Model, batch: usize) -> Result<(), GpuErro
         return Err(GpuError::TooManyPositions { positions, limit });
     }
     Ok(())
-}
-
-/// Every layer with its geometry; of a layer without weights only the input side means anything.
-pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
-    let [mut height, mut width, mut channels] = model.input;
-    let mut result = Vec::new();
-    for layer in &model.layers {
-        let shape = match *layer {
-            Layer::Conv {
-                outputs,
-                kernel,
-                stride,
-                padding,
-                ..
-            } => ConvShape {
-                batch,
-                input_height: height,
-                input_width: width,
-                input_channels: channels,
-                output_channels: outputs,
-                kernel_height: kernel,
-                kernel_width: kernel,
-                stride,
-                padding,
-            },
-            Layer::MaxPool { size } => ConvShape {
-                batch,
-                input_height: height,
-                input_width: width,
-                input_channels: channels,
-                output_channels: channels,
-                kernel_height: size,
-                kernel_width: size,
-                stride: size,
-                padding: 0,
-            },
-            Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => ConvShape {
-                batch,
-                input_height: height,
-                input_width: width,
-                input_channels: channels,
-                output_channels: channels,
-                kernel_height: 1,
-                kernel_width: 1,
-                stride: 1,
-                padding: 0,
-            },
-            // The kernel covers the whole image, so the weights keep its geometry.
-            Layer::Dense { outputs, .. } => ConvShape {
-                batch,
-                input_height: height,
-                input_width: width,
-                input_channels: channels,
-                output_channels: outputs,
-                kernel_height: height,
-                kernel_width: width,
-                stride: 1,
-                padding: 0,
-            },
-        };
-        (height, width, channels) = match *layer {
-            Layer::Upsample { size } => (height * size, width * size, channels),
-            Layer::Latent { size } => (1, 1, size),
-            Layer::Reshape {
-                height: rows,
-                width: columns,
-            } => (rows, columns, height * width * channels / (rows * columns)),
-            Layer::Conv { .. } | Layer::MaxPool { .. } | Layer::Dense { .. } => (
-                shape.output_height(),
-                shape.output_width(),
-                shape.output_channels,
-            ),
-        };
-        result.push((layer, shape));
-    }
-    result
 }

@@ -1,8 +1,153 @@
 //! Operations: everything about one of them lies in its folder here, and its kernels in the folder of
 //! the same name in `shaders/`.
+//!
+//! [`Op`] is the table of all operations. [`Op::operation`] and [`Op::from_table`] are the only places that
+//! list them: whatever walks over a graph asks an operation through the trait [`Operation`] and does not know
+//! which one it is.
 
+mod activation;
+mod add;
+mod average_pool;
+mod concat;
+mod conv;
+mod dense;
+mod dropout;
+mod flatten;
 mod group_shape;
+mod latent;
+mod max_pool;
+mod norm;
+mod operation;
+mod pair;
+mod record;
+mod reshape;
+mod upsample;
 mod window_shape;
 
+pub use activation::Activation as Activate;
+pub use activation::Kind as ActivationKind;
+pub use add::Add;
+pub use average_pool::{AveragePool, GlobalAveragePool};
+pub use concat::Concat;
+pub use conv::Conv;
+pub use dense::Dense;
+pub use dropout::Dropout;
+pub use flatten::Flatten;
 pub use group_shape::GroupShape;
+pub use latent::Latent;
+pub use max_pool::MaxPool;
+pub use norm::Norm;
+pub use operation::{Fusible, Operation, WeightShape};
+pub use pair::Pair;
+pub(crate) use record::{Backward, Binding, Forward, Gradient, Kept, Layout, Product, Recorder};
+pub use reshape::Reshape;
+pub use upsample::Upsample;
 pub use window_shape::WindowShape;
+
+use serde::{Deserialize, Serialize};
+
+use crate::suggest::did_you_mean;
+
+/// An operation with its settings: the table of all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Op {
+    /// Convolution, also grouped and depthwise.
+    Conv(Conv),
+    /// Every output from every input.
+    Dense(Dense),
+    /// Batch normalisation.
+    Norm(Norm),
+    /// ReLU, ReLU6 or leaky ReLU.
+    Activation(Activate),
+    /// The largest of each window.
+    MaxPool(MaxPool),
+    /// The mean of each window.
+    AveragePool(AveragePool),
+    /// The mean of every channel.
+    GlobalAveragePool(GlobalAveragePool),
+    /// Sum of values of one shape.
+    Add(Add),
+    /// Channels of several values side by side.
+    Concat(Concat),
+    /// Every number as a square of equal numbers.
+    Upsample(Upsample),
+    /// An image as one row of numbers.
+    Flatten(Flatten),
+    /// A row of numbers as an image.
+    Reshape(Reshape),
+    /// Numbers that are zero at random while training.
+    Dropout(Dropout),
+    /// Samples of normal distributions.
+    Latent(Latent),
+}
+
+impl Op {
+    /// The words of all operations, as descriptions spell them.
+    pub const WORDS: [&'static str; 14] = [
+        "conv",
+        "dense",
+        "norm",
+        "activation",
+        "max-pool",
+        "average-pool",
+        "global-average-pool",
+        "add",
+        "concat",
+        "upsample",
+        "flatten",
+        "reshape",
+        "dropout",
+        "latent",
+    ];
+
+    /// What walkers over graphs ask.
+    pub fn operation(&self) -> &dyn Operation {
+        match self {
+            Self::Conv(op) => op,
+            Self::Dense(op) => op,
+            Self::Norm(op) => op,
+            Self::Activation(op) => op,
+            Self::MaxPool(op) => op,
+            Self::AveragePool(op) => op,
+            Self::GlobalAveragePool(op) => op,
+            Self::Add(op) => op,
+            Self::Concat(op) => op,
+            Self::Upsample(op) => op,
+            Self::Flatten(op) => op,
+            Self::Reshape(op) => op,
+            Self::Dropout(op) => op,
+            Self::Latent(op) => op,
+        }
+    }
+
+    /// Reads an operation from its word and its settings.
+    ///
+    /// # Errors
+    /// A sentence for a person, with the nearest word for a mistyped operation or setting.
+    pub fn from_table(word: &str, settings: toml::Table) -> Result<Self, String> {
+        // The three activations people know by their own names.
+        let (word, settings) = activation::expand(word, settings);
+        if !Self::WORDS.contains(&word.as_str()) {
+            let words = Self::WORDS.iter().chain(activation::WORDS).copied();
+            let all: Vec<&str> = words.clone().collect();
+            return Err(format!(
+                "unknown operation '{word}'{}. Operations: {}",
+                did_you_mean(&word, words),
+                all.join(", ")
+            ));
+        }
+        let keys: Vec<String> = settings.keys().cloned().collect();
+        let mut table = settings;
+        table.insert("op".to_owned(), word.clone().into());
+        let op: Result<Self, toml::de::Error> = table.try_into();
+        op.map_err(|error| operation::explain(&word, &keys, error.message()))
+    }
+
+    /// The word and the settings that are not as by default: the inverse of [`Op::from_table`].
+    pub fn to_table(&self) -> (String, toml::Table) {
+        let mut table = toml::Table::try_from(self).unwrap_or_default();
+        table.remove("op");
+        activation::contract(self.operation().word(), table)
+    }
+}

@@ -27,7 +27,7 @@ pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,
     quantiser_forward,
 };
-pub use trainer::{LayerTrace, PlainTrainer, StepTrace};
+pub use trainer::{NodeTrace, PlainTrainer, StepTrace};
 pub use vae::{
     ImageLossInputs, bernoulli_loss, gaussian_kl, gaussian_loss, philox, reparameterise_backward,
     reparameterise_forward, standard_normal, upsample_backward, upsample_forward,

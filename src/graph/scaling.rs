@@ -1,0 +1,42 @@
+//! What is done to pixels before a network reads them.
+
+use serde::{Deserialize, Serialize};
+
+/// Per-channel normalisation of pixels: (pixel - mean) / deviation, with pixels from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// Subtracted from each channel; channels after the third use the third number.
+    pub mean: [f32; 3],
+    /// What each channel is then divided by.
+    pub deviation: [f32; 3],
+}
+
+impl Scaling {
+    /// Pixels as they are.
+    pub const NONE: Self = Self {
+        mean: [0.0; 3],
+        deviation: [1.0; 3],
+    };
+    /// To mean zero and deviation one over CIFAR-10's training images.
+    pub const CIFAR10: Self = Self {
+        mean: [0.491_40, 0.482_16, 0.446_53],
+        deviation: [0.247_03, 0.243_49, 0.261_59],
+    };
+
+    /// The pixels of an image, bytes (pixels, channels), as networks read them.
+    pub fn apply(&self, image: &[u8], channels: usize) -> Vec<f32> {
+        let each = image.iter().enumerate();
+        each.map(|(i, byte)| {
+            let channel = (i % channels).min(2);
+            (f32::from(*byte) / 255.0 - self.mean[channel]) / self.deviation[channel]
+        })
+        .collect()
+    }
+
+    /// Whether all numbers are finite and no deviation is zero.
+    pub fn is_usable(&self) -> bool {
+        let finite = self.mean.iter().chain(&self.deviation).all(|v| v.is_finite());
+        finite && self.deviation.iter().all(|d| *d > 0.0)
+    }
+}

@@ -1,0 +1,214 @@
+//! The settings of a convolution and what follows from them.
+
+use serde::{Deserialize, Serialize};
+
+use super::Matrix;
+use crate::graph::Shape;
+use crate::layer::ConvShape;
+use crate::model::uses_rows;
+use crate::op::{Binding, GroupShape, Layout, Operation, Pair, Recorder, WeightShape};
+use super::plain::{PlainGroups, PlainMatrix};
+use crate::op::plain::Plain;
+
+/// A convolution: every output pixel is a weighted sum over a window of the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conv {
+    /// Output channels.
+    pub outputs: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: Pair,
+    /// Pixels between neighbouring windows, along both axes.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stride: usize,
+    /// Zero pixels that are added around the image: rows above and below, columns left and right.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub padding: Pair,
+    /// Groups of channels: outputs of a group read only inputs of their group. As many groups as inputs make the
+    /// convolution depthwise.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub groups: usize,
+    /// Whether each output has a bias. A batch normalisation that follows has one of its own.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub bias: bool,
+    /// Whether the low-precision network reads the weights as powers of two.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub quantise: bool,
+}
+
+pub(in crate::op) fn one() -> usize {
+    1
+}
+
+pub(in crate::op) fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(in crate::op) fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(in crate::op) fn is_yes(flag: &bool) -> bool {
+    *flag
+}
+
+pub(in crate::op) fn is_zero(pair: &Pair) -> bool {
+    *pair == Pair::default()
+}
+
+impl Conv {
+    /// A convolution over square windows with stride 1, no padding and a bias.
+    pub fn new(outputs: usize, kernel: usize) -> Self {
+        Self {
+            outputs,
+            kernel: kernel.into(),
+            stride: 1,
+            padding: Pair::default(),
+            groups: 1,
+            bias: true,
+            quantise: true,
+        }
+    }
+
+    /// The same with another stride.
+    #[must_use]
+    pub fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// The same with zero pixels around the image.
+    #[must_use]
+    pub fn padding(self, padding: impl Into<Pair>) -> Self {
+        Self {
+            padding: padding.into(),
+            ..self
+        }
+    }
+
+    /// The same in groups of channels.
+    #[must_use]
+    pub fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// The same without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: false, ..self }
+    }
+
+    /// The geometry for a batch of images of this shape.
+    pub(crate) fn geometry(&self, batch: usize, input: Shape) -> ConvShape {
+        ConvShape {
+            batch,
+            input_height: input.height,
+            input_width: input.width,
+            input_channels: input.channels,
+            output_channels: self.outputs,
+            kernel_height: self.kernel.0[0],
+            kernel_width: self.kernel.0[1],
+            stride: self.stride,
+            padding: self.padding.0,
+        }
+    }
+
+    fn check(&self, input: Shape) -> Result<(), String> {
+        let [rows, columns] = self.kernel.0;
+        let [above, left] = self.padding.0;
+        if self.outputs == 0 || rows == 0 || columns == 0 || self.stride == 0 || self.groups == 0 {
+            return Err("outputs, kernel, stride and groups must be at least 1".to_owned());
+        }
+        if above >= rows || left >= columns {
+            return Err(format!(
+                "a padding of {above} x {left} pixels makes windows of {rows} x {columns} that see no pixel"
+            ));
+        }
+        let padded = [input.height + 2 * above, input.width + 2 * left];
+        if padded[0] < rows || padded[1] < columns {
+            return Err(format!(
+                "its kernel of {rows} x {columns} is larger than the image of {} x {} with its padding",
+                input.height, input.width
+            ));
+        }
+        let groups = self.groups;
+        if !input.channels.is_multiple_of(groups) || !self.outputs.is_multiple_of(groups) {
+            return Err(format!(
+                "{groups} groups divide {} input channels and {} outputs with a remainder",
+                input.channels, self.outputs
+            ));
+        }
+        Ok(())
+    }
+
+    fn grouped(&self, batch: usize, input: Shape) -> GroupShape {
+        GroupShape {
+            conv: self.geometry(batch, input),
+            groups: self.groups,
+        }
+    }
+}
+
+impl Operation for Conv {
+    fn word(&self) -> &'static str {
+        "conv"
+    }
+
+    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        let input = inputs[0].as_image()?;
+        self.check(input)?;
+        let geometry = self.geometry(1, input);
+        let [height, width] = [geometry.output_height(), geometry.output_width()];
+        Ok(Shape::image([height, width, self.outputs]))
+    }
+
+    fn weights(&self, input: Shape) -> Option<WeightShape> {
+        let [rows, columns] = self.kernel.0;
+        Some(WeightShape {
+            shape: [self.outputs, rows, columns, input.channels / self.groups],
+            bias: self.bias,
+            quantise: self.quantise,
+            rows: self.groups > 1,
+        })
+    }
+
+    fn multiply_adds(&self, inputs: &[Shape], output: Shape) -> u64 {
+        let [rows, columns] = self.kernel.0;
+        let each = rows * columns * inputs[0].channels / self.groups;
+        each as u64 * output.len() as u64
+    }
+
+    fn takes_relu(&self) -> bool {
+        true
+    }
+
+    fn takes_pool(&self, bind: &Binding<'_>) -> bool {
+        let shape = self.geometry(bind.batch, bind.input());
+        let shifts = bind.reads_images && uses_rows(&shape) && shape.has_shifts();
+        self.groups == 1 && (shifts || shape.is_inside() && !(bind.reads_images && uses_rows(&shape)))
+    }
+
+    fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
+        if self.groups > 1 {
+            return Some(Box::new(super::group::Grouped::new(
+                self.grouped(bind.batch, bind.input()),
+                bind,
+            )));
+        }
+        let shape = self.geometry(bind.batch, bind.input());
+        let layout = match bind.reads_images && uses_rows(&shape) {
+            true if shape.has_shifts() => Layout::Shifts(shape),
+            true => Layout::Rows(shape),
+            false => Layout::Padded,
+        };
+        Some(Box::new(Matrix::new(shape, layout, bind)))
+    }
+
+    fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
+        match self.groups {
+            1 => Box::new(PlainMatrix(self.geometry(bind.batch, bind.input()))),
+            _ => Box::new(PlainGroups(self.grouped(bind.batch, bind.input()))),
+        }
+    }
+}

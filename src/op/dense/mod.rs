@@ -1,0 +1,108 @@
+//! Dense layers: every output from every input.
+
+use serde::{Deserialize, Serialize};
+
+use super::conv::operation::{is_yes, yes};
+use super::conv::Matrix;
+use super::conv::plain::PlainMatrix;
+use super::plain::Plain;
+use crate::graph::Shape;
+use crate::layer::ConvShape;
+use crate::model::uses_rows;
+use crate::op::{Binding, Layout, Operation, Recorder, WeightShape};
+use crate::tensor::pad4;
+
+/// A dense layer: every output is a weighted sum of all inputs. Images need no flattening before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dense {
+    /// Outputs.
+    pub outputs: usize,
+    /// Whether each output has a bias. A batch normalisation that follows has one of its own.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub bias: bool,
+    /// Whether the low-precision network reads the weights as powers of two.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub quantise: bool,
+}
+
+impl Dense {
+    /// A dense layer with a bias.
+    pub fn new(outputs: usize) -> Self {
+        Self {
+            outputs,
+            bias: true,
+            quantise: true,
+        }
+    }
+
+    /// The same without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: false, ..self }
+    }
+
+    /// The geometry for a batch as a convolution whose kernel covers the whole image, so that weights keep the
+    /// image's geometry.
+    pub(crate) fn geometry(&self, batch: usize, input: Shape) -> ConvShape {
+        ConvShape {
+            batch,
+            input_height: input.height,
+            input_width: input.width,
+            input_channels: input.channels,
+            output_channels: self.outputs,
+            kernel_height: input.height,
+            kernel_width: input.width,
+            stride: 1,
+            padding: ConvShape::NO_PADDING,
+        }
+    }
+}
+
+impl Operation for Dense {
+    fn word(&self) -> &'static str {
+        "dense"
+    }
+
+    fn shape(&self, _inputs: &[Shape]) -> Result<Shape, String> {
+        match self.outputs {
+            0 => Err("outputs must be at least 1".to_owned()),
+            outputs => Ok(Shape::row(outputs)),
+        }
+    }
+
+    fn weights(&self, input: Shape) -> Option<WeightShape> {
+        let [height, width, channels] = input.sides();
+        Some(WeightShape {
+            shape: [self.outputs, height, width, channels],
+            bias: self.bias,
+            quantise: self.quantise,
+            rows: false,
+        })
+    }
+
+    fn multiply_adds(&self, inputs: &[Shape], output: Shape) -> u64 {
+        inputs[0].len() as u64 * output.len() as u64
+    }
+
+    fn takes_relu(&self) -> bool {
+        true
+    }
+
+    fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
+        let whole = self.geometry(bind.batch, bind.input());
+        let (shape, layout) = match bind.reads_images && uses_rows(&whole) {
+            true if whole.has_shifts() => (whole, Layout::Shifts(whole)),
+            true => (whole, Layout::Rows(whole)),
+            false => {
+                let inputs = bind.input().pixels() * pad4(whole.input_channels);
+                (ConvShape::dense(bind.batch, inputs, self.outputs), Layout::Padded)
+            }
+        };
+        Some(Box::new(Matrix::new(shape, layout, bind)))
+    }
+
+    fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
+        Box::new(PlainMatrix(self.geometry(bind.batch, bind.input())))
+    }
+}

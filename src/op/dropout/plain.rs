@@ -1,0 +1,23 @@
+//! Dropout as plain loops.
+
+use super::reference::dropout;
+use crate::layer::Counter;
+use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, PlainOutput};
+
+/// Numbers that are zero at random.
+pub struct PlainDropout {
+    /// Probability of becoming zero.
+    pub probability: f32,
+    /// Where its random bits begin.
+    pub counter: Counter,
+}
+
+impl Plain for PlainDropout {
+    fn forward(&self, at: PlainForward<'_>) -> PlainOutput {
+        dropout(at.schedule, self.counter, self.probability, at.x[0]).into()
+    }
+
+    fn backward(&self, at: &PlainBackward<'_>) -> PlainGradients {
+        PlainGradients::of_input(dropout(at.schedule, self.counter, self.probability, at.d_y))
+    }
+}

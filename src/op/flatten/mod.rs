@@ -1,0 +1,32 @@
+//! An image as one row of numbers.
+
+use serde::{Deserialize, Serialize};
+
+use super::plain::{Plain, PlainView};
+use super::{Binding, Operation, Recorder};
+use crate::graph::Shape;
+
+/// An image as one row of numbers in the order (row, column, channel). Dense layers read images as they are, so
+/// this only says what a reader of the description expects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flatten {}
+
+impl Operation for Flatten {
+    fn word(&self) -> &'static str {
+        "flatten"
+    }
+
+    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        let flat = inputs[0].pixels() > 1;
+        Ok(Shape { flat, ..inputs[0] })
+    }
+
+    fn recorder(&self, _bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
+        None
+    }
+
+    fn plain(&self, _bind: &Binding<'_>) -> Box<dyn Plain> {
+        Box::new(PlainView)
+    }
+}

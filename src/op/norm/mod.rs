@@ -1,0 +1,6 @@
+//! Batch normalisation.
+
+mod operation;
+mod plain;
+
+pub use operation::Norm;

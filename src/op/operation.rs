@@ -1,0 +1,115 @@
+//! What walkers over graphs ask of an operation.
+
+use super::record::{Binding, Recorder};
+use crate::graph::Shape;
+use super::plain::Plain;
+use crate::suggest::did_you_mean;
+
+/// The weights that an operation learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightShape {
+    /// (outputs, kernel rows, kernel columns, inputs that one output reads)
+    pub shape: [usize; 4],
+    /// Whether each output has a bias.
+    pub bias: bool,
+    /// Whether the low-precision network reads them as powers of two.
+    pub quantise: bool,
+    /// Whether the stored taps of an output lie side by side without padding, as in [`super::GroupShape::w`].
+    pub rows: bool,
+}
+
+/// What an operation is for the fusion pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fusible {
+    /// Nothing that another operation could do as it stores its results.
+    No,
+    /// A ReLU.
+    Relu,
+    /// The largest of each square of 2 x 2 pixels.
+    SquarePool,
+}
+
+/// What walkers over graphs ask of an operation.
+///
+/// Shapes are those of one image. Sentences for a person say what is wrong without naming the node: the
+/// walker does that.
+pub trait Operation {
+    /// Its word in descriptions.
+    fn word(&self) -> &'static str;
+
+    /// Whether it can read so many values.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    fn check_arity(&self, inputs: usize) -> Result<(), String> {
+        match inputs {
+            1 => Ok(()),
+            _ => Err(format!("it reads one value, not {inputs}")),
+        }
+    }
+
+    /// The shape of its output.
+    ///
+    /// # Errors
+    /// A sentence for a person: what does not fit.
+    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String>;
+
+    /// The weights that it learns, if it has any.
+    fn weights(&self, _input: Shape) -> Option<WeightShape> {
+        None
+    }
+
+    /// The channels whose gamma, beta and running statistics it learns, if it is a normalisation.
+    fn normalises(&self, _input: Shape) -> Option<usize> {
+        None
+    }
+
+    /// Multiply-adds for one image.
+    fn multiply_adds(&self, _inputs: &[Shape], _output: Shape) -> u64 {
+        0
+    }
+
+    /// The numbers of a sample, of the operation that draws the latent of an auto-encoder.
+    fn latent(&self) -> Option<usize> {
+        None
+    }
+
+    /// What it is for the fusion pass.
+    fn fusible(&self) -> Fusible {
+        Fusible::No
+    }
+
+    /// Whether its kernels can apply a ReLU as they store their results.
+    fn takes_relu(&self) -> bool {
+        false
+    }
+
+    /// Whether its kernels, which already apply a ReLU, can also keep only the largest of each square of 2 x 2.
+    fn takes_pool(&self, _bind: &Binding<'_>) -> bool {
+        false
+    }
+
+    /// The operation with its geometry, ready to be recorded; `None` if its output is what it reads, number by
+    /// number, in the same places.
+    fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>>;
+
+    /// The same operation as plain loops over `f64`.
+    fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain>;
+}
+
+/// What a person has to know about settings that could not be read: `message` is the parser's.
+pub(super) fn explain(word: &str, keys: &[String], message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let Some(rest) = first.strip_prefix("unknown field `") else {
+        return first.to_owned();
+    };
+    let (unknown, expected) = rest.split_once('`').unwrap_or((rest, ""));
+    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    debug_assert!(keys.iter().any(|key| key == unknown));
+    let settings = match known.is_empty() {
+        true => "it has no settings".to_owned(),
+        false => format!("settings: {}", known.join(", ")),
+    };
+    let hint = did_you_mean(unknown, known);
+    format!("{word} has no setting '{unknown}'{hint}; {settings}")
+}

@@ -1,0 +1,213 @@
+//! From an operation with its geometry to dispatches of a plan.
+
+use crate::gpu::PlanBuilder;
+use crate::graph::{Fused, Shape};
+use crate::layer::{ConvShape, Windows};
+use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Weights};
+use crate::tensor::{Tensor, pad4};
+use crate::verify::Case;
+
+/// Where an operation stands in a network for a batch.
+#[derive(Clone, Debug)]
+pub struct Binding<'a> {
+    /// Images of the whole batch.
+    pub batch: usize,
+    /// Shapes of what it reads, for one image.
+    pub inputs: Vec<Shape>,
+    /// Shape of its output, for one image, before anything that is fused with it.
+    pub output: Shape,
+    /// Whether its first input is the input of the graph, whose channels are not padded.
+    pub reads_images: bool,
+    /// What its kernels do besides.
+    pub fused: Fused,
+    /// Its number among the nodes: decides random numbers.
+    pub number: usize,
+    /// Its weights, if it learns any.
+    pub weights: Option<&'a LayerParameters>,
+    /// Its gamma and beta, if it is a normalisation.
+    pub norm: Option<&'a NormParameters>,
+}
+
+impl Binding<'_> {
+    /// Shape of its first input.
+    pub fn input(&self) -> Shape {
+        self.inputs[0]
+    }
+
+    /// Stored shape of a value of the whole batch: (batch, rows, columns, padded channels).
+    pub fn stored(&self, shape: Shape) -> Vec<usize> {
+        let [height, width, channels] = shape.sides();
+        vec![self.batch, height, width, pad4(channels)]
+    }
+}
+
+/// How an operation reads the images, whose channels are uploaded without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Channels padded to multiples of four.
+    Padded,
+    /// A row for every window, see [`crate::layer::im2col`].
+    Rows(ConvShape),
+    /// Shifted copies of every channel, see [`crate::layer::shifts`].
+    Shifts(ConvShape),
+}
+
+/// What a forward pass keeps of an operation for the backward pass, besides its input and output.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Of a max pool, which of each window won; beside the output in one buffer.
+    pub argmax: Option<Activation>,
+    /// Of a normalisation, see [`crate::layer::NORM_STATISTICS`].
+    pub statistics: Option<Tensor>,
+}
+
+/// What the forward pass of an operation reads and writes.
+pub struct Forward<'a> {
+    /// Micro-batches.
+    pub parts: &'a Parts,
+    /// What the network, HP or LP, reads.
+    pub weights: Weights<'a>,
+    /// Where normalisations take their statistics from.
+    pub mode: Mode,
+    /// Name for listings.
+    pub label: &'a str,
+    /// Its inputs, in the shapes of [`Recorder::inputs`].
+    pub x: Vec<Activation>,
+    /// Its output.
+    pub y: Activation,
+    /// Where a max pool keeps which of each window won.
+    pub argmax: Option<Activation>,
+    /// Whether the backward pass applies the gradient of the ReLU that its input came out of.
+    pub masks: bool,
+    /// (batch, padded latent): what samples of the latent are made of.
+    pub noise: Option<&'a Activation>,
+}
+
+/// What the backward pass of an operation reads and writes.
+pub struct Backward<'a> {
+    /// Micro-batches.
+    pub parts: &'a Parts,
+    /// What the network, HP or LP, reads.
+    pub weights: Weights<'a>,
+    /// Name for listings.
+    pub label: &'a str,
+    /// Its inputs, as in the forward pass.
+    pub x: Vec<Activation>,
+    /// Its output.
+    pub y: Activation,
+    /// The gradient of its output.
+    pub d_y: Activation,
+    /// Whether another operation reads `d_y` too: then it may not be changed.
+    pub d_y_shared: bool,
+    /// What the forward pass kept.
+    pub kept: &'a Kept,
+    /// Which gradients of inputs are wanted: none of images.
+    pub wanted: Vec<bool>,
+    /// Whether the gradient of the first input has to pass the ReLU that the input came out of.
+    pub masks: bool,
+    /// Whether the first input came out of a ReLU, so that passing its gradient through that ReLU a second time
+    /// changes nothing.
+    pub input_has_relu: bool,
+    /// Whether `d_y` still has to pass this operation's own ReLU.
+    pub masks_own: bool,
+    /// The arena of gradients of all that is learned.
+    pub gradients: &'a Tensor,
+    /// (batch, padded latent): what samples of the latent are made of.
+    pub noise: Option<&'a Activation>,
+    /// Of the latent: the gradient of the posterior so far.
+    pub d_posterior: Option<&'a Tensor>,
+}
+
+impl Backward<'_> {
+    /// Room for the gradient of an input of this stored shape.
+    pub fn room(&self, shape: &[usize]) -> Activation {
+        Activation::transient(&format!("{} d_x", self.label), shape, self.parts)
+    }
+}
+
+/// A gradient of one input.
+pub enum Gradient {
+    /// Nobody wants it.
+    None,
+    /// In memory of its own.
+    Own(Activation),
+    /// In memory that other gradients share; nothing may change it.
+    Shared(Activation),
+}
+
+/// An operation with its geometry.
+pub trait Recorder {
+    /// Stored shapes, for the whole batch, in which it reads its inputs.
+    fn inputs(&self) -> Vec<Vec<usize>>;
+
+    /// Stored shape of its output, for the whole batch.
+    fn output(&self) -> Vec<usize>;
+
+    /// How it reads the images, if they are its input.
+    fn layout(&self) -> Layout {
+        Layout::Padded
+    }
+
+    /// Whether its forward pass keeps which of each window won, in the shape of its output.
+    fn keeps_argmax(&self) -> bool {
+        false
+    }
+
+    /// Whether it ends in a ReLU whose gradient the operations that read its output may apply for it.
+    fn ends_in_relu(&self) -> bool {
+        false
+    }
+
+    /// Whether its output came out of a ReLU.
+    fn has_relu(&self) -> bool {
+        false
+    }
+
+    /// Whether it can apply the gradient of the ReLU that its first input came out of.
+    fn can_mask(&self) -> bool {
+        false
+    }
+
+    /// Records the forward pass and returns what it made besides the output.
+    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor>;
+
+    /// Records the backward pass; returns a gradient for each input.
+    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient>;
+
+    /// The cases of its kernels at this very geometry, for checks and benchmarks.
+    fn cases(&self) -> Vec<Case>;
+}
+
+/// A matrix product for the images of a micro-batch.
+pub struct Product {
+    /// Its geometry.
+    pub shape: ConvShape,
+    shifts: Option<ConvShape>,
+}
+
+impl Product {
+    /// The product of shape `shape` with input x, which may be shifted copies of the images of `shifts`.
+    pub fn of(shape: &ConvShape, shifts: Option<&ConvShape>, x: &Tensor) -> Self {
+        let shifts = shifts.map(|shape| shape.of_images(x));
+        Self {
+            shape: shifts.map_or_else(|| shape.of_images(x), |shape| shape.as_rows()),
+            shifts,
+        }
+    }
+
+    /// How it finds its inputs.
+    pub fn windows(&self) -> Windows<'_> {
+        let plain = Windows::Plain(&self.shape);
+        self.shifts.as_ref().map_or(plain, Windows::Shifts)
+    }
+}
+
+/// Consecutive ranges of a tensor of these lengths.
+pub fn cut(tensor: &Tensor, lengths: impl Iterator<Item = usize>) -> Vec<Tensor> {
+    let mut end = 0;
+    let next = |length| {
+        end += length;
+        tensor.range(end - length..end)
+    };
+    lengths.map(next).collect()
+}

@@ -1,0 +1,92 @@
+//! Nearest-neighbour upsampling.
+
+mod plain;
+
+use plain::PlainUpsample;
+use serde::{Deserialize, Serialize};
+
+use super::Operation;
+use super::plain::Plain;
+use super::record::{Backward, Binding, Forward, Gradient, Recorder};
+use crate::gpu::PlanBuilder;
+use crate::graph::Shape;
+use crate::layer::{UpsampleShape, upsample_backward, upsample_forward};
+use crate::tensor::Tensor;
+use crate::verify::{self, Case};
+
+/// Every pixel as a square of equal pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upsample {
+    /// Side of the square.
+    pub size: usize,
+}
+
+impl Upsample {
+    fn geometry(&self, batch: usize, input: Shape) -> UpsampleShape {
+        UpsampleShape {
+            batch,
+            input_height: input.height,
+            input_width: input.width,
+            channels: input.channels,
+            size: self.size,
+        }
+    }
+}
+
+impl Operation for Upsample {
+    fn word(&self) -> &'static str {
+        "upsample"
+    }
+
+    fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        let [height, width, channels] = inputs[0].as_image()?.sides();
+        if self.size == 0 {
+            return Err("size must be at least 1".to_owned());
+        }
+        let [height, width] = [height, width].map(|side| side.saturating_mul(self.size));
+        Ok(Shape::image([height, width, channels]))
+    }
+
+    fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
+        Some(Box::new(Squares(self.geometry(bind.batch, bind.input()))))
+    }
+
+    fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
+        Box::new(PlainUpsample(self.geometry(bind.batch, bind.input())))
+    }
+}
+
+struct Squares(UpsampleShape);
+
+impl Recorder for Squares {
+    fn inputs(&self) -> Vec<Vec<usize>> {
+        vec![self.0.x().to_vec()]
+    }
+
+    fn output(&self) -> Vec<usize> {
+        self.0.y().to_vec()
+    }
+
+    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+        for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
+            upsample_forward(plan, at.label, &self.0.of_images(x), x, y);
+        }
+        None
+    }
+
+    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+        if !at.wanted[0] {
+            return vec![Gradient::None];
+        }
+        let d_x = at.room(&self.0.x());
+        for (d_y, d_x) in at.d_y.parts().iter().zip(d_x.parts()) {
+            upsample_backward(plan, at.label, &self.0.of_images(d_x), d_y, d_x);
+        }
+        vec![Gradient::Own(d_x)]
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        verify::upsample_cases(self.0)
+    }
+}
