@@ -148,9 +148,9 @@ pub fn parse_images(file: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), D
 ///
 /// # Errors
 /// [`DataError`] for anything that is not exactly such a file.
-pub fn parse_labels(file: &str, bytes: &[u8], classes: usize) -> Result<Vec<u8>, DataError> {
+pub fn parse_labels(file: &str, bytes: &[u8], classes: usize) -> Result<Vec<u16>, DataError> {
     let (_, data) = parse(file, bytes, LABELS_MAGIC, "files of labels", 1)?;
-    let labels = data[8..].to_vec();
+    let labels: Vec<u16> = data[8..].iter().map(|label| u16::from(*label)).collect();
     match labels
         .iter()
         .position(|label| usize::from(*label) >= classes)
@@ -251,7 +251,7 @@ fn read_pair(folder: &std::path::Path, part: &str, classes: usize) -> Result<Ima
         height,
         width,
         channels: 1,
-        pixels,
+        pixels: pixels.into(),
         labels,
     })
 }

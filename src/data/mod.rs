@@ -4,6 +4,7 @@ mod cifar;
 mod drawn;
 mod embedded;
 mod idx;
+mod pixels;
 
 pub use cifar::{
     CIFAR_RECORD, CIFAR_SIDE, CIFAR10_CLASSES, CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10,
@@ -12,6 +13,7 @@ pub use cifar::{
 pub use drawn::centre_drawing;
 pub use embedded::embedded_digits;
 pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
+pub use pixels::Pixels;
 
 use crate::rng::Philox;
 
@@ -115,7 +117,7 @@ pub enum DataError {
         /// Where.
         offset: usize,
         /// Its value.
-        label: u8,
+        label: u16,
         /// Whose.
         image: usize,
         /// How many classes there are.
@@ -136,9 +138,9 @@ pub struct Images {
     /// 1 for grey, 3 for colour.
     pub channels: usize,
     /// (count, height, width, channels)
-    pub pixels: Vec<u8>,
+    pub pixels: Pixels,
     /// (count), each below the number of classes
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
 }
 
 impl Images {

@@ -272,7 +272,7 @@ impl PlainTrainer {
     }
 
     /// One step on a batch: images (batch, height, width, channels) of 0 to 1, and their labels.
-    pub fn train_step(&mut self, images: &[f64], labels: &[u8]) -> StepTrace {
+    pub fn train_step(&mut self, images: &[f64], labels: &[u16]) -> StepTrace {
         let batch = self.options.batch_size;
         let channels = images.len() / batch / self.pixels();
         let x: Vec<f64> = images.chunks(channels).flat_map(padded).collect();
