@@ -27,7 +27,7 @@ fn save(name: &str, images: &Images, of_each: usize) -> Result<(), Box<dyn std::
         if taken[class] < of_each {
             taken[class] += 1;
             pixels.extend_from_slice(images.image(i));
-            labels.push(images.labels[i]);
+            labels.push(u8::try_from(images.labels[i])?);
         }
     }
     let images_idx = encode_images(images.height, images.width, &pixels);

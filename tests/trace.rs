@@ -76,7 +76,7 @@ fn images(model: &Model, count: usize) -> Images {
                 .pixels
                 .push(rng.below(100) as u8 + if bright { 150 } else { 0 });
         }
-        images.labels.push(label as u8);
+        images.labels.push(label as u16);
     }
     images
 }
@@ -142,7 +142,7 @@ fn follow(path: Path, norm: bool, part_bytes: Option<u64>, objective: Objective)
             })
             .map(f64::from)
             .collect();
-        let labels: Vec<u8> = which.iter().map(|&i| images.labels[i as usize]).collect();
+        let labels: Vec<u16> = which.iter().map(|&i| images.labels[i as usize]).collect();
         let want = plain.train_step(&batch, &labels);
 
         let near = |got: f64, want: f64| (got - want).abs() < 2e-5 * (1.0 + want.abs());

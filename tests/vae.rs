@@ -250,7 +250,7 @@ fn noise_images(model: &Model, count: usize) -> Images {
         width,
         channels,
         pixels: (0..bytes).map(|_| rng.below(256) as u8).collect(),
-        labels: (0..count).map(|i| (i % 10) as u8).collect(),
+        labels: (0..count).map(|i| (i % 10) as u16).collect(),
     }
 }
 

@@ -157,7 +157,9 @@ pub(crate) fn rows(rows: &[(&str, &Images)], columns: usize, scale: u32) -> RgbI
 pub(crate) fn slice(images: &Images, range: std::ops::Range<usize>) -> Images {
     let size: usize = images.size().iter().product();
     Images {
-        pixels: images.pixels[range.start * size..range.end * size].to_vec(),
+        pixels: images.pixels[range.start * size..range.end * size]
+            .to_vec()
+            .into(),
         labels: images.labels[range].to_vec(),
         ..*images
     }

@@ -7,7 +7,7 @@ use pollster::block_on;
 
 use super::pictures::{rows, save_png};
 use super::{AutoEncoderArg, CliError, DeviceArgs, load_data};
-use crate::data::Images;
+use crate::data::{Images, Pixels};
 use crate::generate::Which;
 
 /// Images in a line of the picture.
@@ -70,7 +70,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
 pub(crate) fn spread(images: &Images, count: usize) -> Images {
     let count = count.min(images.count());
     let mut few = Images {
-        pixels: Vec::new(),
+        pixels: Pixels::default(),
         labels: Vec::new(),
         ..*images
     };

@@ -459,7 +459,7 @@ fn misread(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         }
     )?;
     for &i in wrong.iter().take(SHOWN_ERRORS) {
-        let name = |class: u8| escape(&data.header.classes[usize::from(class)]);
+        let name = |class: u16| escape(&data.header.classes[usize::from(class)]);
         let (label, class) = (data.test.labels[i], data.predictions.class[i]);
         let sure = data.predictions.probabilities[i][usize::from(class)];
         write!(

@@ -19,7 +19,7 @@ pub(crate) struct AutoEncoderPage {
     /// Means of LP's posteriors of test images.
     pub means: Vec<Vec<f32>>,
     /// Their classes.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
     /// Names of the classes.
     pub classes: Vec<String>,
 }

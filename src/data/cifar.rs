@@ -1,7 +1,7 @@
 //! The binary layout of CIFAR-10: records of a label byte and 3,072 bytes of pixels, the red plane
 //! first, then green, then blue, 32x32 each (<https://www.cs.toronto.edu/~kriz/cifar.html>).
 
-use super::{DataError, Images};
+use super::{DataError, Images, Pixels};
 #[cfg(not(target_arch = "wasm32"))]
 use super::{Dataset, list_folder, read_file};
 
@@ -53,11 +53,12 @@ pub fn parse_cifar10(file: &str, bytes: &[u8]) -> Result<Images, DataError> {
         height: CIFAR_SIDE,
         width: CIFAR_SIDE,
         channels: 3,
-        pixels: Vec::with_capacity(bytes.len()),
+        pixels: Pixels::default(),
         labels: Vec::with_capacity(bytes.len() / CIFAR_RECORD),
     };
+    let mut pixels = Vec::with_capacity(bytes.len());
     for (image, record) in bytes.chunks(CIFAR_RECORD).enumerate() {
-        let label = record[0];
+        let label = u16::from(record[0]);
         if usize::from(label) >= CIFAR10_CLASSES.len() {
             return Err(DataError::BadLabel {
                 file: file.to_owned(),
@@ -71,9 +72,10 @@ pub fn parse_cifar10(file: &str, bytes: &[u8]) -> Result<Images, DataError> {
         let planes = &record[1..];
         for pixel in 0..PLANE {
             let channels = [0, 1, 2].map(|c| planes[c * PLANE + pixel]);
-            images.pixels.extend(channels);
+            pixels.extend(channels);
         }
     }
+    images.pixels = pixels.into();
     Ok(images)
 }
 
@@ -113,7 +115,7 @@ pub(super) fn read(folder: &std::path::Path) -> Result<Dataset, DataError> {
         if train.labels.is_empty() {
             train = more;
         } else {
-            train.pixels.extend(more.pixels);
+            train.pixels.extend_from_slice(&more.pixels);
             train.labels.extend(more.labels);
         }
     }

@@ -19,7 +19,7 @@ pub fn embedded_digits() -> Result<Dataset, DataError> {
             height,
             width,
             channels: 1,
-            pixels,
+            pixels: pixels.into(),
             labels: parse_labels("embedded digits", labels, 10)?,
         })
     };

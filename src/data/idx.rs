@@ -8,7 +8,7 @@ use std::io::Read;
 
 use super::DataError;
 #[cfg(not(target_arch = "wasm32"))]
-use super::{Dataset, Images, list_folder, read_file};
+use super::{Dataset, Images, folder_name, list_folder, read_file};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
@@ -148,9 +148,9 @@ pub fn parse_images(file: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), D
 ///
 /// # Errors
 /// [`DataError`] for anything that is not exactly such a file.
-pub fn parse_labels(file: &str, bytes: &[u8], classes: usize) -> Result<Vec<u8>, DataError> {
+pub fn parse_labels(file: &str, bytes: &[u8], classes: usize) -> Result<Vec<u16>, DataError> {
     let (_, data) = parse(file, bytes, LABELS_MAGIC, "files of labels", 1)?;
-    let labels = data[8..].to_vec();
+    let labels: Vec<u16> = data[8..].iter().map(|label| u16::from(*label)).collect();
     match labels
         .iter()
         .position(|label| usize::from(*label) >= classes)
@@ -203,17 +203,17 @@ const FASHION: [&str; 10] = [
 
 /// Reads a folder in MNIST's format: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the
 /// same with `t10k`, each plain or `.gz`; a dot instead of the last dash is fine. Fashion-MNIST
-/// is recognised by the folder's name and gets its class names.
+/// is recognised by the folder's name and gets its class names. A file `classes.txt` with a name on
+/// each line gives other classes than the ten digits, up to 256. Images may have any size.
 ///
 /// # Errors
 /// [`DataError`], naming the file, the place and the remedy.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn read(folder: &std::path::Path) -> Result<Dataset, DataError> {
-    let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = absolute
-        .file_name()
-        .map_or_else(|| "data".to_owned(), |n| n.to_string_lossy().into_owned());
-    let classes: Vec<String> = if name.to_lowercase().contains("fashion") {
+    let name = folder_name(folder);
+    let classes: Vec<String> = if let Some(listed) = class_list(folder)? {
+        listed
+    } else if name.to_lowercase().contains("fashion") {
         FASHION.map(str::to_owned).to_vec()
     } else {
         (0..10).map(|digit: u8| digit.to_string()).collect()
@@ -231,6 +231,41 @@ pub(super) fn read(folder: &std::path::Path) -> Result<Dataset, DataError> {
         train,
         test,
     })
+}
+
+/// The names in `classes.txt`, if there is one.
+#[cfg(not(target_arch = "wasm32"))]
+fn class_list(folder: &std::path::Path) -> Result<Option<Vec<String>>, DataError> {
+    let Some(bytes) = read_file(&folder.join("classes.txt"))? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(Some(lines.map(str::to_owned).collect()))
+}
+
+/// Whether a folder holds any file in MNIST's format.
+#[cfg(all(feature = "pictures", not(target_arch = "wasm32")))]
+pub(super) fn is_here(folder: &std::path::Path) -> bool {
+    let parts = [
+        ("train-images", "idx3-ubyte"),
+        ("train-labels", "idx1-ubyte"),
+        ("t10k-images", "idx3-ubyte"),
+        ("t10k-labels", "idx1-ubyte"),
+    ];
+    let mut names = parts.iter().flat_map(|(stem, suffix)| names(stem, suffix));
+    names.any(|name| folder.join(name).is_file())
+}
+
+/// How a file in MNIST's format may be called.
+#[cfg(not(target_arch = "wasm32"))]
+fn names(stem: &str, suffix: &str) -> [String; 4] {
+    [
+        format!("{stem}-{suffix}"),
+        format!("{stem}-{suffix}.gz"),
+        format!("{stem}.{suffix}"),
+        format!("{stem}.{suffix}.gz"),
+    ]
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -251,7 +286,7 @@ fn read_pair(folder: &std::path::Path, part: &str, classes: usize) -> Result<Ima
         height,
         width,
         channels: 1,
-        pixels,
+        pixels: pixels.into(),
         labels,
     })
 }
@@ -262,12 +297,7 @@ fn find(
     stem: &str,
     suffix: &str,
 ) -> Result<(String, Vec<u8>), DataError> {
-    let names = [
-        format!("{stem}-{suffix}"),
-        format!("{stem}-{suffix}.gz"),
-        format!("{stem}.{suffix}"),
-        format!("{stem}.{suffix}.gz"),
-    ];
+    let names = names(stem, suffix);
     for name in &names {
         let path = folder.join(name);
         if let Some(bytes) = read_file(&path)? {

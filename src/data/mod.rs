@@ -1,17 +1,25 @@
 //! Data sets: bytes in memory, a seeded order, one batch at a time.
 
 mod cifar;
+mod cifar100;
 mod drawn;
 mod embedded;
+#[cfg(all(feature = "pictures", not(target_arch = "wasm32")))]
+pub mod folder;
 mod idx;
+mod pixels;
 
 pub use cifar::{
     CIFAR_RECORD, CIFAR_SIDE, CIFAR10_CLASSES, CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10,
     parse_cifar10,
 };
+pub use cifar100::{
+    CIFAR100_CLASSES, CIFAR100_RECORD, CIFAR100_TEST, CIFAR100_TRAIN, parse_cifar100,
+};
 pub use drawn::centre_drawing;
 pub use embedded::embedded_digits;
 pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
+pub use pixels::Pixels;
 
 use crate::rng::Philox;
 
@@ -20,8 +28,8 @@ use crate::rng::Philox;
 pub enum DataError {
     /// A folder without one of the files.
     #[error(
-        "{folder}: no {wanted} is here{present}. Give --data a folder with the four files of MNIST's format \
-         or the six of CIFAR-10's; `gtc data` makes them."
+        "{folder}: no {wanted} is here{present}. Give --data a folder with one folder of pictures for each \
+         class, or with the files of MNIST's format or of CIFAR's; `gtc data` makes those."
     )]
     Missing {
         /// The folder.
@@ -115,7 +123,7 @@ pub enum DataError {
         /// Where.
         offset: usize,
         /// Its value.
-        label: u8,
+        label: u16,
         /// Whose.
         image: usize,
         /// How many classes there are.
@@ -136,9 +144,9 @@ pub struct Images {
     /// 1 for grey, 3 for colour.
     pub channels: usize,
     /// (count, height, width, channels)
-    pub pixels: Vec<u8>,
+    pub pixels: Pixels,
     /// (count), each below the number of classes
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
 }
 
 impl Images {
@@ -181,8 +189,9 @@ impl Dataset {
     }
 }
 
-/// Reads a folder with the files of MNIST's format or of CIFAR-10's binary version; the latter may
-/// lie in a folder `cifar-10-batches-bin` in it, as its archive unpacks.
+/// Reads a folder with the files of MNIST's format, or of CIFAR-10's or CIFAR-100's binary version; the
+/// last two may lie in a folder `cifar-10-batches-bin` or `cifar-100-binary` in it, as their archives
+/// unpack.
 ///
 /// # Errors
 /// [`DataError`], naming the file, the place and the remedy.
@@ -193,7 +202,29 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
             return cifar::read(place);
         }
     }
+    for place in [folder, &folder.join("cifar-100-binary")] {
+        if cifar100::is_here(place) {
+            return cifar100::read(place);
+        }
+    }
     idx::read(folder)
+}
+
+/// Whether a folder holds any of the files that [`read_folder`] reads.
+#[cfg(all(feature = "pictures", not(target_arch = "wasm32")))]
+fn holds_files(folder: &std::path::Path) -> bool {
+    let ten = [folder, &folder.join("cifar-10-batches-bin")].map(cifar::is_here);
+    let hundred = [folder, &folder.join("cifar-100-binary")].map(cifar100::is_here);
+    ten.contains(&true) || hundred.contains(&true) || idx::is_here(folder)
+}
+
+/// The name of a folder, for reports.
+#[cfg(not(target_arch = "wasm32"))]
+fn folder_name(folder: &std::path::Path) -> String {
+    let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    absolute
+        .file_name()
+        .map_or_else(|| "data".to_owned(), |n| n.to_string_lossy().into_owned())
 }
 
 /// The bytes of a file, if there is one.

@@ -308,7 +308,7 @@ impl<'g> Evaluator<'g> {
                 let row = &row[..self.model.classes];
                 let best =
                     (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-                predictions.class.push(best as u8);
+                predictions.class.push(best as u16);
                 predictions.probabilities.push(row.to_vec());
             }
             tick(predictions.class.len());

@@ -94,7 +94,7 @@ impl Progress {
 #[derive(Clone, Debug, Default)]
 pub struct Predictions {
     /// Most probable class.
-    pub class: Vec<u8>,
+    pub class: Vec<u16>,
     /// Probability of every class.
     pub probabilities: Vec<Vec<f32>>,
 }

@@ -139,7 +139,7 @@ impl Dreamer {
         let mut pixels = Vec::new();
         for which in Which::BOTH {
             let decoded = self.generator.decode(which, latents[which as usize]).await;
-            pixels.extend(decoded.map_err(|e| failed(self.gpu, e))?.pixels);
+            pixels.extend_from_slice(&decoded.map_err(|e| failed(self.gpu, e))?.pixels);
         }
         Ok(pixels)
     }

@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// Its label.
-    pub fn test_label(&self, number: usize) -> u8 {
+    pub fn test_label(&self, number: usize) -> u16 {
         self.digits.test.labels[number]
     }
 

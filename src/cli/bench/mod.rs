@@ -190,7 +190,7 @@ fn random_images(model: &Model, count: usize) -> Images {
         pixels: (0..count * height * width * channels)
             .map(|_| rng.below(256) as u8)
             .collect(),
-        labels: (0..count).map(|i| (i % model.classes) as u8).collect(),
+        labels: (0..count).map(|i| (i % model.classes) as u16).collect(),
     }
 }
 
