@@ -403,7 +403,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 44] = [
+pub static ALL: [&Kernel; 51] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -448,4 +448,11 @@ pub static ALL: [&Kernel; 44] = [
     &PACKED_MAX_POOL,
     &PACKED_UPSAMPLE,
     &op::add::ADD,
+    &op::activation::ACTIVATION_FORWARD,
+    &op::activation::ACTIVATION_BACKWARD,
+    &op::average_pool::AVERAGE_POOL_FORWARD,
+    &op::average_pool::AVERAGE_POOL_BACKWARD,
+    &op::window_max_pool::WINDOW_MAX_POOL_FORWARD,
+    &op::window_max_pool::WINDOW_MAX_POOL_ARGMAX,
+    &op::window_max_pool::WINDOW_MAX_POOL_BACKWARD,
 ];
