@@ -1,12 +1,14 @@
-//! Every shader of the engine. A new kernel is one line here, one file in `shaders/`, one function
-//! in [`crate::reference`] and one table in [`crate::verify`].
+//! The list of all shaders. A new kernel is one line here, and in the folder of its operation in
+//! [`crate::op`] its entry, its reference function and its cases. Entries of older operations are in this file,
+//! their reference functions in [`crate::reference`], their cases in [`crate::verify`].
 
 use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
+use crate::op;
 
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
-const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
+pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
@@ -26,7 +28,11 @@ const SHIFT_WINDOWS: &str = include_str!("../shaders/shared/shift_windows.wgsl")
 const SQUARES: &str = include_str!("../shaders/shared/squares.wgsl");
 const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
-const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
+pub(crate) const fn matrix(
+    name: &'static str,
+    text: &'static str,
+    shared: &'static [&'static str],
+) -> Kernel {
     Kernel {
         name,
         text,
@@ -38,7 +44,7 @@ const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'stat
     }
 }
 
-const fn elementwise(
+pub(crate) const fn elementwise(
     name: &'static str,
     params: &'static str,
     text: &'static str,
@@ -397,7 +403,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 43] = [
+pub static ALL: [&Kernel; 51] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -441,4 +447,12 @@ pub static ALL: [&Kernel; 43] = [
     &PACKED_SHIFT_VECTOR,
     &PACKED_MAX_POOL,
     &PACKED_UPSAMPLE,
+    &op::add::ADD,
+    &op::activation::ACTIVATION_FORWARD,
+    &op::activation::ACTIVATION_BACKWARD,
+    &op::average_pool::AVERAGE_POOL_FORWARD,
+    &op::average_pool::AVERAGE_POOL_BACKWARD,
+    &op::window_max_pool::WINDOW_MAX_POOL_FORWARD,
+    &op::window_max_pool::WINDOW_MAX_POOL_ARGMAX,
+    &op::window_max_pool::WINDOW_MAX_POOL_BACKWARD,
 ];

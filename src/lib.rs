@@ -50,6 +50,7 @@ pub mod tensor;
 pub mod data;
 pub mod layer;
 pub mod levels;
+pub mod graph;
 pub mod loss;
 pub mod model;
 pub mod op;

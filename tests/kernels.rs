@@ -1,7 +1,7 @@
 //! Every shader: present in the tables, sound, and equal to its reference on every path.
 
 use std::collections::BTreeSet;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::OnceLock;
 
 use gtc::gpu::{Core, Gpu, GpuOptions, Kernel, Path};
@@ -13,26 +13,45 @@ fn root() -> &'static FilePath {
     FilePath::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Files of a folder and of the folders in it, except those of a folder called `shared`.
+fn files(folder: &FilePath) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_dir() {
+            found.push(path);
+        } else if path.file_name().is_none_or(|name| name != "shared") {
+            found.extend(files(&path));
+        }
+    }
+    found
+}
+
+/// Names of all shader files, without their endings.
 fn shader_stems() -> BTreeSet<String> {
-    std::fs::read_dir(root().join("shaders"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+    files(&root().join("shaders"))
+        .iter()
         .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect()
 }
 
+/// The text of all Rust files of a folder.
 fn sources(folder: &str) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            text += &sources(path.strip_prefix(root()).unwrap().to_str().unwrap());
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            text += &std::fs::read_to_string(path).unwrap();
-        }
-    }
-    text
+    let paths = files(&root().join(folder));
+    let rust = |path: &&PathBuf| path.extension().is_some_and(|e| e == "rs");
+    let text = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+    paths.iter().filter(rust).map(text).collect()
+}
+
+/// The text of all reference functions: those of `src/reference`, and `reference.rs` of every operation.
+fn references() -> String {
+    let operations = files(&root().join("src/op"));
+    let of_operations = operations
+        .iter()
+        .filter(|path| path.file_name().is_some_and(|name| name == "reference.rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap());
+    sources("src/reference") + &of_operations.collect::<String>()
 }
 
 /// A shader file without a kernel, a reference function or a case fails here.
@@ -44,13 +63,13 @@ fn every_shader_has_a_kernel_a_reference_and_cases() {
         known,
         "files in shaders/ and entries of kernels::ALL"
     );
-    let references = sources("src/reference");
+    let references = references();
     let cases = verify::cases();
     for kernel in kernels::ALL {
         let function = format!("pub fn {}(", kernel.name);
         assert!(
             references.contains(&function),
-            "no reference::{}",
+            "no reference function {}",
             kernel.name
         );
         assert!(

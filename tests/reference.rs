@@ -2,6 +2,7 @@
 //! kinks of ReLU, max and round; its quantiser against the golden values.
 
 use gtc::layer::{ConvShape, PoolShape, UpsampleShape};
+use gtc::op::{self, Activate, WindowShape};
 use gtc::reference as r;
 use gtc::rng::Philox;
 use gtc::verify::GoldenLayer;
@@ -355,4 +356,63 @@ fn normal_noise_is_normal_and_depends_on_step_and_seed() {
         assert!(product(a, b).abs() < 0.06, "{a} {b}");
     }
     assert!(numbers != draw(1, 2) && numbers != draw(2, 1));
+}
+
+#[test]
+fn activation_gradients_are_those_of_their_forward() {
+    let x: Vec<f64> = noise(61, 60).iter().map(|v| 8.0 * v).collect();
+    let g = noise(62, 60);
+    for activate in [Activate::RELU, Activate::RELU6, Activate::leaky(2)] {
+        let d_x = op::activation::reference::activation_backward(&activate, &x, &g);
+        check("d_x", &x, &d_x, |x| {
+            dot(
+                &g,
+                &op::activation::reference::activation_forward(&activate, x),
+            )
+        });
+    }
+    // At its kinks.
+    let relu6 = op::activation::reference::activation_backward(
+        &Activate::RELU6,
+        &[0.0, 6.0, 5.9],
+        &[1.0; 3],
+    );
+    assert_eq!(relu6, [0.0, 0.0, 1.0]);
+    let leaky = op::activation::reference::activation_backward(
+        &Activate::leaky(3),
+        &[-1.0, 0.0, 1.0],
+        &[1.0; 3],
+    );
+    assert_eq!(leaky, [0.125, 0.125, 1.0]);
+}
+
+#[test]
+fn window_pooling_gradients_are_those_of_their_forward() {
+    for (window, stride, padding) in [
+        ([2, 2], [2, 2], [0, 0]),
+        ([3, 3], [2, 2], [1, 1]),
+        ([3, 2], [1, 3], [2, 0]),
+        ([5, 6], [1, 1], [0, 0]),
+    ] {
+        let shape = WindowShape {
+            batch: 2,
+            input: [5, 6],
+            channels: 4,
+            window,
+            stride,
+            padding,
+        };
+        let x = noise(63, shape.x().iter().product());
+        let g = noise(64, shape.y().iter().product());
+        let average = |x: &[f64]| op::average_pool::reference::average_pool_forward(&shape, 0.3, x);
+        let d_x = op::average_pool::reference::average_pool_backward(&shape, 0.3, &g);
+        check("average", &x, &d_x, |x| dot(&g, &average(x)));
+        let max = |x: &[f64]| op::window_max_pool::reference::window_max_pool_forward(&shape, x);
+        let [_, argmax] = max(&x);
+        let d_x = op::window_max_pool::reference::window_max_pool_backward(&shape, &g, &argmax);
+        check("max", &x, &d_x, |x| {
+            let [y, _] = max(x);
+            dot(&g, &y)
+        });
+    }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::gpu::{Gpu, GpuError, PlanBuilder};
 use crate::layer::{Counter, gaussian_kl, standard_normal};
 use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
-use crate::model::{Activation, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
+use crate::model::{Images, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
 use crate::quantiser::{Quantised, Spans, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
@@ -42,7 +42,7 @@ pub(crate) struct Memory {
 /// What a batch is made into before the networks run.
 pub(crate) struct Batch {
     /// What the first layer reads.
-    pub input: Activation,
+    pub input: Images,
     /// Labels, or of an auto-encoder the images, laid out like its outputs.
     pub targets: Tensor,
     /// How the images of HP and LP came out, (2, batch, 4).
@@ -100,7 +100,7 @@ impl Memory {
             values: parameters.layout.allocate(gpu, "quantised")?,
             spans,
             table,
-            levels: Tensor::new(gpu, "levels", &[parameters.layers.len(), 3, 4])?,
+            levels: Tensor::new(gpu, "levels", &[parameters.quantised().count(), 3, 4])?,
             running: [running("HP running")?, running("LP running")?],
             zeros: Tensor::new(gpu, "zeros", &[widest.unwrap_or(4)])?,
             totals: Tensor::new(gpu, "totals", &[2, 2, 4])?,
@@ -144,7 +144,7 @@ impl Memory {
 
     /// Records what both networks read of a batch; an auto-encoder's noise counts from `noise`.
     pub fn prepare(&self, plan: &mut PlanBuilder<'_>, noise: Counter) -> Batch {
-        let input = self.network.prepare(plan, &self.inputs);
+        let input = self.network.prepare(plan, &self.inputs, self.model.input);
         let images = self.inputs.labels.shape[0];
         let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
         let Some(tensor) = &self.noise else {

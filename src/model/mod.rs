@@ -8,6 +8,7 @@ mod network;
 mod parameters;
 
 pub use activation::{Activation, Parts};
+pub use forward::Images;
 pub(crate) use network::Step;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub use parameters::{LayerParameters, LayerValues, NormParameters, Parameters};

@@ -1,33 +1,39 @@
 //! Operations: everything about one of them lies in its folder here, and its kernels in the folder of
 //! the same name in `shaders/`.
 //!
+//! A folder holds `mod.rs` or `operation.rs` (the settings, the rule of shapes, what is recorded), `plain.rs` (the
+//! operation in `f64`), `reference.rs` (plain functions that define the kernels, with the names of the kernels)
+//! and `cases.rs` (calls of the kernels with known answers).
+//!
 //! [`Op`] is the table of all operations. [`Op::operation`] and [`Op::from_table`] are the only places that
 //! list them: whatever walks over a graph asks an operation through the trait [`Operation`] and does not know
 //! which one it is.
 
-mod activation;
-mod add;
-mod average_pool;
-mod concat;
+pub mod activation;
+pub mod add;
+pub mod average_pool;
+pub mod concat;
 mod conv;
 mod dense;
-mod dropout;
+pub mod dropout;
 mod flatten;
+pub mod group_conv;
 mod group_shape;
 mod latent;
 mod max_pool;
 mod norm;
 mod operation;
 mod pair;
+pub mod plain;
 mod record;
 mod reshape;
 mod upsample;
+pub mod window_max_pool;
 mod window_shape;
 
-pub use activation::Activation as Activate;
-pub use activation::Kind as ActivationKind;
-pub use add::Add;
-pub use average_pool::{AveragePool, GlobalAveragePool};
+pub use activation::{Activate, Activation, Kind as ActivationKind, activation_backward, activation_forward};
+pub use add::{Add, add};
+pub use average_pool::{AveragePool, GlobalAveragePool, average_pool_backward, average_pool_forward};
 pub use concat::Concat;
 pub use conv::Conv;
 pub use dense::Dense;
@@ -42,11 +48,13 @@ pub use pair::Pair;
 pub(crate) use record::{Backward, Binding, Forward, Gradient, Kept, Layout, Product, Recorder};
 pub use reshape::Reshape;
 pub use upsample::Upsample;
+pub use window_max_pool::{window_max_pool_backward, window_max_pool_forward};
 pub use window_shape::WindowShape;
 
 use serde::{Deserialize, Serialize};
 
 use crate::suggest::did_you_mean;
+use crate::verify::Case;
 
 /// An operation with its settings: the table of all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,7 +67,7 @@ pub enum Op {
     /// Batch normalisation.
     Norm(Norm),
     /// ReLU, ReLU6 or leaky ReLU.
-    Activation(Activate),
+    Activation(Activation),
     /// The largest of each window.
     MaxPool(MaxPool),
     /// The mean of each window.
@@ -150,4 +158,13 @@ impl Op {
         table.remove("op");
         activation::contract(self.operation().word(), table)
     }
+}
+
+/// The cases of the kernels of all operations.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut all = add::cases::cases();
+    all.extend(activation::cases::cases());
+    all.extend(average_pool::cases::cases());
+    all.extend(window_max_pool::cases::cases());
+    all
 }

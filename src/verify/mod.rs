@@ -15,6 +15,7 @@ use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, PlanBuilder};
 use crate::kernels;
 use crate::layer::{ConvShape, norm_range};
 use crate::model::{Model, Network, Op};
+use crate::op;
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -83,6 +84,42 @@ pub struct Case {
     pub expected: Answer,
 }
 
+impl Case {
+    /// A case whose outputs are overwritten without looking, with the default schedule. `inputs` are values
+    /// and their stored shapes.
+    pub(crate) fn new(
+        kernel: &'static Kernel,
+        name: String,
+        inputs: Vec<(Vec<f32>, Vec<usize>)>,
+        output_shapes: Vec<Vec<usize>>,
+        record: Record,
+        expected: Answer,
+    ) -> Self {
+        let (inputs, input_shapes) = inputs.into_iter().unzip();
+        Self {
+            kernel,
+            name,
+            inputs,
+            input_shapes,
+            initial: vec![None; output_shapes.len()],
+            output_shapes,
+            schedule: Schedule::default(),
+            record,
+            expected,
+        }
+    }
+}
+
+impl Expected {
+    /// An output that must hold exactly these values.
+    pub(crate) fn exact(values: Vec<f64>) -> Self {
+        Self {
+            values,
+            tolerance: Tolerance::EXACT,
+        }
+    }
+}
+
 /// The reference's outputs from inputs and initial outputs.
 pub type Answer = Box<dyn Fn(&[Vec<f64>], &[Vec<f64>]) -> Vec<Expected>>;
 
@@ -110,6 +147,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(quantiser::cases());
     all.extend(packed::cases());
     all.extend(vae::cases());
+    all.extend(op::cases());
     in_order(all)
 }
 
@@ -187,7 +225,7 @@ fn in_order(mut cases: Vec<Case>) -> Vec<Case> {
 
 /// Uniform numbers in -1 to 1 on a grid of 2^-10, from a seed made of the case's name, so that
 /// products and short sums are exact in f32.
-fn noise(name: &str, count: usize) -> Vec<f32> {
+pub(crate) fn noise(name: &str, count: usize) -> Vec<f32> {
     let seed = name
         .bytes()
         .fold(17u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
@@ -198,7 +236,7 @@ fn noise(name: &str, count: usize) -> Vec<f32> {
 }
 
 /// Noise of a stored shape whose logical last axis is `logical` wide: the padding is zero.
-fn padded_noise(name: &str, shape: &[usize], logical: usize) -> Vec<f32> {
+pub(crate) fn padded_noise(name: &str, shape: &[usize], logical: usize) -> Vec<f32> {
     let width = shape[shape.len() - 1];
     let mut values = noise(name, shape.iter().product());
     for (i, value) in values.iter_mut().enumerate() {

@@ -110,7 +110,7 @@ impl Conv {
             kernel_height: self.kernel.0[0],
             kernel_width: self.kernel.0[1],
             stride: self.stride,
-            padding: self.padding.0,
+            padding: self.padding.0[0],
         }
     }
 

@@ -54,7 +54,7 @@ impl Dense {
             kernel_height: input.height,
             kernel_width: input.width,
             stride: 1,
-            padding: ConvShape::NO_PADDING,
+            padding: 0,
         }
     }
 }
