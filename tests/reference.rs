@@ -38,7 +38,14 @@ fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
 
 #[test]
 fn convolution_gradients_are_those_of_its_forward() {
-    for (stride, padding) in [(1, 0), (1, 1), (2, 1), (3, 2)] {
+    for (stride, padding) in [
+        (1, [0, 0]),
+        (1, [1, 1]),
+        (2, [1, 1]),
+        (3, [2, 2]),
+        (2, [0, 1]),
+        (1, [2, 0]),
+    ] {
         let shape = ConvShape {
             batch: 2,
             input_height: 5,

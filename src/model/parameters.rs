@@ -350,7 +350,7 @@ pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
                 kernel_height: kernel,
                 kernel_width: kernel,
                 stride,
-                padding,
+                padding: [padding, padding],
             },
             Layer::MaxPool { size } => ConvShape {
                 batch,
@@ -361,7 +361,7 @@ pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
                 kernel_height: size,
                 kernel_width: size,
                 stride: size,
-                padding: 0,
+                padding: [0, 0],
             },
             Layer::Upsample { .. } | Layer::Reshape { .. } | Layer::Latent { .. } => ConvShape {
                 batch,
@@ -372,7 +372,7 @@ pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
                 kernel_height: 1,
                 kernel_width: 1,
                 stride: 1,
-                padding: 0,
+                padding: [0, 0],
             },
             // The kernel covers the whole image, so the weights keep its geometry.
             Layer::Dense { outputs, .. } => ConvShape {
@@ -384,7 +384,7 @@ pub(crate) fn shapes(model: &Model, batch: usize) -> Vec<(&Layer, ConvShape)> {
                 kernel_height: height,
                 kernel_width: width,
                 stride: 1,
-                padding: 0,
+                padding: [0, 0],
             },
         };
         (height, width, channels) = match *layer {
