@@ -24,7 +24,7 @@ fn shapes() -> Vec<(&'static str, ConvShape)> {
         kernel_height: kernel,
         kernel_width: kernel,
         stride: 1,
-        padding,
+        padding: [padding, padding],
     };
     vec![
         ("matrix 512", ConvShape::dense(512, 512, 512)),

@@ -35,12 +35,12 @@ var<private> phase: Phase;
 fn phase_of(m: u32) -> Phase {
     let kernel = vec2u(params.kernel_height, params.kernel_width);
     if STRIDE == 1u {
-        return Phase(vec2u(0u), vec2u(params.padding), vec2u(0u), kernel);
+        return Phase(vec2u(0u), padding(), vec2u(0u), kernel);
     }
     let number = m / params.phase_rows;
     let offset = vec2u(number / STRIDE, number % STRIDE);
-    let output = (offset + params.padding) / STRIDE;
-    let first = offset + params.padding - output * STRIDE;
+    let output = (offset + padding()) / STRIDE;
+    let first = offset + padding() - output * STRIDE;
     return Phase(offset, output, first, (max(kernel, first) - first + STRIDE - 1u) / STRIDE);
 }
 

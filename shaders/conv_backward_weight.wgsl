@@ -53,7 +53,7 @@ fn tap_of(n: u32) -> vec2u {
 
 // Output rows, or columns, from which tap t reaches at least input number `inside`.
 fn first_reaching(inside: vec2u, t: vec2u) -> vec2u {
-    let far = inside + params.padding;
+    let far = inside + padding();
     return (max(far, t) - t + params.stride - 1u) / params.stride;
 }
 
@@ -147,7 +147,7 @@ fn load_rows(base: u32, k: u32) -> mat4x4f {
 
 fn locate_columns(n: u32) -> Columns {
     let tap = tap_of(n);
-    let offset = vec2i(tap) - i32(params.padding);
+    let offset = vec2i(tap) - vec2i(padding());
     let number = tap.x * params.kernel_width + tap.y;
     let channel = n - number * params.input_channels;
     if BIAS && n == taps() {

@@ -14,7 +14,8 @@ struct Params {
     output_height: u32,
     output_width: u32,
     stride: u32,
-    padding: u32,
+    padding_rows: u32,
+    padding_columns: u32,
     row_texels: u32,
     x_texels: u32,
     x_base: u32, // texels
@@ -71,8 +72,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let line = divide_one(position, params.inverse_output_width);
     let image = divide_one(line, params.inverse_output_height);
-    let top = i32((line - image * params.output_height) * params.stride) - i32(params.padding);
-    let left = i32((position - line * params.output_width) * params.stride) - i32(params.padding);
+    let top = i32((line - image * params.output_height) * params.stride) - i32(params.padding_rows);
+    let left = i32((position - line * params.output_width) * params.stride) - i32(params.padding_columns);
     let first_row = i32(image * params.input_height) + top;
     let first = (first_row * i32(params.input_width) + left) * i32(CHANNELS);
     let output = params.y_base + position * params.row_texels;

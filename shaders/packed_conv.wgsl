@@ -19,7 +19,8 @@ struct Params {
     kernel_height: u32,
     kernel_width: u32,
     stride: u32,
-    padding: u32,
+    padding_rows: u32,
+    padding_columns: u32,
     outputs: u32, // channels that mean something
     x_base: u32, // first texel of each operand within its buffer
     w_base: u32,
@@ -37,6 +38,9 @@ struct Params {
     inverse_batch: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
+
+// Rows and columns.
+fn padding() -> vec2u { return vec2u(params.padding_rows, params.padding_columns); }
 
 fn code_texel(at: u32) -> vec4i { return read_b(at); }
 

@@ -11,7 +11,8 @@ struct Params {
     channels: u32,
     rows: u32, // of texels
     texels: u32, // of a row
-    padding: u32,
+    padding_rows: u32,
+    padding_columns: u32,
     count: u32, // texels of a copy, of all images and channels
     x_texels: u32,
     x_base: u32, // texels
@@ -36,8 +37,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let plane = divide_one(line, params.inverse_rows);
     let image = divide_one(plane, params.inverse_channels);
     let channel = plane - image * params.channels;
-    let row = i32(2u * (line - plane * params.rows)) - i32(params.padding);
-    let column = i32(2u * (i - line * params.texels)) - i32(params.padding);
+    let row = i32(2u * (line - plane * params.rows)) - i32(params.padding_rows);
+    let column = i32(2u * (i - line * params.texels)) - i32(params.padding_columns);
     let first = (i32(image * params.height) + row) * i32(params.width) + column;
     let at = first * i32(params.channels) + i32(channel);
     let step = i32(params.width * params.channels);

@@ -11,17 +11,18 @@ const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
+const NOISE_SHAPE: &str = include_str!("../shaders/shared/noise_shape.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
 const PACKED_BLOCKS: &str = include_str!("../shaders/shared/packed_bytes_blocks.wgsl");
 const PACKED_DOT4: &str = include_str!("../shaders/shared/packed_dot4.wgsl");
 const PACKED_FLOAT: &str = include_str!("../shaders/shared/packed_float.wgsl");
 const PACKED_LANES: &str = include_str!("../shaders/shared/packed_lanes.wgsl");
 const PACKED_SHIFT: &str = include_str!("../shaders/shared/packed_shift.wgsl");
-const PHILOX_BITS: &str = include_str!("../shaders/shared/philox.wgsl");
+pub(crate) const PHILOX_BITS: &str = include_str!("../shaders/shared/philox.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const POSTERIOR: &str = include_str!("../shaders/shared/posterior.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
-const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
+pub(crate) const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
 const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
 const PLACES: &str = include_str!("../shaders/shared/places.wgsl");
 const SHIFT_WINDOWS: &str = include_str!("../shaders/shared/shift_windows.wgsl");
@@ -267,7 +268,7 @@ pub static PHILOX: Kernel = Kernel {
         "philox",
         "NoiseParams",
         include_str!("../shaders/philox.wgsl"),
-        &[PHILOX_BITS, SCHEDULE],
+        &[NOISE_SHAPE, PHILOX_BITS, SCHEDULE],
     )
 };
 /// Noise of N(0, 1).
@@ -275,7 +276,7 @@ pub static STANDARD_NORMAL: Kernel = elementwise(
     "standard_normal",
     "NoiseParams",
     include_str!("../shaders/standard_normal.wgsl"),
-    &[PHILOX_BITS, QUANTISER, SCHEDULE],
+    &[NOISE_SHAPE, PHILOX_BITS, QUANTISER, SCHEDULE],
 );
 /// A sample of a normal distribution.
 pub static REPARAMETERISE_FORWARD: Kernel = elementwise(
@@ -403,7 +404,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 51] = [
+pub static ALL: [&Kernel; 57] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -455,4 +456,10 @@ pub static ALL: [&Kernel; 51] = [
     &op::window_max_pool::WINDOW_MAX_POOL_FORWARD,
     &op::window_max_pool::WINDOW_MAX_POOL_ARGMAX,
     &op::window_max_pool::WINDOW_MAX_POOL_BACKWARD,
+    &op::group_conv::GROUP_CONV_FORWARD,
+    &op::group_conv::GROUP_CONV_BACKWARD_INPUT,
+    &op::group_conv::GROUP_CONV_BACKWARD_WEIGHT,
+    &op::concat::CONCAT,
+    &op::concat::CHANNELS,
+    &op::dropout::DROPOUT,
 ];

@@ -57,7 +57,7 @@ fn trial_shape(shape: &ConvShape) -> ConvShape {
 pub fn shape_name(shape: &ConvShape, width: u32) -> String {
     let s = trial_shape(shape);
     format!(
-        "{}x{}x{}x{} -> {}, {}x{}, stride {}, padding {}, {width} bits",
+        "{}x{}x{}x{} -> {}, {}x{}, stride {}, {}, {width} bits",
         s.batch,
         s.input_height,
         s.input_width,
@@ -66,7 +66,7 @@ pub fn shape_name(shape: &ConvShape, width: u32) -> String {
         s.kernel_height,
         s.kernel_width,
         s.stride,
-        s.padding
+        s.padding_name()
     )
 }
 

@@ -38,7 +38,7 @@ fn partial_sums_of_large_batches_stay_small() {
         kernel_height: 3,
         kernel_width: 3,
         stride: 1,
-        padding: 1,
+        padding: [1, 1],
     };
     for path in Path::ALL {
         for parts in [1, 2, 12] {

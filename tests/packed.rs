@@ -10,7 +10,7 @@ use gtc::data::{Images, embedded_digits};
 use gtc::evaluate::Evaluator;
 use gtc::gpu::{Gpu, Path};
 use gtc::infer::{Inference, best};
-use gtc::layer::Arithmetic;
+use gtc::layer::{Arithmetic, ConvShape};
 use gtc::model::{LayerValues, Model, NAMES, Parameters};
 use gtc::pack::{Activations, PackError, PackedModel, Trained, decode, encode, pack};
 use gtc::reference;
@@ -274,17 +274,19 @@ fn random_layers_agree() {
         let side = kernel + pick(0, 6);
         let deep = pick(0, 3) == 0;
         let inputs = if deep { pick(200, 512) } else { pick(1, 40) };
-        let sizes = [
-            pick(1, 3),
-            side,
-            side,
-            inputs,
-            pick(1, 40),
-            kernel,
-            kernel,
-            pick(1, 2),
-            pick(0, kernel / 2),
-        ];
+        let (batch, outputs) = (pick(1, 3), pick(1, 40));
+        let (stride, padding) = (pick(1, 2), pick(0, kernel / 2));
+        let shape = ConvShape {
+            batch,
+            input_height: side,
+            input_width: side,
+            input_channels: inputs,
+            output_channels: outputs,
+            kernel_height: kernel,
+            kernel_width: kernel,
+            stride,
+            padding: [padding, padding],
+        };
         let bits = pick(1, 8) as u32;
         let zero = bits > 1 && pick(0, 1) == 1;
         let most_top = ((1usize << (bits - 1)) - 1)
@@ -293,7 +295,7 @@ fn random_layers_agree() {
         let top = pick(0, most_top) as u32;
         let most = [127, 32_767][usize::from(pick(0, 3) == 0)];
         for case in
-            gtc::verify::packed_cases(sizes, bits, (zero, top), pick(0, 14) as i32 - 2, most)
+            gtc::verify::packed_cases(shape, bits, (zero, top), pick(0, 14) as i32 - 2, most)
         {
             let report = block_on(gtc::verify::run_case(device(), &case)).unwrap();
             assert!(

@@ -2,7 +2,7 @@
 //! kinks of ReLU, max and round; its quantiser against the golden values.
 
 use gtc::layer::{ConvShape, PoolShape, UpsampleShape};
-use gtc::op::{self, Activate, WindowShape};
+use gtc::op::{self, Activate, GroupShape, WindowShape};
 use gtc::reference as r;
 use gtc::rng::Philox;
 use gtc::verify::GoldenLayer;
@@ -38,7 +38,14 @@ fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
 
 #[test]
 fn convolution_gradients_are_those_of_its_forward() {
-    for (stride, padding) in [(1, 0), (1, 1), (2, 1), (3, 2)] {
+    for (stride, padding) in [
+        (1, [0, 0]),
+        (1, [1, 1]),
+        (2, [1, 1]),
+        (3, [2, 2]),
+        (2, [0, 1]),
+        (1, [2, 0]),
+    ] {
         let shape = ConvShape {
             batch: 2,
             input_height: 5,
@@ -415,4 +422,82 @@ fn window_pooling_gradients_are_those_of_their_forward() {
             dot(&g, &y)
         });
     }
+}
+
+#[test]
+fn grouped_convolution_gradients_are_those_of_its_forward() {
+    use op::group_conv::reference as grouped;
+    for (inputs, outputs, groups, stride, padding) in [
+        (4, 4, 4, 1, [1, 1]),
+        (3, 6, 3, 2, [1, 0]),
+        (6, 4, 2, 1, [0, 0]),
+        (4, 8, 1, 2, [2, 1]),
+    ] {
+        let conv = ConvShape {
+            batch: 2,
+            input_height: 5,
+            input_width: 4,
+            input_channels: inputs,
+            output_channels: outputs,
+            kernel_height: 3,
+            kernel_width: 2,
+            stride,
+            padding,
+        };
+        let shape = GroupShape { conv, groups };
+        let (x, w) = (
+            noise(65, conv.x().iter().product()),
+            noise(66, shape.w().iter().product()),
+        );
+        let bias = noise(67, shape.w()[0]);
+        let mut g = noise(68, conv.y().iter().product());
+        // Outputs that do not exist have no gradient.
+        let width = conv.y()[3];
+        for (i, g) in g.iter_mut().enumerate() {
+            *g = if i % width < outputs { *g } else { 0.0 };
+        }
+        let loss = |x: &[f64], w: &[f64], b: &[f64]| {
+            dot(&g, &grouped::group_conv_forward(&shape, [x, w, b], false))
+        };
+        let d_x = grouped::group_conv_backward_input(&shape, &g, &w);
+        check("d_x", &x, &d_x, |x| loss(x, &w, &bias));
+        let d_w = grouped::group_conv_backward_weight(&shape, &g, &x);
+        check("d_w", &w, &d_w, |w| loss(&x, w, &bias));
+        check("d_bias", &bias, &r::bias_backward(&g, bias.len()), |b| {
+            loss(&x, &w, b)
+        });
+    }
+}
+
+/// Of one group it is an ordinary convolution, but for the padding between taps.
+#[test]
+fn a_convolution_in_one_group_is_an_ordinary_one() {
+    let conv = ConvShape {
+        batch: 2,
+        input_height: 5,
+        input_width: 4,
+        input_channels: 4,
+        output_channels: 8,
+        kernel_height: 3,
+        kernel_width: 2,
+        stride: 2,
+        padding: [1, 1],
+    };
+    let shape = GroupShape { conv, groups: 1 };
+    let x = noise(71, conv.x().iter().product());
+    let (w, bias) = (noise(72, conv.w().iter().product()), noise(73, 8));
+    let grouped = op::group_conv::reference::group_conv_forward(&shape, [&x, &w, &bias], true);
+    assert_eq!(grouped, r::conv_forward(&conv, &x, &w, &bias, true));
+}
+
+#[test]
+fn the_gradient_of_a_concatenation_is_its_channels() {
+    use op::concat::reference as joined;
+    let (a, b) = (noise(74, 2 * 4), noise(75, 2 * 8));
+    let g = noise(76, 2 * 8);
+    let loss = |a: &[f64], b: &[f64]| dot(&g, &joined::concat([(a, 3), (b, 5)]));
+    let d_a = joined::channels(&g, 8, (0, 3));
+    check("d_a", &a, &d_a, |a| loss(a, &b));
+    let d_b = joined::channels(&g, 8, (3, 5));
+    check("d_b", &b, &d_b, |b| loss(&a, b));
 }

@@ -12,7 +12,8 @@ struct Params {
     kernel_height: u32,
     kernel_width: u32,
     stride: u32,
-    padding: u32,
+    padding_rows: u32,
+    padding_columns: u32,
     relu: u32,
     x_base: u32, // first texel of each operand within its buffer
     w_base: u32,
@@ -41,3 +42,6 @@ struct Params {
     inverse_window_channels: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
+
+// Rows and columns.
+fn padding() -> vec2u { return vec2u(params.padding_rows, params.padding_columns); }

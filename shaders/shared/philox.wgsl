@@ -1,15 +1,8 @@
 // Philox 4x32-10, a counter-based random number generator (Salmon et al., SC 2011): the same bits
 // as `rng::Philox::block`.
 
-// What both of its kernels know. The third word of the counter is the step's, the key the run's.
-struct Params {
-    count: u32, // blocks, one a texel
-    y_base: u32, // texels
-    counter_0: u32, // of the first block
-    counter_1: u32,
-    counter_3: u32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
+// The third word of the counter is the schedule's step, the key its seed. The other words are parameters of the
+// kernel: `counter_0` of its first block, `counter_1` and `counter_3`.
 
 const MULTIPLIERS = vec2u(0xd2511f53u, 0xcd9e8d57u);
 const WEYL = vec2u(0x9e3779b9u, 0xbb67ae85u);

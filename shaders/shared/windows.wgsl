@@ -25,11 +25,11 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     let first = min(m.x * 4u, positions() - 1u);
     let tile = span(first, min(first + m.y * 4u, positions()) - 1u, extent());
     // Position p of a row or column reaches inputs p * stride + tap - padding.
-    let input = vec2u(params.input_height, params.input_width) + params.padding;
+    let input = vec2u(params.input_height, params.input_width) + padding();
     let kernel = vec2u(params.kernel_height, params.kernel_width);
     let high = tile.high * params.stride;
     let low = tile.low * params.stride;
-    let first_taps = max(vec2u(params.padding), high) - high;
+    let first_taps = max(padding(), high) - high;
     let number = choose_taps(first_taps, min(max(input, low) - low, kernel));
     return vec2u(0u, number * params.input_channels);
 }
@@ -50,8 +50,8 @@ fn locate_windows(m: u32) -> Rows {
         return Rows(vec4i(base), vec4i(0), vec4i(0));
     }
     let at = output_places(position);
-    let top = vec4i(at.row * params.stride) - i32(params.padding);
-    let left = vec4i(at.column * params.stride) - i32(params.padding);
+    let top = vec4i(at.row * params.stride) - i32(params.padding_rows);
+    let left = vec4i(at.column * params.stride) - i32(params.padding_columns);
     let first = (vec4i(at.image * params.input_height) + top) * i32(params.input_width) + left;
     return Rows(first * i32(params.input_channels) + i32(params.x_base), top, left);
 }

@@ -16,7 +16,8 @@ struct Im2colParams {
     output_height: u32,
     output_width: u32,
     stride: u32,
-    padding: u32,
+    padding_rows: u32,
+    padding_columns: u32,
     row_texels: u32,
     x_texels: u32,
     x_base: u32,
@@ -38,7 +39,7 @@ impl ConvShape {
         let image = self.input_height * self.input_width * self.input_channels;
         let window = [self.kernel_height, self.kernel_width];
         window == [self.input_height, self.input_width]
-            && self.padding == 0
+            && self.padding == [0, 0]
             && image.is_multiple_of(4)
     }
 }
@@ -72,7 +73,8 @@ pub(super) fn record(
         output_height: shape.output_height() as u32,
         output_width: shape.output_width() as u32,
         stride: shape.stride as u32,
-        padding: shape.padding as u32,
+        padding_rows: shape.padding[0] as u32,
+        padding_columns: shape.padding[1] as u32,
         row_texels: (row / 4) as u32,
         x_texels: (pixels * shape.input_channels).div_ceil(4) as u32,
         x_base: x.base(),

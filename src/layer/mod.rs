@@ -1,6 +1,7 @@
 //! Layers: forward beside backward. Functions here only record dispatches into a plan.
 
 mod conv;
+mod conv_shape;
 mod im2col;
 mod latent;
 mod norm;
@@ -15,9 +16,9 @@ mod upsample;
 const NOWHERE: u32 = u32::MAX;
 
 pub use conv::{
-    ConvShape, Epilogue, OutputGradient, Windows, conv_backward_input, conv_backward_weight,
-    conv_forward,
+    Epilogue, OutputGradient, Windows, conv_backward_input, conv_backward_weight, conv_forward,
 };
+pub use conv_shape::ConvShape;
 pub use im2col::im2col;
 pub use latent::{
     Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, philox, reparameterise_backward,

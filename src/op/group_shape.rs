@@ -14,6 +14,28 @@ pub struct GroupShape {
 }
 
 impl GroupShape {
+    /// Whether the geometry makes sense: that of the convolution does, and the groups divide its channels. Every
+    /// other function takes this for granted.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.conv.check()?;
+        let groups = self.groups;
+        for (channels, what) in [
+            (self.conv.input_channels, "input channels"),
+            (self.conv.output_channels, "output channels"),
+        ] {
+            if groups == 0 || !channels.is_multiple_of(groups) {
+                return Err(format!(
+                    "{channels} {what} cannot be cut into {groups} equal groups; choose a number of groups that \
+                     divides the input channels and the output channels"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Input channels that one output reads.
     pub fn inputs_per_group(&self) -> usize {
         self.conv.input_channels / self.groups
@@ -43,5 +65,21 @@ impl GroupShape {
             ..self.conv
         };
         Self { conv, ..*self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_do_not_divide_the_channels_are_refused() {
+        let conv = ConvShape::dense(1, 6, 4);
+        let check = |groups| GroupShape { conv, groups }.check();
+        assert_eq!(check(2), Ok(()));
+        for (groups, what) in [(3, "4 output channels"), (4, "6 input"), (0, "0 equal")] {
+            let error = check(groups).unwrap_err();
+            assert!(error.contains(what), "{error}");
+        }
     }
 }

@@ -34,11 +34,12 @@ mod window_shape;
 pub use activation::{Activate, Activation, Kind as ActivationKind, activation_backward, activation_forward};
 pub use add::{Add, add};
 pub use average_pool::{AveragePool, GlobalAveragePool, average_pool_backward, average_pool_forward};
-pub use concat::Concat;
+pub use concat::{Concat, channels, concat};
 pub use conv::Conv;
 pub use dense::Dense;
-pub use dropout::Dropout;
+pub use dropout::{Dropout, dropout};
 pub use flatten::Flatten;
+pub use group_conv::{group_conv_backward_input, group_conv_backward_weight, group_conv_forward};
 pub use group_shape::GroupShape;
 pub use latent::Latent;
 pub use max_pool::MaxPool;
@@ -166,5 +167,8 @@ pub(crate) fn cases() -> Vec<Case> {
     all.extend(activation::cases::cases());
     all.extend(average_pool::cases::cases());
     all.extend(window_max_pool::cases::cases());
+    all.extend(group_conv::cases::cases());
+    all.extend(concat::cases::cases());
+    all.extend(dropout::cases::cases());
     all
 }

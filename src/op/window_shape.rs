@@ -41,6 +41,42 @@ impl WindowShape {
         }
     }
 
+    /// Whether the geometry makes sense: no size is zero, a window fits into the padded image, and the padding is
+    /// smaller than a window, so that every window holds a pixel. Every other function takes this for granted.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if self.batch == 0 || self.channels == 0 || self.input.contains(&0) {
+            return Err(format!(
+                "{self}: a size of the input is 0; it must be at least 1"
+            ));
+        }
+        if self.window.contains(&0) || self.stride.contains(&0) {
+            return Err(format!(
+                "{self}: the window or its stride is 0; it must be at least 1"
+            ));
+        }
+        for axis in 0..2 {
+            let (window, padding) = (self.window[axis], self.padding[axis]);
+            let along = ["rows", "columns"][axis];
+            if padding >= window {
+                return Err(format!(
+                    "{self}: the padding of {padding} {along} is not smaller than the window, so that a window may \
+                     lie outside the image; choose a smaller padding"
+                ));
+            }
+            let padded = self.input[axis] + 2 * padding;
+            if window > padded {
+                return Err(format!(
+                    "{self}: a window of {window} {along} is larger than the image, which has {padded} with its \
+                     padding; choose a smaller window"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Pixels of an output image: the number of windows that fit, along rows and along columns.
     pub fn output(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
@@ -165,6 +201,39 @@ impl WindowParams {
             inverse_stride_rows: inverse(shape.stride[0]),
             inverse_stride_columns: inverse(shape.stride[1]),
             ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_that_cannot_be_are_refused() {
+        for case in CASES {
+            assert_eq!(case.check(), Ok(()));
+        }
+        for (shape, what) in [
+            (
+                WindowShape::of([1, 3, 3, 0], [2, 2], [1, 1], [0, 0]),
+                "size of the input is 0",
+            ),
+            (
+                WindowShape::of([1, 3, 3, 1], [2, 2], [1, 0], [0, 0]),
+                "stride is 0",
+            ),
+            (
+                WindowShape::of([1, 3, 3, 1], [2, 4], [1, 1], [0, 0]),
+                "4 columns is larger",
+            ),
+            (
+                WindowShape::of([1, 3, 3, 1], [2, 2], [1, 1], [2, 0]),
+                "padding of 2 rows",
+            ),
+        ] {
+            let error = shape.check().unwrap_err();
+            assert!(error.contains(what), "{error}");
         }
     }
 }

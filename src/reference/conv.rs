@@ -5,14 +5,14 @@ use crate::layer::ConvShape;
 /// Calls `visit(image, output row, output column, tap row, tap column, input row, input column)`
 /// for every pair of an output position and a tap that lies inside the image.
 pub(super) fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
-    let padding = shape.padding as isize;
+    let padding = shape.padding.map(|pixels| pixels as isize);
     for image in 0..shape.batch {
         for row in 0..shape.output_height() {
             for column in 0..shape.output_width() {
                 for tap_row in 0..shape.kernel_height {
                     for tap_column in 0..shape.kernel_width {
-                        let y = (row * shape.stride + tap_row) as isize - padding;
-                        let x = (column * shape.stride + tap_column) as isize - padding;
+                        let y = (row * shape.stride + tap_row) as isize - padding[0];
+                        let x = (column * shape.stride + tap_column) as isize - padding[1];
                         let inside = (0..shape.input_height as isize).contains(&y)
                             && (0..shape.input_width as isize).contains(&x);
                         if inside {
@@ -128,9 +128,9 @@ pub fn shifts(shape: &ConvShape, x: &[f64]) -> Vec<f64> {
                     for number in 0..row {
                         let (texel, within) = (number / 4, number % 4);
                         let row = 2 * texel_row + within / 2 + shift / 2;
-                        let row = row.checked_sub(shape.padding).filter(|r| *r < height);
+                        let row = row.checked_sub(shape.padding[0]).filter(|r| *r < height);
                         let column = 2 * texel + within % 2 + shift % 2;
-                        let column = column.checked_sub(shape.padding);
+                        let column = column.checked_sub(shape.padding[1]);
                         copies.push(match (row, column.filter(|c| *c < width)) {
                             (Some(row), Some(column)) => {
                                 x[((image * height + row) * width + column) * channels + channel]

@@ -53,6 +53,23 @@ const POOLED: [[usize; 9]; 5] = [
     [17, 6, 6, 12, 8, 1, 1, 1, 0],
 ];
 
+/// Layers whose padding differs between rows and columns: shape with the padding of rows, then that of columns.
+const RECTANGULAR: [([usize; 9], usize); 5] = [
+    ([2, 5, 7, 3, 6, 3, 1, 1, 1], 0),
+    ([3, 6, 5, 6, 9, 1, 7, 1, 0], 3),
+    ([16, 4, 4, 8, 12, 3, 3, 1, 0], 1),
+    ([9, 9, 6, 20, 5, 5, 3, 2, 2], 1),
+    ([17, 5, 6, 4, 8, 3, 5, 3, 1], 2),
+];
+
+fn rectangular((sizes, columns): ([usize; 9], usize)) -> ConvShape {
+    let shape = shape(sizes);
+    ConvShape {
+        padding: [shape.padding[0], columns],
+        ..shape
+    }
+}
+
 pub(super) fn shape(
     [
         batch,
@@ -75,13 +92,13 @@ pub(super) fn shape(
         kernel_height,
         kernel_width,
         stride,
-        padding,
+        padding: [padding, padding],
     }
 }
 
 pub(super) fn name(s: &ConvShape) -> String {
     format!(
-        "{}x{}x{}x{} -> {}, kernel {}x{}, stride {}, padding {}",
+        "{}x{}x{}x{} -> {}, kernel {}x{}, stride {}, {}",
         s.batch,
         s.input_height,
         s.input_width,
@@ -90,13 +107,16 @@ pub(super) fn name(s: &ConvShape) -> String {
         s.kernel_height,
         s.kernel_width,
         s.stride,
-        s.padding
+        s.padding_name()
     )
 }
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for s in SHAPES.map(shape) {
+        cases.extend(of_shape(s));
+    }
+    for s in RECTANGULAR.map(rectangular) {
         cases.extend(of_shape(s));
     }
     for s in [
@@ -106,6 +126,9 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         cases.push(im2col(shape(s)));
     }
+    cases.push(im2col(rectangular(([3, 9, 9, 3, 1, 3, 5, 2, 1], 2))));
+    cases.extend(of_shifts(rectangular(([2, 6, 4, 3, 9, 3, 5, 1, 1], 2))));
+    cases.extend(of_pooled(rectangular(([2, 9, 7, 8, 5, 3, 3, 2, 1], 0))));
     for s in SHIFTS.map(shape) {
         cases.extend(of_shifts(s));
     }

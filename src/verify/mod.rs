@@ -204,17 +204,16 @@ pub fn matrix_cases(shape: ConvShape) -> [Case; 7] {
     conv::of_shape(shape)
 }
 
-/// A random packed layer in every arithmetic in which it is exact: (batch, height, width, inputs,
-/// outputs, kernel height, kernel width, stride, padding), bits of a code, zeros and the largest
+/// A random packed layer in every arithmetic in which it is exact: bits of a code, zeros and the largest
 /// exponent, places to shift, the largest input. Empty if its sums could leave 32 bits.
 pub fn packed_cases(
-    sizes: [usize; 9],
+    shape: ConvShape,
     code_bits: u32,
     codes: (bool, u32),
     shift: i32,
     most: i32,
 ) -> Vec<Case> {
-    packed::of_layer(conv::shape(sizes), code_bits, codes, shift, most)
+    packed::of_layer(shape, code_bits, codes, shift, most)
 }
 
 fn in_order(mut cases: Vec<Case>) -> Vec<Case> {

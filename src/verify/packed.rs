@@ -31,6 +31,11 @@ pub(super) fn cases() -> Vec<Case> {
         let most = [127, 32_767][number % 2];
         cases.extend(of_layer(s, bits, (zero, top), shift, most));
     }
+    let rectangular = ConvShape {
+        padding: [0, 2],
+        ..super::conv::shape([17, 5, 4, 20, 9, 3, 5, 1, 0])
+    };
+    cases.extend(of_layer(rectangular, 3, (true, 2), 6, 127));
     for (rows, channels) in [(1, 4), (3, 16), (67, 20), (5, 128)] {
         cases.push(to_bytes(rows, channels));
     }

@@ -51,23 +51,7 @@ impl Bench {
                 continue;
             };
             let s = *shape;
-            let packed = packed_cases(
-                [
-                    s.batch,
-                    s.input_height,
-                    s.input_width,
-                    s.input_channels,
-                    s.output_channels,
-                    s.kernel_height,
-                    s.kernel_width,
-                    s.stride,
-                    s.padding,
-                ],
-                BITS,
-                (false, 1),
-                8,
-                127,
-            );
+            let packed = packed_cases(s, BITS, (false, 1), 8, 127);
             let float = matrix_cases(s).into_iter();
             let float = float.filter(|c| c.kernel.name.starts_with("conv_"));
             rows.extend(

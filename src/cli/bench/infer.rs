@@ -254,18 +254,7 @@ fn shape_batch(layer: &Layer) -> usize {
 }
 
 fn check(gpu: &Gpu, shape: &ConvShape, bits: u32) -> Result<(), CliError> {
-    let sizes = [
-        shape.batch,
-        shape.input_height,
-        shape.input_width,
-        shape.input_channels,
-        shape.output_channels,
-        shape.kernel_height,
-        shape.kernel_width,
-        shape.stride,
-        shape.padding,
-    ];
-    for case in packed_cases(sizes, bits, (false, top(bits)), 8, 127) {
+    for case in packed_cases(*shape, bits, (false, top(bits)), 8, 127) {
         let report = block_on(run_case(gpu, &case))?;
         if let Some(failure) = report.failure {
             return Err(format!("{} [{}] is wrong: {failure}", report.kernel, report.case).into());

@@ -1,0 +1,121 @@
+// d_x of a grouped convolution.
+//
+// a: d_y (batch, output_height, output_width, output_channels)
+// b: w (output_channels, row), see shared/group_shape.wgsl
+// output_0: d_x (batch, input_height, input_width, input_channels)
+//
+// The plain idea: for every input, sum d_y * w over the taps through which an output reads it, and over the outputs
+// of its group. Threads share the work as in group_conv_forward.wgsl.
+
+// Known when the pipeline is made, so that a division by it is cheap.
+override STRIDE: u32 = 1u;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = thread_index(id, groups);
+    let positions = params.batch * params.input_height * params.input_width;
+    let block = divide_long(i, params.input_channels, params.inverse_input_channels);
+    let channel = i - block * params.input_channels;
+    if DEPTHWISE {
+        if block * 4u < positions {
+            depthwise(block * 4u, positions, channel);
+        }
+    } else if block < positions {
+        put(block, channel, grouped(block, channel));
+    }
+}
+
+fn put(position: u32, channel: u32, sum: vec4f) {
+    let exists = channel * 4u + LANES < vec4u(params.inputs);
+    output_0[params.x_base + position * params.input_channels + channel] = select(vec4f(0.0), sum, exists);
+}
+
+// The outputs that read four inputs through one tap, and whether there are any.
+struct Readers {
+    pixel: vec4u,
+    exist: vec4<bool>,
+}
+
+fn readers(inputs: Pixels, tap: u32) -> Readers {
+    let tap_row = divide_one(tap, params.inverse_kernel_width);
+    let tap_column = tap - tap_row * params.kernel_width;
+    // Negative numbers become large ones, which lie outside the output too.
+    let row = inputs.row + params.padding_rows - tap_row;
+    let column = inputs.column + params.padding_columns - tap_column;
+    let output_row = row / STRIDE;
+    let output_column = column / STRIDE;
+    let exist = (output_row < vec4u(params.output_height)) & (output_column < vec4u(params.output_width))
+        & (output_row * STRIDE == row) & (output_column * STRIDE == column);
+    let pixel = (inputs.image * params.output_height + output_row) * params.output_width + output_column;
+    return Readers(select(vec4u(0u), pixel, exist), exist);
+}
+
+fn depthwise(first: u32, positions: u32, channel: u32) {
+    let inputs = input_pixels(min(first + LANES, vec4u(positions - 1u)));
+    let row = params.w_base + channel * 4u * params.row;
+    var sums = mat4x4f();
+    for (var k = 0u; k < params.row; k++) {
+        let w = transpose(mat4x4f(
+            read_b(row + k),
+            read_b(row + params.row + k),
+            read_b(row + 2u * params.row + k),
+            read_b(row + 3u * params.row + k),
+        ));
+        sums = with_tap(sums, inputs, 4u * k, w[0], channel);
+        sums = with_tap(sums, inputs, 4u * k + 1u, w[1], channel);
+        sums = with_tap(sums, inputs, 4u * k + 2u, w[2], channel);
+        sums = with_tap(sums, inputs, 4u * k + 3u, w[3], channel);
+    }
+    put(first, channel, sums[0]);
+    if first + 1u < positions { put(first + 1u, channel, sums[1]); }
+    if first + 2u < positions { put(first + 2u, channel, sums[2]); }
+    if first + 3u < positions { put(first + 3u, channel, sums[3]); }
+}
+
+// Past the last tap w is zero.
+fn with_tap(sums: mat4x4f, inputs: Pixels, tap: u32, w: vec4f, channel: u32) -> mat4x4f {
+    let outputs = readers(inputs, tap);
+    let texel = params.y_base + outputs.pixel * params.output_channels + channel;
+    let mask = select(vec4f(0.0), vec4f(1.0), outputs.exist);
+    return mat4x4f(
+        sums[0] + read_a(texel.x) * (mask.x * w),
+        sums[1] + read_a(texel.y) * (mask.y * w),
+        sums[2] + read_a(texel.z) * (mask.z * w),
+        sums[3] + read_a(texel.w) * (mask.w * w),
+    );
+}
+
+fn grouped(position: u32, channel: u32) -> vec4f {
+    let input = min(channel * 4u + LANES, vec4u(params.inputs - 1u));
+    let group = divide(input, params.inverse_group_inputs);
+    let of_group = input - group * params.group_inputs;
+    let first = group * params.group_outputs;
+    let inputs = input_pixels(vec4u(position));
+    var sum = vec4f(0.0);
+    for (var tap = 0u; tap < taps(); tap++) {
+        let outputs = readers(inputs, tap);
+        if outputs.exist.x {
+            let pixel = params.y_base + outputs.pixel.x * params.output_channels;
+            sum += products(pixel, first, tap * params.group_inputs + of_group);
+        }
+    }
+    return sum;
+}
+
+// The products of one tap: of the d_y of a pixel from output `first` on with number `weight` of the rows of these
+// outputs.
+fn products(pixel: u32, first: vec4u, weight: vec4u) -> vec4f {
+    var sum = vec4f(0.0);
+    for (var k = 0u; k < params.group_outputs; k++) {
+        let output = first + k;
+        let d_y = pixel + output / 4u;
+        let w = params.w_base + output * params.row + weight / 4u;
+        sum += vec4f(
+            number_of(read_a(d_y.x), output.x & 3u) * number_of(read_b(w.x), weight.x & 3u),
+            number_of(read_a(d_y.y), output.y & 3u) * number_of(read_b(w.y), weight.y & 3u),
+            number_of(read_a(d_y.z), output.z & 3u) * number_of(read_b(w.z), weight.z & 3u),
+            number_of(read_a(d_y.w), output.w & 3u) * number_of(read_b(w.w), weight.w & 3u),
+        );
+    }
+    return sum;
+}
