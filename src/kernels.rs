@@ -2,6 +2,7 @@
 //! in [`crate::reference`] and one table in [`crate::verify`].
 
 use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
+use crate::op;
 
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
@@ -19,6 +20,7 @@ const PHILOX_BITS: &str = include_str!("../shaders/shared/philox.wgsl");
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const POSTERIOR: &str = include_str!("../shaders/shared/posterior.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
+pub(crate) const REQUANTISE: &str = include_str!("../shaders/shared/requantise.wgsl");
 const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
 const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
 const PLACES: &str = include_str!("../shaders/shared/places.wgsl");
@@ -38,7 +40,7 @@ const fn matrix(name: &'static str, text: &'static str, shared: &'static [&'stat
     }
 }
 
-const fn elementwise(
+pub(crate) const fn elementwise(
     name: &'static str,
     params: &'static str,
     text: &'static str,
@@ -327,6 +329,7 @@ const BYTES_FLOAT: &[&str] = &[
     CODES,
     PACKED_BLOCKS,
     PACKED_FLOAT,
+    REQUANTISE,
 ];
 const BYTES_DOT4: &[&str] = &[
     DIVIDE,
@@ -336,6 +339,7 @@ const BYTES_DOT4: &[&str] = &[
     CODES,
     PACKED_BLOCKS,
     PACKED_DOT4,
+    REQUANTISE,
 ];
 
 /// y = x * w, shifted, over packed weights, in floats.
@@ -351,6 +355,7 @@ pub static PACKED_FLOAT_LANES: Kernel = packed(
         CODES,
         PACKED_LANES,
         BLOCKS_FLOAT,
+        REQUANTISE,
     ],
 );
 /// The same for few positions.
@@ -362,12 +367,28 @@ pub static PACKED_DOT4_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_DOT4)
 /// The same with shifts and adds.
 pub static PACKED_SHIFT_TILE: Kernel = packed(
     Family::MatrixRegister,
-    &[DIVIDE, PLACES, WINDOWS, SQUARES, CODES, PACKED_SHIFT],
+    &[
+        DIVIDE,
+        PLACES,
+        WINDOWS,
+        SQUARES,
+        CODES,
+        PACKED_SHIFT,
+        REQUANTISE,
+    ],
 );
 /// The same for few positions.
 pub static PACKED_SHIFT_VECTOR: Kernel = packed(
     Family::MatrixVector,
-    &[DIVIDE, PLACES, WINDOWS, SQUARES, CODES, PACKED_SHIFT],
+    &[
+        DIVIDE,
+        PLACES,
+        WINDOWS,
+        SQUARES,
+        CODES,
+        PACKED_SHIFT,
+        REQUANTISE,
+    ],
 );
 /// Whole numbers as bytes.
 pub static PACKED_BYTES: Kernel = Kernel {
@@ -397,7 +418,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 43] = [
+pub static ALL: [&Kernel; 44] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -441,4 +462,5 @@ pub static ALL: [&Kernel; 43] = [
     &PACKED_SHIFT_VECTOR,
     &PACKED_MAX_POOL,
     &PACKED_UPSAMPLE,
+    &op::add::PACKED_ADD,
 ];

@@ -1,7 +1,10 @@
 //! Operations: everything about one of them lies in its folder here, and its kernels in the folder of
 //! the same name in `shaders/`.
 
+pub mod add;
+
 mod group_shape;
+mod requantise;
 mod window_shape;
 
 pub use group_shape::GroupShape;

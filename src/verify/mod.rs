@@ -5,7 +5,7 @@ mod conv;
 mod elementwise;
 mod golden;
 mod norm;
-mod packed;
+pub(crate) mod packed;
 mod quantiser;
 mod vae;
 
@@ -15,6 +15,7 @@ use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, PlanBuilder};
 use crate::kernels;
 use crate::layer::{ConvShape, norm_range};
 use crate::model::{Model, Network, Op};
+use crate::op;
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -109,6 +110,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(norm::cases());
     all.extend(quantiser::cases());
     all.extend(packed::cases());
+    all.extend(op::add::packed_cases::cases());
     all.extend(vae::cases());
     in_order(all)
 }
