@@ -418,7 +418,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 44] = [
+pub static ALL: [&Kernel; 45] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -463,4 +463,5 @@ pub static ALL: [&Kernel; 44] = [
     &PACKED_MAX_POOL,
     &PACKED_UPSAMPLE,
     &op::add::PACKED_ADD,
+    &op::activation::PACKED_ACTIVATION,
 ];

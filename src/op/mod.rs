@@ -1,6 +1,7 @@
 //! Operations: everything about one of them lies in its folder here, and its kernels in the folder of
 //! the same name in `shaders/`.
 
+pub mod activation;
 pub mod add;
 
 mod group_shape;

@@ -111,6 +111,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(quantiser::cases());
     all.extend(packed::cases());
     all.extend(op::add::packed_cases::cases());
+    all.extend(op::activation::packed_cases::cases());
     all.extend(vae::cases());
     in_order(all)
 }
