@@ -7,7 +7,7 @@ use crate::op;
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
-const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
+pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
 const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
@@ -418,7 +418,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 45] = [
+pub static ALL: [&Kernel; 46] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -464,4 +464,5 @@ pub static ALL: [&Kernel; 45] = [
     &PACKED_UPSAMPLE,
     &op::add::PACKED_ADD,
     &op::activation::PACKED_ACTIVATION,
+    &op::average_pool::PACKED_AVERAGE_POOL,
 ];

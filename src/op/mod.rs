@@ -3,8 +3,10 @@
 
 pub mod activation;
 pub mod add;
+pub mod average_pool;
 
 mod group_shape;
+mod packed_windows;
 mod requantise;
 mod window_shape;
 

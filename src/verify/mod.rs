@@ -112,6 +112,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(packed::cases());
     all.extend(op::add::packed_cases::cases());
     all.extend(op::activation::packed_cases::cases());
+    all.extend(op::average_pool::packed_cases::cases());
     all.extend(vae::cases());
     in_order(all)
 }
