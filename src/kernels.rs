@@ -418,7 +418,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 46] = [
+pub static ALL: [&Kernel; 47] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -465,4 +465,5 @@ pub static ALL: [&Kernel; 46] = [
     &op::add::PACKED_ADD,
     &op::activation::PACKED_ACTIVATION,
     &op::average_pool::PACKED_AVERAGE_POOL,
+    &op::window_max_pool::PACKED_WINDOW_MAX_POOL,
 ];

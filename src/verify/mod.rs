@@ -113,6 +113,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(op::add::packed_cases::cases());
     all.extend(op::activation::packed_cases::cases());
     all.extend(op::average_pool::packed_cases::cases());
+    all.extend(op::window_max_pool::packed_cases::cases());
     all.extend(vae::cases());
     in_order(all)
 }
