@@ -418,7 +418,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 47] = [
+pub static ALL: [&Kernel; 48] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -466,4 +466,5 @@ pub static ALL: [&Kernel; 47] = [
     &op::activation::PACKED_ACTIVATION,
     &op::average_pool::PACKED_AVERAGE_POOL,
     &op::window_max_pool::PACKED_WINDOW_MAX_POOL,
+    &op::concat::PACKED_CONCAT,
 ];

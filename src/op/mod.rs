@@ -4,6 +4,7 @@
 pub mod activation;
 pub mod add;
 pub mod average_pool;
+pub mod concat;
 pub mod window_max_pool;
 
 mod group_shape;

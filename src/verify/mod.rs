@@ -114,6 +114,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(op::activation::packed_cases::cases());
     all.extend(op::average_pool::packed_cases::cases());
     all.extend(op::window_max_pool::packed_cases::cases());
+    all.extend(op::concat::packed_cases::cases());
     all.extend(vae::cases());
     in_order(all)
 }
