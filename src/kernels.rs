@@ -6,7 +6,7 @@ use crate::op;
 
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
-const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
+pub(crate) const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
@@ -418,7 +418,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 48] = [
+pub static ALL: [&Kernel; 49] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -467,4 +467,5 @@ pub static ALL: [&Kernel; 48] = [
     &op::average_pool::PACKED_AVERAGE_POOL,
     &op::window_max_pool::PACKED_WINDOW_MAX_POOL,
     &op::concat::PACKED_CONCAT,
+    &op::group_conv::PACKED_GROUP_CONV,
 ];

@@ -5,6 +5,7 @@ pub mod activation;
 pub mod add;
 pub mod average_pool;
 pub mod concat;
+pub mod group_conv;
 pub mod window_max_pool;
 
 mod group_shape;

@@ -115,6 +115,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(op::average_pool::packed_cases::cases());
     all.extend(op::window_max_pool::packed_cases::cases());
     all.extend(op::concat::packed_cases::cases());
+    all.extend(op::group_conv::packed_cases::cases());
     all.extend(vae::cases());
     in_order(all)
 }
