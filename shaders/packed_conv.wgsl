@@ -44,15 +44,6 @@ fn padding() -> vec2u { return vec2u(params.padding_rows, params.padding_columns
 
 fn code_texel(at: u32) -> vec4i { return read_b(at); }
 
-// Rounds half up. A negative shift goes left, before the bias is added.
-fn requantise(sum: vec4i, bias: vec4i, shift: vec4i) -> vec4i {
-    let up = vec4u(max(-shift, vec4i(0)));
-    let down = vec4u(max(shift, vec4i(0)));
-    let half = vec4i((vec4u(1u) << down) >> vec4u(1u));
-    let value = ((sum << up) + bias + half) >> down;
-    return clamp(value, vec4i(params.low), vec4i(params.high));
-}
-
 fn store(m: u32, n: u32, split: u32, block: Sum) {
     put(m * 4u, n, whole(block[0]));
     put(m * 4u + 1u, n, whole(block[1]));

@@ -7,7 +7,7 @@ use crate::op;
 
 const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
-const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
+pub(crate) const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
@@ -22,6 +22,7 @@ pub(crate) const PHILOX_BITS: &str = include_str!("../shaders/shared/philox.wgsl
 const POOL_SHAPE: &str = include_str!("../shaders/shared/pool_shape.wgsl");
 const POSTERIOR: &str = include_str!("../shaders/shared/posterior.wgsl");
 const QUANTISER: &str = include_str!("../shaders/shared/quantiser.wgsl");
+pub(crate) const REQUANTISE: &str = include_str!("../shaders/shared/requantise.wgsl");
 pub(crate) const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl");
 const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
 const PLACES: &str = include_str!("../shaders/shared/places.wgsl");
@@ -334,6 +335,7 @@ const BYTES_FLOAT: &[&str] = &[
     CODES,
     PACKED_BLOCKS,
     PACKED_FLOAT,
+    REQUANTISE,
 ];
 const BYTES_DOT4: &[&str] = &[
     DIVIDE,
@@ -343,6 +345,7 @@ const BYTES_DOT4: &[&str] = &[
     CODES,
     PACKED_BLOCKS,
     PACKED_DOT4,
+    REQUANTISE,
 ];
 
 /// y = x * w, shifted, over packed weights, in floats.
@@ -358,6 +361,7 @@ pub static PACKED_FLOAT_LANES: Kernel = packed(
         CODES,
         PACKED_LANES,
         BLOCKS_FLOAT,
+        REQUANTISE,
     ],
 );
 /// The same for few positions.
@@ -369,12 +373,28 @@ pub static PACKED_DOT4_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_DOT4)
 /// The same with shifts and adds.
 pub static PACKED_SHIFT_TILE: Kernel = packed(
     Family::MatrixRegister,
-    &[DIVIDE, PLACES, WINDOWS, SQUARES, CODES, PACKED_SHIFT],
+    &[
+        DIVIDE,
+        PLACES,
+        WINDOWS,
+        SQUARES,
+        CODES,
+        PACKED_SHIFT,
+        REQUANTISE,
+    ],
 );
 /// The same for few positions.
 pub static PACKED_SHIFT_VECTOR: Kernel = packed(
     Family::MatrixVector,
-    &[DIVIDE, PLACES, WINDOWS, SQUARES, CODES, PACKED_SHIFT],
+    &[
+        DIVIDE,
+        PLACES,
+        WINDOWS,
+        SQUARES,
+        CODES,
+        PACKED_SHIFT,
+        REQUANTISE,
+    ],
 );
 /// Whole numbers as bytes.
 pub static PACKED_BYTES: Kernel = Kernel {
@@ -404,7 +424,7 @@ pub static PACKED_UPSAMPLE: Kernel = Kernel {
 };
 
 /// All of them, in the order a training step meets them, then those of packed models.
-pub static ALL: [&Kernel; 57] = [
+pub static ALL: [&Kernel; 63] = [
     &QUANTISER_FORWARD,
     &LEVELS,
     &IM2COL,
@@ -462,4 +482,10 @@ pub static ALL: [&Kernel; 57] = [
     &op::concat::CONCAT,
     &op::concat::CHANNELS,
     &op::dropout::DROPOUT,
+    &op::add::PACKED_ADD,
+    &op::activation::PACKED_ACTIVATION,
+    &op::average_pool::PACKED_AVERAGE_POOL,
+    &op::window_max_pool::PACKED_WINDOW_MAX_POOL,
+    &op::concat::PACKED_CONCAT,
+    &op::group_conv::PACKED_GROUP_CONV,
 ];

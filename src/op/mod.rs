@@ -23,9 +23,11 @@ mod latent;
 mod max_pool;
 mod norm;
 mod operation;
+mod packed_windows;
 mod pair;
 pub mod plain;
 mod record;
+mod requantise;
 mod reshape;
 mod upsample;
 pub mod window_max_pool;
@@ -170,5 +172,11 @@ pub(crate) fn cases() -> Vec<Case> {
     all.extend(group_conv::cases::cases());
     all.extend(concat::cases::cases());
     all.extend(dropout::cases::cases());
+    all.extend(add::packed_cases::cases());
+    all.extend(activation::packed_cases::cases());
+    all.extend(average_pool::packed_cases::cases());
+    all.extend(window_max_pool::packed_cases::cases());
+    all.extend(concat::packed_cases::cases());
+    all.extend(group_conv::packed_cases::cases());
     all
 }

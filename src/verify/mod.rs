@@ -5,7 +5,7 @@ mod conv;
 mod elementwise;
 mod golden;
 mod norm;
-mod packed;
+pub(crate) mod packed;
 mod quantiser;
 mod vae;
 

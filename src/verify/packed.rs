@@ -1,11 +1,12 @@
 //! Cases of the kernels of packed models. Integers agree exactly or not at all.
 
 use super::{Case, Expected, Tolerance, bits, noise};
+use crate::gpu::{Kernel, PlanBuilder};
 use crate::kernels;
 use crate::layer::{self, Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape};
 use crate::optimiser::Schedule;
 use crate::reference;
-use crate::tensor::pad4;
+use crate::tensor::{Tensor, pad4};
 
 /// (shape, bits of a code, zeros, largest exponent, places to the right)
 const LAYERS: [([usize; 9], u32, bool, u32, i32); 13] = [
@@ -65,13 +66,52 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Whole numbers from -most to most, from a seed made of a name.
-fn integers(name: &str, count: usize, most: i32) -> Vec<i32> {
+pub(crate) fn integers(name: &str, count: usize, most: i32) -> Vec<i32> {
     let noise = noise(name, count);
     noise.iter().map(|v| (v * most as f32) as i32).collect()
 }
 
+/// [`integers`] of a stored shape whose last axis has `channels` logical numbers: its padding is zero.
+pub(crate) fn padded_integers(name: &str, shape: &[usize], channels: usize, most: i32) -> Vec<i32> {
+    let width = shape[shape.len() - 1];
+    let mut values = integers(name, shape.iter().product(), most);
+    for (i, value) in values.iter_mut().enumerate() {
+        if i % width >= channels {
+            *value = 0;
+        }
+    }
+    values
+}
+
+/// A case of a kernel over integers that writes one output of stored shape `output`. Inputs are stored shapes and
+/// their numbers; `answer` is the reference.
+pub(crate) fn integer_case(
+    kernel: &'static Kernel,
+    name: String,
+    inputs: Vec<(Vec<usize>, Vec<i32>)>,
+    output: Vec<usize>,
+    record: impl Fn(&mut PlanBuilder<'_>, &[Tensor], &Tensor) + 'static,
+    answer: impl Fn(&[Vec<i64>]) -> Vec<i64> + 'static,
+) -> Case {
+    let (input_shapes, inputs): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
+    Case {
+        kernel,
+        name,
+        inputs: inputs.into_iter().map(bits).collect(),
+        input_shapes,
+        output_shapes: vec![output],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| record(plan, i, &o[0])),
+        expected: Box::new(move |i, _| {
+            let whole = |v: &Vec<f64>| v.iter().map(|v| *v as i64).collect();
+            vec![exactly(&answer(&i.iter().map(whole).collect::<Vec<_>>()))]
+        }),
+    }
+}
+
 /// Codes of a layer: any sign, exponents up to `top`, zero where there are zeros.
-fn codes(name: &str, count: usize, bits: u32, (zero, top): (bool, u32)) -> Vec<u8> {
+pub(crate) fn codes(name: &str, count: usize, bits: u32, (zero, top): (bool, u32)) -> Vec<u8> {
     let indices = top + 1 + u32::from(zero);
     let half = 1 << (bits - 1);
     let code = |v: &f32| {

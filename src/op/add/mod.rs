@@ -4,6 +4,12 @@
 pub(crate) mod cases;
 pub mod reference;
 
+mod packed;
+pub(crate) mod packed_cases;
+pub mod packed_reference;
+
+pub use packed::{PACKED_ADD, packed_add};
+
 mod operation;
 mod plain;
 

@@ -3,6 +3,12 @@
 pub(crate) mod cases;
 pub mod reference;
 
+mod packed;
+pub(crate) mod packed_cases;
+pub mod packed_reference;
+
+pub use packed::{PACKED_AVERAGE_POOL, packed_average_pool};
+
 pub(crate) mod operation;
 mod plain;
 

@@ -3,6 +3,12 @@
 pub(crate) mod cases;
 pub mod reference;
 
+mod packed;
+pub(crate) mod packed_cases;
+pub mod packed_reference;
+
+pub use packed::{GroupCodes, PACKED_GROUP_CONV, packed_group_conv};
+
 use bytemuck::{Pod, Zeroable};
 
 use super::GroupShape;

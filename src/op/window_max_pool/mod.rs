@@ -5,6 +5,12 @@
 pub(crate) mod cases;
 pub mod reference;
 
+mod packed;
+pub(crate) mod packed_cases;
+pub mod packed_reference;
+
+pub use packed::{PACKED_WINDOW_MAX_POOL, packed_window_max_pool};
+
 use super::WindowShape;
 use super::window_shape::{Side, WindowParams};
 use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};

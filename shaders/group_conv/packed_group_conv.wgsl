@@ -1,0 +1,177 @@
+// y = grouped convolution of x with packed weights, plus bias, shifted, clamped: all integers (SPEC section 5).
+//
+// a: x (batch, input_height, input_width, input_channels)
+// b: codes (output_channels / 4, w_row texels): one word for each step of the window (kernel_height,
+//    kernel_width, group_inputs) holds a byte for each of four outputs, the first output's lowest
+// c: bias and shift (2, output_channels)
+// output_0: y (batch, output_height, output_width, output_channels)
+//
+// For every output o, with g = o / group_outputs:
+//     sum = 0
+//     for every tap inside the image, for i in 0 .. group_inputs:
+//         sum += x[tap, g * group_inputs + i] * w[o, tap, i]
+//     y[o] = requantise(sum, bias[o], shift[o])
+// 1. A thread computes four outputs at four columns side by side, so that it unpacks each word of codes once.
+// 2. DEPTHWISE: output o reads input o only, so one texel of x serves four outputs.
+// 3. WHOLE_GROUPS: four outputs share a group, and its inputs are whole texels: one texel of x meets one texel
+//    of codes.
+// 4. Otherwise each of the four outputs finds its input by itself.
+
+struct Params {
+    batch: u32,
+    input_height: u32,
+    input_width: u32,
+    input_channels: u32, // texels
+    output_height: u32,
+    output_width: u32,
+    output_channels: u32, // texels
+    kernel_height: u32,
+    kernel_width: u32,
+    stride: u32,
+    padding: u32,
+    outputs: u32, // channels without padding
+    group_inputs: u32, // channels of one group
+    group_outputs: u32,
+    strips: u32, // of four columns, in a row of y
+    x_base: u32, // first texel of each operand within its buffer
+    w_base: u32,
+    w_row: u32, // texels of codes of four outputs
+    table_base: u32,
+    y_base: u32,
+    zero: u32, // 1 if index 0 stands for zero
+    low: i32, // results are clamped
+    high: i32,
+    inverse_output_channels: f32,
+    inverse_strips: f32,
+    inverse_output_height: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+override DEPTHWISE: bool = false;
+override WHOLE_GROUPS: bool = false;
+
+const LANES: vec4u = vec4u(0u, 1u, 2u, 3u);
+
+fn code_texel(at: u32) -> vec4i { return read_b(at); }
+
+alias Sums = array<vec4i, 4>; // of each column, over four outputs
+
+// One weight of each of four outputs.
+struct Weights {
+    shift: vec4u,
+    keep: vec4i, // 0 for a zero weight, else -1
+    sign: vec4i, // -1 for a negative weight, else 0
+}
+
+fn weights(word: u32) -> Weights {
+    let codes = vec4u(word) >> vec4u(0u, 8u, 16u, 24u);
+    return Weights(places(codes, params.zero), keeps(codes, params.zero), signs(codes));
+}
+
+fn times(x: vec4i, w: Weights) -> vec4i { return (((x << w.shift) & w.keep) ^ w.sign) - w.sign; }
+
+// First texel of the pixel of x that one tap meets at each of four columns, and whether it is inside the image.
+struct Pixels {
+    texel: vec4u,
+    inside: vec4<bool>,
+}
+
+fn read_x(at: Pixels, column: u32, texel: u32) -> vec4i {
+    return select(vec4i(0), read_a(at.texel[column] + texel), at.inside[column]);
+}
+
+fn add_depthwise(sums: ptr<function, Sums>, at: Pixels, w: Weights, n: u32) {
+    for (var column = 0u; column < 4u; column++) {
+        (*sums)[column] += times(read_x(at, column, n), w);
+    }
+}
+
+// One texel of inputs, which four outputs share.
+fn add_texel(sums: ptr<function, Sums>, at: Pixels, codes: vec4u, texel: u32) {
+    let w = array<Weights, 4>(weights(codes.x), weights(codes.y), weights(codes.z), weights(codes.w));
+    for (var column = 0u; column < 4u; column++) {
+        let x = read_x(at, column, texel);
+        (*sums)[column] += times(x.xxxx, w[0]) + times(x.yyyy, w[1]) + times(x.zzzz, w[2]) + times(x.wwww, w[3]);
+    }
+}
+
+// One input of each of four outputs.
+fn add_apart(sums: ptr<function, Sums>, at: Pixels, w: Weights, channels: vec4u) {
+    let texel = channels >> vec4u(2u);
+    let lane = channels & vec4u(3u);
+    for (var column = 0u; column < 4u; column++) {
+        let x = vec4i(
+            read_x(at, column, texel.x)[lane.x],
+            read_x(at, column, texel.y)[lane.y],
+            read_x(at, column, texel.z)[lane.z],
+            read_x(at, column, texel.w)[lane.w],
+        );
+        (*sums)[column] += times(x, w);
+    }
+}
+
+fn word(first: u32, step: u32) -> u32 { return pick(vec4u(read_b(first + (step >> 2u))), step & 3u); }
+
+// All inputs of one tap, for output texel n.
+fn add_tap(sums: ptr<function, Sums>, at: Pixels, tap: u32, n: u32) {
+    let first = params.w_base + n * params.w_row;
+    if DEPTHWISE {
+        add_depthwise(sums, at, weights(word(first, tap)), n);
+        return;
+    }
+    if WHOLE_GROUPS {
+        let texels = params.group_inputs >> 2u;
+        let group = 4u * n / params.group_outputs;
+        for (var i = 0u; i < texels; i++) {
+            add_texel(sums, at, vec4u(read_b(first + tap * texels + i)), group * texels + i);
+        }
+        return;
+    }
+    // Outputs past the last read the last group; their results are set to zero.
+    let outputs = min(vec4u(4u * n) + LANES, vec4u(params.outputs - 1u));
+    let channels = outputs / vec4u(params.group_outputs) * params.group_inputs;
+    for (var i = 0u; i < params.group_inputs; i++) {
+        add_apart(sums, at, weights(word(first, tap * params.group_inputs + i)), channels + vec4u(i));
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = thread_index(id, groups);
+    if i >= params.batch * params.output_height * params.strips * params.output_channels {
+        return;
+    }
+    let strip_at = divide_long(i, params.output_channels, params.inverse_output_channels);
+    let n = i - strip_at * params.output_channels;
+    let line = divide_one(strip_at, params.inverse_strips);
+    let image = divide_one(line, params.inverse_output_height);
+    let columns = vec4u(4u * (strip_at - line * params.strips)) + LANES;
+    // Below zero, in the padding before the image, numbers wrap and are too large.
+    let first_row = (line - image * params.output_height) * params.stride - params.padding;
+    let first_columns = columns * params.stride - params.padding;
+    var sums = Sums();
+    for (var row = 0u; row < params.kernel_height; row++) {
+        let y = first_row + row;
+        if y >= params.input_height {
+            continue;
+        }
+        let start = (image * params.input_height + y) * params.input_width;
+        for (var column = 0u; column < params.kernel_width; column++) {
+            let x = first_columns + vec4u(column);
+            let pixel = vec4u(start) + min(x, vec4u(params.input_width - 1u));
+            let texel = vec4u(params.x_base) + pixel * params.input_channels;
+            let at = Pixels(texel, x < vec4u(params.input_width));
+            add_tap(&sums, at, row * params.kernel_width + column, n);
+        }
+    }
+    let bias = read_c(params.table_base + n);
+    let shift = read_c(params.table_base + params.output_channels + n);
+    let is_real = vec4u(4u * n) + LANES < vec4u(params.outputs);
+    let to = params.y_base + line * params.output_width * params.output_channels + n;
+    for (var column = 0u; column < 4u; column++) {
+        if columns[column] < params.output_width {
+            let y = select(vec4i(0), requantise(sums[column], bias, shift), is_real);
+            output_0[to + columns[column] * params.output_channels] = y;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What `packed_add` must give, bit for bit.
+
+use crate::reference::requantise;
+
+/// y from a and b of one shape: each goes left by its number of places, the sum is requantised.
+pub fn packed_add([a, b]: [&[i64]; 2], ups: [u32; 2], shift: i32, limits: [i32; 2]) -> Vec<i64> {
+    let mut y = Vec::new();
+    for (a, b) in a.iter().zip(b) {
+        let sum = (a << ups[0]) + (b << ups[1]);
+        y.push(requantise(sum, 0, shift.into(), limits.map(i64::from)));
+    }
+    y
+}
