@@ -1,10 +1,12 @@
 //! Trained models and interrupted runs as one safetensors file, written all or nothing.
 //!
-//! Tensors, f32: `LAYER.weight` (outputs, kernel height, kernel width, inputs), `LAYER.bias`
-//! (outputs), `LAYER.quantiser` (intercept, slope), with batch normalisation `LAYER.scale` (γ; β is
-//! the bias), the same under `first_moment.` and
-//! `second_moment.`; with batch normalisation `LAYER.running_hp` and `LAYER.running_lp` (2, outputs),
-//! mean and variance; and `totals` (4, 4). The metadata key `gtc` holds a JSON text, see [`Header`].
+//! Tensors, f32: of every convolution and dense layer `NODE.weight` (outputs, kernel height, kernel width, inputs
+//! of one output), if it has one `NODE.bias` (outputs), and unless it stays in float `NODE.quantiser` (intercept,
+//! slope); of every batch normalisation `NODE.scale` (gamma) and `NODE.bias` (beta), (channels) each. The same under
+//! `first_moment.` and `second_moment.`; of every batch normalisation `NODE.running_hp` and `NODE.running_lp`
+//! (2, channels), mean and variance; and `totals` (4, 4). The metadata key `gtc` holds a JSON text, see [`Header`],
+//! with the whole graph. In version 1, which is still read, models were those of the program, and a normalisation's
+//! tensors had the name of the layer before it.
 //! A file of the weights alone has no moments and no totals, and may hold its numbers as f16; nothing
 //! continues from it.
 
@@ -14,12 +16,13 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{LayerValues, Model, ModelError, Parameters};
+use crate::graph::{DataFacts, Description, INPUT, Model, ModelError};
+use crate::model::{LayerValues, NormParameters, Parameters};
 use crate::tensor::pad4;
 use crate::train::{MAX_LATENT, Snapshot, TrainOptions};
 
-/// Version of what [`encode`] writes.
-pub const VERSION: u32 = 1;
+/// Version of what [`encode`] writes. [`decode`] reads it and all before.
+pub const VERSION: u32 = 2;
 
 /// What a file says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct Header {
     pub version: u32,
     /// Name of the model.
     pub model: String,
+    /// Since version 2: the model itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Description>,
     /// Name of the data set it learned from.
     pub data: String,
     /// Names of the classes.
@@ -44,8 +50,16 @@ impl Header {
     /// The model the file is of.
     ///
     /// # Errors
-    /// [`ModelError::Unknown`] for a name this version does not know.
+    /// [`ModelError`] for a description that does not fit together; before version 2 [`ModelError::Unknown`] for a
+    /// name that this program does not know.
     pub fn model(&self) -> Result<Model, ModelError> {
+        if let Some(description) = &self.graph {
+            let facts = DataFacts {
+                size: [0; 3],
+                classes: self.classes.len(),
+            };
+            return description.model(Some(&facts));
+        }
         let options = &self.options;
         Ok(Model::by_name(&self.model)?.with_latent(options.latent, options.likelihood))
     }
@@ -181,27 +195,29 @@ fn encode_as(checkpoint: &Checkpoint, dtype: Dtype) -> Result<Vec<u8>, Checkpoin
         }
         for layer in &parameters.layers {
             let name = |suffix| format!("{prefix}{}.{suffix}", layer.name);
-            let outputs = vec![layer.shape[0]];
             let weights = layer.weight_values(arena);
             push(name("weight"), layer.shape.to_vec(), dtype, &weights)?;
-            push(
-                name("bias"),
-                outputs.clone(),
-                dtype,
-                &layer.bias_values(arena),
-            )?;
-            let quantiser = layer.quantiser_values(arena);
-            push(name("quantiser"), vec![2], Dtype::F32, &quantiser)?;
-            if layer.has_norm() {
-                push(name("scale"), outputs, dtype, &layer.scale_values(arena))?;
+            if layer.has_bias() {
+                let outputs = vec![layer.shape[0]];
+                push(name("bias"), outputs, dtype, &layer.bias_values(arena))?;
             }
+            if layer.is_quantised() {
+                let quantiser = layer.quantiser_values(arena);
+                push(name("quantiser"), vec![2], Dtype::F32, &quantiser)?;
+            }
+        }
+        for norm in &parameters.norms {
+            let name = |suffix| format!("{prefix}{}.{suffix}", norm.name);
+            let [gamma, beta] = norm.values(arena);
+            push(name("scale"), vec![norm.channels], dtype, &gamma)?;
+            push(name("bias"), vec![norm.channels], dtype, &beta)?;
         }
     }
     for (network, arena) in NETWORKS.iter().zip(&snapshot.running) {
-        for layer in parameters.layers.iter().filter(|l| l.has_norm()) {
-            let name = format!("{}.running_{network}", layer.name);
-            let values = layer.running_values(arena);
-            push(name, vec![2, layer.shape[0]], Dtype::F32, &values)?;
+        for norm in &parameters.norms {
+            let name = format!("{}.running_{network}", norm.name);
+            let values = norm.running_values(arena);
+            push(name, vec![2, norm.channels], Dtype::F32, &values)?;
         }
     }
     if !snapshot.totals.is_empty() {
@@ -294,6 +310,13 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
         return Err(foreign(format!("{} class names", header.classes.len())));
     }
     let parameters = Parameters::new(&model);
+    let norm_name = |norm: &NormParameters| {
+        let before = model.graph.nodes[norm.node].inputs[0];
+        match header.version > 1 || before == INPUT {
+            true => norm.name.clone(),
+            false => model.graph.nodes[before - 1].name.clone(),
+        }
+    };
     let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, CheckpointError> {
         let view = tensors
             .tensor(name)
@@ -329,27 +352,34 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
         for layer in &parameters.layers {
             let name = |suffix| format!("{prefix}{}.{suffix}", layer.name);
             let weights = read(&name("weight"), &layer.shape)?;
-            let bias = read(&name("bias"), &[layer.shape[0]])?;
-            let quantiser = read(&name("quantiser"), &[2])?;
-            let scale = match layer.has_norm() {
-                true => read(&name("scale"), &[layer.shape[0]])?,
+            let bias = match layer.has_bias() {
+                true => read(&name("bias"), &[layer.shape[0]])?,
+                false => Vec::new(),
+            };
+            let quantiser = match layer.is_quantised() {
+                true => read(&name("quantiser"), &[2])?,
                 false => Vec::new(),
             };
             let values = LayerValues {
                 weights: &weights,
-                scale: &scale,
                 bias: &bias,
                 quantiser: &quantiser,
             };
             layer.place(&mut arena, &values);
         }
+        for norm in &parameters.norms {
+            let name = |suffix| format!("{prefix}{}.{suffix}", norm_name(norm));
+            let gamma = read(&name("scale"), &[norm.channels])?;
+            let beta = read(&name("bias"), &[norm.channels])?;
+            norm.place(&mut arena, &gamma, &beta);
+        }
         arenas.push(arena);
     }
     let mut running = [parameters.initial_running(), parameters.initial_running()];
     for (network, arena) in NETWORKS.iter().zip(&mut running) {
-        for layer in parameters.layers.iter().filter(|l| l.has_norm()) {
-            let name = format!("{}.running_{network}", layer.name);
-            layer.place_running(arena, &read(&name, &[2, layer.shape[0]])?);
+        for norm in &parameters.norms {
+            let name = format!("{}.running_{network}", norm_name(norm));
+            norm.place_running(arena, &read(&name, &[2, norm.channels])?);
         }
     }
     let mut arenas = arenas.into_iter();

@@ -142,7 +142,7 @@ pub fn fit(weights: &[f32], bits: u32) -> Fit {
 /// level become zero.
 pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: u32) -> Vec<Fit> {
     let mut fits = Vec::new();
-    for layer in &parameters.layers {
+    for layer in parameters.quantised() {
         let mut weights = layer.weight_values(arena);
         let fit = fit(&weights, bits);
         let rule = LevelRule::new([fit.intercept, fit.slope]);
@@ -155,7 +155,6 @@ pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: u32) -> Vec<Fit
         }
         let values = LayerValues {
             weights: &weights,
-            scale: &layer.scale_values(arena),
             bias: &layer.bias_values(arena),
             quantiser: &[fit.intercept, fit.slope],
         };

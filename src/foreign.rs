@@ -13,7 +13,7 @@
 use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::checkpoint::CheckpointError;
-use crate::model::{LayerParameters, LayerValues, Model, NAMES, Parameters};
+use crate::model::{LayerParameters, LayerValues, Model, NAMES, NormParameters, Parameters};
 use crate::quantiser::{INTERCEPT, SLOPE};
 use crate::tensor::pad4;
 
@@ -73,7 +73,16 @@ fn read(
     let mut weights = vec![0.0; pad4(parameters.layout.len())];
     let mut running = parameters.initial_running();
     for (number, layer) in parameters.layers.iter().enumerate() {
-        read_layer(file, tensors, &model, layer, (&mut weights, &mut running))
+        // The normalisation right behind the layer.
+        let norm = match layer.is_normalised() {
+            true => parameters
+                .norms
+                .iter()
+                .find(|norm| norm.node == layer.node + 1),
+            false => None,
+        };
+        let arenas = (&mut weights[..], &mut running[..]);
+        read_layer(file, tensors, &model, (layer, norm), arenas)
             .map_err(|error| (number, error))?;
     }
     Ok(ForeignModel {
@@ -87,7 +96,7 @@ fn read_layer(
     file: &str,
     tensors: &SafeTensors<'_>,
     model: &Model,
-    layer: &LayerParameters,
+    (layer, norm): (&LayerParameters, Option<&NormParameters>),
     (arena, running): (&mut [f32], &mut [f32]),
 ) -> Result<(), CheckpointError> {
     let values = |name: &str, shapes: &[&[usize]]| numbers(file, tensors, model, name, shapes);
@@ -105,26 +114,26 @@ fn read_layer(
         ours[(output * height * width + pixel) * inputs + input] = *weight;
     }
     let one: [&[usize]; 1] = [&[outputs]];
-    let mut bias = match tensors.tensor(&name("bias")) {
+    let bias = match tensors.tensor(&name("bias")) {
         Ok(_) => values(&name("bias"), &one)?,
         Err(_) => vec![0.0; outputs],
     };
-    let mut scale = Vec::new();
-    if layer.has_norm() {
-        scale = values(&name("norm.weight"), &one)?;
+    if let Some(norm) = norm {
+        let gamma = values(&name("norm.weight"), &one)?;
         let mut statistics = values(&name("norm.running_mean"), &one)?;
-        // A bias before a normalisation only moves the mean.
-        statistics.iter_mut().zip(&bias).for_each(|(m, b)| *m -= b);
+        if !layer.has_bias() {
+            // A bias before a normalisation only moves the mean.
+            statistics.iter_mut().zip(&bias).for_each(|(m, b)| *m -= b);
+        }
         statistics.extend(values(&name("norm.running_var"), &one)?);
-        layer.place_running(running, &statistics);
-        bias = values(&name("norm.bias"), &one)?;
+        norm.place_running(running, &statistics);
+        norm.place(arena, &gamma, &values(&name("norm.bias"), &one)?);
     }
     layer.place(
         arena,
         &LayerValues {
             weights: &ours,
-            scale: &scale,
-            bias: &bias,
+            bias: if layer.has_bias() { &bias } else { &[] },
             quantiser: &[INTERCEPT, SLOPE],
         },
     );

@@ -80,7 +80,9 @@ impl<'g> Generator<'g> {
             let output = if decode {
                 memory.network.decode(&mut plan, &latents, weights)
             } else {
-                let input = memory.network.prepare(&mut plan, &memory.inputs, model.input);
+                let input = memory
+                    .network
+                    .prepare(&mut plan, &memory.inputs, model.input);
                 memory.network.encode(&mut plan, &input, weights)
             };
             let plan = plan.finish_in(&mut pool)?;

@@ -2,12 +2,11 @@
 
 use crate::data::Images;
 use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, PlanBuilder, Pool};
-use crate::layer::{
-    Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape, packed_conv,
-    packed_im2col, packed_max_pool, packed_upsample,
-};
-use crate::model::{Layer, check_positions, shapes, uses_rows};
-use crate::pack::{Activations, PackedLayer, PackedModel};
+use crate::graph::INPUT;
+use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv, packed_im2col};
+use crate::model::{check_positions, uses_rows};
+use crate::op::integers::{constant, stored, table};
+use crate::pack::{Activations, BoundStep, PackedLayer, PackedModel, bind};
 use crate::tensor::{Tensor, pad4};
 use crate::tune::{self, Tuning};
 
@@ -139,17 +138,52 @@ fn choose(
     Ok(measured.unwrap_or_else(usual))
 }
 
-/// The packed layers of a model with the geometry in which each runs on a batch.
+/// The matrix products of a model with the geometry in which each runs on a batch.
 pub(crate) fn runs(model: &PackedModel, batch: usize) -> Vec<(&PackedLayer, ConvShape)> {
     let network = model.network();
-    let ops = shapes(&network, batch);
-    let windows = uses_rows(&ops[0].1);
-    let matrices = ops
-        .into_iter()
-        .enumerate()
-        .filter(|(_, (layer, _))| layer.has_weights())
-        .map(|(number, (layer, shape))| run_shape(layer, &shape, number == 0 && windows));
-    model.layers.iter().zip(matrices).collect()
+    let steps = bind(model, &network, batch);
+    let product = |step: &BoundStep<'_>| {
+        let layer = &model.layers[step.layer?];
+        Some((layer, run_of(step)?.shape))
+    };
+    steps.iter().filter_map(product).collect()
+}
+
+/// How a product reads its input.
+struct Run {
+    /// The geometry in which it runs.
+    shape: ConvShape,
+    /// The convolution whose windows are its rows, if it reads the images as rows of windows.
+    windows: Option<ConvShape>,
+}
+
+/// How a step runs, if it is a product.
+fn run_of(step: &BoundStep<'_>) -> Option<Run> {
+    let run = step.integers.product()?;
+    let input = step.inputs[0];
+    let whole = match run.input_height == input.height && run.input_width == input.width {
+        true => run,
+        // A dense layer: its windows are whole images.
+        false => ConvShape {
+            input_height: input.height,
+            input_width: input.width,
+            input_channels: input.channels,
+            kernel_height: input.height,
+            kernel_width: input.width,
+            ..run
+        },
+    };
+    let rows = step.step.inputs[0] == INPUT && uses_rows(&whole);
+    Some(match rows {
+        true => Run {
+            shape: whole.as_rows(),
+            windows: Some(whole),
+        },
+        false => Run {
+            shape: run,
+            windows: None,
+        },
+    })
 }
 
 /// A packed model for batches of one size.
@@ -220,96 +254,36 @@ impl<'g> Inference<'g> {
         let network = model.network();
         check_positions(&network, batch)?;
         let [height, width, channels] = network.input;
-        let ops = shapes(&network, batch);
-        let windows = uses_rows(&ops[0].1);
-        let stored = if windows { channels } else { pad4(channels) };
-        let input = Tensor::new(gpu, "input", &[pad4(batch * height * width * stored)])?;
-        let outputs = runs(&model, batch).last().map(|(_, shape)| shape.y());
-        let logits = Tensor::new(gpu, "logits", &outputs.unwrap_or_default())?;
-        let mut plan = PlanBuilder::new(gpu);
-        let mut packed = model.layers.iter();
-        let mut choices = Vec::new();
-        let mut x = input.clone();
-        for (number, (layer, shape)) in ops.into_iter().enumerate() {
-            let relu = match layer {
-                Layer::MaxPool { size } => {
-                    let shape = PoolShape {
-                        batch,
-                        input_height: shape.input_height,
-                        input_width: shape.input_width,
-                        channels: shape.input_channels,
-                        size: *size,
-                    };
-                    let y = Tensor::transient("activations", &shape.y());
-                    packed_max_pool(&mut plan, "pool", &shape, &x.view(&shape.x()), &y);
-                    x = y;
-                    continue;
-                }
-                Layer::Upsample { size } => {
-                    let shape = UpsampleShape {
-                        batch,
-                        input_height: shape.input_height,
-                        input_width: shape.input_width,
-                        channels: shape.input_channels,
-                        size: *size,
-                    };
-                    let y = Tensor::transient("activations", &shape.y());
-                    packed_upsample(&mut plan, "upsample", &shape, &x.view(&shape.x()), &y);
-                    x = y;
-                    continue;
-                }
-                // The same numbers in the same places.
-                Layer::Reshape { .. } => continue,
-                Layer::Latent { .. } => unreachable!("decoders start after it"),
-                Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
-            };
-            let Some(weights) = packed.next() else { break };
-            let layer_shape = run_shape(layer, &shape, number == 0 && windows);
-            if number == 0 && windows && !shape.rows_are_images() {
-                let rows = Tensor::transient("rows", &layer_shape.x());
-                packed_im2col(&mut plan, "input", &shape, &input, &rows);
-                x = rows;
-            }
-            let [b, h, w, c] = layer_shape.y();
-            let y = match weights.last {
-                true => logits.clone(),
-                false => Tensor::transient("activations", &[b, h, w, c]),
-            };
-            let (arithmetic, sharing) =
-                choose(gpu, weights, model.activations, &layer_shape, wanted)?;
-            choices.push(Choice {
-                layer: weights.name.clone(),
-                kernel: arithmetic,
-                sharing: sharing.name(),
-            });
-            let codes = CodeShape::new(&layer_shape, weights.bits, weights.zero, arithmetic);
-            let logical = if number == 0 && windows {
-                &layer_shape
-            } else {
-                &shape
-            };
-            let words = codes.store(logical, &weights.codes, weights.bits);
-            let w = constant(&mut plan, &weights.name, &codes.codes(&layer_shape), &words)?;
-            let table = constant(&mut plan, "table", &[2, c], &table(weights, c))?;
-            let most = model.most() as i32;
-            let limits = match (weights.last, relu) {
-                (true, _) => [i32::MIN, i32::MAX],
-                (false, true) => [0, most],
-                (false, false) => [-most, most],
-            };
-            let operands = [&x.view(&layer_shape.x()), &w, &table];
-            let how = (arithmetic, sharing, codes);
-            packed_conv(
-                &mut plan,
-                &weights.name,
-                &layer_shape,
-                how,
-                operands,
-                limits,
-                &y,
-            );
-            x = y;
+        let steps = bind(&model, &network, batch);
+        // Where a layer reads windows as rows, the images are uploaded without padding.
+        let windows = steps
+            .iter()
+            .any(|step| run_of(step).is_some_and(|run| run.windows.is_some()));
+        let pixel = if windows { channels } else { pad4(channels) };
+        let input = Tensor::new(gpu, "input", &[pad4(batch * height * width * pixel)])?;
+        let logits = Tensor::new(gpu, "logits", &stored(batch, network.output_shape()))?;
+        let mut recording = Recording {
+            plan: PlanBuilder::new(gpu),
+            input: &input,
+            padded: None,
+            image: network.input,
+            values: vec![None; network.graph.nodes.len() + 1],
+            choices: Vec::new(),
+        };
+        if !windows {
+            let shape = [batch, height, width, pixel];
+            recording.padded = Some(input.view(&shape));
         }
+        let last = steps.last().map_or(INPUT, |step| step.step.output);
+        for step in &steps {
+            let y = match step.step.output == last {
+                true => logits.clone(),
+                false => Tensor::transient("activations", &stored(batch, step.output)),
+            };
+            recording.step(&model, step, wanted, &y)?;
+            recording.values[step.step.output] = Some(y);
+        }
+        let Recording { plan, choices, .. } = recording;
         let mut pool = Pool::default();
         Ok(Self {
             plan: plan.finish_in(&mut pool)?,
@@ -319,7 +293,7 @@ impl<'g> Inference<'g> {
             batch,
             pool,
             input,
-            channels: [channels, stored],
+            channels: [channels, pixel],
             logits,
             choices,
         })
@@ -379,7 +353,7 @@ impl<'g> Inference<'g> {
     pub async fn logits(&self, count: usize) -> Result<Vec<Vec<i32>>, GpuError> {
         let all = self.logits.read_integers(self.gpu).await?;
         let rows = all.chunks(all.len() / self.batch).take(count);
-        let real = self.model.layers.last().map_or(0, |layer| layer.shape[0]);
+        let real = self.model.model.output_shape().channels;
         let stored = self.logits.shape[3];
         let logits = |row: &[i32]| {
             let pixels = row.chunks(stored);
@@ -436,39 +410,122 @@ impl<'g> Inference<'g> {
     }
 }
 
-/// The geometry in which a layer runs: windows laid out as rows, images of a dense layer as one
-/// pixel.
-fn run_shape(layer: &Layer, shape: &ConvShape, rows: bool) -> ConvShape {
-    if rows {
-        shape.as_rows()
-    } else if matches!(layer, Layer::Dense { .. }) {
-        let inputs = shape.input_height * shape.input_width * pad4(shape.input_channels);
-        ConvShape::dense(shape.batch, inputs, shape.output_channels)
-    } else {
-        *shape
+/// A plan that is being recorded.
+struct Recording<'a> {
+    plan: PlanBuilder<'a>,
+    /// The images, as they are uploaded.
+    input: &'a Tensor,
+    /// The images with padded channels, once somebody reads them.
+    padded: Option<Tensor>,
+    /// (height, width, channels)
+    image: [usize; 3],
+    /// By value.
+    values: Vec<Option<Tensor>>,
+    choices: Vec<Choice>,
+}
+
+impl Recording<'_> {
+    /// Records one step, which writes `y`.
+    fn step(
+        &mut self,
+        model: &PackedModel,
+        step: &BoundStep<'_>,
+        wanted: (Option<Arithmetic>, Basis<'_>),
+        y: &Tensor,
+    ) -> Result<(), InferError> {
+        let name = &step.step.node.name;
+        if let (Some(run), Some(layer)) = (run_of(step), step.layer) {
+            return self.product(model, step, (&run, &model.layers[layer]), wanted, y);
+        }
+        let mut x = Vec::new();
+        for (value, shape) in step.step.inputs.iter().zip(&step.inputs) {
+            let batch = y.shape[0];
+            x.push(self.value(*value).view(&stored(batch, *shape)));
+        }
+        step.integers.record(&mut self.plan, name, &x, y)?;
+        Ok(())
+    }
+
+    /// What a step reads.
+    fn value(&mut self, value: usize) -> Tensor {
+        if value != INPUT {
+            let found = self.values[value].clone();
+            return found.expect("steps come after what they read");
+        }
+        if self.padded.is_none() {
+            let [height, width, channels] = self.image;
+            let batch = self.input.len() / (height * width * channels);
+            let shape = ConvShape {
+                input_height: height,
+                input_width: width,
+                ..ConvShape::dense(batch, channels, channels)
+            };
+            let padded = Tensor::transient("padded images", &shape.x());
+            packed_im2col(&mut self.plan, "input", &shape, self.input, &padded);
+            self.padded = Some(padded);
+        }
+        self.padded.clone().unwrap_or_else(|| self.input.clone())
+    }
+
+    /// Records a matrix product in the arithmetic that suits it.
+    fn product(
+        &mut self,
+        model: &PackedModel,
+        step: &BoundStep<'_>,
+        (run, weights): (&Run, &PackedLayer),
+        wanted: (Option<Arithmetic>, Basis<'_>),
+        y: &Tensor,
+    ) -> Result<(), InferError> {
+        let gpu = self.plan.gpu();
+        let shape = &run.shape;
+        let x = match &run.windows {
+            Some(windows) if windows.rows_are_images() => self.input.clone(),
+            Some(windows) => {
+                let rows = Tensor::transient("rows", &shape.x());
+                packed_im2col(&mut self.plan, "input", windows, self.input, &rows);
+                rows
+            }
+            None => self.value(step.step.inputs[0]),
+        };
+        let (arithmetic, sharing) = choose(gpu, weights, model.activations, shape, wanted)?;
+        self.choices.push(Choice {
+            layer: weights.name.clone(),
+            kernel: arithmetic,
+            sharing: sharing.name(),
+        });
+        let codes = CodeShape::new(shape, weights.bits, weights.zero, arithmetic);
+        let logical = match run.windows {
+            Some(_) => *shape,
+            None => logical_shape(shape, weights.shape),
+        };
+        let words = codes.store(&logical, &weights.codes, weights.bits);
+        let w = constant(&mut self.plan, &weights.name, &codes.codes(shape), &words)?;
+        let outputs = pad4(weights.shape[0]);
+        let table = constant(&mut self.plan, "table", &[2, outputs], &table(weights))?;
+        let operands = [&x.view(&shape.x()), &w, &table];
+        let how = (arithmetic, sharing, codes);
+        let plan = &mut self.plan;
+        packed_conv(
+            plan,
+            &weights.name,
+            shape,
+            how,
+            operands,
+            step.limits,
+            &y.view(&shape.y()),
+        );
+        Ok(())
     }
 }
 
-/// Biases and shifts (2, stored outputs).
-fn table(layer: &PackedLayer, stored: usize) -> Vec<u32> {
-    let mut table = vec![0; 2 * stored];
-    for (o, (bias, shift)) in layer.bias.iter().zip(&layer.shift).enumerate() {
-        table[o] = bias.cast_unsigned();
-        table[stored + o] = shift.cast_unsigned();
+/// A product's shape with the kernel and the inputs of its weights, which of a dense layer cover the image.
+fn logical_shape(run: &ConvShape, [_, height, width, inputs]: [usize; 4]) -> ConvShape {
+    ConvShape {
+        kernel_height: height,
+        kernel_width: width,
+        input_channels: inputs,
+        ..*run
     }
-    table
-}
-
-fn constant(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    shape: &[usize],
-    words: &[u32],
-) -> Result<Tensor, GpuError> {
-    let tensor = Tensor::new(plan.gpu(), label, shape)?;
-    tensor.write(plan.gpu(), words);
-    plan.constant(&tensor.buffer);
-    Ok(tensor)
 }
 
 /// The pictures that logits of a decoder stand for: the means of their pixels. The labels are zero; there

@@ -32,11 +32,10 @@ pub struct LayerReport {
     pub histogram: Vec<(usize, usize)>,
 }
 
-/// Reports on every layer of an arena of weights.
+/// Reports on every layer of an arena of weights that low precision reads as powers of two.
 pub fn inspect(parameters: &Parameters, arena: &[f32]) -> Vec<LayerReport> {
     parameters
-        .layers
-        .iter()
+        .quantised()
         .map(|layer| {
             let [intercept, slope] = layer.quantiser_values(arena);
             let rule = LevelRule::new([intercept, slope]);

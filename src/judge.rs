@@ -44,7 +44,9 @@ impl<'g> Judge<'g> {
         let memory = Memory::new(gpu, &model, batch, true)?;
         let mut pool = Pool::default();
         let mut plan = PlanBuilder::new(gpu);
-        let input = memory.network.prepare(&mut plan, &memory.inputs);
+        let input = memory
+            .network
+            .prepare(&mut plan, &memory.inputs, model.input);
         let weights = memory.weights_of(0);
         let pass = memory
             .network

@@ -48,9 +48,9 @@ pub mod tensor;
 
 // In the order data flows.
 pub mod data;
+pub mod graph;
 pub mod layer;
 pub mod levels;
-pub mod graph;
 pub mod loss;
 pub mod model;
 pub mod op;

@@ -43,7 +43,7 @@ fn decoders_agree_on_every_path() {
                         let mut inference =
                             Inference::new(&gpu, packed.clone(), 2, Some(kernel)).unwrap();
                         let got = logits(&mut inference, &inputs);
-                        let name = packed.model.name;
+                        let name = &packed.model.name;
                         assert_eq!(got, wanted, "{name}, {}, {kernel:?}", path.name());
                     }
                 }
@@ -109,7 +109,6 @@ fn in_the_middle(model: &Model, weights: &[f32]) -> Vec<f32> {
         );
         let values = LayerValues {
             weights: &values,
-            scale: &layer.scale_values(weights),
             bias: &layer.bias_values(weights),
             quantiser: &quantiser,
         };
@@ -154,7 +153,6 @@ fn convolutional_decoders_draw_what_the_floats_draw() {
             let intercept = 0.25 * (2.0 / layer.fan_in() as f32).log2();
             let values = LayerValues {
                 weights: &layer.weight_values(&kept),
-                scale: &[],
                 bias: &layer.bias_values(&kept),
                 quantiser: &[intercept, 0.5],
             };

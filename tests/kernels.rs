@@ -49,7 +49,10 @@ fn references() -> String {
     let operations = files(&root().join("src/op"));
     let of_operations = operations
         .iter()
-        .filter(|path| path.file_name().is_some_and(|name| name == "reference.rs" || name == "packed_reference.rs"))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name == "reference.rs" || name == "packed_reference.rs")
+        })
         .map(|path| std::fs::read_to_string(path).unwrap());
     sources("src/reference") + &of_operations.collect::<String>()
 }

@@ -72,15 +72,13 @@ fn files_are_as_small_as_their_bits_promise() {
             let kept = weights.clone();
             let values = LayerValues {
                 weights: &layer.weight_values(&kept),
-                scale: &layer.scale_values(&kept),
                 bias: &layer.bias_values(&kept),
                 quantiser: &[-3.25, slope],
             };
             layer.place(&mut weights, &values);
         }
         let calibration = gtc::evaluate::Calibration {
-            input: vec![1.0],
-            outputs: vec![vec![1.0]; parameters.layers.len()],
+            values: vec![vec![1.0]; model.graph.nodes.len() + 1],
         };
         let trained = Trained {
             model: &model,

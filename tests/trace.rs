@@ -1,9 +1,13 @@
-//! Ten steps of the whole trainer on the device beside the plain f64 trainer: losses, all
-//! gradients, all parameters.
+//! Ten steps of the whole trainer on the device beside the plain f64 trainer, which walks the graph without any
+//! fusion: losses, all gradients, all parameters.
 
 use gtc::data::{Images, epoch_order};
 use gtc::gpu::{Gpu, GpuOptions, Path};
-use gtc::model::{Layer, Model, Scaling};
+use gtc::graph::{Builder, Model};
+use gtc::op::{
+    Activation, Add, AveragePool, Concat, Conv, Dense, Dropout, Flatten, GlobalAveragePool,
+    MaxPool, Norm, Pair, Reshape, Upsample,
+};
 use gtc::reference::PlainTrainer;
 use gtc::rng::Philox;
 use gtc::train::{Objective, TrainOptions, Trainer};
@@ -11,49 +15,111 @@ use pollster::block_on;
 
 const STEPS: u64 = 10;
 
-/// With `norm` both middle layers are batch normalised: one before a ReLU alone, one dense. Without, rows of
-/// outputs come in fours, so that the first layer reads shifted copies of the images.
-fn tiny(norm: bool) -> Model {
-    Model {
-        name: "tiny",
-        input: [9, if norm { 8 } else { 10 }, 1],
-        scaling: Scaling::NONE,
-        classes: 3,
-        likelihood: None,
-        layers: vec![
-            Layer::Conv {
-                name: "conv1",
-                outputs: 3,
-                kernel: 3,
-                stride: 1,
-                padding: 0,
-                norm,
-                relu: true,
-            },
-            Layer::MaxPool { size: 2 },
-            Layer::Conv {
-                name: "conv2",
-                outputs: 5,
-                kernel: 3,
-                stride: 2,
-                padding: 1,
-                norm,
-                relu: true,
-            },
-            Layer::Dense {
-                name: "fc1",
-                outputs: 7,
-                norm,
-                relu: true,
-            },
-            Layer::Dense {
-                name: "fc2",
-                outputs: 3,
-                norm: false,
-                relu: false,
-            },
-        ],
+/// Two convolutions and two dense layers without normalisations. Rows of outputs come in fours, so that the first
+/// layer reads shifted copies of the images, and its kernels do the ReLU and the max pool behind it.
+fn plain_layers() -> Model {
+    let mut net = Builder::new("plain", [10, 10, 1]);
+    net.then("conv1", Conv::new(3, 3));
+    net.then("", Activation::RELU);
+    net.then("", MaxPool::new(2));
+    net.then("conv2", Conv::new(5, 3).stride(2).padding(1));
+    net.then("", Activation::RELU);
+    net.then("fc1", Dense::new(7));
+    net.then("", Activation::RELU);
+    net.then("fc2", Dense::new(3));
+    net.build().unwrap()
+}
+
+/// The same with batch normalisations: before a ReLU and a max pool, before a ReLU alone, and behind a dense layer.
+fn normalised() -> Model {
+    let mut net = Builder::new("normalised", [9, 8, 1]);
+    for (name, conv) in [
+        ("conv1", Conv::new(3, 3)),
+        ("conv2", Conv::new(5, 3).stride(2).padding(1)),
+    ] {
+        net.then(name, conv.without_bias());
+        net.then(format!("{name}_norm"), Norm {});
+        net.then("", Activation::RELU);
+        if name == "conv1" {
+            net.then("", MaxPool::new(2));
+        }
     }
+    net.then("fc1", Dense::new(7).without_bias());
+    net.then("fc1_norm", Norm {});
+    net.then("", Activation::RELU);
+    net.then("fc2", Dense::new(3));
+    net.build().unwrap()
+}
+
+/// A graph in which every operation occurs, with branches: a residual sum, a value that three nodes read, groups,
+/// depthwise convolutions, windows that overlap, channels that are no multiples of four.
+fn everything() -> Model {
+    let mut net = Builder::new("everything", [9, 8, 3]);
+    let stem = net.then("stem", Conv::new(6, 3).padding(1));
+    net.then("", Activation::RELU);
+    let start = net.last();
+    net.then(
+        "depthwise",
+        Conv::new(6, 3).padding(1).groups(6).without_bias(),
+    );
+    net.then("depthwise_norm", Norm {});
+    let branch = net.then("", Activation::RELU6);
+    net.join("residual", Add {}, &[branch, start]);
+    let sum = net.then("", Activation::RELU);
+    net.then("groups", Conv::new(4, 1).groups(2));
+    let left = net.then("", Activation::leaky(2));
+    net.go_to(sum);
+    let middle = net.then(
+        "wide",
+        Conv {
+            kernel: Pair([1, 3]),
+            padding: Pair([0, 1]),
+            ..Conv::new(3, 1)
+        },
+    );
+    let joined = net.join("joined", Concat {}, &[left, middle, stem]);
+    net.then(
+        "pool",
+        MaxPool {
+            stride: Some(Pair([2, 1])),
+            padding: Pair([1, 1]),
+            ..MaxPool::new(3)
+        },
+    );
+    net.then(
+        "average",
+        AveragePool {
+            stride: Some(Pair([1, 2])),
+            ..AveragePool::new(2)
+        },
+    );
+    net.then("free_norm", Norm {});
+    let pooled = net.then("dropped", Dropout { probability: 0.25 });
+    net.go_to(joined);
+    let means = net.then("means", GlobalAveragePool {});
+    net.go_to(pooled);
+    net.then("flat", Flatten {});
+    net.then("fc1", Dense::new(16));
+    net.then(
+        "image",
+        Reshape {
+            height: 2,
+            width: 2,
+        },
+    );
+    net.then("large", Upsample { size: 2 });
+    net.then(
+        "last_conv",
+        Conv {
+            quantise: false,
+            ..Conv::new(13, 2)
+        }
+        .stride(2),
+    );
+    let row = net.then("last_means", GlobalAveragePool {});
+    net.join("both", Add {}, &[row, means]);
+    net.then("fc2", Dense::new(3));
+    net.build().unwrap()
 }
 
 /// Noise with a bright block whose place is the label.
@@ -99,13 +165,14 @@ fn worst(got: &[f32], want: &[f64]) -> (f64, f64) {
     (error, size)
 }
 
-fn trace(path: Path, norm: bool, part_bytes: Option<u64>) {
-    follow(path, norm, part_bytes, Objective::Gtc);
-}
-
-fn follow(path: Path, norm: bool, part_bytes: Option<u64>, objective: Objective) {
+/// Follows ten steps of the plain trainer; returns the kernels of a training step, and the parts of its batch.
+fn follow(
+    path: Path,
+    model: &Model,
+    part_bytes: Option<u64>,
+    objective: Objective,
+) -> (Vec<&'static str>, usize) {
     let gpu = gpu(Some(path), part_bytes);
-    let model = tiny(norm);
     let options = TrainOptions {
         batch_size: 6,
         epochs: 2,
@@ -113,15 +180,15 @@ fn follow(path: Path, norm: bool, part_bytes: Option<u64>, objective: Objective)
         lambda_bits: 1e-2,
         lambda_l2: 1e-3,
         lambda_norm: 0.1,
-        target_bits: if norm { 4 } else { 1 },
+        target_bits: if model.name == "plain" { 1 } else { 4 },
         bits_ramp: 0.3,
         objective,
         ..TrainOptions::default()
     };
-    let images = images(&model, 30);
+    let images = images(model, 30);
     let mut trainer = Trainer::new(&gpu, model.clone(), images.count(), options.clone()).unwrap();
     assert_eq!(trainer.total_steps(), STEPS);
-    let mut plain = PlainTrainer::new(&model, options.clone(), STEPS);
+    let mut plain = PlainTrainer::new(model, options.clone(), STEPS);
     for step in 0..STEPS {
         trainer.reset_totals();
         trainer.train_step(&images);
@@ -155,86 +222,154 @@ fn follow(path: Path, norm: bool, part_bytes: Option<u64>, objective: Objective)
             "step {step}: LP loss"
         );
         assert_eq!(progress.bit_loss(), want.bit_loss, "step {step}: bit loss");
-        for (i, layer) in trainer.parameters().layers.iter().enumerate() {
-            let (g, p) = (&want.gradients[i], &want.parameters[i]);
-            let running = |n: usize| layer.running_values(&snapshot.running[n]);
+        for layer in &trainer.parameters().layers {
+            let (g, p) = (&want.gradients[layer.node], &want.parameters[layer.node]);
+            let quantiser = |arena: &[f32], want: Option<[f64; 2]>| match want {
+                Some(want) => (layer.quantiser_values(arena).to_vec(), want.to_vec()),
+                None => (Vec::new(), Vec::new()),
+            };
+            let (d_q, want_d_q) = quantiser(&gradients, g.quantiser);
+            let (q, want_q) = quantiser(&weights, p.quantiser);
             let parts = [
                 ("d_w", layer.weight_values(&gradients), &g.weights[..], 1e-4),
-                ("d_scale", layer.scale_values(&gradients), &g.scale, 1e-4),
                 ("d_bias", layer.bias_values(&gradients), &g.bias, 1e-4),
-                (
-                    "d_quantiser",
-                    layer.quantiser_values(&gradients).to_vec(),
-                    &g.quantiser,
-                    1e-4,
-                ),
+                ("d_quantiser", d_q, &want_d_q, 1e-4),
                 ("w", layer.weight_values(&weights), &p.weights, 1e-4),
-                ("scale", layer.scale_values(&weights), &p.scale, 1e-4),
                 ("bias", layer.bias_values(&weights), &p.bias, 1e-3),
-                ("HP running", running(0), &want.running[0][i], 1e-4),
-                ("LP running", running(1), &want.running[1][i], 1e-4),
-                (
-                    "quantiser",
-                    layer.quantiser_values(&weights).to_vec(),
-                    &p.quantiser,
-                    1e-4,
-                ),
+                ("quantiser", q, &want_q, 1e-4),
             ];
-            for (what, got, want, allowed) in parts {
-                assert_eq!(got.len(), want.len());
-                let (error, size) = worst(&got, want);
-                assert!(
-                    error <= allowed * size + 1e-7,
-                    "step {step}, {} {what}: off by {error:.2e} of {size:.2e}",
-                    layer.name
-                );
-            }
+            compare(step, &layer.name, parts);
         }
+        for norm in &trainer.parameters().norms {
+            let (g, p) = (&want.gradients[norm.node], &want.parameters[norm.node]);
+            let running = |n: usize| norm.running_values(&snapshot.running[n]);
+            let ([d_gamma, d_beta], [gamma, beta]) =
+                (norm.values(&gradients), norm.values(&weights));
+            let parts = [
+                ("d_gamma", d_gamma, &g.scale[..], 1e-4),
+                ("d_beta", d_beta, &g.bias, 1e-4),
+                ("gamma", gamma, &p.scale, 1e-4),
+                ("beta", beta, &p.bias, 1e-3),
+                ("HP running", running(0), &want.running[0][norm.node], 1e-4),
+                ("LP running", running(1), &want.running[1][norm.node], 1e-4),
+            ];
+            compare(step, &norm.name, parts);
+        }
+    }
+    let [(_, plan), ..] = trainer.plans();
+    (
+        plan.rows().iter().map(|row| row.kernel).collect(),
+        trainer.parts(),
+    )
+}
+
+/// Numbers of the engine beside those of the plain trainer, with the largest difference that is allowed as a part
+/// of the largest number.
+fn compare<const N: usize>(step: u64, node: &str, parts: [(&str, Vec<f32>, &[f64], f64); N]) {
+    for (what, got, want, allowed) in parts {
+        assert_eq!(got.len(), want.len(), "{node} {what}");
+        let (error, size) = worst(&got, want);
+        assert!(
+            error <= allowed * size + 1e-7,
+            "step {step}, {node} {what}: off by {error:.2e} of {size:.2e}"
+        );
+    }
+}
+
+fn with_both_networks(path: Path, model: &Model) -> Vec<&'static str> {
+    let (kernels, parts) = follow(path, model, None, Objective::Gtc);
+    assert_eq!(parts, 1);
+    kernels
+}
+
+#[test]
+fn shifted_copies_with_the_pool_in_the_product_follow_the_plain_trainer() {
+    for path in [Path::Gpu, Path::CpuStorage] {
+        let kernels = with_both_networks(path, &plain_layers());
+        assert!(kernels.contains(&"shifts"), "{kernels:?}");
+        let apart = ["max_pool_forward", "im2col"];
+        assert!(
+            !kernels.iter().any(|kernel| apart.contains(kernel)),
+            "{kernels:?}"
+        );
     }
 }
 
 #[test]
-fn ten_steps_follow_the_plain_trainer_on_the_gpu_path() {
-    trace(Path::Gpu, false, None);
+fn batch_normalisations_follow_the_plain_trainer() {
+    for path in [Path::Gpu, Path::CpuStorage] {
+        let kernels = with_both_networks(path, &normalised());
+        let wanted = [
+            "im2col",
+            "norm_combine",
+            "norm_gradients",
+            "max_pool_forward",
+            "max_unpool",
+        ];
+        assert!(
+            wanted.iter().all(|kernel| kernels.contains(kernel)),
+            "{kernels:?}"
+        );
+    }
 }
 
 #[test]
-fn ten_steps_follow_the_plain_trainer_on_the_cpu_path() {
-    trace(Path::CpuStorage, false, None);
-}
-
-#[test]
-fn with_batch_normalisation_on_the_gpu_path() {
-    trace(Path::Gpu, true, None);
-}
-
-#[test]
-fn with_batch_normalisation_on_the_cpu_path() {
-    trace(Path::CpuStorage, true, None);
+fn a_graph_of_all_operations_follows_the_plain_trainer() {
+    for path in [Path::Gpu, Path::CpuStorage] {
+        let kernels = with_both_networks(path, &everything());
+        let wanted = [
+            "add",
+            "activation_forward",
+            "average_pool_backward",
+            "window_max_pool_backward",
+            "group_conv_forward",
+            "group_conv_backward_weight",
+            "concat",
+            "channels",
+            "dropout",
+            "upsample_backward",
+        ];
+        assert!(
+            wanted.iter().all(|kernel| kernels.contains(kernel)),
+            "{kernels:?}"
+        );
+    }
 }
 
 #[test]
 fn low_precision_alone_follows_it_too() {
-    for (path, norm) in [(Path::Gpu, false), (Path::CpuStorage, true)] {
-        follow(path, norm, None, Objective::Direct);
+    for (path, model) in [
+        (Path::Gpu, plain_layers()),
+        (Path::CpuStorage, everything()),
+    ] {
+        follow(path, &model, None, Objective::Direct);
     }
 }
 
-/// With room for five images a batch of six is a part of four and a part of two.
-fn room_for_five(numbers: u64) -> Option<u64> {
-    Some(5 * numbers * 4)
-}
-
+/// With so little room in a binding that a batch of six images becomes a part of four and a part of two.
 #[test]
-fn a_batch_in_parts_on_the_gpu_path() {
-    // The largest tensors are rows of windows.
-    trace(Path::Gpu, true, room_for_five(504));
-}
-
-#[test]
-fn a_batch_in_parts_on_the_cpu_path() {
-    // The largest tensors are shifted copies.
-    trace(Path::CpuStorage, false, room_for_five(288));
+fn a_batch_in_parts_follows_the_plain_trainer() {
+    for (path, model) in [
+        (Path::Gpu, normalised()),
+        (Path::CpuStorage, plain_layers()),
+        (Path::Gpu, everything()),
+    ] {
+        let options = TrainOptions {
+            batch_size: 6,
+            ..TrainOptions::default()
+        };
+        let splits = |bytes: &u64| {
+            let gpu = gpu(Some(path), Some(*bytes));
+            let trainer = Trainer::new(&gpu, model.clone(), 30, options.clone());
+            trainer.is_ok_and(|trainer| trainer.parts() == 2)
+        };
+        let room = (1..64)
+            .map(|n| 1024 * n)
+            .find(splits)
+            .expect("some room splits the batch");
+        let (_, parts) = follow(path, &model, Some(room), Objective::Gtc);
+        assert_eq!(parts, 2, "{}", model.name);
+    }
 }
 
 /// Where subgroups share a product, every number of it is still summed in the same order. Not so where taps reach

@@ -28,7 +28,8 @@ struct Params {
     kernel_height: u32,
     kernel_width: u32,
     stride: u32,
-    padding: u32,
+    padding_rows: u32,
+    padding_columns: u32,
     outputs: u32, // channels without padding
     group_inputs: u32, // channels of one group
     group_outputs: u32,
@@ -147,8 +148,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let image = divide_one(line, params.inverse_output_height);
     let columns = vec4u(4u * (strip_at - line * params.strips)) + LANES;
     // Below zero, in the padding before the image, numbers wrap and are too large.
-    let first_row = (line - image * params.output_height) * params.stride - params.padding;
-    let first_columns = columns * params.stride - params.padding;
+    let first_row = (line - image * params.output_height) * params.stride - params.padding_rows;
+    let first_columns = columns * params.stride - params.padding_columns;
     var sums = Sums();
     for (var row = 0u; row < params.kernel_height; row++) {
         let y = first_row + row;

@@ -9,6 +9,7 @@ mod eval;
 mod export;
 mod inspect;
 mod interpolate;
+mod models;
 mod pack_model;
 mod pictures;
 mod plan;
@@ -32,8 +33,8 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::data::{Dataset, Images, embedded_digits, read_folder};
 use crate::generate::Generator;
 use crate::gpu::{self, Gpu, GpuOptions};
+use crate::graph::{DataFacts, Description, MOST_TEXT, Model};
 use crate::layer::Arithmetic;
-use crate::model::Model;
 use crate::pack::{self, PackedModel};
 
 /// Anything a person can mend: shown as one message, exit code 2.
@@ -66,6 +67,8 @@ enum Command {
     /// Teach a model, its levels and its weights together.
     #[command(after_help = config::defaults())]
     Train(Box<train::TrainArgs>),
+    /// List the models of the program, print one as a description, or check a description.
+    Models(models::ModelsArgs),
     /// Measure a trained model on test images.
     Eval(eval::EvalArgs),
     /// Name what is on pictures.
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
+        Command::Models(args) => models::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Sample(args) => sample::run(&args),
@@ -187,6 +191,43 @@ fn load_data(folder: Option<&Path>) -> Result<Dataset, CliError> {
     })
 }
 
+/// A model by its name, or described in a file that ends in `.toml`; `facts` are those of the data set.
+pub(crate) fn find_model(name: &str, facts: Option<&DataFacts>) -> Result<Model, CliError> {
+    if !name.ends_with(".toml") {
+        return Ok(match facts {
+            Some(facts) => Model::for_data(name, facts)?,
+            None => Model::by_name(name)?,
+        });
+    }
+    Ok(read_description(Path::new(name))?
+        .model(facts)
+        .map_err(|e| format!("{name}: {e}"))?)
+}
+
+/// Reads the description of a model.
+pub(crate) fn read_description(path: &Path) -> Result<Description, CliError> {
+    let shown = path.display();
+    let length = std::fs::metadata(path)
+        .map_err(|e| format!("{shown}: {e}"))?
+        .len();
+    if length > MOST_TEXT as u64 {
+        return Err(format!(
+            "{shown}: a description of {length} bytes: at most {MOST_TEXT} are read"
+        )
+        .into());
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{shown}: {e}"))?;
+    Ok(Description::from_toml(&text).map_err(|e| format!("{shown}: {e}"))?)
+}
+
+/// What a model takes from a data set.
+pub(crate) fn facts_of(data: &Dataset) -> DataFacts {
+    DataFacts {
+        size: data.train.size(),
+        classes: data.classes.len(),
+    }
+}
+
 /// Prints one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     println!("{}", serde_json::to_string_pretty(value)?);
@@ -219,7 +260,7 @@ impl AutoEncoderArg {
         };
         match model.latent() {
             Some(_) => Ok(any),
-            None => Err(not_an_auto_encoder(&self.model, model.name).into()),
+            None => Err(not_an_auto_encoder(&self.model, &model.name).into()),
         }
     }
 

@@ -4,14 +4,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, human_bytes, print_json};
+use super::{CliError, DeviceArgs, find_model, human_bytes, print_json};
 use crate::gpu::{Plan, PlanRow};
-use crate::model::Model;
 use crate::train::{Objective, TrainOptions, Trainer};
 
 #[derive(clap::Args)]
 pub(crate) struct PlanArgs {
-    /// Name of a model
+    /// Name of a model, or a description that ends in .toml
     #[arg(value_name = "MODEL-NAME")]
     model: String,
     /// Images in a step
@@ -42,7 +41,7 @@ struct PlanReport<'a> {
 }
 
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
-    let model = Model::by_name(&args.model)?;
+    let model = find_model(&args.model, None)?;
     let gpu = args.device.open()?.without_compiling_ahead();
     let options = TrainOptions {
         batch_size: args.batch_size,

@@ -12,8 +12,8 @@ use crate::data::Dataset;
 use crate::evaluate::{Evaluator, Progress};
 use crate::fit::fit_all;
 use crate::foreign;
+use crate::graph::Description;
 use crate::inspect::{inspect, mean_bits};
-use crate::model::{LayerParameters, Model};
 use crate::pack;
 use crate::train::{Snapshot, TrainOptions};
 
@@ -87,7 +87,8 @@ fn read(args: &QuantiseArgs, data: &Dataset) -> Result<Checkpoint, CliError> {
     Ok(Checkpoint {
         header: Header {
             version: checkpoint::VERSION,
-            model: found.model.name.to_owned(),
+            model: found.model.name.clone(),
+            graph: Some(Description::of(&found.model)),
             data: data.name.clone(),
             classes: data.classes.clone(),
             images: data.train.count(),
@@ -108,7 +109,7 @@ fn read(args: &QuantiseArgs, data: &Dataset) -> Result<Checkpoint, CliError> {
 pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     let data = load_data(args.data.as_deref())?;
     let mut checkpoint = read(args, &data)?;
-    let model = Model::by_name(&checkpoint.header.model)?;
+    let model = checkpoint.header.model()?;
     if model.likelihood.is_some() {
         let name = model.name;
         return Err(format!("{name}: an auto-encoder; only classifiers are quantised").into());
@@ -118,7 +119,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     let round_norm = !checkpoint.header.options.exact_norm;
     let mut evaluator = Evaluator::new(&gpu, model, BATCH, round_norm)?;
     let parameters = evaluator.parameters().clone();
-    let normalised = parameters.layers.iter().any(LayerParameters::has_norm);
+    let normalised = !parameters.norms.is_empty();
     let settling = if normalised { SETTLING * BATCH } else { 0 };
     let bar = match args.json {
         true => indicatif::ProgressBar::hidden(),

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{CliError, DeviceArgs, print_json};
-use crate::model::Model;
 use crate::verify::{
     CaseReport, GoldenLayer, GoldenReport, cases, check_golden, model_cases, run_case,
 };
@@ -53,7 +52,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     };
     let gpu = args.device.open()?;
     let cases = match &args.model {
-        Some(name) => model_cases(&Model::by_name(name)?, 2),
+        Some(name) => model_cases(&super::find_model(name, None)?, 2),
         None => cases(),
     };
     let bar = if args.json {

@@ -125,6 +125,11 @@ impl Memory {
         });
     }
 
+    /// The noise of an auto-encoder, (batch, padded latent).
+    pub fn noise(&self) -> Option<&Tensor> {
+        self.noise.as_ref()
+    }
+
     /// Records the quantiser's forward pass over all layers.
     pub fn quantise(&self, plan: &mut PlanBuilder<'_>) {
         self.quantised(|model| quantiser_forward(plan, "quantise", model));

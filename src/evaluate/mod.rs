@@ -7,21 +7,21 @@ pub(crate) use memory::{Memory, Teacher};
 pub use results::{LayerBits, Predictions, Progress, Totals};
 
 use crate::data::{Augmentation, Images};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback, Trace};
-use crate::layer::TEST_NOISE;
-use crate::model::{LayerParameters, Mode, Model, Parameters};
+use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
+use crate::graph::{INPUT, Value};
+use crate::layer::{TEST_NOISE, standard_normal};
+use crate::model::{Activation, Mode, Model, Network, Parameters, Pass};
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
 
-/// Numbers that pass through a trained low-precision network, from which scales are chosen.
+/// Numbers that pass through a trained low-precision network, from which units are chosen.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
-    /// What goes into the first layer that is packed: normalised pixels; of an auto-encoder, samples
-    /// of the posteriors and of the prior.
-    pub input: Vec<f32>,
-    /// What every convolution and dense layer gives, after normalisation and ReLU.
-    pub outputs: Vec<Vec<f32>>,
+    /// By value of the graph that is packed, of an auto-encoder that of its decoder: the numbers of some images, with
+    /// the padding of channels. The first value holds normalised pixels, or of an auto-encoder samples of the
+    /// posteriors and of the prior. Values that nobody stores are empty.
+    pub values: Vec<Vec<f32>>,
 }
 
 /// Tests a model, high and low precision, batch by batch.
@@ -74,7 +74,7 @@ impl<'g> Evaluator<'g> {
         let pixels: usize = model.input.iter().product();
         Ok(Self {
             totals_readback: Readback::new(gpu, 16),
-            levels_readback: Readback::new(gpu, 12 * memory.parameters.layers.len()),
+            levels_readback: Readback::new(gpu, 12 * memory.parameters.quantised().count()),
             upload: vec![0.0; pad4(batch * pixels)],
             gpu,
             memory,
@@ -182,7 +182,7 @@ impl<'g> Evaluator<'g> {
         Ok((progress, totals[4].max(totals[12]) as u64))
     }
 
-    /// What the low-precision network makes of the first batch of `images`, layer by layer, and its decoder
+    /// What the low-precision network makes of the first batch of `images`, value by value, and its decoder
     /// of as many latents of the prior, which lie further out than those of images.
     ///
     /// # Errors
@@ -190,59 +190,79 @@ impl<'g> Evaluator<'g> {
     pub async fn calibrate(&mut self, images: &Images) -> Result<Calibration, GpuError> {
         let which: Vec<u32> = (0..images.count().min(self.batch) as u32).collect();
         self.upload(images, &which, |_| Augmentation::default());
-        let kept = self.totals().await?;
         self.quantise_plan.run(self.gpu, &[]);
-        let schedule = Schedule::default().with_noise(1.0, 0, 0);
-        let schedule = bytemuck::bytes_of(&schedule);
-        let trace = self.test_plan.trace(self.gpu, schedule).await?;
-        self.set_totals(&kept);
-        let pixels: usize = self.model.input.iter().product();
-        let mut calibration = Calibration {
-            input: self.upload[..which.len() * pixels].to_vec(),
-            outputs: self.outputs_of(&trace, which.len()),
-        };
-        if let Some(size) = self.model.latent() {
-            let row = pad4(size);
-            let latents = Tensor::new(self.gpu, "latents", &[self.batch, row])?;
-            let mut drawn = vec![0.0; latents.len()];
-            let mut rng = Philox::new(0, 0);
-            for latent in drawn.chunks_mut(row) {
-                latent[..size].fill_with(|| rng.normal() as f32);
-            }
-            latents.write(self.gpu, &drawn);
-            let mut plan = PlanBuilder::new(self.gpu);
-            let weights = self.memory.weights_of(1);
-            self.memory.network.decode(&mut plan, &latents, weights);
-            let plan = plan.finish_in(&mut self.pool)?;
-            let trace_of_prior = plan.trace(self.gpu, &[]).await?;
-            calibration.input =
-                self.output_of(&trace, "LP latent reparameterise_forward", which.len());
-            calibration.input.extend(drawn);
-            let more = self.outputs_of(&trace_of_prior, self.batch);
-            for (outputs, more) in calibration.outputs.iter_mut().zip(more) {
-                outputs.extend(more);
-            }
+        // No fusion, so that every value is there to be read.
+        let mut network = Network::unfused(&self.model, self.batch).in_parts_for(self.gpu);
+        if let Some(noise) = self.memory.noise() {
+            network = network.with_noise(noise);
         }
-        Ok(calibration)
+        let weights = self.memory.weights_of(1);
+        let mut plan = PlanBuilder::new(self.gpu);
+        if let Some(noise) = self.memory.noise() {
+            standard_normal(&mut plan, "noise", TEST_NOISE, noise);
+        }
+        let input = network.prepare(&mut plan, &self.memory.inputs, self.model.input);
+        let pass = network.forward_keeping(&mut plan, &input, weights)?;
+        let plan = plan.finish_in(&mut self.pool)?;
+        let schedule = Schedule::default().with_noise(1.0, 0, 0);
+        plan.run(self.gpu, bytemuck::bytes_of(&schedule));
+        let latent = self.model.graph.latent();
+        let first = latent.map_or(INPUT, |at| at + 1);
+        let mut values = self
+            .read_values(&network, &pass, first, which.len())
+            .await?;
+        if let Some(size) = self.model.latent() {
+            let latents = self.draw_latents(size)?;
+            let mut plan = PlanBuilder::new(self.gpu);
+            let pass = network.decode_keeping(&mut plan, &latents, weights)?;
+            plan.finish_in(&mut self.pool)?.run(self.gpu, &[]);
+            let more = self.read_values(&network, &pass, first, self.batch).await?;
+            for (values, more) in values.iter_mut().zip(more) {
+                values.extend(more);
+            }
+        } else {
+            let pixels: usize = self.model.input.iter().product();
+            values[INPUT] = self.upload[..which.len() * pixels].to_vec();
+        }
+        Ok(Calibration { values })
     }
 
-    /// The outputs of every layer of LP that a trace holds, for the first `images`.
-    fn outputs_of(&self, trace: &Trace, images: usize) -> Vec<Vec<f32>> {
-        let output = |layer: &LayerParameters| {
-            let kernel = match layer.has_norm() {
-                true => "norm_forward",
-                false => "conv_forward",
-            };
-            self.output_of(trace, &format!("LP {} {kernel}", layer.name), images)
-        };
-        self.memory.parameters.layers.iter().map(output).collect()
+    /// Latents of the prior for a batch, (batch, padded latent).
+    fn draw_latents(&self, size: usize) -> Result<Tensor, GpuError> {
+        let row = pad4(size);
+        let latents = Tensor::new(self.gpu, "latents", &[self.batch, row])?;
+        let mut drawn = vec![0.0; latents.len()];
+        let mut rng = Philox::new(0, 0);
+        for latent in drawn.chunks_mut(row) {
+            latent[..size].fill_with(|| rng.normal() as f32);
+        }
+        latents.write(self.gpu, &drawn);
+        Ok(latents)
     }
 
-    /// Of the first `images`; a batch in parts has an output for each.
-    fn output_of(&self, trace: &Trace, name: &str, images: usize) -> Vec<f32> {
-        let parts = trace.iter().filter(|(label, _)| label == name);
-        let values: Vec<f32> = parts.flat_map(|(_, outputs)| outputs[0].clone()).collect();
-        values[..values.len() / self.batch * images].to_vec()
+    /// The stored values of a pass from number `first` on, of the first `images` images.
+    async fn read_values(
+        &self,
+        network: &Network,
+        pass: &Pass,
+        first: Value,
+        images: usize,
+    ) -> Result<Vec<Vec<f32>>, GpuError> {
+        let mut values = Vec::new();
+        for value in first..=self.model.graph.output() {
+            let stored = pass
+                .value(network.place(value))
+                .and_then(Activation::tensor);
+            values.push(match stored {
+                Some(tensor) => {
+                    let mut numbers = tensor.read(self.gpu).await?;
+                    numbers.truncate(numbers.len() / self.batch * images);
+                    numbers
+                }
+                None => Vec::new(),
+            });
+        }
+        Ok(values)
     }
 
     /// Lets the running statistics of LP's batch normalisations follow `batches` batches of `images`,

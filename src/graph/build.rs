@@ -3,7 +3,7 @@
 use super::{Graph, INPUT, Model, ModelError, Node, Scaling, Shape, Value};
 use crate::loss::Likelihood;
 use crate::op::{
-    ActivationKind, Activation, Add, AveragePool, Concat, Conv, Dense, Dropout, Flatten,
+    Activation, ActivationKind, Add, AveragePool, Concat, Conv, Dense, Dropout, Flatten,
     GlobalAveragePool, Latent, MaxPool, Norm, Op, Reshape, Upsample,
 };
 
@@ -118,7 +118,12 @@ impl Builder {
         let classes = match self.likelihood {
             Some(_) => 10,
             None => {
-                let shapes = match graph.nodes.iter().enumerate().all(|(i, n)| n.inputs.iter().all(|v| *v <= i)) {
+                let shapes = match graph
+                    .nodes
+                    .iter()
+                    .enumerate()
+                    .all(|(i, n)| n.inputs.iter().all(|v| *v <= i))
+                {
                     true => graph.shapes(Shape::image(self.input))?,
                     false => Vec::new(),
                 };

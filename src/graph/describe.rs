@@ -31,7 +31,10 @@ pub type NodeText = toml::Table;
 
 /// The size of images in a description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "input must be [height, width, channels] or \"data\"")]
+#[serde(
+    untagged,
+    expecting = "input must be [height, width, channels] or \"data\""
+)]
 pub enum Sizes {
     /// (height, width, channels)
     Known([usize; 3]),
@@ -121,7 +124,8 @@ impl Description {
 
     /// Whether it takes sizes or classes from a data set.
     pub fn needs_data(&self) -> bool {
-        let from_data = |node: &NodeText| node.get("outputs").and_then(toml::Value::as_str) == Some(DATA);
+        let from_data =
+            |node: &NodeText| node.get("outputs").and_then(toml::Value::as_str) == Some(DATA);
         matches!(self.input, Sizes::Word(_)) || self.nodes.iter().any(from_data)
     }
 
@@ -199,13 +203,20 @@ impl Description {
             Sizes::Known([height, width, channels]) => format!("[{height}, {width}, {channels}]"),
             Sizes::Word(word) => quoted(word),
         };
-        let _ = writeln!(text, "input = {input}  # height, width, channels; or \"data\"");
+        let _ = writeln!(
+            text,
+            "input = {input}  # height, width, channels; or \"data\""
+        );
         let scaling = match &self.scaling {
             ScalingText::Word(word) => quoted(word),
             ScalingText::Numbers(scaling) => {
                 let numbers = |v: [f32; 3]| format!("[{:?}, {:?}, {:?}]", v[0], v[1], v[2]);
                 let Scaling { mean, deviation } = *scaling;
-                format!("{{ mean = {}, deviation = {} }}", numbers(mean), numbers(deviation))
+                format!(
+                    "{{ mean = {}, deviation = {} }}",
+                    numbers(mean),
+                    numbers(deviation)
+                )
             }
         };
         let _ = writeln!(text, "scaling = {scaling}");
@@ -215,9 +226,16 @@ impl Description {
         }
         text.push_str("nodes = [\n");
         for node in &self.nodes {
-            let first = ["name", "op", "inputs"].into_iter().filter_map(|key| node.get_key_value(key));
-            let rest = node.iter().filter(|(key, _)| !["name", "op", "inputs"].contains(&key.as_str()));
-            let settings: Vec<String> = first.chain(rest).map(|(key, value)| format!("{key} = {value}")).collect();
+            let first = ["name", "op", "inputs"]
+                .into_iter()
+                .filter_map(|key| node.get_key_value(key));
+            let rest = node
+                .iter()
+                .filter(|(key, _)| !["name", "op", "inputs"].contains(&key.as_str()));
+            let settings: Vec<String> = first
+                .chain(rest)
+                .map(|(key, value)| format!("{key} = {value}"))
+                .collect();
             let _ = writeln!(text, "  {{ {} }},", settings.join(", "));
         }
         text.push_str("]\n");
@@ -264,7 +282,11 @@ fn node_texts(graph: &Graph) -> Vec<NodeText> {
         }
         text.insert("op".to_owned(), word.into());
         if node.inputs != [number] {
-            let names: Vec<toml::Value> = node.inputs.iter().map(|value| named(*value).into()).collect();
+            let names: Vec<toml::Value> = node
+                .inputs
+                .iter()
+                .map(|value| named(*value).into())
+                .collect();
             text.insert("inputs".to_owned(), names.into());
         }
         text.extend(settings);
@@ -292,7 +314,11 @@ fn read_nodes(texts: &[NodeText]) -> Result<Vec<Named>, ModelError> {
         let word = match settings.remove("op") {
             Some(toml::Value::String(word)) => word,
             Some(_) => return Err(wrong("op must be a word in quotes".to_owned())),
-            None => return Err(wrong("it does not say what it does: op = \"conv\", for example".to_owned())),
+            None => {
+                return Err(wrong(
+                    "it does not say what it does: op = \"conv\", for example".to_owned(),
+                ));
+            }
         };
         let name = match settings.remove("name") {
             Some(toml::Value::String(name)) => name,
@@ -307,7 +333,10 @@ fn read_nodes(texts: &[NodeText]) -> Result<Vec<Named>, ModelError> {
         let inputs = match settings.remove("inputs") {
             None => vec![before.to_owned()],
             Some(value) => input_names(&value).ok_or_else(|| {
-                wrong("inputs must be a name in quotes, or a list of names: [\"a\", \"b\"]".to_owned())
+                wrong(
+                    "inputs must be a name in quotes, or a list of names: [\"a\", \"b\"]"
+                        .to_owned(),
+                )
             })?,
         };
         let op = Op::from_table(&word, settings).map_err(wrong)?;
@@ -319,7 +348,10 @@ fn read_nodes(texts: &[NodeText]) -> Result<Vec<Named>, ModelError> {
 fn input_names(value: &toml::Value) -> Option<Vec<String>> {
     match value {
         toml::Value::String(name) => Some(vec![name.clone()]),
-        toml::Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+        toml::Value::Array(names) => names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned))
+            .collect(),
         _ => None,
     }
 }
@@ -347,7 +379,8 @@ fn in_order(nodes: Vec<Named>) -> Result<Graph, ModelError> {
                 ))
             }),
         };
-        let read: Result<Vec<Option<usize>>, ModelError> = node.inputs.iter().map(of_name).collect();
+        let read: Result<Vec<Option<usize>>, ModelError> =
+            node.inputs.iter().map(of_name).collect();
         reads.push(read?);
     }
     // The value that each node gives, once it has been placed.
@@ -375,7 +408,8 @@ fn in_order(nodes: Vec<Named>) -> Result<Graph, ModelError> {
     let mut named: Vec<Option<Named>> = nodes.into_iter().map(Some).collect();
     let mut graph = Graph::default();
     for number in order {
-        let value_of = |read: &Option<usize>| read.map_or(INPUT, |number| values[number].unwrap_or(INPUT));
+        let value_of =
+            |read: &Option<usize>| read.map_or(INPUT, |number| values[number].unwrap_or(INPUT));
         let inputs = reads[number].iter().map(value_of).collect();
         if let Some(node) = named[number].take() {
             graph.nodes.push(Node {

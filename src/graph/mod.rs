@@ -21,13 +21,13 @@ pub use build::Builder;
 pub use describe::{DataFacts, Description, MOST_TEXT, NodeText, Sizes};
 pub use error::ModelError;
 pub use fuse::Fused;
-pub(crate) use fuse::{Step, fuse, geometry, separate};
+pub(crate) use fuse::{fuse, geometry, separate};
 pub use model::Model;
 pub use scaling::Scaling;
 pub use shape::Shape;
 pub use zoo::{
-    LATENT, NAMES, lenet_small, lenet5, mobilenet, resnet18, resnet20, vae, vae_colour, vae_mlp, vgg_tiny,
-    vgg7, vgg16,
+    LATENT, NAMES, lenet_small, lenet5, mobilenet, resnet18, resnet20, vae, vae_colour, vae_mlp,
+    vgg_tiny, vgg7, vgg16,
 };
 
 use crate::op::Op;
@@ -96,6 +96,8 @@ impl Graph {
 
     /// The number of the node that samples a latent, in the graph of an auto-encoder.
     pub fn latent(&self) -> Option<usize> {
-        self.nodes.iter().position(|node| node.op.operation().latent().is_some())
+        self.nodes
+            .iter()
+            .position(|node| node.op.operation().latent().is_some())
     }
 }

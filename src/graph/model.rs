@@ -74,7 +74,9 @@ impl Model {
             return 0;
         };
         let encoder = self.graph.nodes[..at].iter();
-        encoder.filter(|node| node.op.operation().weights(Shape::row(1)).is_some()).count()
+        encoder
+            .filter(|node| node.op.operation().weights(Shape::row(1)).is_some())
+            .count()
     }
 
     /// The part of an auto-encoder after its latent as a model of its own, which takes latents
@@ -116,7 +118,9 @@ impl Model {
         let shapes = self.shapes();
         let each = self.graph.nodes.iter().enumerate().map(|(number, node)| {
             let inputs: Vec<Shape> = node.inputs.iter().map(|value| shapes[*value]).collect();
-            node.op.operation().multiply_adds(&inputs, shapes[number + 1])
+            node.op
+                .operation()
+                .multiply_adds(&inputs, shapes[number + 1])
         });
         each.sum()
     }
@@ -129,7 +133,9 @@ impl Model {
         let nodes = &self.graph.nodes;
         check_name("the model", &self.name)?;
         if nodes.is_empty() {
-            return Err(ModelError::description("the graph has no nodes, so it has no output"));
+            return Err(ModelError::description(
+                "the graph has no nodes, so it has no output",
+            ));
         }
         if !self.scaling.is_usable() {
             return Err(ModelError::description(
@@ -152,7 +158,10 @@ impl Model {
             }
         }
         self.input_shape().checked().map_err(|reason| {
-            ModelError::description(format!("the images of the model: {}", reason.replace("its output", "the size")))
+            ModelError::description(format!(
+                "the images of the model: {}",
+                reason.replace("its output", "the size")
+            ))
         })?;
         let shapes = self.graph.shapes(self.input_shape())?;
         self.check_readers()?;
@@ -176,18 +185,23 @@ impl Model {
     fn check_weights(&self, shapes: &[Shape]) -> Result<(), ModelError> {
         let mut all = 0usize;
         for node in &self.graph.nodes {
-            let input = node.inputs.first().map_or(shapes[INPUT], |value| shapes[*value]);
+            let input = node
+                .inputs
+                .first()
+                .map_or(shapes[INPUT], |value| shapes[*value]);
             let weights = node.op.operation().weights(input);
             let numbers = weights.map_or(Some(0), |weights| {
-                let sides = weights.shape.iter();
+                let mut sides = weights.shape.iter();
                 sides.try_fold(1usize, |product, side| product.checked_mul(*side))
             });
             let sum = numbers.and_then(|numbers| all.checked_add(numbers));
-            all = sum.filter(|sum| *sum <= MOST_WEIGHTS).ok_or_else(|| ModelError::Misfit {
-                node: node.name.clone(),
-                op: node.op.operation().word(),
-                reason: format!("with it the model has more than {MOST_WEIGHTS} weights"),
-            })?;
+            all = sum
+                .filter(|sum| *sum <= MOST_WEIGHTS)
+                .ok_or_else(|| ModelError::Misfit {
+                    node: node.name.clone(),
+                    op: node.op.operation().word(),
+                    reason: format!("with it the model has more than {MOST_WEIGHTS} weights"),
+                })?;
         }
         match all {
             0 => Err(ModelError::description(
@@ -198,7 +212,11 @@ impl Model {
     }
 
     fn check_output(&self, output: Shape) -> Result<(), ModelError> {
-        let latents = self.graph.nodes.iter().filter(|node| node.op.operation().latent().is_some());
+        let latents = self
+            .graph
+            .nodes
+            .iter()
+            .filter(|node| node.op.operation().latent().is_some());
         match (latents.count(), self.likelihood) {
             (0, None) if output.pixels() == 1 && output.channels == self.classes => Ok(()),
             (0, None) => Err(ModelError::description(format!(
@@ -212,7 +230,9 @@ impl Model {
             (1, None) => Err(ModelError::description(
                 "an auto-encoder says how its outputs become pixels: likelihood = \"bernoulli\" or \"gaussian\"",
             )),
-            _ => Err(ModelError::description("an auto-encoder has one latent node, not several")),
+            _ => Err(ModelError::description(
+                "an auto-encoder has one latent node, not several",
+            )),
         }
     }
 
@@ -220,9 +240,14 @@ impl Model {
         let at = self.graph.latent().unwrap_or_default();
         let behind = &self.graph.nodes[at + 1..];
         if behind.is_empty() {
-            return Err(ModelError::description("nothing follows the latent: the decoder is missing"));
+            return Err(ModelError::description(
+                "nothing follows the latent: the decoder is missing",
+            ));
         }
-        if let Some(node) = behind.iter().find(|node| node.inputs.iter().any(|value| *value <= at)) {
+        if let Some(node) = behind
+            .iter()
+            .find(|node| node.inputs.iter().any(|value| *value <= at))
+        {
             return Err(ModelError::description(format!(
                 "node '{}' of the decoder reads what lies before the latent, so it could not draw from the latent \
                  alone",
@@ -230,7 +255,8 @@ impl Model {
             )));
         }
         let image = self.input_shape();
-        let alike = output.sides() == image.sides() || output.pixels() == 1 && output.len() == image.len();
+        let alike =
+            output.sides() == image.sides() || output.pixels() == 1 && output.len() == image.len();
         match alike {
             true => Ok(()),
             false => Err(ModelError::description(format!(
@@ -280,7 +306,11 @@ impl Model {
     pub fn check_images(&self, images: &crate::data::Images) -> Result<(), ModelError> {
         self.check_input(images.size())?;
         let classes = self.classes;
-        let labels = images.labels.iter().map(|label| usize::from(*label)).enumerate();
+        let labels = images
+            .labels
+            .iter()
+            .map(|label| usize::from(*label))
+            .enumerate();
         match labels.into_iter().find(|(_, label)| *label >= classes) {
             None => Ok(()),
             Some((image, label)) => Err(ModelError::WrongLabel {

@@ -36,7 +36,11 @@ impl Scaling {
 
     /// Whether all numbers are finite and no deviation is zero.
     pub fn is_usable(&self) -> bool {
-        let finite = self.mean.iter().chain(&self.deviation).all(|v| v.is_finite());
+        let finite = self
+            .mean
+            .iter()
+            .chain(&self.deviation)
+            .all(|v| v.is_finite());
         finite && self.deviation.iter().all(|d| *d > 0.0)
     }
 }

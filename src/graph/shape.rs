@@ -79,7 +79,9 @@ impl Shape {
     pub fn checked(self) -> Result<Self, String> {
         let [height, width, channels] = self.sides();
         if height == 0 || width == 0 || channels == 0 {
-            return Err(format!("its output would be empty ({height} x {width} x {channels})"));
+            return Err(format!(
+                "its output would be empty ({height} x {width} x {channels})"
+            ));
         }
         let numbers = height.saturating_mul(width).saturating_mul(channels);
         if height.max(width) > MOST_SIDE || channels > MOST_CHANNELS || numbers > MOST_NUMBERS {

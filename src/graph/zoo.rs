@@ -52,7 +52,9 @@ pub(super) fn by_name(name: &str, facts: Option<&DataFacts>) -> Result<Model, Mo
         "vae" => Ok(vae()),
         "vae-colour" => Ok(vae_colour()),
         _ => {
-            let width = name.strip_prefix("mobilenet-").and_then(|width| width.parse::<f64>().ok());
+            let width = name
+                .strip_prefix("mobilenet-")
+                .and_then(|width| width.parse::<f64>().ok());
             if let Some(width) = width.filter(|width| (0.05..=4.0).contains(width)) {
                 return mobilenet_for(name, colours, width);
             }
@@ -144,8 +146,8 @@ fn brick(net: &mut Builder, name: &str, outputs: usize) {
 }
 
 fn lenet5_for(facts: &DataFacts) -> Result<Model, ModelError> {
-    let mut net = Builder::new("lenet5", facts.size)
-        .summary("digits; LeCun et al. 1998 as used since Caffe");
+    let mut net =
+        Builder::new("lenet5", facts.size).summary("digits; LeCun et al. 1998 as used since Caffe");
     conv_relu(&mut net, "conv1", Conv::new(20, 5));
     net.then("", MaxPool::new(2));
     conv_relu(&mut net, "conv2", Conv::new(50, 5));
@@ -168,14 +170,27 @@ fn lenet_small_for(facts: &DataFacts) -> Result<Model, ModelError> {
 }
 
 fn colours(name: &str, facts: &DataFacts, summary: &str) -> Builder {
-    Builder::new(name, facts.size).scaling(Scaling::CIFAR10).summary(summary)
+    Builder::new(name, facts.size)
+        .scaling(Scaling::CIFAR10)
+        .summary(summary)
 }
 
 fn vgg16_for(facts: &DataFacts) -> Result<Model, ModelError> {
-    let mut net = colours("vgg16", facts, "small photographs; 13 convolutions, for GPUs");
-    for (stage, outputs) in [&[64, 64][..], &[128, 128], &[256; 3], &[512; 3], &[512; 3]].iter().enumerate() {
+    let mut net = colours(
+        "vgg16",
+        facts,
+        "small photographs; 13 convolutions, for GPUs",
+    );
+    for (stage, outputs) in [&[64, 64][..], &[128, 128], &[256; 3], &[512; 3], &[512; 3]]
+        .iter()
+        .enumerate()
+    {
         for (place, outputs) in outputs.iter().enumerate() {
-            brick(&mut net, &format!("conv{}_{}", stage + 1, place + 1), *outputs);
+            brick(
+                &mut net,
+                &format!("conv{}_{}", stage + 1, place + 1),
+                *outputs,
+            );
         }
         net.then("", MaxPool::new(2));
     }
@@ -214,13 +229,25 @@ fn vgg_tiny_for(facts: &DataFacts) -> Result<Model, ModelError> {
 /// Two 3x3 convolutions beside a shortcut (He et al. 2016, figure 2); the first one has the stride.
 fn residual_block(net: &mut Builder, name: &str, outputs: usize, stride: usize, project: bool) {
     let start = net.last();
-    conv_norm(net, &format!("{name}_conv1"), Conv::new(outputs, 3).padding(1).stride(stride));
+    conv_norm(
+        net,
+        &format!("{name}_conv1"),
+        Conv::new(outputs, 3).padding(1).stride(stride),
+    );
     net.then("", Activation::RELU);
-    let branch = conv_norm(net, &format!("{name}_conv2"), Conv::new(outputs, 3).padding(1));
+    let branch = conv_norm(
+        net,
+        &format!("{name}_conv2"),
+        Conv::new(outputs, 3).padding(1),
+    );
     let shortcut = match project {
         true => {
             net.go_to(start);
-            conv_norm(net, &format!("{name}_shortcut"), Conv::new(outputs, 1).stride(stride))
+            conv_norm(
+                net,
+                &format!("{name}_shortcut"),
+                Conv::new(outputs, 1).stride(stride),
+            )
         }
         false => start,
     };
@@ -228,13 +255,24 @@ fn residual_block(net: &mut Builder, name: &str, outputs: usize, stride: usize, 
     net.then("", Activation::RELU);
 }
 
-fn residual(mut net: Builder, widths: &[usize], blocks: usize, classes: usize) -> Result<Model, ModelError> {
+fn residual(
+    mut net: Builder,
+    widths: &[usize],
+    blocks: usize,
+    classes: usize,
+) -> Result<Model, ModelError> {
     brick(&mut net, "stem", widths[0]);
     for (stage, outputs) in widths.iter().enumerate() {
         for block in 0..blocks {
             let project = stage > 0 && block == 0;
             let name = format!("block{}_{}", stage + 1, block + 1);
-            residual_block(&mut net, &name, *outputs, if project { 2 } else { 1 }, project);
+            residual_block(
+                &mut net,
+                &name,
+                *outputs,
+                if project { 2 } else { 1 },
+                project,
+            );
         }
     }
     net.then("", GlobalAveragePool {});
@@ -243,7 +281,11 @@ fn residual(mut net: Builder, widths: &[usize], blocks: usize, classes: usize) -
 }
 
 fn resnet20_for(facts: &DataFacts) -> Result<Model, ModelError> {
-    let net = colours("resnet20", facts, "small photographs; residual, He et al. 2016");
+    let net = colours(
+        "resnet20",
+        facts,
+        "small photographs; residual, He et al. 2016",
+    );
     residual(net, &[16, 32, 64], 3, facts.classes)
 }
 
@@ -254,7 +296,10 @@ fn resnet18_for(facts: &DataFacts) -> Result<Model, ModelError> {
 
 /// A depthwise 3x3 convolution and a 1x1 convolution that mixes its channels.
 fn separable(net: &mut Builder, name: &str, [inputs, outputs, stride]: [usize; 3]) {
-    let depthwise = Conv::new(inputs, 3).padding(1).stride(stride).groups(inputs);
+    let depthwise = Conv::new(inputs, 3)
+        .padding(1)
+        .stride(stride)
+        .groups(inputs);
     conv_norm(net, &format!("{name}_depthwise"), depthwise);
     net.then("", Activation::RELU);
     conv_norm(net, &format!("{name}_pointwise"), Conv::new(outputs, 1));
@@ -262,7 +307,11 @@ fn separable(net: &mut Builder, name: &str, [inputs, outputs, stride]: [usize; 3
 }
 
 fn mobilenet_for(name: &str, facts: &DataFacts, width: f64) -> Result<Model, ModelError> {
-    let mut net = colours(name, facts, "photographs; depthwise separable, Howard et al. 2017");
+    let mut net = colours(
+        name,
+        facts,
+        "photographs; depthwise separable, Howard et al. 2017",
+    );
     // Multiples of four, as channels are stored.
     let wide = |channels: usize| ((channels as f64 * width / 4.0).round() as usize).max(1) * 4;
     // The original halves images of 224 pixels five times; an image is halved while 4 pixels are left.
@@ -278,8 +327,19 @@ fn mobilenet_for(name: &str, facts: &DataFacts, width: f64) -> Result<Model, Mod
     conv_norm(&mut net, "stem", stem);
     net.then("", Activation::RELU);
     let blocks = [
-        (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1),
-        (1024, 2), (1024, 1),
+        (64, 1),
+        (128, 2),
+        (128, 1),
+        (256, 2),
+        (256, 1),
+        (512, 2),
+        (512, 1),
+        (512, 1),
+        (512, 1),
+        (512, 1),
+        (512, 1),
+        (1024, 2),
+        (1024, 1),
     ];
     let mut inputs = 32;
     for (number, (outputs, wanted)) in blocks.into_iter().enumerate() {
@@ -293,7 +353,9 @@ fn mobilenet_for(name: &str, facts: &DataFacts, width: f64) -> Result<Model, Mod
 }
 
 fn auto_encoder(name: &str, input: [usize; 3], summary: &str) -> Builder {
-    Builder::new(name, input).likelihood(Likelihood::Bernoulli).summary(summary)
+    Builder::new(name, input)
+        .likelihood(Likelihood::Bernoulli)
+        .summary(summary)
 }
 
 /// The auto-encoder of Kingma and Welling (2013) for 28 x 28 grey pixels: 784, 400, 20 and back.
@@ -331,7 +393,11 @@ fn convolutional(name: &str, input: [usize; 3], summary: &str) -> Model {
 
 /// A convolutional auto-encoder for 28 x 28 grey pixels.
 pub fn vae() -> Model {
-    convolutional("vae", [28, 28, 1], "draws digits and clothes, with convolutions")
+    convolutional(
+        "vae",
+        [28, 28, 1],
+        "draws digits and clothes, with convolutions",
+    )
 }
 
 /// The same for 32 x 32 pixels in colour.

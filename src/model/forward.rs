@@ -36,7 +36,12 @@ struct Stretch<'a> {
 
 impl Network {
     /// Lays out what both networks read of the batch, and returns it.
-    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs, image: [usize; 3]) -> Images {
+    pub fn prepare(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        inputs: &Inputs,
+        image: [usize; 3],
+    ) -> Images {
         let lay_out = |(layout, shape): &(Layout, Vec<usize>)| {
             let as_they_are = match layout {
                 Layout::Padded => image[2].is_multiple_of(4),
@@ -58,7 +63,12 @@ impl Network {
     }
 
     /// The images as outputs are laid out, (batch, height, width, padded channels).
-    pub fn targets(&self, plan: &mut PlanBuilder<'_>, inputs: &Inputs, image: [usize; 3]) -> Tensor {
+    pub fn targets(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        inputs: &Inputs,
+        image: [usize; 3],
+    ) -> Tensor {
         let shape = padded(self.parts.batch(), image);
         let targets = Tensor::transient("padded images", &self.output());
         let rows = Activation::whole(&targets, &self.parts);
@@ -141,7 +151,9 @@ impl Network {
             memory: Memory::Transient,
         };
         let pass = self.pass_through(plan, stretch, weights, Mode::Test);
-        pass.expect("transient memory is never refused").logits().clone()
+        pass.expect("transient memory is never refused")
+            .logits()
+            .clone()
     }
 
     /// The decoder alone: from latents (batch, padded latent) to the logits.
@@ -152,7 +164,9 @@ impl Network {
         weights: Weights<'_>,
     ) -> Tensor {
         let pass = self.decode_in(plan, latents, weights, Memory::Transient);
-        pass.expect("transient memory is never refused").logits().clone()
+        pass.expect("transient memory is never refused")
+            .logits()
+            .clone()
     }
 
     /// The same with every value in a buffer of its own, see [`Pass::value`].
@@ -257,7 +271,9 @@ impl Network {
                 Some(layout) => pass.images.get(layout),
                 None => pass.values[*value].as_ref(),
             };
-            let found = found.unwrap_or_else(|| panic!("'{}' reads value {value}, which is not there", step.name));
+            let found = found.unwrap_or_else(|| {
+                panic!("'{}' reads value {value}, which is not there", step.name)
+            });
             found.view(shape, &self.parts)
         };
         pairs.map(read).collect()

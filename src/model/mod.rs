@@ -9,12 +9,11 @@ mod parameters;
 
 pub use activation::{Activation, Parts};
 pub use forward::Images;
-pub(crate) use network::Step;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub use parameters::{LayerParameters, LayerValues, NormParameters, Parameters};
 pub(crate) use parameters::{check_positions, uses_rows};
 
 pub use crate::graph::{
-    LATENT, Model, ModelError, NAMES, Scaling, lenet_small, lenet5, mobilenet, resnet18, resnet20, vae, vae_colour,
-    vae_mlp, vgg_tiny, vgg7, vgg16,
+    LATENT, Model, ModelError, NAMES, Scaling, lenet_small, lenet5, mobilenet, resnet18, resnet20,
+    vae, vae_colour, vae_mlp, vgg_tiny, vgg7, vgg16,
 };

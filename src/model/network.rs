@@ -79,7 +79,6 @@ pub(crate) struct Step {
 /// A model for one batch size.
 pub struct Network {
     pub(super) steps: Vec<Step>,
-    pub(super) parameters: Parameters,
     /// How the images are laid out for those that read them.
     pub(super) layouts: Vec<(Layout, Vec<usize>)>,
     /// Stored shape of the output.
@@ -149,7 +148,9 @@ impl Pass {
     /// Never: the outputs of a network lie in one tensor.
     pub fn logits(&self) -> &Tensor {
         let output = self.values[self.output].as_ref();
-        output.and_then(Activation::tensor).expect("outputs lie in one tensor")
+        output
+            .and_then(Activation::tensor)
+            .expect("outputs lie in one tensor")
     }
 }
 
@@ -175,7 +176,12 @@ impl Network {
             false => separate(model),
         };
         for step in parts {
-            let inputs: Vec<Value> = step.node.inputs.iter().map(|value| places[*value]).collect();
+            let inputs: Vec<Value> = step
+                .node
+                .inputs
+                .iter()
+                .map(|value| places[*value])
+                .collect();
             let bind = Binding {
                 weights: parameters.layer_of(step.number),
                 norm: parameters.norm_of(step.number),
@@ -215,7 +221,9 @@ impl Network {
             size(&step.recorder.output()) * times
         };
         let inputs = |step: &Step| step.recorder.inputs().iter().map(|shape| size(shape)).max();
-        let numbers = steps.iter().flat_map(|step| [inputs(step).unwrap_or(1), outputs(step)]);
+        let numbers = steps
+            .iter()
+            .flat_map(|step| [inputs(step).unwrap_or(1), outputs(step)]);
         let lines = layouts.iter().map(|(layout, _)| match layout {
             Layout::Shifts(shape) => {
                 let [_, copies, rows, _] = shape.shifts();
@@ -224,10 +232,15 @@ impl Network {
             Layout::Padded | Layout::Rows(_) => 1,
         });
         Self {
-            largest: [numbers.max().unwrap_or(1), positions(model).max(lines.max().unwrap_or(1))],
-            output: steps.last().map(|step| step.recorder.output()).unwrap_or_default(),
+            largest: [
+                numbers.max().unwrap_or(1),
+                positions(model).max(lines.max().unwrap_or(1)),
+            ],
+            output: steps
+                .last()
+                .map(|step| step.recorder.output())
+                .unwrap_or_default(),
             steps,
-            parameters,
             layouts,
             classes: model.classes,
             parts: Parts::one(batch),
@@ -296,9 +309,12 @@ fn share_masks(steps: &mut [Step]) {
             continue;
         }
         let output = steps[number].output;
-        let readers: Vec<usize> = (number + 1..steps.len()).filter(|next| steps[*next].inputs.contains(&output)).collect();
+        let readers: Vec<usize> = (number + 1..steps.len())
+            .filter(|next| steps[*next].inputs.contains(&output))
+            .collect();
         let ends = steps[number].recorder.ends_in_relu();
-        let can = |next: &usize| steps[*next].inputs == [output] && steps[*next].recorder.can_mask();
+        let can =
+            |next: &usize| steps[*next].inputs == [output] && steps[*next].recorder.can_mask();
         let shared = ends && !readers.is_empty() && readers.iter().all(can);
         steps[number].masks_own = ends && !shared;
         for next in readers {

@@ -231,7 +231,11 @@ impl Parameters {
             let operation = node.op.operation();
             if operation.weights(input).is_some() {
                 let normalised = match readers[number + 1][..] {
-                    [next] => model.graph.nodes[next].op.operation().normalises(shapes[number + 1]).is_some(),
+                    [next] => model.graph.nodes[next]
+                        .op
+                        .operation()
+                        .normalises(shapes[number + 1])
+                        .is_some(),
                     _ => false,
                 };
                 parameters.add_layer(number, node, input, normalised);
@@ -249,7 +253,13 @@ impl Parameters {
         parameters
     }
 
-    fn add_layer(&mut self, number: usize, node: &crate::graph::Node, input: Shape, normalised: bool) {
+    fn add_layer(
+        &mut self,
+        number: usize,
+        node: &crate::graph::Node,
+        input: Shape,
+        normalised: bool,
+    ) {
         let Some(weights) = node.op.operation().weights(input) else {
             return;
         };
@@ -346,8 +356,13 @@ impl Parameters {
                 normalised: layer.normalised,
             })
             .collect();
-        let starts = layers.iter().map(|layer| layer.weights.start).chain([self.quantisers]);
-        let ends = [0].into_iter().chain(layers.iter().map(|layer| layer.weights.end));
+        let starts = layers
+            .iter()
+            .map(|layer| layer.weights.start)
+            .chain([self.quantisers]);
+        let ends = [0]
+            .into_iter()
+            .chain(layers.iter().map(|layer| layer.weights.end));
         let shared: Vec<_> = ends.zip(starts).map(|(end, start)| end..start).collect();
         Spans::new(&layers, &shared)
     }
@@ -366,7 +381,10 @@ fn reads_rows(channels: usize, taps: usize) -> bool {
 
 /// The same for a layer of this geometry.
 pub(crate) fn uses_rows(shape: &ConvShape) -> bool {
-    reads_rows(shape.input_channels, shape.kernel_height * shape.kernel_width)
+    reads_rows(
+        shape.input_channels,
+        shape.kernel_height * shape.kernel_width,
+    )
 }
 
 /// The most images x rows x columns of a layer: what kernels divide exactly, see

@@ -19,6 +19,7 @@ pub mod dropout;
 mod flatten;
 pub mod group_conv;
 mod group_shape;
+pub mod integers;
 mod latent;
 mod max_pool;
 mod norm;
@@ -33,9 +34,13 @@ mod upsample;
 pub mod window_max_pool;
 mod window_shape;
 
-pub use activation::{Activate, Activation, Kind as ActivationKind, activation_backward, activation_forward};
+pub use activation::{
+    Activate, Activation, Kind as ActivationKind, activation_backward, activation_forward,
+};
 pub use add::{Add, add};
-pub use average_pool::{AveragePool, GlobalAveragePool, average_pool_backward, average_pool_forward};
+pub use average_pool::{
+    AveragePool, GlobalAveragePool, average_pool_backward, average_pool_forward,
+};
 pub use concat::{Concat, channels, concat};
 pub use conv::Conv;
 pub use dense::Dense;
@@ -46,9 +51,9 @@ pub use group_shape::GroupShape;
 pub use latent::Latent;
 pub use max_pool::MaxPool;
 pub use norm::Norm;
-pub use operation::{Fusible, Operation, WeightShape};
+pub use operation::{Fusible, Operation, Packing, WeightShape};
 pub use pair::Pair;
-pub(crate) use record::{Backward, Binding, Forward, Gradient, Kept, Layout, Product, Recorder};
+pub use record::{Backward, Binding, Forward, Gradient, Kept, Layout, MatrixProduct, Recorder};
 pub use reshape::Reshape;
 pub use upsample::Upsample;
 pub use window_max_pool::{window_max_pool_backward, window_max_pool_forward};

@@ -1,8 +1,9 @@
 //! What walkers over graphs ask of an operation.
 
+use super::integers::{IntegerBinding, Integers};
+use super::plain::Plain;
 use super::record::{Binding, Recorder};
 use crate::graph::Shape;
-use super::plain::Plain;
 use crate::suggest::did_you_mean;
 
 /// The weights that an operation learns.
@@ -27,6 +28,27 @@ pub enum Fusible {
     Relu,
     /// The largest of each square of 2 x 2 pixels.
     SquarePool,
+}
+
+/// How a packed model treats an operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Packing {
+    /// It has codes, biases and shifts, and a unit of its own.
+    Layer,
+    /// Its output is in a unit of its own.
+    OwnUnit,
+    /// Its output is in the unit of its input.
+    SameUnit,
+    /// It only sets limits, from zero up: the operation before it can apply them. Its output is in the unit of its
+    /// input.
+    Limits {
+        /// The largest output, if there is one.
+        ceiling: Option<f64>,
+    },
+    /// Its output is what it reads.
+    View,
+    /// It cannot be packed: what follows it can, as a model of its own.
+    Boundary,
 }
 
 /// What walkers over graphs ask of an operation.
@@ -92,6 +114,17 @@ pub trait Operation {
     /// The operation with its geometry, ready to be recorded; `None` if its output is what it reads, number by
     /// number, in the same places.
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>>;
+
+    /// How a packed model treats it.
+    fn packing(&self) -> Packing;
+
+    /// Whether its integers can be limited as they are stored, so that a ReLU behind it costs nothing.
+    fn takes_limits(&self) -> bool {
+        false
+    }
+
+    /// The same operation over integers; `None` if its output is what it reads.
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>>;
 
     /// The same operation as plain loops over `f64`.
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain>;

@@ -33,7 +33,10 @@ impl From<[usize; 2]> for Pair {
 
 /// How a [`Pair`] stands in a description.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a whole number, or two of them: [rows, columns]")]
+#[serde(
+    untagged,
+    expecting = "a whole number, or two of them: [rows, columns]"
+)]
 enum Written {
     Both(usize),
     Each([usize; 2]),

@@ -2,7 +2,7 @@
 
 use crate::gpu::PlanBuilder;
 use crate::graph::{Fused, Shape};
-use crate::layer::{ConvShape, Windows};
+use crate::layer::{ConvShape, PoolShape, Windows};
 use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Weights};
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
@@ -174,8 +174,24 @@ pub trait Recorder {
     /// Records the backward pass; returns a gradient for each input.
     fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient>;
 
+    /// The matrix product that it is, if it is one, for benchmarks.
+    fn product(&self) -> Option<MatrixProduct> {
+        None
+    }
+
     /// The cases of its kernels at this very geometry, for checks and benchmarks.
     fn cases(&self) -> Vec<Case>;
+}
+
+/// A matrix product with what its kernels do besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixProduct {
+    /// Its geometry.
+    pub shape: ConvShape,
+    /// The convolution whose shifted copies of images it reads.
+    pub shifts: Option<ConvShape>,
+    /// The max pool that it applies as it stores its results.
+    pub pool: Option<PoolShape>,
 }
 
 /// A matrix product for the images of a micro-batch.

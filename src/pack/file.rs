@@ -6,21 +6,16 @@ use std::ops::RangeInclusive;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::steps::Steps;
 use super::{Activations, PackedLayer, PackedModel};
+use crate::graph::{DataFacts, Description, Model};
 use crate::loss::Likelihood;
-use crate::model::{Model, Parameters};
+use crate::op::Packing;
 use crate::train::MAX_LATENT;
 
-/// The newest version that [`encode`] writes and [`decode`] reads: that of decoders.
-pub const PACKED_VERSION: u32 = 2;
-
-/// Decoders came with version 2; classifiers stay in version 1, which older readers know.
-fn version_of(model: &Model) -> u32 {
-    match model.latent() {
-        Some(_) => 2,
-        None => 1,
-    }
-}
+/// The version that [`encode`] writes. [`decode`] reads it and all before: version 1 holds a classifier of the
+/// program, version 2 the decoder of an auto-encoder of the program; version 3 holds the graph itself.
+pub const PACKED_VERSION: u32 = 3;
 
 /// The metadata key that holds a [`Header`] as JSON.
 pub const KEY: &str = "gtc_packed";
@@ -36,6 +31,24 @@ pub enum PackError {
          powers of two, so it cannot run on shifts. Train it without --exact-norm."
     )]
     ExactNorm,
+    /// A layer that low precision reads as it is.
+    #[error(
+        "layer '{layer}' stays in float (quantise = false in the model's description), so it cannot run on shifts. \
+         Train it with quantise = true."
+    )]
+    Float {
+        /// The layer.
+        layer: String,
+    },
+    /// Values that are added, joined or averaged in units too far apart.
+    #[error(
+        "node '{node}' joins values whose sizes are so far apart that their sum could leave 32 bits. Put a batch \
+         normalisation before it."
+    )]
+    UnitsApart {
+        /// The node.
+        node: String,
+    },
     /// A sum that does not fit 32 bits.
     #[error(
         "layer '{layer}' has exponents {} to {}: with {activations}-bit activations its sums could leave \
@@ -90,7 +103,7 @@ pub enum PackError {
 }
 
 /// What a packed file says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Header {
     version: u32,
     /// CRC-32 of this header with a checksum of zero and of all tensors' bytes.
@@ -100,6 +113,12 @@ struct Header {
     classes: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     decoder: Option<DecoderHeader>,
+    /// Since version 3: the whole model, an auto-encoder with its encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    graph: Option<Description>,
+    /// Since version 3: log2 of the unit of every value of what runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    units: Vec<i32>,
     activation_bits: u32,
     layers: Vec<LayerHeader>,
 }
@@ -219,12 +238,14 @@ pub fn encode(model: &PackedModel) -> Result<Vec<u8>, PackError> {
         });
     }
     let mut header = Header {
-        version: version_of(&model.model),
+        version: PACKED_VERSION,
         checksum: 0,
-        model: model.model.name.to_owned(),
+        model: model.model.name.clone(),
         data: model.data.clone(),
         classes: model.classes.clone(),
         decoder,
+        graph: Some(Description::of(&model.model)),
+        units: model.units.clone(),
         activation_bits: model.activations.bits(),
         layers,
     };
@@ -297,36 +318,17 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
         // The view borrows from `tensors`, its bytes from `data`.
         Ok(view.data())
     };
-    let model = Model::by_name(&header.model).map_err(|e| foreign(e.to_string()))?;
-    let model = match (&header.decoder, model.likelihood) {
-        (None, None) => model,
-        (Some(decoder), Some(_)) if (1..=MAX_LATENT).contains(&decoder.latent) => {
-            model.with_latent(decoder.latent, decoder.likelihood)
-        }
-        (Some(decoder), Some(_)) => {
-            let latent = decoder.latent;
-            return Err(damaged(format!("a decoder of latents of {latent} numbers")));
-        }
-        (Some(_), None) => return Err(damaged(format!("a decoder of {}", header.model))),
-        (None, Some(_)) => {
-            let reason = format!("no latent and likelihood of a decoder of {}", header.model);
-            return Err(damaged(reason));
-        }
-    };
-    if header.version != version_of(&model) {
-        let reason = format!("{} in format {}", header.model, header.version);
-        return Err(damaged(reason));
-    }
+    let model = model_of(&header, &damaged, &foreign)?;
     let network = model.decoder().unwrap_or_else(|| model.clone());
-    let parameters = Parameters::new(&network);
-    if header.classes.len() != model.classes || header.layers.len() != parameters.layers.len() {
+    let known = layer_shapes(&network);
+    if header.classes.len() != model.classes || header.layers.len() != known.len() {
         return Err(damaged(format!(
             "{} classes and {} layers, but {} has {} and {}",
             header.classes.len(),
             header.layers.len(),
             header.model,
             model.classes,
-            parameters.layers.len()
+            known.len()
         )));
     }
     let activations = Activations::from_bits(header.activation_bits)
@@ -337,17 +339,16 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
     };
     let mut parts = vec![table];
     let mut layers = Vec::new();
-    for (number, (layer, known)) in header.layers.iter().zip(&parameters.layers).enumerate() {
-        if layer.name != known.name || layer.shape != known.shape || !(1..=7).contains(&layer.bits)
-        {
+    for (layer, (wanted, shape, sums)) in header.layers.iter().zip(&known) {
+        if layer.name != *wanted || layer.shape != *shape || !(1..=7).contains(&layer.bits) {
             return Err(damaged(format!(
-                "layer '{}' {:?} of {} bits stands where '{}' {:?} should",
-                layer.name, layer.shape, layer.bits, known.name, known.shape
+                "layer '{}' {:?} of {} bits stands where '{wanted}' {shape:?} should",
+                layer.name, layer.shape, layer.bits
             )));
         }
         let name = |part: &str| format!("{}.{part}", layer.name);
         let outputs = [layer.shape[0]];
-        let count = known.weights();
+        let count: usize = shape.iter().product();
         let words = (count * layer.bits as usize).div_ceil(32);
         let codes = read(&name("codes"), Dtype::U32, &[words])?;
         let bias = read(&name("bias"), Dtype::I32, &outputs)?;
@@ -389,14 +390,8 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
             shift,
             input_scale: layer.input_scale,
             output_scale: layer.output_scale,
-            last: number + 1 == parameters.layers.len(),
+            last: *sums,
         };
-        if packed.bounds(activations.most()).1 > i128::from(i32::MAX) {
-            return Err(damaged(format!(
-                "sums of layer '{}' could leave 32 bits",
-                layer.name
-            )));
-        }
         layers.push(packed);
     }
     if checksum(&header, parts.into_iter()) != header.checksum {
@@ -412,14 +407,111 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
     {
         return Err(damaged("the table of inputs is out of range".to_owned()));
     }
-    Ok(PackedModel {
+    let units = units_of(&header, &network, &layers, &damaged)?;
+    let packed = PackedModel {
         model,
         data: header.data,
         classes: header.classes,
         activations,
         table,
         layers,
-    })
+        units,
+    };
+    packed.check_sums().map_err(|e| damaged(e.to_string()))?;
+    Ok(packed)
+}
+
+/// The model that a header names, or describes since version 3.
+fn model_of(
+    header: &Header,
+    damaged: &dyn Fn(String) -> PackError,
+    foreign: &dyn Fn(String) -> PackError,
+) -> Result<Model, PackError> {
+    if let Some(description) = &header.graph {
+        let facts = DataFacts {
+            size: [0; 3],
+            classes: header.classes.len(),
+        };
+        let model = description.model(Some(&facts));
+        return model.map_err(|e| damaged(e.to_string()));
+    }
+    let model = Model::by_name(&header.model).map_err(|e| foreign(e.to_string()))?;
+    match (&header.decoder, model.likelihood, header.version) {
+        (None, None, 1) => Ok(model),
+        (Some(decoder), Some(_), 2) if (1..=MAX_LATENT).contains(&decoder.latent) => {
+            Ok(model.with_latent(decoder.latent, decoder.likelihood))
+        }
+        (Some(decoder), Some(_), 2) => {
+            let latent = decoder.latent;
+            Err(damaged(format!("a decoder of latents of {latent} numbers")))
+        }
+        (Some(_), None, _) => Err(damaged(format!("a decoder of {}", header.model))),
+        (None, Some(_), _) => {
+            let reason = format!("no latent and likelihood of a decoder of {}", header.model);
+            Err(damaged(reason))
+        }
+        (_, _, version) => Err(damaged(format!("{} in format {version}", header.model))),
+    }
+}
+
+/// Name and shape of every packed layer of a network, and whether it gives plain sums.
+fn layer_shapes(network: &Model) -> Vec<(String, [usize; 4], bool)> {
+    let shapes = network.shapes();
+    let steps = Steps::of(network);
+    let layers = steps
+        .steps
+        .iter()
+        .filter(|step| step.node.op.operation().packing() == Packing::Layer);
+    let layer = |step: &super::steps::PackedStep<'_>| {
+        let input = shapes[step.node.inputs[0]];
+        let weights = step.node.op.operation().weights(input);
+        let shape = weights.map_or([input.channels, 1, 1, 1], |weights| weights.shape);
+        (step.node.name.clone(), shape, steps.gives_sums(step))
+    };
+    layers.map(layer).collect()
+}
+
+/// The units of all values: as the file says, or before version 3 those of its layers.
+fn units_of(
+    header: &Header,
+    network: &Model,
+    layers: &[PackedLayer],
+    damaged: &dyn Fn(String) -> PackError,
+) -> Result<Vec<i32>, PackError> {
+    let steps = Steps::of(network);
+    let mut units = vec![0; steps.places.len()];
+    units[0] = layers.first().map_or(0, |layer| layer.input_scale);
+    if header.graph.is_some() {
+        if header.units.len() != units.len()
+            || header.units.iter().any(|unit| unit.unsigned_abs() > 64)
+        {
+            return Err(damaged("its units do not fit its graph".to_owned()));
+        }
+        units[0] = header.units[0];
+    }
+    let mut layers = layers.iter();
+    for step in &steps.steps {
+        let input = units[step.inputs[0]];
+        units[step.output] = match step.node.op.operation().packing() {
+            Packing::Layer => match layers.next() {
+                Some(layer) if layer.input_scale == input => layer.output_scale,
+                Some(layer) => {
+                    return Err(damaged(format!(
+                        "layer '{}' reads another unit than is given",
+                        layer.name
+                    )));
+                }
+                None => input,
+            },
+            Packing::OwnUnit => header.units.get(step.output).copied().unwrap_or(input),
+            Packing::SameUnit | Packing::Limits { .. } | Packing::View | Packing::Boundary => input,
+        };
+    }
+    for (value, place) in steps.places.iter().enumerate() {
+        units[value] = units[*place];
+    }
+    super::fill_fused(&mut units, &steps);
+    Ok(units)
 }
 
 /// Reads a packed file.

@@ -3,6 +3,7 @@
 
 mod codes;
 mod file;
+mod steps;
 
 pub use codes::unpacked;
 #[cfg(not(target_arch = "wasm32"))]
@@ -10,9 +11,13 @@ pub use file::load;
 pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
 
 use crate::evaluate::Calibration;
+use crate::graph::{INPUT, Model};
 use crate::layer::NORM_EPSILON;
 use crate::levels::{LevelRule, rounded_factor, sign_and_index_bits};
-use crate::model::{LayerParameters, Model, Parameters};
+use crate::model::{LayerParameters, Parameters};
+use crate::op::Packing;
+use steps::Steps;
+pub(crate) use steps::{BoundStep, bind};
 
 /// One zero in so many weights is rare: where zeros alone would take another bit a weight, they
 /// become the smallest level.
@@ -59,7 +64,7 @@ impl Activations {
 pub struct PackedLayer {
     /// Its name.
     pub name: String,
-    /// (outputs, kernel height, kernel width, inputs)
+    /// (outputs, kernel height, kernel width, inputs that one output reads)
     pub shape: [usize; 4],
     /// Bits of a code: 1 for ±1, else a sign and an index.
     pub bits: u32,
@@ -139,8 +144,11 @@ pub struct PackedModel {
     pub activations: Activations,
     /// What a byte of an image becomes: (channels, 256). Empty for a decoder, which reads latents.
     pub table: Vec<i16>,
-    /// Convolutions and dense layers in order, of an auto-encoder those after its latent.
+    /// Convolutions, dense layers, and batch normalisations that follow neither, in the order of the graph; of an
+    /// auto-encoder those after its latent.
     pub layers: Vec<PackedLayer>,
+    /// log2 of the unit of every value of [`PackedModel::network`].
+    pub units: Vec<i32>,
 }
 
 impl PackedModel {
@@ -155,9 +163,9 @@ impl PackedModel {
         decoder.unwrap_or_else(|| self.model.clone())
     }
 
-    /// log2 of the unit of what goes into the first layer.
+    /// log2 of the unit of what goes in.
     pub fn input_scale(&self) -> i32 {
-        self.layers.first().map_or(0, |layer| layer.input_scale)
+        self.units[INPUT]
     }
 
     /// An image, bytes (height, width, channels), as the first layer of a classifier reads it.
@@ -182,7 +190,7 @@ impl PackedModel {
 
     /// log2 of the unit of the logits.
     pub fn logit_scale(&self) -> i32 {
-        self.layers.last().map_or(0, |layer| layer.output_scale)
+        self.units.last().copied().unwrap_or(0)
     }
 
     /// Bytes of its weights and biases as floats.
@@ -191,25 +199,40 @@ impl PackedModel {
         4 * numbers.sum::<usize>()
     }
 
-    /// Shifts and additions that one image takes, as the shift kernel does them: a shift and an
-    /// addition for every weight and position that meet inside the image, a shift and two additions
-    /// for every number that is stored.
+    /// Shifts and additions that one image takes, as the shift kernel does them.
     pub fn operations(&self) -> Operations {
-        let mut operations = Operations::default();
         let network = self.network();
-        let matrices = crate::model::shapes(&network, 1);
-        let matrices = matrices
-            .into_iter()
-            .filter(|(layer, _)| layer.has_weights());
-        for (_, shape) in matrices {
-            let taps = shape.taps() as u64;
-            let [_, height, width, _] = shape.y();
-            let stored = (height * width * shape.output_channels) as u64;
-            let products = taps * (shape.input_channels * shape.output_channels) as u64;
-            operations.shifts += products + stored;
-            operations.additions += products + 2 * stored;
+        let mut sum = Operations::default();
+        for step in bind(self, &network, 1) {
+            let operations = step.integers.operations();
+            sum.additions += operations.additions;
+            sum.shifts += operations.shifts;
+            sum.multiplications += operations.multiplications;
         }
-        operations
+        sum
+    }
+
+    /// Checks that no sum can leave 32 bits.
+    ///
+    /// # Errors
+    /// [`PackError::Overflow`], naming the layer.
+    pub(crate) fn check_sums(&self) -> Result<(), PackError> {
+        let network = self.network();
+        for step in bind(self, &network, 1) {
+            if step.integers.bound(self.most()) <= i128::from(i32::MAX) {
+                continue;
+            }
+            let node = step.step.node.name.clone();
+            return Err(match step.layer.map(|layer| &self.layers[layer]) {
+                Some(layer) => PackError::Overflow {
+                    layer: node,
+                    exponents: layer.exponent_min..=layer.exponent_min + layer.span() as i32,
+                    activations: self.activations.bits(),
+                },
+                None => PackError::UnitsApart { node },
+            });
+        }
+        Ok(())
     }
 }
 
@@ -267,47 +290,142 @@ pub struct Trained<'a> {
 /// Packs a trained model: a classifier, or the decoder of an auto-encoder.
 ///
 /// # Errors
-/// [`PackError::ExactNorm`] and, naming the layer, [`PackError::Overflow`] when a sum could leave i32.
+/// [`PackError::ExactNorm`], and naming the layer [`PackError::Float`], or [`PackError::Overflow`] and
+/// [`PackError::UnitsApart`] when a sum could leave 32 bits.
 pub fn pack(
     trained: &Trained<'_>,
     activations: Activations,
     calibration: &Calibration,
 ) -> Result<PackedModel, PackError> {
     let parameters = Parameters::new(trained.model);
-    let encoder = trained.model.encoder_weights();
-    let most = activations.most();
-    let has_norm = parameters.layers.iter().any(LayerParameters::has_norm);
-    if trained.exact_norm && has_norm {
+    if trained.exact_norm && !parameters.norms.is_empty() {
         return Err(PackError::ExactNorm);
     }
-    let mut scale = choose_scale(&calibration.input, most);
-    let table = match trained.model.latent() {
-        Some(_) => Vec::new(),
-        None => input_table(trained.model, scale, most),
-    };
+    let decoder = trained.model.decoder();
+    let network = decoder.as_ref().unwrap_or(trained.model);
+    // Nodes before those of the decoder.
+    let before = trained.model.graph.nodes.len() - network.graph.nodes.len();
+    let most = activations.most();
+    let steps = Steps::of(network);
+    let mut units = vec![0; steps.places.len()];
+    units[INPUT] = choose_scale(&calibration.values[INPUT], most);
     let mut layers = Vec::new();
-    for (number, layer) in parameters.layers.iter().enumerate().skip(encoder) {
-        let last = number + 1 == parameters.layers.len();
-        let output_scale = (!last).then(|| choose_scale(&calibration.outputs[number], most));
-        let packed = pack_layer(trained, layer, (scale, output_scale), activations)?;
-        if packed.bounds(most).1 > i128::from(i32::MAX) {
-            return Err(PackError::Overflow {
-                exponents: packed.exponent_min..=packed.exponent_min + packed.span() as i32,
-                layer: packed.name,
-                activations: activations.bits(),
-            });
-        }
-        scale = packed.output_scale;
-        layers.push(packed);
+    for step in &steps.steps {
+        let input = units[step.inputs[0]];
+        let measured = || choose_scale(&calibration.values[step.output], most);
+        units[step.output] = match step.node.op.operation().packing() {
+            Packing::SameUnit | Packing::Limits { .. } | Packing::View | Packing::Boundary => input,
+            Packing::OwnUnit => measured(),
+            Packing::Layer => {
+                let output = (!steps.gives_sums(step)).then(measured);
+                let layer = Source::new(
+                    &parameters,
+                    before + step.number,
+                    step.norm.map(|norm| before + norm),
+                );
+                let packed = pack_layer(trained, &layer, (input, output), activations)?;
+                let unit = packed.output_scale;
+                layers.push(packed);
+                unit
+            }
+        };
     }
-    Ok(PackedModel {
+    for (value, place) in steps.places.iter().enumerate() {
+        units[value] = units[*place];
+    }
+    fill_fused(&mut units, &steps);
+    let packed = PackedModel {
         model: trained.model.clone(),
         data: trained.data.to_owned(),
         classes: trained.classes.to_vec(),
         activations,
-        table,
+        table: match decoder {
+            Some(_) => Vec::new(),
+            None => input_table(trained.model, units[INPUT], most),
+        },
         layers,
-    })
+        units,
+    };
+    packed.check_sums()?;
+    Ok(packed)
+}
+
+/// Gives values that nobody stores, because they are fused away, the unit of the step that fuses them.
+fn fill_fused(units: &mut [i32], steps: &Steps<'_>) {
+    for step in &steps.steps {
+        let fused = [Some(step.number), step.norm];
+        for number in fused.into_iter().flatten() {
+            units[number + 1] = units[step.output];
+        }
+    }
+}
+
+/// Where the numbers of a packed layer come from.
+struct Source<'a> {
+    name: &'a str,
+    /// (outputs, kernel height, kernel width, inputs that one output reads)
+    shape: [usize; 4],
+    layer: Option<&'a LayerParameters>,
+    norm: Option<&'a crate::model::NormParameters>,
+}
+
+impl<'a> Source<'a> {
+    /// The weights of a node and the normalisation behind it, or a normalisation alone.
+    fn new(parameters: &'a Parameters, node: usize, norm: Option<usize>) -> Self {
+        let layer = parameters.layer_of(node);
+        let norm = norm.map_or_else(|| parameters.norm_of(node), |norm| parameters.norm_of(norm));
+        let name = layer.map(|layer| layer.name.as_str());
+        let channels = norm.map_or(0, |norm| norm.channels);
+        Self {
+            name: name
+                .or(norm.map(|norm| norm.name.as_str()))
+                .unwrap_or_default(),
+            shape: layer.map_or([channels, 1, 1, 1], |layer| layer.shape),
+            layer,
+            norm,
+        }
+    }
+
+    /// Weights as they are, and the rule that quantises them; of a normalisation alone, ones.
+    fn weights(&self, arena: &[f32]) -> Result<(Vec<f32>, LevelRule), PackError> {
+        let Some(layer) = self.layer else {
+            return Ok((vec![1.0; self.shape[0]], LevelRule::new([0.0, 1.0])));
+        };
+        if !layer.is_quantised() {
+            return Err(PackError::Float {
+                layer: layer.name.clone(),
+            });
+        }
+        Ok((
+            layer.weight_values(arena),
+            LevelRule::new(layer.quantiser_values(arena)),
+        ))
+    }
+
+    /// The factor ±2^k of every output and what is added before it: y = factor (sum + offset).
+    fn factors(&self, trained: &Trained<'_>) -> Vec<(f64, f64)> {
+        let outputs = self.shape[0];
+        let bias = self
+            .layer
+            .map(|layer| layer.bias_values(trained.weights))
+            .unwrap_or_default();
+        let bias = |o: usize| bias.get(o).copied().map_or(0.0, f64::from);
+        let Some(norm) = self.norm else {
+            return (0..outputs).map(|o| (1.0, bias(o))).collect();
+        };
+        let [gamma, beta] = norm.values(trained.weights);
+        let running = norm.running_values(trained.running);
+        let factor = |o: usize| {
+            let deviation = (f64::from(running[outputs + o]) + NORM_EPSILON).sqrt();
+            let factor = rounded_factor(f64::from(gamma[o]) / deviation);
+            let offset = f64::from(beta[o]) / factor - f64::from(running[o]) + bias(o);
+            match factor == 0.0 {
+                true => (0.0, f64::from(beta[o])),
+                false => (factor, offset),
+            }
+        };
+        (0..outputs).map(factor).collect()
+    }
 }
 
 /// The nearest whole number of units 2^scale, halves away from zero, up to `most`.
@@ -331,40 +449,17 @@ fn input_table(model: &Model, scale: i32, most: i64) -> Vec<i16> {
     table
 }
 
-/// The factor ±2^k of every output and what is added before it: y = factor (sum + offset).
-fn factors(trained: &Trained<'_>, layer: &LayerParameters) -> Vec<(f64, f64)> {
-    let bias = layer.bias_values(trained.weights);
-    if !layer.has_norm() {
-        return bias.iter().map(|b| (1.0, f64::from(*b))).collect();
-    }
-    let outputs = layer.shape[0];
-    let gamma = layer.scale_values(trained.weights);
-    let running = layer.running_values(trained.running);
-    (0..outputs)
-        .map(|o| {
-            let deviation = (f64::from(running[outputs + o]) + NORM_EPSILON).sqrt();
-            let factor = rounded_factor(f64::from(gamma[o]) / deviation);
-            let offset = f64::from(bias[o]) / factor - f64::from(running[o]);
-            match factor == 0.0 {
-                true => (0.0, f64::from(bias[o])),
-                false => (factor, offset),
-            }
-        })
-        .collect()
-}
-
 fn pack_layer(
     trained: &Trained<'_>,
-    layer: &LayerParameters,
+    source: &Source<'_>,
     (input_scale, output_scale): (i32, Option<i32>),
     activations: Activations,
 ) -> Result<PackedLayer, PackError> {
-    let rule = LevelRule::new(layer.quantiser_values(trained.weights));
-    let factors = factors(trained, layer);
-    let fan_in = layer.fan_in();
+    let (weights, rule) = source.weights(trained.weights)?;
+    let factors = source.factors(trained);
+    let fan_in: usize = source.shape[1..].iter().product();
     // The sign of every weight, with its output's, and its exponent; none is zero.
-    let weights: Vec<(bool, Option<i32>)> = layer
-        .weight_values(trained.weights)
+    let weights: Vec<(bool, Option<i32>)> = weights
         .iter()
         .enumerate()
         .map(|(i, w)| {
@@ -382,7 +477,7 @@ fn pack_layer(
     let rare = zeros * RARE_ZEROS <= weights.len() && factors.iter().all(|f| f.0 != 0.0);
     let zero = zeros > 0 && !(rare && code_bits(false) < code_bits(true));
     let overflow = |activations| PackError::Overflow {
-        layer: layer.name.to_owned(),
+        layer: source.name.to_owned(),
         exponents: exponent_min..=exponent_min + range - 1,
         activations,
     };
@@ -419,8 +514,8 @@ fn pack_layer(
         shift.push(places);
     }
     Ok(PackedLayer {
-        name: layer.name.to_owned(),
-        shape: layer.shape,
+        name: source.name.to_owned(),
+        shape: source.shape,
         bits,
         zero,
         exponent_min,

@@ -1,9 +1,10 @@
 //! Integer inference (SPEC section 5): what every device must give, bit for bit.
 
 use super::conv::{each_tap, offsets};
+use crate::graph::INPUT;
 use crate::layer::ConvShape;
-use crate::model::{Layer, shapes};
-use crate::pack::PackedModel;
+use crate::pack::{PackedModel, bind};
+use crate::tensor::pad4;
 
 /// (sum << up) + bias, then a right shift that rounds half up, then the limits. A positive shift
 /// goes right, a negative one left.
@@ -66,85 +67,35 @@ pub fn packed_bytes(x: &[i64], channels: usize, words: usize) -> Vec<i32> {
     packed
 }
 
-/// The logits, in units of 2^scale of the last layer, from what [`PackedModel::image_input`] makes of an
-/// image, or [`PackedModel::latent_input`] of a latent. Loops over logical shapes; nothing here knows how
-/// a device stores them.
+/// The logits, in units of 2^[`PackedModel::logit_scale`], from what [`PackedModel::image_input`] makes of an
+/// image, or [`PackedModel::latent_input`] of a latent. A walk over the graph, one plain loop after the other.
 pub fn infer(model: &PackedModel, input: &[i32]) -> Vec<i32> {
-    let mut x: Vec<i64> = input.iter().map(|v| i64::from(*v)).collect();
-    let mut packed = model.layers.iter();
-    let (network, most) = (model.network(), model.most());
-    for (layer, shape) in shapes(&network, 1) {
-        let relu = match layer {
-            Layer::MaxPool { size } => {
-                x = pool(&x, &shape, *size);
-                continue;
-            }
-            Layer::Upsample { size } => {
-                x = upsample(&x, &shape, *size);
-                continue;
-            }
-            // The same numbers in the same order.
-            Layer::Reshape { .. } => continue,
-            Layer::Latent { .. } => unreachable!("decoders start after it"),
-            Layer::Conv { relu, .. } | Layer::Dense { relu, .. } => *relu,
-        };
-        let Some(layer) = packed.next() else { break };
-        let limits = match (layer.last, relu) {
-            (true, _) => [i64::from(i32::MIN), i64::from(i32::MAX)],
-            (false, true) => [0, most],
-            (false, false) => [-most, most],
-        };
-        let w = packed_unpack(&layer.codes, layer.bits, layer.zero);
-        let taps = shape.kernel_height * shape.kernel_width;
-        let (inputs, outputs) = (shape.input_channels, shape.output_channels);
-        let mut y = vec![0; shape.output_height() * shape.output_width() * outputs];
-        each_tap(
-            &shape,
-            |[_, row, column, tap_row, tap_column, y_in, x_in]| {
-                let from = (y_in * shape.input_width + x_in) * inputs;
-                let to = (row * shape.output_width() + column) * outputs;
-                let tap = tap_row * shape.kernel_width + tap_column;
-                for o in 0..outputs {
-                    let w = &w[(o * taps + tap) * inputs..][..inputs];
-                    let products = w.iter().zip(&x[from..from + inputs]).map(|(w, x)| w * x);
-                    y[to + o] += products.sum::<i64>();
-                }
-            },
-        );
-        for (i, y) in y.iter_mut().enumerate() {
-            let o = i % outputs;
-            *y = requantise(*y, layer.bias[o].into(), layer.shift[o].into(), limits);
-        }
-        x = y;
-    }
-    x.iter().map(|v| *v as i32).collect()
-}
-
-fn pool(x: &[i64], shape: &ConvShape, size: usize) -> Vec<i64> {
-    let channels = shape.input_channels;
-    let mut y = Vec::new();
-    for row in 0..shape.input_height / size {
-        for column in 0..shape.input_width / size {
-            for c in 0..channels {
-                let window = (0..size * size).map(|i| {
-                    let (r, k) = (row * size + i / size, column * size + i % size);
-                    x[(r * shape.input_width + k) * channels + c]
-                });
-                y.extend(window.max());
-            }
+    let network = model.network();
+    let [height, width, channels] = network.input;
+    let stored = pad4(channels);
+    let mut image = vec![0; height * width * stored];
+    for (pixel, values) in input.chunks(channels).enumerate() {
+        for (channel, value) in values.iter().enumerate() {
+            image[pixel * stored + channel] = i64::from(*value);
         }
     }
-    y
-}
-
-fn upsample(x: &[i64], shape: &ConvShape, size: usize) -> Vec<i64> {
-    let channels = shape.input_channels;
-    let mut y = Vec::new();
-    for row in 0..shape.input_height * size {
-        for column in 0..shape.input_width * size {
-            let from = (row / size * shape.input_width + column / size) * channels;
-            y.extend(&x[from..from + channels]);
-        }
+    let mut values: Vec<Vec<i64>> = vec![Vec::new(); network.graph.nodes.len() + 1];
+    values[INPUT] = image;
+    let mut last = INPUT;
+    for step in bind(model, &network, 1) {
+        let x: Vec<&[i64]> = step
+            .step
+            .inputs
+            .iter()
+            .map(|value| &values[*value][..])
+            .collect();
+        values[step.step.output] = step.integers.exact(&x);
+        last = step.step.output;
     }
-    y
+    let real = network.output_shape().channels;
+    let pixels = values[last].chunks(pad4(real));
+    pixels
+        .flat_map(|pixel| &pixel[..real])
+        .map(|v| *v as i32)
+        .collect()
 }

@@ -97,11 +97,17 @@ pub struct PlainTrainer {
 impl PlainTrainer {
     /// Starts from the same parameters as the engine does with these options. For classifiers.
     pub fn new(model: &Model, options: TrainOptions, total_steps: u64) -> Self {
-        assert!(model.likelihood.is_none(), "the plain trainer has classifiers only");
+        assert!(
+            model.likelihood.is_none(),
+            "the plain trainer has classifiers only"
+        );
         let layout = Parameters::new(model);
         let (arena, start) = (layout.initial(options.seed), layout.initial_running());
         let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();
-        let shapes = model.graph.shapes(model.input_shape()).unwrap_or_else(|e| panic!("{e}"));
+        let shapes = model
+            .graph
+            .shapes(model.input_shape())
+            .unwrap_or_else(|e| panic!("{e}"));
         let (mut ops, mut parameters, mut running) = (Vec::new(), Vec::new(), Vec::new());
         for step in separate(model) {
             let bind = geometry(&step, &shapes, options.batch_size);
@@ -111,12 +117,19 @@ impl PlainTrainer {
             let quantised = layer.filter(|layer| layer.is_quantised());
             parameters.push(NodeTrace {
                 name: step.node.name.clone(),
-                weights: wide(layer.map(|layer| layer.weight_values(&arena)).unwrap_or_default()),
+                weights: wide(
+                    layer
+                        .map(|layer| layer.weight_values(&arena))
+                        .unwrap_or_default(),
+                ),
                 bias: wide(bias),
                 scale: wide(scale),
                 quantiser: quantised.map(|layer| layer.quantiser_values(&arena).map(f64::from)),
             });
-            running.push(wide(norm.map(|norm| norm.running_values(&start)).unwrap_or_default()));
+            running.push(wide(
+                norm.map(|norm| norm.running_values(&start))
+                    .unwrap_or_default(),
+            ));
             ops.push(Op {
                 plain: step.node.op.operation().plain(&bind),
                 inputs: step.node.inputs.clone(),
@@ -140,7 +153,13 @@ impl PlainTrainer {
     }
 
     /// `network` is 0 for HP, 1 for LP.
-    fn forward(&mut self, network: usize, x: &[f64], weights: &[Vec<f64>], schedule: &Schedule) -> Pass {
+    fn forward(
+        &mut self,
+        network: usize,
+        x: &[f64],
+        weights: &[Vec<f64>],
+        schedule: &Schedule,
+    ) -> Pass {
         let mut pass = Pass {
             values: vec![x.to_vec()],
             kept: Vec::new(),
@@ -148,7 +167,11 @@ impl PlainTrainer {
         for (number, op) in self.ops.iter().enumerate() {
             let own = &self.parameters[number];
             let made = op.plain.forward(PlainForward {
-                x: op.inputs.iter().map(|value| &pass.values[*value][..]).collect(),
+                x: op
+                    .inputs
+                    .iter()
+                    .map(|value| &pass.values[*value][..])
+                    .collect(),
                 weights: &weights[number],
                 bias: &own.bias,
                 norm: [&own.scale, &own.bias],
@@ -180,7 +203,11 @@ impl PlainTrainer {
                 d_bias,
                 d_norm: [d_gamma, d_beta],
             } = op.plain.backward(&PlainBackward {
-                x: op.inputs.iter().map(|value| &pass.values[*value][..]).collect(),
+                x: op
+                    .inputs
+                    .iter()
+                    .map(|value| &pass.values[*value][..])
+                    .collect(),
                 d_y: &sums[number + 1],
                 kept: &pass.kept[number],
                 weights: &weights[number],
@@ -251,7 +278,10 @@ impl PlainTrainer {
             None => {
                 let nothing = |part: &Vec<f64>| vec![0.0; part.len()];
                 let nodes = lp_gradients.iter();
-                (nodes.map(|parts| parts.each_ref().map(nothing)).collect(), 0.0)
+                (
+                    nodes.map(|parts| parts.each_ref().map(nothing)).collect(),
+                    0.0,
+                )
             }
         };
         let (gradients, bit_loss) = self.gradients([&hp_gradients, &lp_gradients], &schedule);
@@ -310,19 +340,32 @@ impl PlainTrainer {
     fn learn(&mut self, gradients: &[NodeTrace], schedule: &Schedule) {
         let quantiser_rate = f64::from(schedule.quantiser_rate);
         for (i, g) in gradients.iter().enumerate() {
-            let (p, m, v) = (&mut self.parameters[i], &mut self.first[i], &mut self.second[i]);
+            let (p, m, v) = (
+                &mut self.parameters[i],
+                &mut self.first[i],
+                &mut self.second[i],
+            );
             let step = |g: &[f64], p: &mut [f64], m: &mut [f64], v: &mut [f64], rate: f64| {
                 let [new, first, second] = adam(g, [p, m, v], schedule, |_| rate);
                 p.copy_from_slice(&new);
                 m.copy_from_slice(&first);
                 v.copy_from_slice(&second);
             };
-            step(&g.weights, &mut p.weights, &mut m.weights, &mut v.weights, 1.0);
+            step(
+                &g.weights,
+                &mut p.weights,
+                &mut m.weights,
+                &mut v.weights,
+                1.0,
+            );
             step(&g.scale, &mut p.scale, &mut m.scale, &mut v.scale, 1.0);
             step(&g.bias, &mut p.bias, &mut m.bias, &mut v.bias, 1.0);
-            if let (Some(g), Some(p), Some(m), Some(v)) =
-                (&g.quantiser, &mut p.quantiser, &mut m.quantiser, &mut v.quantiser)
-            {
+            if let (Some(g), Some(p), Some(m), Some(v)) = (
+                &g.quantiser,
+                &mut p.quantiser,
+                &mut m.quantiser,
+                &mut v.quantiser,
+            ) {
                 step(g, p, m, v, quantiser_rate);
             }
         }

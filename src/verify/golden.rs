@@ -158,11 +158,11 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let upstream = arena("upstream", &layer.upstream)?;
     let (values, gradients) = (arena("values", &[])?, arena("gradients", &[])?);
     let levels = Tensor::new(gpu, "levels", &[1, 3, 4])?;
-    let spans = Spans::new(&[LayerRanges {
+    let layer_ranges = LayerRanges {
         weights: 0..stored,
-        shared: stored..stored,
         normalised: false,
-    }]);
+    };
+    let spans = Spans::new(&[layer_ranges], &[]);
     let table = Tensor::new(gpu, "spans", &[spans.table().len() / 4, 4])?;
     table.write(gpu, &spans.table());
     let [d_weights, d_quantiser] = [0..stored, stored..stored + 4].map(|r| gradients.range(r));

@@ -13,8 +13,8 @@ pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
 use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, PlanBuilder};
 use crate::kernels;
-use crate::layer::{ConvShape, norm_range};
-use crate::model::{Model, Network, Op};
+use crate::layer::{ConvShape, PoolShape, UpsampleShape};
+use crate::model::{Model, Network};
 use crate::op;
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
@@ -151,11 +151,11 @@ pub fn cases() -> Vec<Case> {
     in_order(all)
 }
 
-/// The kernels of a model's layers at their real shapes.
+/// The kernels of a model's nodes at their real shapes.
 pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
-    for (op, _) in Network::new(model, batch).ops() {
-        for case in op_cases(op) {
+    for step in Network::new(model, batch).steps() {
+        for case in step.recorder.cases() {
             let known =
                 |other: &Case| (other.kernel.name, &other.name) == (case.kernel.name, &case.name);
             if !all.iter().any(known) {
@@ -166,37 +166,39 @@ pub fn model_cases(model: &Model, batch: usize) -> Vec<Case> {
     in_order(all)
 }
 
-/// The kernels of one of them.
-pub(crate) fn op_cases(op: &Op) -> Vec<Case> {
-    match *op {
-        Op::Matrix {
-            shape,
-            shifts,
-            pool,
-            ..
-        } => {
-            let mut cases: Vec<Case> = match shifts {
-                Some(shifts) => conv::of_shifts(shifts).into(),
-                None => conv::of_shape(shape).into(),
-            };
-            if let Some(pool) = pool {
-                cases.extend(match shifts {
-                    Some(shifts) => conv::of_pooled_shifts(shifts),
-                    None => conv::of_pooled(shape),
-                });
-                cases.extend(elementwise::of_pool(pool));
-            }
-            cases
-        }
-        Op::Norm {
-            shape: [rows, channels],
-            ..
-        } => norm::of_size(rows, channels, rows.div_ceil(norm_range(rows, rows))),
-        Op::Pool { shape, .. } => elementwise::of_pool(shape).into(),
-        Op::Upsample { shape } => vae::of_upsample(shape).into(),
-        // Its cases do not depend on the model.
-        Op::Latent { .. } => Vec::new(),
+/// The kernels of a matrix product, which may read shifted copies of images and keep only the largest of squares.
+pub(crate) fn product_cases(
+    shape: ConvShape,
+    shifts: Option<ConvShape>,
+    pool: Option<PoolShape>,
+) -> Vec<Case> {
+    let mut cases: Vec<Case> = match shifts {
+        Some(shifts) => conv::of_shifts(shifts).into(),
+        None => conv::of_shape(shape).into(),
+    };
+    if let Some(pool) = pool {
+        cases.extend(match shifts {
+            Some(shifts) => conv::of_pooled_shifts(shifts),
+            None => conv::of_pooled(shape),
+        });
+        cases.extend(elementwise::of_pool(pool));
     }
+    cases
+}
+
+/// The kernels of a batch normalisation of (rows, channels).
+pub(crate) fn norm_cases(rows: usize, channels: usize, splits: usize) -> Vec<Case> {
+    norm::of_size(rows, channels, splits)
+}
+
+/// The kernels of a max pool over square windows side by side.
+pub(crate) fn pool_cases(shape: PoolShape) -> Vec<Case> {
+    elementwise::of_pool(shape).into()
+}
+
+/// The kernels of an upsampling.
+pub(crate) fn upsample_cases(shape: UpsampleShape) -> Vec<Case> {
+    vae::of_upsample(shape).into()
 }
 
 /// The three products of one shape.

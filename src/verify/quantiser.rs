@@ -89,6 +89,11 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// Where the biases of a layer of [`Layers`] lie: right behind its weights.
+fn shared(layer: &LayerRanges) -> std::ops::Range<usize> {
+    layer.weights.end..layer.weights.end + 8
+}
+
 /// Arenas as a model has them: of every layer the weights and five biases, then intercepts and slopes.
 #[derive(Clone)]
 struct Layers {
@@ -109,7 +114,6 @@ impl Layers {
             let end = length + pad4(*count);
             ranges.push(LayerRanges {
                 weights: length..end,
-                shared: end..end + 8,
                 normalised: number % 2 == 1,
             });
             length = end + 8;
@@ -183,7 +187,8 @@ impl Layers {
     }
 
     fn spans(&self) -> Spans {
-        Spans::new(&self.ranges)
+        let shared: Vec<_> = self.ranges.iter().map(shared).collect();
+        Spans::new(&self.ranges, &shared)
     }
 
     /// A case over an arena of parameters and the table of spans, and more inputs.
@@ -317,7 +322,7 @@ fn backward(model: &Layers) -> Case {
                 let lambda = [lambda_bits, LAMBDA_L2];
                 let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda);
                 values[ranges.weights.clone()].copy_from_slice(&d_w);
-                for at in ranges.shared.clone() {
+                for at in shared(ranges) {
                     values[at] += i[2][at];
                 }
             });

@@ -57,7 +57,7 @@ impl Dreamer {
         let weights = layers.iter().map(|layer| layer.weights);
         let bits = layers.iter().map(|l| l.weights * l.bits as usize);
         let description = json(&Description {
-            model: model.name,
+            model: &model.name,
             images: found.header.images,
             latent: model.latent().unwrap_or_default(),
             bits: layers.iter().map(|layer| layer.bits).collect(),

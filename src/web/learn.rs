@@ -7,6 +7,7 @@ use super::{Engine, failed, json, lost, named};
 use crate::checkpoint::{self, Checkpoint, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Progress, Totals};
+use crate::graph::Description;
 use crate::inspect::{LayerReport, inspect};
 use crate::model::{Model, Parameters};
 use crate::pack::{self, Activations, Trained};
@@ -102,7 +103,7 @@ impl Learner {
             return Err(named("GtcError", &message));
         }
         let header = checkpoint.header;
-        let model = Model::by_name(&header.model).map_err(|e| bad(&e))?;
+        let model = header.model().map_err(|e| bad(&e))?;
         let digits = engine.digits;
         model
             .check_input(digits.train.size())
@@ -247,7 +248,8 @@ impl Learner {
         Ok(Checkpoint {
             header: Header {
                 version: VERSION,
-                model: self.trainer.model().name.to_owned(),
+                model: self.trainer.model().name.clone(),
+                graph: Some(Description::of(self.trainer.model())),
                 data: self.digits.name.clone(),
                 classes: self.digits.classes.clone(),
                 images: self.digits.train.count(),
@@ -293,7 +295,7 @@ pub fn fresh_layers() -> Result<String, js_sys::Error> {
 }
 
 fn pictures(parameters: &Parameters, arena: &[f32]) -> Result<String, js_sys::Error> {
-    let layers = parameters.layers.iter().zip(inspect(parameters, arena));
+    let layers = parameters.quantised().zip(inspect(parameters, arena));
     let pictures = layers.map(|(layer, report)| picture(&layer.weight_values(arena), report));
     json(&pictures.collect::<Vec<_>>())
 }

@@ -52,20 +52,25 @@ pub fn random_weights(model: &Model, slope: f32) -> Vec<f32> {
             weights.iter_mut().step_by(7).for_each(|w| *w = 0.0);
         }
         let outputs = layer.shape[0];
-        let scale: Vec<f32> = (0..outputs)
-            .map(|o| match o % 11 {
-                3 => 0.0,
-                _ => rng.normal() as f32,
-            })
-            .collect();
         let bias: Vec<f32> = (0..outputs).map(|_| 0.1 * rng.normal() as f32).collect();
         let values = LayerValues {
             weights: &weights,
-            scale: if layer.has_norm() { &scale } else { &[] },
-            bias: &bias,
+            bias: if layer.has_bias() { &bias } else { &[] },
             quantiser: &[-3.0, slope],
         };
         layer.place(&mut arena, &values);
+    }
+    for (number, norm) in parameters.norms.iter().enumerate() {
+        let mut rng = Philox::new(5, number as u64);
+        let gamma = |c: usize| match c % 11 {
+            3 => 0.0,
+            _ => rng.normal() as f32,
+        };
+        let gamma: Vec<f32> = (0..norm.channels).map(gamma).collect();
+        let beta: Vec<f32> = (0..norm.channels)
+            .map(|_| 0.1 * rng.normal() as f32)
+            .collect();
+        norm.place(&mut arena, &gamma, &beta);
     }
     arena
 }

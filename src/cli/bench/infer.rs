@@ -14,7 +14,7 @@ use crate::gpu::{Gpu, Plan, PlanBuilder};
 use crate::layer::{
     Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
 };
-use crate::model::{Inputs, LayerValues, Mode, Model, Network, Op, Parameters, Weights};
+use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Weights};
 use crate::pack::{Activations, PackedModel, Trained, pack};
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -85,15 +85,15 @@ pub(super) fn infer(
 fn layers(model: &Model, batch: usize) -> Vec<Layer> {
     let (full, small) = (Network::new(model, batch), Network::new(model, 2));
     let mut layers: Vec<Layer> = Vec::new();
-    for ((op, layer), (small, _)) in full.ops().zip(small.ops()) {
-        if let (Op::Matrix { shape, .. }, Op::Matrix { shape: small, .. }, Some(layer)) =
-            (op, small, layer)
-            && !layers.iter().any(|known| known.shape == *shape)
+    for (step, small) in full.steps().iter().zip(small.steps()) {
+        let products = (step.recorder.product(), small.recorder.product());
+        if let (Some(product), Some(small)) = products
+            && !layers.iter().any(|known| known.shape == product.shape)
         {
             layers.push(Layer {
-                name: layer.name.to_owned(),
-                shape: *shape,
-                small: *small,
+                name: step.name.clone(),
+                shape: product.shape,
+                small: small.shape,
             });
         }
     }
@@ -313,7 +313,6 @@ fn random_packed(gpu: &Gpu, model: &Model, bits: u32) -> Result<PackedModel, Cli
             .collect();
         let values = LayerValues {
             weights: &powers,
-            scale: &vec![1.0; if layer.has_norm() { layer.shape[0] } else { 0 }],
             bias: &[],
             quantiser: &[0.0, 1.0],
         };
@@ -354,7 +353,7 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
     };
     let mut plan = PlanBuilder::new(gpu);
     plan.constant(&arena.buffer);
-    let input = network.prepare(&mut plan, &inputs);
+    let input = network.prepare(&mut plan, &inputs, model.input);
     let weights = Weights {
         name: "HP",
         weights: &arena,

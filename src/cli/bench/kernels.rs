@@ -13,10 +13,10 @@ use crate::layer::{
     ConvShape, Epilogue, OutputGradient, PoolShape, Windows, conv_backward_input,
     conv_backward_weight, conv_forward, sum_partials,
 };
-use crate::model::{Model, Network, Op};
+use crate::model::{Model, Network};
 use crate::rng::Philox;
 use crate::tensor::Tensor;
-use crate::verify::{matrix_cases, op_cases, run_case};
+use crate::verify::{matrix_cases, run_case};
 
 #[derive(Serialize)]
 pub(super) struct KernelRow {
@@ -48,23 +48,16 @@ pub(super) fn kernels(
         matrix_cases(product).into(),
     )];
     let (full, small) = (Network::new(model, batch), Network::new(model, 2));
-    for ((op, layer), (small, _)) in full.ops().zip(small.ops()) {
-        if let (
-            Op::Matrix {
-                shape,
-                shifts,
-                pool,
-                ..
-            },
-            Some(layer),
-        ) = (op, layer)
-            && !shapes.iter().any(|(_, known, ..)| known == shape)
-        {
+    for (step, small) in full.steps().iter().zip(small.steps()) {
+        let Some(product) = step.recorder.product() else {
+            continue;
+        };
+        if !shapes.iter().any(|(_, known, ..)| *known == product.shape) {
             shapes.push((
-                layer.name.to_owned(),
-                *shape,
-                (*shifts, *pool),
-                op_cases(small),
+                step.name.clone(),
+                product.shape,
+                (product.shifts, product.pool),
+                small.recorder.cases(),
             ));
         }
     }

@@ -113,7 +113,12 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     let gpu = args.device.open()?;
     match &args.what {
         What::Kernels { model, batch_size } => {
-            let rows = kernels(&gpu, &Model::by_name(model)?, *batch_size as usize, least)?;
+            let rows = kernels(
+                &gpu,
+                &super::find_model(model, None)?,
+                *batch_size as usize,
+                least,
+            )?;
             show(
                 args,
                 &gpu,
@@ -164,7 +169,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             batch_size,
             bits,
         } => {
-            let model = Model::by_name(model)?;
+            let model = super::find_model(model, None)?;
             let rows = infer(&gpu, &model, batch_size, *bits, least)?;
             show(
                 args,

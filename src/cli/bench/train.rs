@@ -30,7 +30,7 @@ pub(super) fn train(
     least: Duration,
     started: Instant,
 ) -> Result<TrainRow, CliError> {
-    let model = Model::by_name(name)?;
+    let model = super::super::find_model(name, None)?;
     let images = random_images(&model, batch);
     let options = TrainOptions {
         batch_size: batch,

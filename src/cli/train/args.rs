@@ -7,7 +7,7 @@ use crate::cli::{CliError, DeviceArgs};
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
-    /// Name of a model: lenet5, lenet-small, vgg16, vgg7, vgg-tiny, vae-mlp, vae [default: lenet5]
+    /// Name of a model, see `gtc models`, or a description of your own that ends in .toml [default: lenet5]
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10 [default: the digits inside the

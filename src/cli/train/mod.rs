@@ -18,15 +18,15 @@ use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
-use super::{CliError, DeviceArgs, load_data};
+use super::{CliError, DeviceArgs, facts_of, find_model, load_data};
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::{Gpu, Timing};
+use crate::graph::{Description, Model, vae_colour};
 use crate::inspect::inspect;
-use crate::model::{Model, vae_colour};
-use crate::train::{Objective, Snapshot, Trainer, check_data};
+use crate::train::{Objective, Snapshot, Trainer};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -46,11 +46,14 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         config.checked |= args.device.checked;
         config.path = args.device.path.or(config.path);
     }
-    let mut model = Model::by_name(&config.model)?;
     let mut data = load_data(config.data.as_deref())?;
+    let mut model = match &resumed {
+        Some((_, _, checkpoint)) => checkpoint.header.model()?,
+        None => find_model(&config.model, Some(&facts_of(&data)))?,
+    };
     if model.name == "vae" && data.train.size() == vae_colour().input {
         model = vae_colour();
-        config.model = model.name.to_owned();
+        config.model = model.name.clone();
     }
     if model.latent().is_none() {
         for (flag, given) in [
@@ -59,7 +62,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
             ("--kl-warmup", args.kl_warmup.is_some()),
         ] {
             if given {
-                let name = model.name;
+                let name = &model.name;
                 return Err(
                     format!("{flag} is for auto-encoders (vae-mlp, vae), not for {name}").into(),
                 );
@@ -72,9 +75,14 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         }
         data.limit(limit);
     }
-    check_data(&model, &data)?;
+    if resumed.is_none() {
+        model = model.with_latent(config.options.latent, config.options.likelihood);
+    }
+    if model.likelihood.is_some() {
+        model.classes = data.classes.len();
+    }
+    model.check_data(&data)?;
     config.options.check(data.train.count())?;
-    let model = model.with_latent(config.options.latent, config.options.likelihood);
     let start = match (&resumed, &config.from) {
         (None, Some(path)) => Some(starting_weights(path, &model)?),
         _ => None,
@@ -95,7 +103,8 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     let trainer = Trainer::new(&gpu, model, data.train.count(), config.options.clone())?;
     let header = Header {
         version: VERSION,
-        model: config.model.clone(),
+        model: trainer.model().name.clone(),
+        graph: Some(Description::of(trainer.model())),
         data: data.name.clone(),
         classes: data.classes.clone(),
         images: data.train.count(),
@@ -133,11 +142,11 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
 fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, CliError> {
     let checkpoint = checkpoint::load(path)?;
     let found = checkpoint.header.model()?;
-    if found.name != model.name {
+    if found.graph != model.graph && found.latent() == model.latent() {
         return Err(CheckpointError::OtherModel {
             file: path.display().to_string(),
-            found: found.name.to_owned(),
-            wanted: model.name.to_owned(),
+            found: found.name,
+            wanted: model.name.clone(),
         }
         .into());
     }

@@ -42,6 +42,11 @@ fn input(count: usize) -> Vec<f32> {
     noise("x", count).iter().enumerate().map(of_place).collect()
 }
 
+/// Both kernels for so many numbers.
+pub(crate) fn of_size(count: usize, function: Activate) -> Vec<Case> {
+    vec![forward(count, function), backward(count, function)]
+}
+
 fn forward(count: usize, function: Activate) -> Case {
     Case::new(
         &ACTIVATION_FORWARD,

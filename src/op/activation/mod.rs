@@ -9,11 +9,12 @@ pub mod packed_reference;
 
 pub use packed::{PACKED_ACTIVATION, packed_activation};
 
+mod integers;
 mod operation;
 mod plain;
 
-pub(in crate::op) use operation::{WORDS, contract, expand, relu_backward_apart};
 pub use operation::{Activation, Kind};
+pub(in crate::op) use operation::{WORDS, contract, expand, relu_backward_apart};
 
 use bytemuck::{Pod, Zeroable};
 

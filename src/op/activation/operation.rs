@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::integers::PackedActivation;
 use super::plain::PlainActivation;
 use super::{Activate, activation_backward, activation_forward};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
-use crate::op::{Fusible, Operation};
+use crate::op::{Fusible, Operation, Packing};
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -99,7 +101,10 @@ pub(in crate::op) fn contract(word: &str, mut settings: toml::Table) -> (String,
         return (word.to_owned(), settings);
     }
     let kind = settings.remove("kind");
-    let kind = kind.as_ref().and_then(toml::Value::as_str).unwrap_or("relu");
+    let kind = kind
+        .as_ref()
+        .and_then(toml::Value::as_str)
+        .unwrap_or("relu");
     (kind.to_owned(), settings)
 }
 
@@ -127,6 +132,25 @@ impl Operation for Activation {
         Some(Box::new(Pointwise {
             shape: bind.stored(bind.output),
             slopes: self.slopes(),
+        }))
+    }
+
+    fn packing(&self) -> Packing {
+        match self.leak() {
+            Some(_) => Packing::OwnUnit,
+            None => Packing::Limits {
+                ceiling: self.ceiling(),
+            },
+        }
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        let leak = self.leak().unwrap_or(0);
+        Some(Box::new(PackedActivation {
+            shape: at.output,
+            leak,
+            shift: at.unit - at.units[0] + leak as i32,
+            limits: at.limits,
         }))
     }
 

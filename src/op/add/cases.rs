@@ -11,7 +11,7 @@ pub(crate) fn cases() -> Vec<Case> {
     SHAPES.into_iter().flat_map(both).collect()
 }
 
-fn of_shape(shape: [usize; 4], relu: bool) -> Case {
+pub(crate) fn of_shape(shape: [usize; 4], relu: bool) -> Case {
     let count = shape.iter().product();
     let name = format!("{shape:?}{}", if relu { ", ReLU" } else { "" });
     Case::new(

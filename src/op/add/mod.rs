@@ -10,6 +10,7 @@ pub mod packed_reference;
 
 pub use packed::{PACKED_ADD, packed_add};
 
+mod integers;
 mod operation;
 mod plain;
 

@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::add;
+use super::integers::PackedSum;
 use super::plain::PlainAdd;
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::layer::relu_backward;
-use crate::op::Operation;
 use crate::op::activation::relu_backward_apart;
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
+use crate::op::{Operation, Packing};
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -54,6 +56,24 @@ impl Operation for Add {
         }))
     }
 
+    fn packing(&self) -> Packing {
+        Packing::OwnUnit
+    }
+
+    fn takes_limits(&self) -> bool {
+        true
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        let finest = at.units.iter().copied().min().unwrap_or(at.unit);
+        Some(Box::new(PackedSum {
+            shape: at.output,
+            ups: at.units.iter().map(|unit| unit.abs_diff(finest)).collect(),
+            shift: at.unit - finest,
+            limits: at.limits,
+        }))
+    }
+
     fn plain(&self, _bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainAdd)
     }
@@ -92,7 +112,13 @@ impl Recorder for Adder {
                     true => y.clone(),
                     false => Tensor::transient("sum", &y.shape),
                 };
-                add(plan, at.label, [&sum, x.part(number)], last && self.relu, &to);
+                add(
+                    plan,
+                    at.label,
+                    [&sum, x.part(number)],
+                    last && self.relu,
+                    &to,
+                );
                 sum = to;
             }
         }
@@ -119,6 +145,9 @@ impl Recorder for Adder {
     }
 
     fn cases(&self) -> Vec<Case> {
-        super::cases::of_size(self.shape.iter().product(), self.relu)
+        vec![super::cases::of_shape(
+            [self.shape[0], self.shape[1], self.shape[2], self.shape[3]],
+            self.relu,
+        )]
     }
 }

@@ -9,7 +9,10 @@ pub struct PlainAdd;
 impl Plain for PlainAdd {
     fn forward(&self, at: PlainForward<'_>) -> PlainOutput {
         let first = at.x[0].to_vec();
-        at.x[1..].iter().fold(first, |sum, x| add(&sum, x, false)).into()
+        at.x[1..]
+            .iter()
+            .fold(first, |sum, x| add(&sum, x, false))
+            .into()
     }
 
     fn backward(&self, at: &PlainBackward<'_>) -> PlainGradients {

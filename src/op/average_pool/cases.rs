@@ -33,6 +33,11 @@ pub(crate) fn cases() -> Vec<Case> {
     CASES.into_iter().chain(GLOBAL).flat_map(both).collect()
 }
 
+/// Both kernels for one geometry.
+pub(crate) fn of_shape(shape: WindowShape) -> Vec<Case> {
+    vec![forward(shape), backward(shape)]
+}
+
 fn factor(s: &WindowShape) -> f32 {
     1.0 / (s.window[0] * s.window[1]) as f32
 }

@@ -9,6 +9,7 @@ pub mod packed_reference;
 
 pub use packed::{PACKED_AVERAGE_POOL, packed_average_pool};
 
+mod integers;
 pub(crate) mod operation;
 mod plain;
 

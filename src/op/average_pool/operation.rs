@@ -6,15 +6,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::integers::PackedAverage;
 use super::plain::PlainAveragePool;
 use super::{average_pool_backward, average_pool_forward};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::op::conv::operation::is_zero;
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::max_pool::{over, windows};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
-use crate::op::{Operation, Pair, WindowShape};
+use crate::op::{Operation, Packing, Pair, WindowShape};
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -84,6 +86,14 @@ impl Operation for AveragePool {
         Some(Box::new(Averager(self.over(bind.batch, bind.input()))))
     }
 
+    fn packing(&self) -> Packing {
+        Packing::OwnUnit
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        Some(Box::new(packed(self.over(at.batch, at.input()), at)))
+    }
+
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainAveragePool(self.over(bind.batch, bind.input())))
     }
@@ -102,8 +112,25 @@ impl Operation for GlobalAveragePool {
         Some(Box::new(Averager(Self::over(bind.batch, bind.input()))))
     }
 
+    fn packing(&self) -> Packing {
+        Packing::OwnUnit
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        Some(Box::new(packed(Self::over(at.batch, at.input()), at)))
+    }
+
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainAveragePool(Self::over(bind.batch, bind.input())))
+    }
+}
+
+/// The same over integers: a sum is 2^places times the mean.
+fn packed(shape: WindowShape, at: &IntegerBinding<'_>) -> PackedAverage {
+    PackedAverage {
+        shape,
+        shift: at.unit - at.units[0] + places(&shape) as i32,
+        limits: at.limits,
     }
 }
 

@@ -31,6 +31,14 @@ pub(crate) fn cases() -> Vec<Case> {
     SIZES.into_iter().flat_map(all).collect()
 }
 
+/// Both kernels for two inputs of so many channels.
+pub(crate) fn of_sizes(pixels: usize, [a, b]: [usize; 2]) -> Vec<Case> {
+    vec![
+        of_concat(pixels, [a, b]),
+        of_channels(pixels, a + b, (a, b)),
+    ]
+}
+
 fn of_concat(pixels: usize, [a, b]: [usize; 2]) -> Case {
     let input = |name, channels| {
         let shape = [pixels, pad4(channels)];

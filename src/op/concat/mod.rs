@@ -9,6 +9,7 @@ pub mod packed_reference;
 
 pub use packed::{PACKED_CONCAT, packed_concat};
 
+mod integers;
 mod operation;
 mod plain;
 

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::integers::{PackedJoin, Part};
 use super::plain::PlainConcat;
 use super::{channels, concat};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
-use crate::op::Operation;
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
+use crate::op::{Operation, Packing};
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
 
@@ -51,6 +53,22 @@ impl Operation for Concat {
         }))
     }
 
+    fn packing(&self) -> Packing {
+        Packing::OwnUnit
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        let parts = at.inputs.iter().zip(&at.units).map(|(shape, unit)| Part {
+            channels: shape.channels,
+            shift: at.unit - unit,
+        });
+        Some(Box::new(PackedJoin {
+            parts: parts.collect(),
+            pixels: at.output.pixels(),
+            limits: at.limits,
+        }))
+    }
+
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainConcat(
             bind.inputs.iter().map(|shape| shape.channels).collect(),
@@ -73,7 +91,10 @@ impl Joiner {
 
 impl Recorder for Joiner {
     fn inputs(&self) -> Vec<Vec<usize>> {
-        self.channels.iter().map(|channels| self.stored(*channels)).collect()
+        self.channels
+            .iter()
+            .map(|channels| self.stored(*channels))
+            .collect()
     }
 
     fn output(&self) -> Vec<usize> {
@@ -119,6 +140,6 @@ impl Recorder for Joiner {
 
     fn cases(&self) -> Vec<Case> {
         let pixels = self.rows.iter().product();
-        super::cases::of_channels(pixels, self.channels[0], self.channels[1])
+        super::cases::of_sizes(pixels, [self.channels[0], self.channels[1]])
     }
 }

@@ -104,6 +104,6 @@ impl Recorder for Grouped {
     }
 
     fn cases(&self) -> Vec<Case> {
-        group_conv::cases::of_shape(self.shape)
+        group_conv::cases::of_shape(self.shape).into()
     }
 }

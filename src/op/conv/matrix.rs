@@ -7,7 +7,9 @@ use crate::layer::{
 };
 use crate::model::{Activation, LayerParameters};
 use crate::op::activation::relu_backward_apart;
-use crate::op::record::{Backward, Binding, Forward, Gradient, Layout, Product, Recorder, cut};
+use crate::op::record::{
+    Backward, Binding, Forward, Gradient, Layout, MatrixProduct, Product, Recorder, cut,
+};
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
 
@@ -54,7 +56,12 @@ impl Matrix {
 
     /// The gradients of what the products of all micro-batches gave, behind their epilogues, spread over what
     /// a fused max pool read.
-    fn spread(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>, d_y: &Activation) -> Vec<Tensor> {
+    fn spread(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        at: &Backward<'_>,
+        d_y: &Activation,
+    ) -> Vec<Tensor> {
         let (Some(pool), Some(argmax)) = (&self.pool, &at.kept.argmax) else {
             return d_y.parts().to_vec();
         };
@@ -99,7 +106,10 @@ impl Matrix {
     ) -> Option<Tensor> {
         let path = plan.gpu().path();
         let splits_of = |product: &Product| product.shape.weight_splits(path, products.len());
-        let splits = products.iter().map(|(product, ..)| splits_of(product)).sum();
+        let splits = products
+            .iter()
+            .map(|(product, ..)| splits_of(product))
+            .sum();
         let partial = match splits {
             1 => total.view(&[1, total.len()]),
             _ => Tensor::transient("partial", &[splits, total.len()]),
@@ -145,7 +155,10 @@ impl Recorder for Matrix {
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
         let weights = at.weights;
-        let w = self.layer.weight_of(weights.weights_of(&self.layer)).view(&self.shape.w());
+        let w = self
+            .layer
+            .weight_of(weights.weights_of(&self.layer))
+            .view(&self.shape.w());
         let bias = self.layer.bias_of(weights.biases);
         let bias = bias.unwrap_or_else(|| weights.zeros.clone());
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
@@ -157,7 +170,14 @@ impl Recorder for Matrix {
                 (None, true) => Epilogue::Relu,
                 (None, false) => Epilogue::Linear,
             };
-            conv_forward(plan, at.label, product.windows(), [x, &w, &bias], epilogue, y);
+            conv_forward(
+                plan,
+                at.label,
+                product.windows(),
+                [x, &w, &bias],
+                epilogue,
+                y,
+            );
         }
         None
     }
@@ -172,11 +192,15 @@ impl Recorder for Matrix {
             true => self.spread(plan, at, &d_y),
             false => Vec::new(),
         };
-        let products = x.iter().zip(d_y.parts()).enumerate().map(|(number, (x, d_y))| {
-            let product = Product::of(&self.shape, self.shifts(), x);
-            let argmax = argmax.map(|argmax| argmax.part(number));
-            (product, OutputGradient { d_y, argmax }, x)
-        });
+        let products = x
+            .iter()
+            .zip(d_y.parts())
+            .enumerate()
+            .map(|(number, (x, d_y))| {
+                let product = Product::of(&self.shape, self.shifts(), x);
+                let argmax = argmax.map(|argmax| argmax.part(number));
+                (product, OutputGradient { d_y, argmax }, x)
+            });
         let products: Vec<_> = products.collect();
         let total = self.layer.product_of(at.gradients);
         let partial = self.weight_gradient(plan, at.label, &products, &total);
@@ -200,6 +224,14 @@ impl Recorder for Matrix {
             sum_partials(plan, at.label, &partial, &total);
         }
         vec![gradient]
+    }
+
+    fn product(&self) -> Option<MatrixProduct> {
+        Some(MatrixProduct {
+            shape: self.shape,
+            shifts: self.shifts().copied(),
+            pool: self.pool,
+        })
     }
 
     fn cases(&self) -> Vec<Case> {

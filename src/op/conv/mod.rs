@@ -1,9 +1,10 @@
 //! Convolution, grouped and depthwise too.
 
 mod group;
+pub(in crate::op) mod integers;
 mod matrix;
-pub(in crate::op) mod plain;
 pub(in crate::op) mod operation;
+pub(in crate::op) mod plain;
 
 pub(crate) use matrix::Matrix;
 pub use operation::Conv;

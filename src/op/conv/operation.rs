@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Matrix;
+use super::integers::{PackedGroups, PackedMatrix};
+use super::plain::{PlainGroups, PlainMatrix};
 use crate::graph::Shape;
 use crate::layer::ConvShape;
 use crate::model::uses_rows;
-use crate::op::{Binding, GroupShape, Layout, Operation, Pair, Recorder, WeightShape};
-use super::plain::{PlainGroups, PlainMatrix};
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
+use crate::op::{Binding, GroupShape, Layout, Operation, Packing, Pair, Recorder, WeightShape};
 
 /// A convolution: every output pixel is a weighted sum over a window of the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +98,10 @@ impl Conv {
     /// The same without a bias.
     #[must_use]
     pub fn without_bias(self) -> Self {
-        Self { bias: false, ..self }
+        Self {
+            bias: false,
+            ..self
+        }
     }
 
     /// The geometry for a batch of images of this shape.
@@ -110,7 +115,7 @@ impl Conv {
             kernel_height: self.kernel.0[0],
             kernel_width: self.kernel.0[1],
             stride: self.stride,
-            padding: self.padding.0[0],
+            padding: self.padding.0,
         }
     }
 
@@ -186,7 +191,8 @@ impl Operation for Conv {
     fn takes_pool(&self, bind: &Binding<'_>) -> bool {
         let shape = self.geometry(bind.batch, bind.input());
         let shifts = bind.reads_images && uses_rows(&shape) && shape.has_shifts();
-        self.groups == 1 && (shifts || shape.is_inside() && !(bind.reads_images && uses_rows(&shape)))
+        self.groups == 1
+            && (shifts || shape.is_inside() && !(bind.reads_images && uses_rows(&shape)))
     }
 
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
@@ -203,6 +209,28 @@ impl Operation for Conv {
             false => Layout::Padded,
         };
         Some(Box::new(Matrix::new(shape, layout, bind)))
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::Layer
+    }
+
+    fn takes_limits(&self) -> bool {
+        true
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        if self.groups > 1 {
+            let shape = self.grouped(at.batch, at.input());
+            return Some(Box::new(PackedGroups::new(shape, at)));
+        }
+        let whole = self.geometry(at.batch, at.input());
+        Some(Box::new(PackedMatrix {
+            whole,
+            run: whole,
+            layer: at.layer().clone(),
+            limits: at.limits,
+        }))
     }
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {

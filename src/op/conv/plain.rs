@@ -57,7 +57,10 @@ impl Plain for PlainMatrix {
         let w = store(shape, at.weights);
         PlainGradients {
             d_x: vec![reference::conv_backward_input(shape, at.d_y, &w)],
-            d_weights: unstore(shape, &reference::conv_backward_weight(shape, at.d_y, at.x[0])),
+            d_weights: unstore(
+                shape,
+                &reference::conv_backward_weight(shape, at.d_y, at.x[0]),
+            ),
             d_bias: bias_gradient(at),
             ..PlainGradients::default()
         }
@@ -91,7 +94,7 @@ impl Plain for PlainGroups {
     fn forward(&self, at: PlainForward<'_>) -> PlainOutput {
         let bias = bias_of(&at, self.0.conv.output_channels);
         let w = self.store(at.weights);
-        groups::group_conv_forward(&self.0, at.x[0], &w, &bias, false).into()
+        groups::group_conv_forward(&self.0, [at.x[0], &w, &bias], false).into()
     }
 
     fn backward(&self, at: &PlainBackward<'_>) -> PlainGradients {

@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::conv::operation::{is_yes, yes};
 use super::conv::Matrix;
+use super::conv::integers::PackedMatrix;
+use super::conv::operation::{is_yes, yes};
 use super::conv::plain::PlainMatrix;
+use super::integers::{IntegerBinding, Integers};
 use super::plain::Plain;
 use crate::graph::Shape;
 use crate::layer::ConvShape;
 use crate::model::uses_rows;
-use crate::op::{Binding, Layout, Operation, Recorder, WeightShape};
+use crate::op::{Binding, Layout, Operation, Packing, Recorder, WeightShape};
 use crate::tensor::pad4;
 
 /// A dense layer: every output is a weighted sum of all inputs. Images need no flattening before.
@@ -39,7 +41,10 @@ impl Dense {
     /// The same without a bias.
     #[must_use]
     pub fn without_bias(self) -> Self {
-        Self { bias: false, ..self }
+        Self {
+            bias: false,
+            ..self
+        }
     }
 
     /// The geometry for a batch as a convolution whose kernel covers the whole image, so that weights keep the
@@ -54,7 +59,7 @@ impl Dense {
             kernel_height: input.height,
             kernel_width: input.width,
             stride: 1,
-            padding: 0,
+            padding: [0; 2],
         }
     }
 }
@@ -96,10 +101,32 @@ impl Operation for Dense {
             true => (whole, Layout::Rows(whole)),
             false => {
                 let inputs = bind.input().pixels() * pad4(whole.input_channels);
-                (ConvShape::dense(bind.batch, inputs, self.outputs), Layout::Padded)
+                (
+                    ConvShape::dense(bind.batch, inputs, self.outputs),
+                    Layout::Padded,
+                )
             }
         };
         Some(Box::new(Matrix::new(shape, layout, bind)))
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::Layer
+    }
+
+    fn takes_limits(&self) -> bool {
+        true
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        let whole = self.geometry(at.batch, at.input());
+        let inputs = at.input().pixels() * pad4(whole.input_channels);
+        Some(Box::new(PackedMatrix {
+            whole,
+            run: ConvShape::dense(at.batch, inputs, self.outputs),
+            layer: at.layer().clone(),
+            limits: at.limits,
+        }))
     }
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {

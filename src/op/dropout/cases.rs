@@ -16,7 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .collect()
 }
 
-fn of_size(count: usize, probability: f32) -> Case {
+pub(crate) fn of_size(count: usize, probability: f32) -> Case {
     let schedule = Schedule::default().with_noise(1.0, 0x0123_4567_89ab_cdef, 99);
     let counter = Counter {
         first: 12,

@@ -8,9 +8,10 @@ use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::layer::Counter;
 use crate::model::Mode;
-use crate::op::Operation;
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
+use crate::op::{Operation, Packing};
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -46,6 +47,14 @@ impl Operation for Dropout {
         }))
     }
 
+    fn packing(&self) -> Packing {
+        Packing::View
+    }
+
+    fn integers(&self, _at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        None
+    }
+
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainDropout {
             probability: self.probability,
@@ -72,10 +81,22 @@ struct Dropper {
 }
 
 impl Dropper {
-    fn record(&self, plan: &mut PlanBuilder<'_>, label: &str, probability: f32, [x, y]: [&[Tensor]; 2]) {
+    fn record(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        label: &str,
+        probability: f32,
+        [x, y]: [&[Tensor]; 2],
+    ) {
         let mut first = 0;
         for (x, y) in x.iter().zip(y) {
-            dropout(plan, label, (probability, counter(self.number, first)), x, y);
+            dropout(
+                plan,
+                label,
+                (probability, counter(self.number, first)),
+                x,
+                y,
+            );
             first += x.texels() as usize;
         }
     }
@@ -104,11 +125,19 @@ impl Recorder for Dropper {
             return vec![Gradient::None];
         }
         let d_x = at.room(&self.shape);
-        self.record(plan, at.label, self.probability, [at.d_y.parts(), d_x.parts()]);
+        self.record(
+            plan,
+            at.label,
+            self.probability,
+            [at.d_y.parts(), d_x.parts()],
+        );
         vec![Gradient::Own(d_x)]
     }
 
     fn cases(&self) -> Vec<Case> {
-        super::cases::of_size(self.shape.iter().product(), self.probability)
+        vec![super::cases::of_size(
+            self.shape.iter().product(),
+            self.probability,
+        )]
     }
 }

@@ -14,10 +14,19 @@ pub struct PlainDropout {
 
 impl Plain for PlainDropout {
     fn forward(&self, at: PlainForward<'_>) -> PlainOutput {
-        dropout(at.schedule, self.counter, self.probability, at.x[0]).into()
+        dropout(
+            at.schedule,
+            (self.probability.into(), self.counter),
+            at.x[0],
+        )
+        .into()
     }
 
     fn backward(&self, at: &PlainBackward<'_>) -> PlainGradients {
-        PlainGradients::of_input(dropout(at.schedule, self.counter, self.probability, at.d_y))
+        PlainGradients::of_input(dropout(
+            at.schedule,
+            (self.probability.into(), self.counter),
+            at.d_y,
+        ))
     }
 }

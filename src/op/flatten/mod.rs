@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::integers::{IntegerBinding, Integers};
 use super::plain::{Plain, PlainView};
-use super::{Binding, Operation, Recorder};
+use super::{Binding, Operation, Packing, Recorder};
 use crate::graph::Shape;
 
 /// An image as one row of numbers in the order (row, column, channel). Dense layers read images as they are, so
@@ -23,6 +24,14 @@ impl Operation for Flatten {
     }
 
     fn recorder(&self, _bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
+        None
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::View
+    }
+
+    fn integers(&self, _at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
         None
     }
 

@@ -70,7 +70,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// All three kernels of one shape.
-fn of_shape(s: GroupShape) -> [Case; 6] {
+pub(crate) fn of_shape(s: GroupShape) -> [Case; 6] {
     [
         forward(s, false),
         forward(s, true),

@@ -83,7 +83,7 @@ fn case(layer: Layer, most: i32) -> Case {
         kernel_height,
         kernel_width,
         stride,
-        padding,
+        padding: [padding; 2],
     };
     let s = GroupShape { conv, groups };
     let window = kernel_height * kernel_width * s.inputs_per_group();

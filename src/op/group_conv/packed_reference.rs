@@ -25,9 +25,9 @@ pub fn packed_group_conv(
                     for tap_row in 0..conv.kernel_height {
                         for tap_column in 0..conv.kernel_width {
                             // Above or left of the image these wrap to large numbers.
-                            let y = (row * conv.stride + tap_row).wrapping_sub(conv.padding);
+                            let y = (row * conv.stride + tap_row).wrapping_sub(conv.padding[0]);
                             let from =
-                                (column * conv.stride + tap_column).wrapping_sub(conv.padding);
+                                (column * conv.stride + tap_column).wrapping_sub(conv.padding[1]);
                             if y >= height || from >= width {
                                 continue;
                             }

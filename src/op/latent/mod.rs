@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
+use super::integers::{IntegerBinding, Integers};
 use super::plain::{Plain, PlainView};
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
+use super::{Operation, Packing};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::layer::{reparameterise_backward, reparameterise_forward};
@@ -48,6 +49,14 @@ impl Operation for Latent {
         }))
     }
 
+    fn packing(&self) -> Packing {
+        Packing::Boundary
+    }
+
+    fn integers(&self, _at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        None
+    }
+
     fn plain(&self, _bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainView)
     }
@@ -68,7 +77,9 @@ impl Recorder for Sampler {
     }
 
     fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
-        let noise = at.noise.expect("the noise of an auto-encoder is allocated with it");
+        let noise = at
+            .noise
+            .expect("the noise of an auto-encoder is allocated with it");
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
             reparameterise_forward(plan, at.label, self.size, [x, noise.part(number)], y);
         }
@@ -76,8 +87,12 @@ impl Recorder for Sampler {
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
-        let noise = at.noise.expect("the noise of an auto-encoder is allocated with it");
-        let d_posterior = at.d_posterior.expect("the loss writes the divergence's gradient");
+        let noise = at
+            .noise
+            .expect("the noise of an auto-encoder is allocated with it");
+        let d_posterior = at
+            .d_posterior
+            .expect("the loss writes the divergence's gradient");
         let d_x = Activation::whole(d_posterior, at.parts);
         for (number, (x, d_y)) in at.x[0].parts().iter().zip(at.d_y.parts()).enumerate() {
             let inputs = [x, noise.part(number), d_y];

@@ -1,7 +1,9 @@
 //! Max pooling.
 
+mod integers;
 mod plain;
 
+use integers::PackedMaxPool;
 use plain::PlainMaxPool;
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +11,11 @@ use super::conv::operation::is_zero;
 use super::plain::Plain;
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::window_max_pool::{window_max_pool_backward, window_max_pool_forward};
-use super::{Fusible, Operation, Pair, WindowShape, window_max_pool};
+use super::{Fusible, Operation, Packing, Pair, WindowShape, window_max_pool};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::layer::{PoolShape, max_pool_forward, max_unpool};
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
 
@@ -36,13 +39,19 @@ pub struct MaxPool {
 /// A sentence for a person.
 pub(in crate::op) fn windows(shape: &WindowShape) -> Result<Shape, String> {
     let axes = [0, 1];
-    if axes.iter().any(|a| shape.window[*a] == 0 || shape.stride[*a] == 0) {
+    if axes
+        .iter()
+        .any(|a| shape.window[*a] == 0 || shape.stride[*a] == 0)
+    {
         return Err("size and stride must be at least 1".to_owned());
     }
     if axes.iter().any(|a| shape.padding[*a] >= shape.window[*a]) {
         return Err("a padding as large as the window makes windows that see no pixel".to_owned());
     }
-    if axes.iter().any(|a| shape.input[*a] + 2 * shape.padding[*a] < shape.window[*a]) {
+    if axes
+        .iter()
+        .any(|a| shape.input[*a] + 2 * shape.padding[*a] < shape.window[*a])
+    {
         let ([rows, columns], [height, width]) = (shape.window, shape.input);
         return Err(format!(
             "its windows of {rows} x {columns} are larger than the image of {height} x {width}"
@@ -53,7 +62,13 @@ pub(in crate::op) fn windows(shape: &WindowShape) -> Result<Shape, String> {
 }
 
 /// Windows over a batch of images of this shape.
-pub(in crate::op) fn over(batch: usize, input: Shape, size: Pair, stride: Option<Pair>, padding: Pair) -> WindowShape {
+pub(in crate::op) fn over(
+    batch: usize,
+    input: Shape,
+    size: Pair,
+    stride: Option<Pair>,
+    padding: Pair,
+) -> WindowShape {
     WindowShape {
         batch,
         input: [input.height, input.width],
@@ -105,19 +120,34 @@ impl Operation for MaxPool {
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         let shape = self.over(bind.batch, bind.input());
         Some(match self.tiles() {
-            Some(size) => Box::new(Tiles(PoolShape {
-                batch: shape.batch,
-                input_height: shape.input[0],
-                input_width: shape.input[1],
-                channels: shape.channels,
-                size,
-            })),
+            Some(size) => Box::new(Tiles(tiles(&shape, size))),
             None => Box::new(Windows(shape)),
         })
     }
 
+    fn packing(&self) -> Packing {
+        Packing::SameUnit
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        let shape = self.over(at.batch, at.input());
+        let tiles = self.tiles().map(|size| tiles(&shape, size));
+        Some(Box::new(PackedMaxPool { shape, tiles }))
+    }
+
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainMaxPool(self.over(bind.batch, bind.input())))
+    }
+}
+
+/// Square windows side by side as kernels for them read their geometry.
+fn tiles(shape: &WindowShape, size: usize) -> PoolShape {
+    PoolShape {
+        batch: shape.batch,
+        input_height: shape.input[0],
+        input_width: shape.input[1],
+        channels: shape.channels,
+        size,
     }
 }
 
@@ -155,7 +185,11 @@ impl Recorder for Tiles {
             return vec![Gradient::None];
         };
         let d_x = at.room(&self.0.x());
-        let pieces = at.x[0].parts().iter().zip(at.d_y.parts()).zip(argmax.parts());
+        let pieces = at.x[0]
+            .parts()
+            .iter()
+            .zip(at.d_y.parts())
+            .zip(argmax.parts());
         for (((x, d_y), argmax), d_x) in pieces.zip(d_x.parts()) {
             max_unpool(plan, at.label, &self.0.of_images(x), [d_y, argmax], d_x);
         }

@@ -2,17 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plain::PlainNorm;
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
+use crate::layer::ConvShape;
 use crate::layer::{
     NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients,
     norm_range, norm_running, norm_statistics,
 };
 use crate::model::{Mode, NormParameters, Parts};
-use super::plain::PlainNorm;
+use crate::op::GroupShape;
+use crate::op::conv::integers::PackedGroups;
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder, cut};
-use crate::op::Operation;
+use crate::op::{Operation, Packing};
 use crate::tensor::{Tensor, pad4};
 use crate::verify::{self, Case};
 
@@ -52,6 +56,28 @@ impl Operation for Norm {
         }))
     }
 
+    fn packing(&self) -> Packing {
+        Packing::Layer
+    }
+
+    fn takes_limits(&self) -> bool {
+        true
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        let input = at.input();
+        let conv = ConvShape {
+            input_height: input.height,
+            input_width: input.width,
+            ..ConvShape::dense(at.batch, input.channels, input.channels)
+        };
+        let shape = GroupShape {
+            conv,
+            groups: input.channels,
+        };
+        Some(Box::new(PackedGroups::new(shape, at)))
+    }
+
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainNorm {
             channels: pad4(bind.input().channels),
@@ -84,7 +110,10 @@ impl Normaliser {
         let range = norm_range(self.rows, parts.rows(self.rows));
         let all = Tensor::transient("partial", &[self.rows.div_ceil(range), 2, self.channels]);
         let of_image = self.rows / parts.batch();
-        let lengths = parts.ranges().iter().map(|part| (part.len() * of_image).div_ceil(range));
+        let lengths = parts
+            .ranges()
+            .iter()
+            .map(|part| (part.len() * of_image).div_ceil(range));
         let of_parts = cut(&all, lengths);
         Partials {
             range,
@@ -135,7 +164,11 @@ impl Recorder for Normaliser {
     }
 
     fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
-        let statistics = at.kept.statistics.as_ref().expect("the forward pass keeps statistics");
+        let statistics = at
+            .kept
+            .statistics
+            .as_ref()
+            .expect("the forward pass keeps statistics");
         let gradients = self.norm.parameters_of(at.gradients);
         let partials = self.partials(at.parts);
         let pieces = || at.x[0].parts().iter().zip(at.d_y.parts());

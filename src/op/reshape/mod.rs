@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::integers::{IntegerBinding, Integers};
 use super::plain::{Plain, PlainView};
-use super::{Binding, Operation, Recorder};
+use super::{Binding, Operation, Packing, Recorder};
 use crate::graph::Shape;
 
 /// The numbers of a dense layer as an image, in the order (row, column, channel). The image has a multiple of
@@ -35,10 +36,22 @@ impl Operation for Reshape {
                 self.width
             ));
         }
-        Ok(Shape::image([self.height, self.width, input.len() / pixels]))
+        Ok(Shape::image([
+            self.height,
+            self.width,
+            input.len() / pixels,
+        ]))
     }
 
     fn recorder(&self, _bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
+        None
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::View
+    }
+
+    fn integers(&self, _at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
         None
     }
 

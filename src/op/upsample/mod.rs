@@ -1,16 +1,19 @@
 //! Nearest-neighbour upsampling.
 
+mod integers;
 mod plain;
 
+use integers::PackedSquares;
 use plain::PlainUpsample;
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::plain::Plain;
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
+use super::{Operation, Packing};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::layer::{UpsampleShape, upsample_backward, upsample_forward};
+use crate::op::integers::{IntegerBinding, Integers};
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
 
@@ -50,6 +53,15 @@ impl Operation for Upsample {
 
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         Some(Box::new(Squares(self.geometry(bind.batch, bind.input()))))
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::SameUnit
+    }
+
+    fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>> {
+        let shape = self.geometry(at.batch, at.input());
+        Some(Box::new(PackedSquares(shape)))
     }
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {

@@ -14,6 +14,11 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// Coarse values, so that windows hold equal maxima; all channels of the first image are negative.
+/// All kernels for one geometry.
+pub(crate) fn of_shape(shape: WindowShape) -> Vec<Case> {
+    vec![forward(shape), argmax(shape), backward(shape)]
+}
+
 fn input(s: &WindowShape) -> Vec<f32> {
     let image = s.x()[1..].iter().product();
     let mut values = padded_noise("pool", &s.x(), s.channels);

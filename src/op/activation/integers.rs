@@ -1,0 +1,50 @@
+//! Activations of packed models.
+
+use super::{packed_activation, packed_reference::packed_activation as exact};
+use crate::gpu::{GpuError, PlanBuilder};
+use crate::graph::Shape;
+use crate::op::integers::{Integers, numbers, shifted, through_shift};
+use crate::pack::Operations;
+use crate::tensor::Tensor;
+
+/// A function of every number by itself.
+pub struct PackedActivation {
+    /// One image.
+    pub shape: Shape,
+    /// Places by which numbers that are not negative go up first.
+    pub leak: u32,
+    /// Places to the right after that.
+    pub shift: i32,
+    /// The smallest and the largest output.
+    pub limits: [i32; 2],
+}
+
+impl Integers for PackedActivation {
+    fn record(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        label: &str,
+        x: &[Tensor],
+        y: &Tensor,
+    ) -> Result<(), GpuError> {
+        packed_activation(plan, label, &x[0], self.leak, self.shift, self.limits, y);
+        Ok(())
+    }
+
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        exact(x[0], self.leak, self.shift, self.limits)
+    }
+
+    fn bound(&self, most: i64) -> i128 {
+        through_shift(shifted(most, self.leak as i32), self.shift)
+    }
+
+    fn operations(&self) -> Operations {
+        let each = numbers(self.shape);
+        Operations {
+            additions: each,
+            shifts: 2 * each,
+            multiplications: 0,
+        }
+    }
+}

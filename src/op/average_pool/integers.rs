@@ -1,0 +1,59 @@
+//! Average pooling of packed models.
+
+use super::{packed_average_pool, packed_reference::packed_average_pool as exact};
+use crate::gpu::{GpuError, PlanBuilder};
+use crate::op::WindowShape;
+use crate::op::integers::{Integers, through_shift};
+use crate::pack::Operations;
+use crate::tensor::Tensor;
+
+/// Sums over windows, shifted.
+pub struct PackedAverage {
+    /// Windows of a batch.
+    pub shape: WindowShape,
+    /// Places to the right.
+    pub shift: i32,
+    /// The smallest and the largest output.
+    pub limits: [i32; 2],
+}
+
+impl PackedAverage {
+    fn window(&self) -> usize {
+        self.shape.window.iter().product()
+    }
+}
+
+impl Integers for PackedAverage {
+    fn record(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        label: &str,
+        x: &[Tensor],
+        y: &Tensor,
+    ) -> Result<(), GpuError> {
+        packed_average_pool(plan, label, &self.shape, self.shift, self.limits, &x[0], y);
+        Ok(())
+    }
+
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        let shape = WindowShape {
+            batch: 1,
+            ..self.shape
+        };
+        exact(&shape, self.shift, self.limits, x[0])
+    }
+
+    fn bound(&self, most: i64) -> i128 {
+        through_shift(i128::from(most) * self.window() as i128, self.shift)
+    }
+
+    fn operations(&self) -> Operations {
+        let [height, width] = self.shape.output();
+        let outputs = (height * width * self.shape.channels) as u64;
+        Operations {
+            additions: outputs * (self.window() as u64 + 1),
+            shifts: outputs,
+            multiplications: 0,
+        }
+    }
+}

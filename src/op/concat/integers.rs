@@ -1,0 +1,96 @@
+//! Concatenation of packed models.
+
+use super::{packed_concat, packed_reference::packed_concat as exact};
+use crate::gpu::{GpuError, PlanBuilder};
+use crate::op::integers::{Integers, through_shift};
+use crate::pack::Operations;
+use crate::tensor::{Tensor, pad4};
+
+/// One input: its channels, without padding, and its places to the right.
+pub struct Part {
+    /// Channels.
+    pub channels: usize,
+    /// From its unit to that of the output.
+    pub shift: i32,
+}
+
+/// The channels of all inputs side by side, in one unit.
+pub struct PackedJoin {
+    /// Of every input.
+    pub parts: Vec<Part>,
+    /// Pixels of one image.
+    pub pixels: usize,
+    /// The smallest and the largest output.
+    pub limits: [i32; 2],
+}
+
+impl PackedJoin {
+    /// What is joined from left to right: channels and shift of the left side, then the right side.
+    fn joins(&self) -> Vec<[(usize, i32); 2]> {
+        let mut joins = Vec::new();
+        let mut left = (self.parts[0].channels, self.parts[0].shift);
+        for part in &self.parts[1..] {
+            joins.push([left, (part.channels, part.shift)]);
+            left = (left.0 + part.channels, 0);
+        }
+        joins
+    }
+}
+
+impl Integers for PackedJoin {
+    fn record(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        label: &str,
+        x: &[Tensor],
+        y: &Tensor,
+    ) -> Result<(), GpuError> {
+        let joins = self.joins();
+        let mut joined = x[0].clone();
+        for (number, [left, right]) in joins.iter().enumerate() {
+            let mut shape = y.shape.clone();
+            shape[3] = pad4(left.0 + right.0);
+            let to = match number + 1 == joins.len() {
+                true => y.clone(),
+                false => Tensor::transient("joined", &shape),
+            };
+            let sides = [
+                (&joined, left.0, left.1),
+                (&x[number + 1], right.0, right.1),
+            ];
+            packed_concat(plan, label, sides, self.limits, &to);
+            joined = to;
+        }
+        Ok(())
+    }
+
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        let mut joined = x[0].to_vec();
+        for (number, [left, right]) in self.joins().iter().enumerate() {
+            let sides = [
+                (&joined[..], left.0, left.1),
+                (x[number + 1], right.0, right.1),
+            ];
+            joined = exact(sides, self.limits);
+        }
+        joined
+    }
+
+    fn bound(&self, most: i64) -> i128 {
+        let bounds = self
+            .parts
+            .iter()
+            .map(|part| through_shift(most.into(), part.shift));
+        bounds.max().unwrap_or(0)
+    }
+
+    fn operations(&self) -> Operations {
+        let channels: usize = self.parts.iter().map(|part| part.channels).sum();
+        let each = (self.pixels * channels) as u64;
+        Operations {
+            additions: each,
+            shifts: each,
+            multiplications: 0,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Convolutions and dense layers of packed models.
+
+use crate::gpu::{GpuError, PlanBuilder};
+use crate::layer::ConvShape;
+use crate::op::GroupShape;
+use crate::op::group_conv::{
+    GroupCodes, packed_group_conv, packed_reference::packed_group_conv as exact_group_conv,
+};
+use crate::op::integers::{IntegerBinding, Integers, constant, table};
+use crate::pack::{Operations, PackedLayer};
+use crate::reference;
+use crate::tensor::{Tensor, pad4};
+
+/// A convolution, or a dense layer as one whose kernel covers the image.
+pub struct PackedMatrix {
+    /// The geometry, with the kernel over the image.
+    pub whole: ConvShape,
+    /// The geometry in which it runs.
+    pub run: ConvShape,
+    /// Codes, biases and shifts.
+    pub layer: PackedLayer,
+    /// The smallest and the largest output.
+    pub limits: [i32; 2],
+}
+
+/// A shift and an addition for every weight and position that meet inside the image, a shift and two additions
+/// for every number that is stored.
+fn operations(products: u64, stored: u64) -> Operations {
+    Operations {
+        additions: products + 2 * stored,
+        shifts: products + stored,
+        multiplications: 0,
+    }
+}
+
+/// Weights in units of the layer's smallest, in rows of `window` numbers stored in rows of `row`.
+fn weights(layer: &PackedLayer) -> Vec<i64> {
+    reference::packed_unpack(&layer.codes, layer.bits, layer.zero)
+}
+
+fn wide(values: &[i32]) -> Vec<i64> {
+    values.iter().map(|v| i64::from(*v)).collect()
+}
+
+impl Integers for PackedMatrix {
+    fn product(&self) -> Option<ConvShape> {
+        Some(self.run)
+    }
+
+    fn record(
+        &self,
+        _: &mut PlanBuilder<'_>,
+        _: &str,
+        _: &[Tensor],
+        _: &Tensor,
+    ) -> Result<(), GpuError> {
+        unreachable!("products are recorded in the arithmetic that was chosen for them")
+    }
+
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        let shape = ConvShape {
+            batch: 1,
+            ..self.whole
+        };
+        let (inputs, stored) = (shape.input_channels, pad4(shape.input_channels));
+        let mut w = vec![0; shape.w().iter().product()];
+        for (tap, taps) in weights(&self.layer).chunks(inputs).enumerate() {
+            w[tap * stored..tap * stored + inputs].copy_from_slice(taps);
+        }
+        let table = [wide(&self.layer.bias), wide(&self.layer.shift)];
+        let limits = self.limits.map(i64::from);
+        reference::packed_conv(&shape, x[0], &w, [&table[0], &table[1]], limits)
+    }
+
+    fn bound(&self, most: i64) -> i128 {
+        self.layer.bounds(most).1
+    }
+
+    fn operations(&self) -> Operations {
+        let shape = ConvShape {
+            batch: 1,
+            ..self.whole
+        };
+        let products = shape.taps() * shape.input_channels * shape.output_channels;
+        let [_, height, width, _] = shape.y();
+        operations(
+            products as u64,
+            (height * width * shape.output_channels) as u64,
+        )
+    }
+}
+
+/// A grouped convolution, or a normalisation as a depthwise one over single pixels.
+pub struct PackedGroups {
+    /// The geometry.
+    pub shape: GroupShape,
+    /// Codes, biases and shifts.
+    pub layer: PackedLayer,
+    /// The smallest and the largest output.
+    pub limits: [i32; 2],
+}
+
+impl PackedGroups {
+    /// The convolution of this geometry.
+    pub fn new(shape: GroupShape, at: &IntegerBinding<'_>) -> Self {
+        Self {
+            shape,
+            layer: at.layer().clone(),
+            limits: at.limits,
+        }
+    }
+}
+
+impl Integers for PackedGroups {
+    fn record(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        label: &str,
+        x: &[Tensor],
+        y: &Tensor,
+    ) -> Result<(), GpuError> {
+        let layer = &self.layer;
+        let codes = GroupCodes::new(&self.shape, layer.bits, layer.zero);
+        let words = codes.store(&self.shape, &layer.codes);
+        let w = constant(plan, label, &codes.shape(), &words)?;
+        let table = constant(plan, "table", &[2, pad4(layer.shape[0])], &table(layer))?;
+        packed_group_conv(
+            plan,
+            label,
+            &self.shape,
+            &codes,
+            [&x[0], &w, &table],
+            self.limits,
+            y,
+        );
+        Ok(())
+    }
+
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        let conv = ConvShape {
+            batch: 1,
+            ..self.shape.conv
+        };
+        let shape = GroupShape { conv, ..self.shape };
+        let table = [wide(&self.layer.bias), wide(&self.layer.shift)];
+        let limits = self.limits.map(i64::from);
+        exact_group_conv(
+            &shape,
+            x[0],
+            &weights(&self.layer),
+            [&table[0], &table[1]],
+            limits,
+        )
+    }
+
+    fn bound(&self, most: i64) -> i128 {
+        self.layer.bounds(most).1
+    }
+
+    fn operations(&self) -> Operations {
+        let shape = ConvShape {
+            batch: 1,
+            ..self.shape.conv
+        };
+        let products = shape.taps() * shape.output_channels * self.shape.inputs_per_group();
+        let [_, height, width, _] = shape.y();
+        operations(
+            products as u64,
+            (height * width * shape.output_channels) as u64,
+        )
+    }
+}

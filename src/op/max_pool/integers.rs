@@ -1,0 +1,51 @@
+//! Max pooling of packed models: numbers keep their unit.
+
+use crate::gpu::{GpuError, PlanBuilder};
+use crate::layer::{PoolShape, packed_max_pool};
+use crate::op::WindowShape;
+use crate::op::integers::Integers;
+use crate::op::window_max_pool::{
+    packed_reference::packed_window_max_pool as exact, packed_window_max_pool,
+};
+use crate::pack::Operations;
+use crate::tensor::Tensor;
+
+/// The largest number of each window.
+pub struct PackedMaxPool {
+    /// Windows of a batch.
+    pub shape: WindowShape,
+    /// The same, if windows are square and lie side by side.
+    pub tiles: Option<PoolShape>,
+}
+
+impl Integers for PackedMaxPool {
+    fn record(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        label: &str,
+        x: &[Tensor],
+        y: &Tensor,
+    ) -> Result<(), GpuError> {
+        match &self.tiles {
+            Some(tiles) => packed_max_pool(plan, label, tiles, &x[0], y),
+            None => packed_window_max_pool(plan, label, &self.shape, &x[0], y),
+        }
+        Ok(())
+    }
+
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        let shape = WindowShape {
+            batch: 1,
+            ..self.shape
+        };
+        exact(&shape, x[0])
+    }
+
+    fn bound(&self, most: i64) -> i128 {
+        most.into()
+    }
+
+    fn operations(&self) -> Operations {
+        Operations::default()
+    }
+}
