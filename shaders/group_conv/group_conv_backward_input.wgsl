@@ -5,7 +5,11 @@
 // output_0: d_x (batch, input_height, input_width, input_channels)
 //
 // The plain idea: for every input, sum d_y * w over the taps through which an output reads it, and over the outputs
-// of its group. Threads share the work as in group_conv_forward.wgsl.
+// of its group. Threads share the work as in group_conv_forward.wgsl, but for one more deviation:
+//
+// 3. With a stride s an input is reached through every s-th tap alone, and which these are depends on its row and
+//    column modulo s, its phase. The four positions of a depthwise thread have one phase; it runs over the taps of
+//    that phase.
 
 // Known when the pipeline is made, so that a division by it is cheap.
 override STRIDE: u32 = 1u;
@@ -17,8 +21,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let block = divide_long(i, params.input_channels, params.inverse_input_channels);
     let channel = i - block * params.input_channels;
     if DEPTHWISE {
-        if block * 4u < positions {
-            depthwise(block * 4u, positions, channel);
+        if block < STRIDE * STRIDE * params.phase_blocks {
+            if STRIDE == 1u {
+                depthwise(block * 4u, positions, channel);
+            } else {
+                strided(block, channel);
+            }
         }
     } else if block < positions {
         put(block, channel, grouped(block, channel));
@@ -83,6 +91,61 @@ fn with_tap(sums: mat4x4f, inputs: Pixels, tap: u32, w: vec4f, channel: u32) -> 
         sums[2] + read_a(texel.z) * (mask.z * w),
         sums[3] + read_a(texel.w) * (mask.w * w),
     );
+}
+
+// The weights of one tap of four channels.
+fn weights_of(tap: u32, channel: u32) -> vec4f {
+    let texel = params.w_base + channel * 4u * params.row + tap / 4u;
+    return vec4f(
+        number_of(read_b(texel), tap & 3u),
+        number_of(read_b(texel + params.row), tap & 3u),
+        number_of(read_b(texel + 2u * params.row), tap & 3u),
+        number_of(read_b(texel + 3u * params.row), tap & 3u),
+    );
+}
+
+fn strided(block: u32, channel: u32) {
+    let number = block / params.phase_blocks;
+    let phase = vec2u(number / STRIDE, number % STRIDE);
+    let first_tap = (phase + vec2u(params.padding_rows, params.padding_columns)) % STRIDE;
+    let first_output = (phase + vec2u(params.padding_rows, params.padding_columns)) / STRIDE;
+    // Image, row and column of four positions of the phase.
+    let count = params.batch * params.phase_height * params.phase_width;
+    let position = (block - number * params.phase_blocks) * 4u + LANES;
+    let line = divide(position, params.inverse_phase_width);
+    let image = divide(line, params.inverse_phase_height);
+    let row = line - image * params.phase_height;
+    let column = position - line * params.phase_width;
+    var sums = mat4x4f();
+    for (var y = 0u; first_tap.x + y * STRIDE < params.kernel_height; y++) {
+        // Negative numbers become large ones, which lie outside the output too.
+        let output_row = row + first_output.x - y;
+        for (var x = 0u; first_tap.y + x * STRIDE < params.kernel_width; x++) {
+            let output_column = column + first_output.y - x;
+            let inside = (output_row < vec4u(params.output_height)) & (output_column < vec4u(params.output_width))
+                & (position < vec4u(count));
+            let pixel = (image * params.output_height + output_row) * params.output_width + output_column;
+            let texel = params.y_base + select(vec4u(0u), pixel, inside) * params.output_channels + channel;
+            let mask = select(vec4f(0.0), vec4f(1.0), inside);
+            let tap = (first_tap.x + y * STRIDE) * params.kernel_width + first_tap.y + x * STRIDE;
+            let w = weights_of(tap, channel);
+            sums = mat4x4f(
+                sums[0] + read_a(texel.x) * (mask.x * w),
+                sums[1] + read_a(texel.y) * (mask.y * w),
+                sums[2] + read_a(texel.z) * (mask.z * w),
+                sums[3] + read_a(texel.w) * (mask.w * w),
+            );
+        }
+    }
+    let input_row = row * STRIDE + phase.x;
+    let input_column = column * STRIDE + phase.y;
+    let kept = (position < vec4u(count)) & (input_row < vec4u(params.input_height))
+        & (input_column < vec4u(params.input_width));
+    let pixel = (image * params.input_height + input_row) * params.input_width + input_column;
+    if kept.x { put(pixel.x, channel, sums[0]); }
+    if kept.y { put(pixel.y, channel, sums[1]); }
+    if kept.z { put(pixel.z, channel, sums[2]); }
+    if kept.w { put(pixel.w, channel, sums[3]); }
 }
 
 fn grouped(position: u32, channel: u32) -> vec4f {

@@ -23,6 +23,10 @@ struct Params {
     relu: u32, // 0 or 1
     splits: u32, // ranges of positions that a weight gradient is summed in
     per_split: u32, // threads for each of them
+    // Input positions a stride apart, for the gradient of the input.
+    phase_blocks: u32, // of four
+    phase_height: u32,
+    phase_width: u32,
     x_base: u32, // texels
     w_base: u32,
     bias_base: u32,
@@ -38,6 +42,8 @@ struct Params {
     inverse_group_outputs: f32,
     inverse_row: f32,
     inverse_per_split: f32,
+    inverse_phase_height: f32,
+    inverse_phase_width: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 

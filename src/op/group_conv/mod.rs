@@ -65,6 +65,9 @@ struct GroupParams {
     relu: u32,
     splits: u32,
     per_split: u32,
+    phase_blocks: u32,
+    phase_height: u32,
+    phase_width: u32,
     x_base: u32,
     w_base: u32,
     bias_base: u32,
@@ -80,6 +83,8 @@ struct GroupParams {
     inverse_group_outputs: f32,
     inverse_row: f32,
     inverse_per_split: f32,
+    inverse_phase_height: f32,
+    inverse_phase_width: f32,
 }
 
 impl GroupParams {
@@ -88,6 +93,7 @@ impl GroupParams {
         let ([batch, height, width, inputs], [_, rows, columns, outputs]) = (conv.x(), conv.y());
         let (inputs, outputs, row) = (inputs / 4, outputs / 4, shape.w()[1] / 4);
         let [group_inputs, group_outputs] = [shape.inputs_per_group(), shape.outputs_per_group()];
+        let [phase_height, phase_width] = shape.phase();
         let inverse = |n: usize| 1.0 / n as f32;
         Self {
             batch: batch as u32,
@@ -107,6 +113,9 @@ impl GroupParams {
             group_inputs: group_inputs as u32,
             group_outputs: group_outputs as u32,
             row: row as u32,
+            phase_blocks: shape.phase_blocks() as u32,
+            phase_height: phase_height as u32,
+            phase_width: phase_width as u32,
             inverse_input_channels: inverse(inputs),
             inverse_input_height: inverse(height),
             inverse_input_width: inverse(width),
@@ -117,6 +126,8 @@ impl GroupParams {
             inverse_group_inputs: inverse(group_inputs),
             inverse_group_outputs: inverse(group_outputs),
             inverse_row: inverse(row),
+            inverse_phase_height: inverse(phase_height),
+            inverse_phase_width: inverse(phase_width),
             ..Self::default()
         }
     }
@@ -132,15 +143,37 @@ impl GroupShape {
         ("DEPTHWISE", f64::from(self.is_depthwise()))
     }
 
-    /// Threads that make one texel of channels at every position of `images`, of stored shape (batch, rows,
-    /// columns, channels): where the convolution is depthwise, at four positions each.
-    fn threads(&self, [batch, rows, columns, channels]: [usize; 4]) -> Grid {
+    /// Threads of the forward pass: one for each texel of y, or for four if the convolution is depthwise.
+    fn output_threads(&self) -> Grid {
+        let [batch, rows, columns, channels] = self.conv.y();
         let positions = batch * rows * columns;
         let blocks = match self.is_depthwise() {
             true => positions.div_ceil(4),
             false => positions,
         };
         Grid::Threads((blocks * channels / 4) as u32)
+    }
+
+    /// Threads of the gradient of x: one for each texel of d_x. If the convolution is depthwise, one for four texels
+    /// of one phase, that is of rows and columns with the same remainders modulo the stride.
+    fn input_threads(&self) -> Grid {
+        let [batch, rows, columns, channels] = self.conv.x();
+        let blocks = match self.is_depthwise() {
+            true => self.conv.stride * self.conv.stride * self.phase_blocks(),
+            false => batch * rows * columns,
+        };
+        Grid::Threads((blocks * channels / 4) as u32)
+    }
+
+    /// Rows and columns of an image with the same remainder modulo the stride, at most.
+    fn phase(&self) -> [usize; 2] {
+        [self.conv.input_height, self.conv.input_width].map(|n| n.div_ceil(self.conv.stride))
+    }
+
+    /// Blocks of four positions of one phase.
+    fn phase_blocks(&self) -> usize {
+        let [height, width] = self.phase();
+        (self.conv.batch * height * width).div_ceil(4)
     }
 
     /// Threads that sum the weight gradient over one range of positions.
@@ -191,7 +224,7 @@ pub fn group_conv_forward(
         reads: &[x, w, bias],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: shape.threads(shape.conv.y()),
+        grid: shape.output_threads(),
         flops: shape.flops(),
     });
 }
@@ -218,7 +251,7 @@ pub fn group_conv_backward_input(
         reads: &[d_y, w],
         writes: &[Write::New(d_x)],
         schedule: false,
-        grid: shape.threads(shape.conv.x()),
+        grid: shape.input_threads(),
         flops: shape.flops(),
     });
 }
