@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::pictures::{Grid, rows, save_gif, save_png, side_by_side};
+use super::pictures::{Grid, format_of, picture_path, rows, save, save_gif, side_by_side};
 use super::{AutoEncoderArg, CliError, DeviceArgs, read_pictures};
 use crate::generate::Which;
 
@@ -25,8 +25,8 @@ pub(crate) struct InterpolateArgs {
     /// Side of a pixel in the picture [default: 2, in an animation 6]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: Option<u32>,
-    /// A PNG with all steps, or a GIF that walks there and back
-    #[arg(short, long, default_value = "walk.png", value_name = "FILE")]
+    /// A picture with all steps (png, jpg or bmp), or a gif that walks there and back
+    #[arg(short, long, default_value = "walk.png", value_name = "FILE", value_parser = picture_path)]
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -50,11 +50,7 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
         let latents: Vec<Vec<f32>> = (0..steps).map(between).collect();
         walks.push(block_on(generator.decode(which, &latents))?);
     }
-    if args
-        .out
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("gif"))
-    {
+    if format_of(&args.out)? == image::ImageFormat::Gif {
         let frame = |step: usize| {
             let one = [0, 1].map(|n| super::pictures::slice(&walks[n], step..step + 1));
             let panel = |n: usize| {
@@ -72,7 +68,7 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
     } else {
         let lines = [("HP", &walks[0]), ("LP", &walks[1])];
         let picture = rows(&lines, steps.min(32), args.scale.unwrap_or(2));
-        save_png(&args.out, &picture)?;
+        save(&args.out, &picture)?;
     }
     println!(
         "{steps} steps from {} to {}: {}",

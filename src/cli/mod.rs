@@ -201,6 +201,43 @@ pub(crate) struct ModelArg {
     model: PathBuf,
 }
 
+/// A path argument that names a trained model with its float weights, which a packed one has no more.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TrainedArg {
+    /// A trained model: the folder of a run or a .safetensors file, not a packed .gtc file
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+}
+
+impl TrainedArg {
+    /// Reads it; refuses packed models. `reason` says why this command takes none.
+    fn load(&self, reason: &str) -> Result<Checkpoint, CliError> {
+        load_trained(&self.model, reason)
+    }
+}
+
+/// Reads a trained model; refuses packed ones. `reason` says why the command takes none, after "it".
+fn load_trained(path: &Path, reason: &str) -> Result<Checkpoint, CliError> {
+    match load_any(path)? {
+        AnyModel::Trained(checkpoint) => Ok(*checkpoint),
+        AnyModel::Packed(packed) => Err(packed_already(path, &packed, reason).into()),
+    }
+}
+
+/// What to tell someone who names a packed model where float weights are needed.
+fn packed_already(path: &Path, packed: &PackedModel, reason: &str) -> String {
+    let (what, uses) = match packed.model.latent() {
+        Some(_) => ("the decoder of ", "`gtc sample` and `gtc inspect`"),
+        None => ("", "`gtc eval`, `gtc classify` and `gtc inspect`"),
+    };
+    format!(
+        "{}: packed already: {what}{} as integer codes, without its float weights. It {reason}. Name the \
+         run's folder or the .safetensors file that it was packed from. A packed model is for {uses}",
+        path.display(),
+        packed.model.name
+    )
+}
+
 /// A path argument that names a trained auto-encoder, or where its decoder suffices a packed one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AutoEncoderArg {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::pictures::{rows, save_png};
+use super::pictures::{picture_path, rows, save};
 use super::{AutoEncoderArg, CliError, DeviceArgs, load_data};
 use crate::data::Images;
 use crate::generate::Which;
@@ -30,8 +30,8 @@ pub(crate) struct ReconstructArgs {
     /// Side of a pixel in the picture
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: u32,
-    /// The picture
-    #[arg(short, long, default_value = "pairs.png", value_name = "FILE.png")]
+    /// The picture; its suffix names the format: png, jpg, gif or bmp
+    #[arg(short, long, default_value = "pairs.png", value_name = "FILE", value_parser = picture_path)]
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -57,7 +57,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         made.push(block_on(generator.decode(which, &means))?);
     }
     let lines = [("original", &images), ("HP", &made[0]), ("LP", &made[1])];
-    save_png(&args.out, &rows(&lines, COLUMNS, args.scale))?;
+    save(&args.out, &rows(&lines, COLUMNS, args.scale))?;
     println!(
         "{} images, as they are and as HP and LP reconstruct them: {}",
         images.count(),
