@@ -68,6 +68,8 @@ pub mod inspect;
 
 pub mod pack;
 
+pub mod picture;
+
 pub mod infer;
 pub mod tune;
 

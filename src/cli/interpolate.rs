@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
+use super::picture_files::Reads;
 use super::pictures::{Grid, format_of, picture_path, rows, save, save_gif, side_by_side};
-use super::{AutoEncoderArg, CliError, DeviceArgs, read_pictures};
+use super::{AutoEncoderArg, CliError, DeviceArgs};
 use crate::generate::Which;
 
 #[derive(clap::Args)]
 pub(crate) struct InterpolateArgs {
     #[command(flatten)]
     model: AutoEncoderArg,
-    /// The first picture, PNG or JPEG, of the model's size and colours
+    /// The first picture, of any size (PNG, JPEG, GIF or BMP), prepared as `gtc classify` does
     #[arg(value_name = "A")]
     from: PathBuf,
     /// The last picture
@@ -35,7 +36,8 @@ pub(crate) struct InterpolateArgs {
 pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
-    let ends = read_pictures(&[args.from.clone(), args.to.clone()], &model)?;
+    let reads = Reads::new(model.input, &checkpoint.header.classes);
+    let ends = reads.read_all(&[args.from.clone(), args.to.clone()])?;
     let gpu = args.device.open()?;
     let steps = args.steps as usize;
     let mut generator = args.model.generator(&gpu, &checkpoint, steps.min(64))?;

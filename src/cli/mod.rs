@@ -10,6 +10,7 @@ mod export;
 mod inspect;
 mod interpolate;
 mod pack_model;
+mod picture_files;
 mod pictures;
 mod plan;
 mod quantise;
@@ -29,11 +30,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::data::{Dataset, Images, embedded_digits, read_folder};
+use crate::data::{Dataset, embedded_digits, read_folder};
 use crate::generate::Generator;
 use crate::gpu::{self, Gpu, GpuOptions};
 use crate::layer::Arithmetic;
-use crate::model::Model;
 use crate::pack::{self, PackedModel};
 
 /// Anything a person can mend: shown as one message, exit code 2.
@@ -48,6 +48,7 @@ Examples:
   gtc inspect runs/lenet5-1          which powers of two each layer uses
   gtc eval runs/lenet5-1 --data data/mnist
   gtc classify runs/lenet5-1 digit.png
+  gtc classify runs/lenet5-1 FOLDER --top 3
   gtc pack runs/lenet5-1             into runs/lenet5-1/model.gtc: integers, shifts and adds
   gtc verify                         is every kernel right on this machine?
 
@@ -294,36 +295,6 @@ fn not_an_auto_encoder(path: &Path, model: &str) -> String {
         "{}: {model} is a classifier and makes no pictures; train an auto-encoder with `gtc train vae-mlp`",
         path.display()
     )
-}
-
-/// Pictures that have exactly the size and the colours of a model's images.
-fn read_pictures(paths: &[PathBuf], model: &Model) -> Result<Images, CliError> {
-    let [height, width, channels] = model.input;
-    let mut images = Images {
-        height,
-        width,
-        channels,
-        ..Images::default()
-    };
-    for path in paths {
-        let shown = path.display();
-        let picture = image::ImageReader::open(path)
-            .and_then(image::ImageReader::with_guessed_format)
-            .map_err(|e| format!("{shown}: {e}"))?
-            .decode()
-            .map_err(|e| format!("{shown}: not a picture that can be read ({e})"))?;
-        let colours = if picture.color().has_color() { 3 } else { 1 };
-        let size = [picture.height() as usize, picture.width() as usize, colours];
-        model
-            .check_input(size)
-            .map_err(|e| format!("{shown}: {e}"))?;
-        images.pixels.extend(match channels {
-            1 => picture.into_luma8().into_raw(),
-            _ => picture.into_rgb8().into_raw(),
-        });
-        images.labels.push(0);
-    }
-    Ok(images)
 }
 
 /// What a model argument turned out to name.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
+use super::picture_files::Reads;
 use super::pictures::{picture_path, rows, save};
 use super::{AutoEncoderArg, CliError, DeviceArgs, load_data};
 use crate::data::Images;
@@ -17,7 +18,8 @@ const COLUMNS: usize = 16;
 pub(crate) struct ReconstructArgs {
     #[command(flatten)]
     model: AutoEncoderArg,
-    /// PNG or JPEG files of the model's size and colours [default: the first test images]
+    /// Pictures of any size (PNG, JPEG, GIF or BMP), prepared as `gtc classify` does [default: the first test
+    /// images]
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Folder whose test images are used where none are named [default: the digits inside the
@@ -45,7 +47,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         model.check_input(data.test.size())?;
         spread(&data.test, args.count as usize)
     } else {
-        super::read_pictures(&args.images, &model)?
+        Reads::new(model.input, &checkpoint.header.classes).read_all(&args.images)?
     };
     let gpu = args.device.open()?;
     let mut generator = args
