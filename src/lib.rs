@@ -69,6 +69,8 @@ pub mod inspect;
 
 pub mod pack;
 
+pub mod picture;
+
 pub mod infer;
 pub mod tune;
 

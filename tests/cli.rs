@@ -202,7 +202,7 @@ fn classify_reads_pictures_either_way_round() {
     std::fs::write(&text, "not a picture").unwrap();
     refuse(
         &["classify", model, text.to_str().unwrap()],
-        &["text.png", "PNG and JPEG"],
+        &["text.png", "PNG, JPEG"],
     );
     refuse(&["classify", model, "/nowhere/x.png"], &["/nowhere/x.png"]);
     // A PNG whose header promises 2^31 - 1 pixels a side.

@@ -8,9 +8,7 @@ use common::succeed;
 fn the_default_run_learns_digits_with_few_levels() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run").display().to_string();
-    let begun = std::time::Instant::now();
     succeed(&["train", "--out", &out]);
-    println!("trained in {:.0} s", begun.elapsed().as_secs_f64());
     let document =
         |args: &[&str]| -> serde_json::Value { serde_json::from_str(&succeed(args)).unwrap() };
     let eval = document(&["eval", &out, "--json"]);

@@ -75,7 +75,23 @@ fn what_cannot_be_packed_or_read_is_refused_with_a_reason() {
     let file = packed();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gtc").display().to_string();
-    refuse(&["pack", file, "-o", &out], &["not a checkpoint of gtc"]);
+    // A packed model is refused by what needs float weights, with what to name instead.
+    let packed_already = [
+        file,
+        "packed already",
+        "lenet-small",
+        "packed from",
+        "gtc eval",
+    ];
+    refuse(&["pack", file, "-o", &out], &packed_already);
+    refuse(&["export", file, "-o", &out], &packed_already);
+    refuse(&["quantise", file, "-o", &out], &packed_already);
+    let train = ["train", "lenet-small", "--from", file, "--out", &out];
+    refuse(&train, &packed_already);
+    for command in ["pack", "export", "quantise"] {
+        let help = succeed(&[command, "--help"]);
+        assert!(help.contains("not a packed .gtc file"), "{help}");
+    }
     refuse(&["pack", run, "--activations", "12"], &["8, 16"]);
     refuse(
         &["pack", run, "--calibrate", "/nowhere", "-o", &out],
@@ -120,6 +136,54 @@ fn what_cannot_be_packed_or_read_is_refused_with_a_reason() {
 }
 
 /// What was measured on an adapter is kept, shown, and not measured again.
+#[test]
+fn a_float_model_is_packed_only_by_force_or_with_levels() {
+    let (_, data) = trained();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (run, out, quantised) = (at("float"), at("out.gtc"), at("quantised.safetensors"));
+    let train = [
+        "train",
+        "lenet-small",
+        "--objective",
+        "float",
+        "--epochs",
+        "1",
+    ];
+    succeed(&[&train[..], &["--data", data, "--out", &run]].concat());
+    let pack = |model: &str| {
+        let args = ["pack", model, "--calibrate", data, "-o", &out];
+        args.map(str::to_owned).to_vec()
+    };
+    let pack_run = pack(&run);
+    let pack_run: Vec<&str> = pack_run.iter().map(String::as_str).collect();
+    let words = [
+        &run,
+        "trained as floats",
+        "gtc quantise",
+        "gtc train lenet-small --from",
+        "--force",
+    ];
+    refuse(&pack_run, &words);
+    assert!(!Path::new(&out).exists());
+    let (code, _, stderr) = common::run(&[&pack_run[..], &["--force"]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stderr.contains("warning") && stderr.contains("trained as floats"),
+        "{stderr}"
+    );
+    assert!(Path::new(&out).exists());
+    // Levels that were fitted are levels.
+    succeed(&["quantise", &run, "--data", data, "-o", &quantised]);
+    let pack_quantised = pack(&quantised);
+    succeed(
+        &pack_quantised
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    );
+}
+
 #[test]
 fn kernels_are_timed_once_and_remembered() {
     let (_, data) = trained();
@@ -299,7 +363,6 @@ fn what_cannot_be_quantised_is_refused_with_a_reason() {
     let end = broken.len();
     broken[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     refuse_bytes(&broken, &["holds NaN"]);
-    refuse(&["quantise", packed(), "-o", &out], &["packed already"]);
     refuse(&["quantise", run, "-o", &out, "--bits", "0"], &["1..=6"]);
     assert!(!Path::new(&out).exists());
     assert!(succeed(&["quantise", "--help"]).contains("PyTorch"));

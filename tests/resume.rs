@@ -5,7 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{finish, gtc, refuse, succeed, write_data};
 
@@ -37,16 +37,25 @@ fn start(data: &Path, out: &Path) -> Child {
         .unwrap()
 }
 
-fn wait_for(path: &Path, lines: usize) {
-    let begun = Instant::now();
-    while std::fs::read_to_string(path).map_or(0, |t| t.lines().count()) < lines {
-        assert!(
-            begun.elapsed() < Duration::from_secs(120),
-            "{} did not come",
-            path.display()
-        );
+/// Waits until a run has come so far; a run that ends before fails the test.
+fn wait_until(child: &mut Child, what: &str, reached: impl Fn() -> bool) {
+    loop {
+        // Asked first: what the run wrote before it ended counts.
+        let ended = child.try_wait().unwrap();
+        if reached() {
+            return;
+        }
+        assert!(ended.is_none(), "the run ended ({ended:?}) without {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until a file has so many lines.
+fn wait_for(child: &mut Child, path: &Path, lines: usize) {
+    let what = format!("{lines} lines of {}", path.display());
+    wait_until(child, &what, || {
+        std::fs::read_to_string(path).map_or(0, |t| t.lines().count()) >= lines
+    });
 }
 
 fn signal(child: &Child, name: &str) {
@@ -99,13 +108,10 @@ fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
         let out = run(name);
         let mut child = start(&data, &out);
         if lines == 0 {
-            let begun = Instant::now();
-            while !out.join("model.safetensors").exists() {
-                assert!(begun.elapsed() < Duration::from_secs(120));
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            let file = out.join("model.safetensors");
+            wait_until(&mut child, "a model", || file.exists());
         } else {
-            wait_for(&out.join("metrics.jsonl"), lines);
+            wait_for(&mut child, &out.join("metrics.jsonl"), lines);
         }
         std::thread::sleep(Duration::from_millis(pause));
         child.kill().unwrap();
@@ -117,14 +123,13 @@ fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
 
     // Ctrl-C: finishes the step, saves, says how to go on.
     let out = run("stopped");
-    let child = gtc()
+    let mut child = gtc()
         .args(arguments(&data, &out))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_for(&out.join("metrics.jsonl"), 1);
-    std::thread::sleep(Duration::from_millis(60));
+    wait_for(&mut child, &out.join("metrics.jsonl"), 1);
     signal(&child, "INT");
     let (code, stdout, stderr) = finish(child.wait_with_output().unwrap());
     assert_eq!(code, 0, "{stderr}");
@@ -166,7 +171,7 @@ fn a_full_disk_leaves_the_old_checkpoint() {
     write_data(&data, 200, 20);
     let out = folder.path().join("run");
     let mut child = start(&data, &out);
-    wait_for(&out.join("metrics.jsonl"), 1);
+    wait_for(&mut child, &out.join("metrics.jsonl"), 1);
     child.kill().unwrap();
     child.wait().unwrap();
     let before = model(&out);

@@ -102,6 +102,39 @@ fn pictures_have_the_promised_content() {
         let got = found.get_pixel(left + 2 * x + 1, top + 2 * y + 1).0[0];
         assert_eq!(got, want, "({x}, {y})");
     }
+    // The suffix names the format, and what is in the file is that.
+    let formats = [
+        ("jpg", image::ImageFormat::Jpeg),
+        ("JPEG", image::ImageFormat::Jpeg),
+        ("gif", image::ImageFormat::Gif),
+        ("bmp", image::ImageFormat::Bmp),
+    ];
+    for (suffix, format) in formats {
+        let path = out(&format!("samples.{suffix}"));
+        succeed(&["sample", model, "--count", "9", "-o", &path]);
+        assert_eq!(
+            image::guess_format(&std::fs::read(&path).unwrap()).unwrap(),
+            format
+        );
+        let size = picture(&path).into_rgb8().dimensions();
+        assert_eq!(size, first.dimensions(), "{path}");
+    }
+    let pairs = out("pairs.jpg");
+    succeed(&["reconstruct", model, &a, "-o", &pairs]);
+    let bytes = std::fs::read(&pairs).unwrap();
+    assert_eq!(
+        image::guess_format(&bytes).unwrap(),
+        image::ImageFormat::Jpeg
+    );
+    for name in ["x.tiff", "x.pgn", "x"] {
+        let path = out(name);
+        let known = [".png", ".jpg", ".gif", ".bmp"];
+        refuse(&["sample", model, "-o", &path], &known);
+        refuse(&["reconstruct", model, &a, "-o", &path], &known);
+        refuse(&["interpolate", model, &a, &b, "-o", &path], &known);
+        refuse(&["bench", "train", "--plot", &path], &known);
+        assert!(!std::path::Path::new(&path).exists());
+    }
     let walk = out("walk.gif");
     succeed(&["interpolate", model, &a, &b, "--steps", "5", "-o", &walk]);
     let file = std::io::BufReader::new(std::fs::File::open(&walk).unwrap());
@@ -202,6 +235,10 @@ fn a_packed_decoder_draws_is_shown_and_does_nothing_else() {
     refuse(&["reconstruct", file], &what);
     refuse(&["interpolate", file, "a.png", "b.png"], &what);
     refuse(&["sample", model, "--kernel", "shift"], &["gtc pack"]);
+    let out = &format!("{at}/again.gtc");
+    let packed_already = ["packed already", "the decoder of vae-mlp", "gtc sample"];
+    refuse(&["pack", file, "-o", out], &packed_already);
+    refuse(&["export", file, "-o", out], &packed_already);
 }
 
 #[test]
@@ -222,17 +259,12 @@ fn what_does_not_fit_is_refused() {
     train(&["--kl-warmup", "2"], &["--kl-warmup 2"]);
     let classifier_with_latent = ["train", "lenet5", "--latent", "3", "--out", out];
     refuse(&classifier_with_latent, &["--latent is for auto-encoders"]);
-    let small = format!("{at}/small.png");
-    image::GrayImage::new(20, 28).save(&small).unwrap();
+    let text = format!("{at}/text.png");
+    std::fs::write(&text, "not a picture").unwrap();
+    refuse(&["reconstruct", model, &text], &["text.png", "PNG, JPEG"]);
     refuse(
-        &["reconstruct", model, &small],
-        &["small.png", "28x28", "28x20"],
-    );
-    let colour = format!("{at}/colour.png");
-    image::RgbImage::new(28, 28).save(&colour).unwrap();
-    refuse(
-        &["interpolate", model, &colour, &small],
-        &["colour.png", "3 channel"],
+        &["interpolate", model, at, &text],
+        &["a folder", "pictures in it"],
     );
     let cifar = format!("{at}/cifar");
     write_cifar10(cifar.as_ref(), 4);

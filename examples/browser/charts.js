@@ -32,6 +32,16 @@ function prepare(canvas) {
   return { context, width, height };
 }
 
+// Points of a line that are drawn at most: about one for every pixel of a chart.
+const MOST_POINTS = 400;
+
+// At most `most` of a line's points, the first and the last among them, at equal distances in between.
+export function thinned(points, most = MOST_POINTS) {
+  if (points.length <= most) return points;
+  const at = (i) => Math.round((i * (points.length - 1)) / (most - 1));
+  return Array.from({ length: most }, (_, i) => points[at(i)]);
+}
+
 // Lines over steps. `lines`: [{colour, points: [[step, value]], dots: [[step, value]]}].
 export function lineChart(canvas, lines, { low = 0, high, format, end, ticks }) {
   const { context: c, width, height } = prepare(canvas);
@@ -62,11 +72,11 @@ export function lineChart(canvas, lines, { low = 0, high, format, end, ticks }) 
     c.lineWidth = 1.8;
     c.lineJoin = 'round';
     c.beginPath();
-    points.forEach(([step, value], i) => (i ? c.lineTo(x(step), y(value)) : c.moveTo(x(step), y(value))));
+    thinned(points).forEach(([step, value], i) => (i ? c.lineTo(x(step), y(value)) : c.moveTo(x(step), y(value))));
     c.stroke();
     c.fillStyle = colour('paper');
     c.lineWidth = 2;
-    for (const [step, value] of dots) {
+    for (const [step, value] of thinned(dots)) {
       c.beginPath();
       c.arc(x(step), y(value), 3.6, 0, 7);
       c.fill();

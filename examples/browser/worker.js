@@ -52,7 +52,7 @@ async function usePacked({ name, file }) {
 
 // Ink (width columns, a byte each) to what the model makes of it.
 async function read({ ink, width }) {
-  const image = width === 28 ? ink : centred(ink, width);
+  const image = centred(ink, width);
   const reading = await inLine('reader', () => reader.read(image));
   return { image, ...JSON.parse(reading) };
 }

@@ -1,29 +1,34 @@
 //! `gtc classify`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use image::imageops::FilterType;
 use serde::Serialize;
 
+use super::picture_files::{Reads, pictures_below};
 use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, print_json, tuning};
 use crate::checkpoint::Checkpoint;
 use crate::data::Images;
 use crate::evaluate::Evaluator;
-use crate::infer::{best, probabilities};
+use crate::infer::probabilities;
 use crate::model::Model;
 use crate::pack::PackedModel;
-
-/// Largest side of a picture taken for sensible, in pixels.
-const MAX_SIDE: u32 = 16_384;
 
 #[derive(clap::Args)]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// Pictures, PNG or JPEG; they are scaled to the model's size, and made grey if it reads grey
+    /// Pictures (PNG, JPEG, GIF or BMP) of any size, and folders of them, which are walked in the order of names.
+    ///
+    /// Digits may be dark on light, transparent, on grey paper and anywhere on the picture. Other pictures keep
+    /// their proportions: grey ones are fitted into the model's size, colour ones cut to the middle. A picture
+    /// of the model's own size is taken pixel by pixel. Files in a folder that cannot be read are named and
+    /// counted; the exit code is then 1.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
+    /// Classes to name for each picture, the most probable first
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    top: u32,
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
@@ -35,19 +40,45 @@ pub(crate) struct ClassifyArgs {
 
 /// One picture in what `--json` prints.
 #[derive(Serialize)]
+#[serde(untagged)]
+enum Row {
+    Read(Answer),
+    Failed { image: String, error: String },
+}
+
+#[derive(Serialize)]
 struct Answer {
     image: String,
     class: String,
     probability: f32,
+    /// The most probable classes.
+    top: Vec<Guess>,
+    /// Of all classes, in their order.
     probabilities: Vec<f32>,
     inverted: bool,
+    blank: bool,
 }
 
-/// Class and probabilities of every picture.
-type Found = Vec<(usize, Vec<f32>)>;
+#[derive(Serialize)]
+struct Guess {
+    class: String,
+    probability: f32,
+}
+
+/// A picture file, and how it was prepared or why not.
+struct File {
+    name: String,
+    read: Result<Note, String>,
+}
+
+/// What preparing a picture found.
+struct Note {
+    inverted: bool,
+    blank: bool,
+}
 
 pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
-    let (found, classes, inverted) = match args.model.load()? {
+    let (files, found, classes) = match args.model.load()? {
         AnyModel::Trained(checkpoint) => {
             if args.kernel.kernel.is_some() {
                 return Err("--kernel is for packed models: make one with `gtc pack`".into());
@@ -61,83 +92,148 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
                 )
                 .into());
             }
-            let (images, inverted) = load_all(args, model.input)?;
-            let found = trained(args, &checkpoint, model, &images)?;
-            (found, checkpoint.header.classes, inverted)
+            let classes = checkpoint.header.classes.clone();
+            let (images, files) = load_all(args, Reads::new(model.input, &classes))?;
+            let found = match images.count() {
+                0 => Vec::new(),
+                _ => trained(args, &checkpoint, model, &images)?,
+            };
+            (files, found, classes)
         }
         AnyModel::Packed(model) => {
             args.model.refuse_decoder(&model)?;
-            let (images, inverted) = load_all(args, model.model.input)?;
             let classes = model.classes.clone();
-            (packed(args, *model, &images)?, classes, inverted)
+            let (images, files) = load_all(args, Reads::new(model.model.input, &classes))?;
+            let found = match images.count() {
+                0 => Vec::new(),
+                _ => packed(args, *model, &images)?,
+            };
+            (files, found, classes)
         }
     };
-    let answers: Vec<Answer> = found
-        .into_iter()
-        .enumerate()
-        .map(|(i, (class, probabilities))| Answer {
-            image: args.images[i].display().to_string(),
-            class: classes[class].clone(),
-            probability: probabilities[class],
-            probabilities,
-            inverted: inverted[i],
-        })
-        .collect();
-    if args.json {
-        print_json(&answers)?;
-        return Ok(ExitCode::SUCCESS);
+    let mut found = found.into_iter();
+    let rows = files.into_iter().map(|file| match file.read {
+        Ok(note) => {
+            let probabilities = found.next().unwrap_or_default();
+            Row::Read(answer(file.name, &note, probabilities, &classes, args.top))
+        }
+        Err(error) => Row::Failed {
+            image: file.name,
+            error,
+        },
+    });
+    let rows: Vec<Row> = rows.collect();
+    match args.json {
+        true => print_json(&rows)?,
+        false => rows.iter().for_each(print),
     }
-    for answer in &answers {
-        let note = if answer.inverted {
-            "  (dark on light: inverted)"
-        } else {
-            ""
+    let failed = rows.iter().filter(|row| matches!(row, Row::Failed { .. }));
+    match failed.count() {
+        0 => Ok(ExitCode::SUCCESS),
+        failed => {
+            eprintln!("{failed} of {} pictures could not be read", rows.len());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Reads all pictures: (those that can be read, every file). Of a file that was named itself, an error ends the
+/// program; in a folder it is kept.
+fn load_all(args: &ClassifyArgs, reads: Reads) -> Result<(Images, Vec<File>), CliError> {
+    let mut images = reads.none();
+    let mut files = Vec::new();
+    for named in &args.images {
+        let folder = named.is_dir();
+        let paths = match folder {
+            true => pictures_below(named)?,
+            false => vec![named.clone()],
         };
-        println!(
-            "{}: {}  {:.1} %{note}",
-            answer.image,
-            answer.class,
-            100.0 * answer.probability
-        );
+        for path in paths {
+            let read = match reads.read(&path) {
+                Ok(prepared) => {
+                    images.pixels.extend(prepared.pixels);
+                    images.labels.push(0);
+                    Ok(Note {
+                        inverted: prepared.inverted,
+                        blank: prepared.blank,
+                    })
+                }
+                Err(error) if folder => Err(error.to_string()),
+                Err(error) => return Err(error),
+            };
+            let name = path.display().to_string();
+            files.push(File { name, read });
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok((images, files))
 }
 
-fn load_all(args: &ClassifyArgs, size: [usize; 3]) -> Result<(Images, Vec<bool>), CliError> {
-    let [height, width, channels] = size;
-    let mut images = Images {
-        height,
-        width,
-        channels,
-        ..Images::default()
+fn answer(
+    image: String,
+    note: &Note,
+    probabilities: Vec<f32>,
+    classes: &[String],
+    top: u32,
+) -> Answer {
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    // Stable: of equals, the first class comes first.
+    order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+    let guess = |class: &usize| Guess {
+        class: classes.get(*class).cloned().unwrap_or_default(),
+        probability: probabilities[*class],
     };
-    let mut inverted = Vec::new();
-    for path in &args.images {
-        let (pixels, flipped) = load(path, size)?;
-        images.pixels.extend(pixels);
-        images.labels.push(0);
-        inverted.push(flipped);
+    let top: Vec<Guess> = order.iter().take(top as usize).map(guess).collect();
+    Answer {
+        image,
+        class: top.first().map(|g| g.class.clone()).unwrap_or_default(),
+        probability: top.first().map_or(0.0, |g| g.probability),
+        top,
+        probabilities,
+        inverted: note.inverted,
+        blank: note.blank,
     }
-    Ok((images, inverted))
 }
 
+fn print(row: &Row) {
+    let answer = match row {
+        Row::Read(answer) => answer,
+        Row::Failed { error, .. } => {
+            eprintln!("{error}");
+            return;
+        }
+    };
+    let guess = |guess: &Guess| format!("{}  {:.1} %", guess.class, 100.0 * guess.probability);
+    let guesses: Vec<String> = answer.top.iter().map(guess).collect();
+    let note = match (answer.blank, answer.inverted) {
+        (true, _) => "  (blank: nothing is on this picture)",
+        (false, true) => "  (dark on light: inverted)",
+        (false, false) => "",
+    };
+    println!("{}: {}{note}", answer.image, guesses.join(", "));
+}
+
+/// The probabilities of every image, by LP of a trained model.
 fn trained(
     args: &ClassifyArgs,
     checkpoint: &Checkpoint,
     model: Model,
     images: &Images,
-) -> Result<Found, CliError> {
+) -> Result<Vec<Vec<f32>>, CliError> {
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;
     let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64), round_norm)?;
     evaluator.set_running(&checkpoint.snapshot.running);
     evaluator.set_weights(&checkpoint.snapshot.weights);
     let (_, predictions) = pollster::block_on(evaluator.test(images, |_| ()))?;
-    let classes = predictions.class.into_iter().map(usize::from);
-    Ok(classes.zip(predictions.probabilities).collect())
+    Ok(predictions.probabilities)
 }
 
-fn packed(args: &ClassifyArgs, model: PackedModel, images: &Images) -> Result<Found, CliError> {
+/// The probabilities of every image, by a packed model.
+fn packed(
+    args: &ClassifyArgs,
+    model: PackedModel,
+    images: &Images,
+) -> Result<Vec<Vec<f32>>, CliError> {
     let gpu = args.device.open()?;
     let scale = model.logit_scale();
     let batch = images.count().min(64);
@@ -145,42 +241,7 @@ fn packed(args: &ClassifyArgs, model: PackedModel, images: &Images) -> Result<Fo
     let logits = pollster::block_on(inference.infer(images, |_| ()))?;
     let answer = |row: &Vec<i32>| {
         let probabilities = probabilities(row, scale);
-        (best(row), probabilities.iter().map(|p| *p as f32).collect())
+        probabilities.iter().map(|p| *p as f32).collect()
     };
     Ok(logits.iter().map(answer).collect())
-}
-
-/// Pixels of a picture as the data sets have them, (height, width, channels), and whether it came
-/// the other way round: grey data sets are light on dark, so a picture in them whose border is
-/// light is inverted.
-fn load(path: &Path, size: [usize; 3]) -> Result<(Vec<u8>, bool), CliError> {
-    let shown = path.display();
-    let mut reader = image::ImageReader::open(path)
-        .and_then(|reader| reader.with_guessed_format())
-        .map_err(|e| format!("{shown}: {e}"))?;
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    reader.limits(limits);
-    let picture = reader.decode().map_err(|e| {
-        format!("{shown}: not a picture that can be read ({e}). PNG and JPEG up to {MAX_SIDE} pixels a side are.")
-    })?;
-    let [height, width, channels] = size;
-    let picture = picture.resize_exact(width as u32, height as u32, FilterType::Triangle);
-    if channels == 3 {
-        return Ok((picture.into_rgb8().into_raw(), false));
-    }
-    let mut pixels = picture.into_luma8().into_raw();
-    let border: Vec<u8> = (0..pixels.len())
-        .filter(|i| {
-            let (x, y) = (i % width, i / width);
-            x == 0 || y == 0 || x == width - 1 || y == height - 1
-        })
-        .map(|i| pixels[i])
-        .collect();
-    let light = border.iter().map(|v| u32::from(*v)).sum::<u32>() > 128 * border.len() as u32;
-    if light {
-        pixels.iter_mut().for_each(|v| *v = 255 - *v);
-    }
-    Ok((pixels, light))
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::pack_model::accuracy;
 use super::run_folder::ElboTerms;
 use super::{
-    AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, human_bytes, load_data, print_json,
-    tuning,
+    AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, human_bytes, load_data, load_trained,
+    print_json, tuning,
 };
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Dataset;
@@ -196,7 +196,7 @@ fn judged(
     gpu: &Gpu,
 ) -> Result<Vec<Judged>, CliError> {
     let shown = path.display();
-    let other = checkpoint::load(path)?;
+    let other = load_trained(path, "shows no features to compare")?;
     let classifier = other.header.model()?;
     if classifier.likelihood.is_some() {
         return Err(format!("--judge {shown}: {} is no classifier", classifier.name).into());

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{AnyModel, CliError, ModelArg, human_bytes};
+use super::{CliError, TrainedArg, human_bytes};
 use crate::checkpoint::{encode_weights, write_atomically};
 
 #[derive(clap::Args)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
-    model: ModelArg,
+    model: TrainedArg,
     /// The file to write
     #[arg(short, long, value_name = "FILE.safetensors")]
     out: PathBuf,
@@ -19,10 +19,7 @@ pub(crate) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
-    let AnyModel::Trained(checkpoint) = args.model.load()? else {
-        let shown = args.model.model.display();
-        return Err(format!("{shown}: packed; it holds nothing but weights already").into());
-    };
+    let checkpoint = args.model.load("has none left to export")?;
     let file = encode_weights(&checkpoint, args.half)?;
     write_atomically(&args.out, &file)?;
     let size = human_bytes(file.len() as u64);

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::pictures::{Grid, rows, save_gif, save_png, side_by_side};
-use super::{AutoEncoderArg, CliError, DeviceArgs, read_pictures};
+use super::picture_files::Reads;
+use super::pictures::{Grid, format_of, picture_path, rows, save, save_gif, side_by_side};
+use super::{AutoEncoderArg, CliError, DeviceArgs};
 use crate::generate::Which;
 
 #[derive(clap::Args)]
 pub(crate) struct InterpolateArgs {
     #[command(flatten)]
     model: AutoEncoderArg,
-    /// The first picture, PNG or JPEG, of the model's size and colours
+    /// The first picture, of any size (PNG, JPEG, GIF or BMP), prepared as `gtc classify` does
     #[arg(value_name = "A")]
     from: PathBuf,
     /// The last picture
@@ -25,8 +26,8 @@ pub(crate) struct InterpolateArgs {
     /// Side of a pixel in the picture [default: 2, in an animation 6]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: Option<u32>,
-    /// A PNG with all steps, or a GIF that walks there and back
-    #[arg(short, long, default_value = "walk.png", value_name = "FILE")]
+    /// A picture with all steps (png, jpg or bmp), or a gif that walks there and back
+    #[arg(short, long, default_value = "walk.png", value_name = "FILE", value_parser = picture_path)]
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -35,7 +36,8 @@ pub(crate) struct InterpolateArgs {
 pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
-    let ends = read_pictures(&[args.from.clone(), args.to.clone()], &model)?;
+    let reads = Reads::new(model.input, &checkpoint.header.classes);
+    let ends = reads.read_all(&[args.from.clone(), args.to.clone()])?;
     let gpu = args.device.open()?;
     let steps = args.steps as usize;
     let mut generator = args.model.generator(&gpu, &checkpoint, steps.min(64))?;
@@ -50,11 +52,7 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
         let latents: Vec<Vec<f32>> = (0..steps).map(between).collect();
         walks.push(block_on(generator.decode(which, &latents))?);
     }
-    if args
-        .out
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("gif"))
-    {
+    if format_of(&args.out)? == image::ImageFormat::Gif {
         let frame = |step: usize| {
             let one = [0, 1].map(|n| super::pictures::slice(&walks[n], step..step + 1));
             let panel = |n: usize| {
@@ -72,7 +70,7 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
     } else {
         let lines = [("HP", &walks[0]), ("LP", &walks[1])];
         let picture = rows(&lines, steps.min(32), args.scale.unwrap_or(2));
-        save_png(&args.out, &picture)?;
+        save(&args.out, &picture)?;
     }
     println!(
         "{steps} steps from {} to {}: {}",

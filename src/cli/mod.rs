@@ -11,6 +11,7 @@ mod inspect;
 mod interpolate;
 mod models;
 mod pack_model;
+mod picture_files;
 mod pictures;
 mod plan;
 mod quantise;
@@ -30,7 +31,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::data::{Dataset, Images, embedded_digits, read_folder};
+use crate::data::{Dataset, embedded_digits, read_folder};
 use crate::generate::Generator;
 use crate::gpu::{self, Gpu, GpuOptions};
 use crate::graph::{DataFacts, Description, MOST_TEXT, Model};
@@ -49,6 +50,7 @@ Examples:
   gtc inspect runs/lenet5-1          which powers of two each layer uses
   gtc eval runs/lenet5-1 --data data/mnist
   gtc classify runs/lenet5-1 digit.png
+  gtc classify runs/lenet5-1 FOLDER --top 3
   gtc pack runs/lenet5-1             into runs/lenet5-1/model.gtc: integers, shifts and adds
   gtc verify                         is every kernel right on this machine?
 
@@ -242,6 +244,43 @@ pub(crate) struct ModelArg {
     model: PathBuf,
 }
 
+/// A path argument that names a trained model with its float weights, which a packed one has no more.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TrainedArg {
+    /// A trained model: the folder of a run or a .safetensors file, not a packed .gtc file
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+}
+
+impl TrainedArg {
+    /// Reads it; refuses packed models. `reason` says why this command takes none.
+    fn load(&self, reason: &str) -> Result<Checkpoint, CliError> {
+        load_trained(&self.model, reason)
+    }
+}
+
+/// Reads a trained model; refuses packed ones. `reason` says why the command takes none, after "it".
+fn load_trained(path: &Path, reason: &str) -> Result<Checkpoint, CliError> {
+    match load_any(path)? {
+        AnyModel::Trained(checkpoint) => Ok(*checkpoint),
+        AnyModel::Packed(packed) => Err(packed_already(path, &packed, reason).into()),
+    }
+}
+
+/// What to tell someone who names a packed model where float weights are needed.
+fn packed_already(path: &Path, packed: &PackedModel, reason: &str) -> String {
+    let (what, uses) = match packed.model.latent() {
+        Some(_) => ("the decoder of ", "`gtc sample` and `gtc inspect`"),
+        None => ("", "`gtc eval`, `gtc classify` and `gtc inspect`"),
+    };
+    format!(
+        "{}: packed already: {what}{} as integer codes, without its float weights. It {reason}. Name the \
+         run's folder or the .safetensors file that it was packed from. A packed model is for {uses}",
+        path.display(),
+        packed.model.name
+    )
+}
+
 /// A path argument that names a trained auto-encoder, or where its decoder suffices a packed one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AutoEncoderArg {
@@ -298,36 +337,6 @@ fn not_an_auto_encoder(path: &Path, model: &str) -> String {
         "{}: {model} is a classifier and makes no pictures; train an auto-encoder with `gtc train vae-mlp`",
         path.display()
     )
-}
-
-/// Pictures that have exactly the size and the colours of a model's images.
-fn read_pictures(paths: &[PathBuf], model: &Model) -> Result<Images, CliError> {
-    let [height, width, channels] = model.input;
-    let mut images = Images {
-        height,
-        width,
-        channels,
-        ..Images::default()
-    };
-    for path in paths {
-        let shown = path.display();
-        let picture = image::ImageReader::open(path)
-            .and_then(image::ImageReader::with_guessed_format)
-            .map_err(|e| format!("{shown}: {e}"))?
-            .decode()
-            .map_err(|e| format!("{shown}: not a picture that can be read ({e})"))?;
-        let colours = if picture.color().has_color() { 3 } else { 1 };
-        let size = [picture.height() as usize, picture.width() as usize, colours];
-        model
-            .check_input(size)
-            .map_err(|e| format!("{shown}: {e}"))?;
-        images.pixels.extend(match channels {
-            1 => picture.into_luma8().into_raw(),
-            _ => picture.into_rgb8().into_raw(),
-        });
-        images.labels.push(0);
-    }
-    Ok(images)
 }
 
 /// What a model argument turned out to name.

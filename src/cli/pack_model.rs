@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, ModelArg, human_bytes, load_data, print_json, tuning};
+use super::{CliError, DeviceArgs, TrainedArg, human_bytes, load_data, print_json, tuning};
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Images;
 use crate::evaluate::Evaluator;
@@ -13,7 +13,10 @@ use crate::generate::{Generator, Which, draw_latents, mean_difference};
 use crate::gpu::Gpu;
 use crate::infer::{Inference, best, pictures};
 use crate::inspect::inspect;
+use crate::model::{LayerParameters, Model, Parameters};
 use crate::pack::{Activations, PackedModel, Trained, encode, pack};
+use crate::quantiser::{INTERCEPT, SLOPE};
+use crate::train::Objective;
 
 /// Images at a time, and images from which scales are chosen.
 const BATCH: usize = 100;
@@ -23,7 +26,7 @@ const LATENTS: usize = 1000;
 #[derive(clap::Args)]
 pub(crate) struct PackArgs {
     #[command(flatten)]
-    model: ModelArg,
+    model: TrainedArg,
     /// The file to write [default: beside the model, ending in .gtc]
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -35,6 +38,10 @@ pub(crate) struct PackArgs {
     /// [default: the data it was trained on, else the digits inside the program]
     #[arg(long, value_name = "DIR")]
     calibrate: Option<PathBuf>,
+    /// Pack a model that was trained as floats all the same: every weight becomes the power of two next to
+    /// it, which costs accuracy
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
@@ -114,9 +121,45 @@ fn calibration_data(args: &PackArgs, checkpoint: &Checkpoint) -> Result<PathBuf,
     }
 }
 
+/// Whether a model was trained as floats alone and nothing gave it levels since: every layer's intercept and
+/// slope are what they began with.
+fn has_no_levels(checkpoint: &Checkpoint, model: &Model) -> bool {
+    let fresh = [INTERCEPT, SLOPE];
+    let weights = &checkpoint.snapshot.weights;
+    let layers = Parameters::new(model).layers;
+    let untouched = |layer: &LayerParameters| layer.quantiser_values(weights) == fresh;
+    checkpoint.header.options.objective == Objective::Float && layers.iter().all(untouched)
+}
+
+/// Refuses a model without levels, unless `--force` is given.
+fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Result<(), CliError> {
+    if !has_no_levels(checkpoint, model) {
+        return Ok(());
+    }
+    let (shown, name) = (args.model.model.display(), model.name);
+    let what = format!(
+        "{shown}: trained as floats (--objective float), so its layers have no levels yet: each weight would \
+         become the power of two next to it, which costs accuracy"
+    );
+    if args.force {
+        eprintln!("warning: {what}");
+        return Ok(());
+    }
+    let quantise = match model.likelihood {
+        None => format!("`gtc quantise {shown} -o FILE.safetensors` (at once) or "),
+        Some(_) => String::new(),
+    };
+    Err(format!(
+        "{what}. Give it levels first, with {quantise}`gtc train {name} --from {shown}` (it learns them); \
+         --force packs it as it is"
+    )
+    .into())
+}
+
 pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
-    let checkpoint = checkpoint::load(&args.model.model)?;
+    let checkpoint = args.model.load("cannot be packed again")?;
     let model = checkpoint.header.model()?;
+    check_levels(args, &checkpoint, &model)?;
     let folder = calibration_data(args, &checkpoint)?;
     let data = load_data((!folder.as_os_str().is_empty()).then_some(folder.as_path()))?;
     model.check_input(data.test.size())?;

@@ -1,8 +1,9 @@
-//! Pictures for people: images enlarged by whole factors, in grids, with captions.
+//! Pictures for people: images enlarged by whole factors, in grids, with captions, in the format that the
+//! file's suffix names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use image::{Rgb, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 
 use super::CliError;
 use crate::checkpoint::write_atomically;
@@ -168,13 +169,56 @@ pub(crate) fn slice(images: &Images, range: std::ops::Range<usize>) -> Images {
 /// The bytes of a PNG file.
 pub(crate) fn png(picture: &RgbImage) -> Result<Vec<u8>, CliError> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Png)?;
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(bytes.into_inner())
 }
 
-/// Writes a PNG file, all or nothing.
-pub(crate) fn save_png(path: &Path, picture: &RgbImage) -> Result<(), CliError> {
-    Ok(write_atomically(path, &png(picture)?)?)
+/// Suffixes of the formats that pictures are written in.
+pub(crate) const FORMATS: [(&str, ImageFormat); 5] = [
+    ("png", ImageFormat::Png),
+    ("jpg", ImageFormat::Jpeg),
+    ("jpeg", ImageFormat::Jpeg),
+    ("gif", ImageFormat::Gif),
+    ("bmp", ImageFormat::Bmp),
+];
+/// Quality of JPEG files, of 100.
+const JPEG_QUALITY: u8 = 92;
+
+/// The format that a file's suffix names.
+///
+/// # Errors
+/// For no suffix and for an unknown one, with the known ones.
+pub(crate) fn format_of(path: &Path) -> Result<ImageFormat, String> {
+    let suffix = path.extension().map(|s| s.to_string_lossy().to_lowercase());
+    let known = FORMATS.map(|(suffix, _)| format!(".{suffix}")).join(", ");
+    let Some(suffix) = suffix else {
+        return Err(format!(
+            "a picture's suffix names its format: add one of {known}"
+        ));
+    };
+    let found = FORMATS.iter().find(|(name, _)| *name == suffix);
+    let unknown = || format!("pictures cannot be written as .{suffix}; use one of {known}");
+    found.map(|(_, format)| *format).ok_or_else(unknown)
+}
+
+/// Reads an argument that names a picture to write: its suffix must be known before work begins.
+pub(crate) fn picture_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    format_of(&path).map(|_| path)
+}
+
+/// Writes a picture in the format that the file's suffix names, all or nothing.
+pub(crate) fn save(path: &Path, picture: &RgbImage) -> Result<(), CliError> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    match format_of(path)? {
+        ImageFormat::Jpeg => {
+            let encoder =
+                image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+            picture.write_with_encoder(encoder)?;
+        }
+        format => picture.write_to(&mut bytes, format)?,
+    }
+    Ok(write_atomically(path, &bytes.into_inner())?)
 }
 
 /// Writes an animation that repeats for ever.

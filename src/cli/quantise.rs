@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use pollster::block_on;
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, ModelArg, load_data, print_json};
+use super::{CliError, DeviceArgs, load_data, packed_already, print_json};
 use crate::checkpoint::{self, Checkpoint, Header, write_atomically};
 use crate::data::Dataset;
 use crate::evaluate::{Evaluator, Progress};
@@ -24,8 +24,10 @@ const SETTLING: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct QuantiseArgs {
-    #[command(flatten)]
-    model: ModelArg,
+    /// A float model: the folder of a run, a .safetensors file of this program or one in PyTorch's layout;
+    /// not a packed .gtc file
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
     /// The model to write
     #[arg(short, long, value_name = "FILE.safetensors")]
     out: PathBuf,
@@ -71,16 +73,18 @@ struct QuantiseReport {
 
 /// A model of either kind: this program's, or one in PyTorch's layout.
 fn read(args: &QuantiseArgs, data: &Dataset) -> Result<Checkpoint, CliError> {
-    if args.model.model.is_dir() {
-        return Ok(checkpoint::load(&args.model.model)?);
+    if args.model.is_dir() {
+        return Ok(checkpoint::load(&args.model)?);
     }
-    let file = args.model.model.display().to_string();
-    let bytes = std::fs::read(&args.model.model).map_err(|e| format!("{file}: {e}"))?;
+    let file = args.model.display().to_string();
+    let bytes = std::fs::read(&args.model).map_err(|e| format!("{file}: {e}"))?;
     if checkpoint::is_checkpoint(&bytes) {
         return Ok(checkpoint::decode(&file, &bytes)?);
     }
     if pack::is_packed(&bytes) {
-        return Err(format!("{file}: packed already; name the model it was made from").into());
+        let packed = pack::decode(&file, &bytes)?;
+        let reason = "has levels already, and no float weights to fit other levels to";
+        return Err(packed_already(&args.model, &packed, reason).into());
     }
     let found = foreign::decode(&file, &bytes)?;
     let blank = vec![0.0; found.weights.len()];

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::pictures::{rows, save_png};
+use super::picture_files::Reads;
+use super::pictures::{picture_path, rows, save};
 use super::{AutoEncoderArg, CliError, DeviceArgs, load_data};
 use crate::data::{Images, Pixels};
 use crate::generate::Which;
@@ -17,7 +18,8 @@ const COLUMNS: usize = 16;
 pub(crate) struct ReconstructArgs {
     #[command(flatten)]
     model: AutoEncoderArg,
-    /// PNG or JPEG files of the model's size and colours [default: the first test images]
+    /// Pictures of any size (PNG, JPEG, GIF or BMP), prepared as `gtc classify` does [default: the first test
+    /// images]
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Folder whose test images are used where none are named [default: the digits inside the
@@ -30,8 +32,8 @@ pub(crate) struct ReconstructArgs {
     /// Side of a pixel in the picture
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: u32,
-    /// The picture
-    #[arg(short, long, default_value = "pairs.png", value_name = "FILE.png")]
+    /// The picture; its suffix names the format: png, jpg, gif or bmp
+    #[arg(short, long, default_value = "pairs.png", value_name = "FILE", value_parser = picture_path)]
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -45,7 +47,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         model.check_input(data.test.size())?;
         spread(&data.test, args.count as usize)
     } else {
-        super::read_pictures(&args.images, &model)?
+        Reads::new(model.input, &checkpoint.header.classes).read_all(&args.images)?
     };
     let gpu = args.device.open()?;
     let mut generator = args
@@ -57,7 +59,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         made.push(block_on(generator.decode(which, &means))?);
     }
     let lines = [("original", &images), ("HP", &made[0]), ("LP", &made[1])];
-    save_png(&args.out, &rows(&lines, COLUMNS, args.scale))?;
+    save(&args.out, &rows(&lines, COLUMNS, args.scale))?;
     println!(
         "{} images, as they are and as HP and LP reconstruct them: {}",
         images.count(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::pictures::{Grid, save_png, side_by_side};
+use super::pictures::{Grid, picture_path, save, side_by_side};
 use super::{AnyModel, AutoEncoderArg, CliError, DeviceArgs, KernelArgs, tuning};
 use crate::checkpoint::Checkpoint;
 use crate::data::Images;
@@ -29,8 +29,8 @@ pub(crate) struct SampleArgs {
     /// Side of a pixel in the picture
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: u32,
-    /// The picture
-    #[arg(short, long, default_value = "samples.png", value_name = "FILE.png")]
+    /// The picture; its suffix names the format: png, jpg, gif or bmp
+    #[arg(short, long, default_value = "samples.png", value_name = "FILE", value_parser = picture_path)]
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -60,7 +60,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
             (caption.clone(), grid)
         })
         .collect();
-    save_png(&args.out, &side_by_side(&grids))?;
+    save(&args.out, &side_by_side(&grids))?;
     println!("{} samples of {what}: {}", args.count, args.out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -4,10 +4,10 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use super::{Engine, failed, json, lost, named};
-use crate::data::centre_drawing;
 use crate::infer::{InferError, Inference, best, probabilities};
 use crate::layer::Arithmetic;
 use crate::pack::{Operations, PackedModel, decode, unpacked};
+use crate::picture::digit_from_ink;
 
 /// What the page shows of a packed model.
 #[derive(Serialize)]
@@ -132,7 +132,8 @@ impl Reader {
     }
 }
 
-/// Makes 28 x 28 bytes like MNIST's of a drawing with so many columns, 255 for full ink.
+/// Makes 28 x 28 bytes like MNIST's of a drawing with so many columns, 255 for full ink. A drawing of that size
+/// stays as it is.
 ///
 /// # Errors
 /// When the drawing is no whole number of rows.
@@ -142,5 +143,5 @@ pub fn centred(ink: &[u8], width: usize) -> Result<Vec<u8>, js_sys::Error> {
         let message = format!("{} pixels are no rows of {width}", ink.len());
         return Err(named("GtcError", &message));
     }
-    Ok(centre_drawing(ink, width))
+    Ok(digit_from_ink(ink, width))
 }

@@ -13,6 +13,7 @@ use cpu_time::ProcessTime;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::pictures::picture_path;
 use super::{CliError, DeviceArgs, print_json};
 use crate::data::Images;
 use crate::gpu::Gpu;
@@ -38,8 +39,8 @@ pub(crate) struct BenchArgs {
     /// Print comma-separated values
     #[arg(long, global = true, conflicts_with_all = ["json", "markdown"])]
     csv: bool,
-    /// Also draw the table as bars
-    #[arg(long, global = true, value_name = "FILE.png")]
+    /// Also draw the table as bars; the suffix names the format: png, jpg, gif or bmp
+    #[arg(long, global = true, value_name = "FILE", value_parser = picture_path)]
     plot: Option<PathBuf>,
     /// Least time spent on each row
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 1.0)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 
 use crate::cli::CliError;
-use crate::cli::pictures::{page, text_width, write_text};
+use crate::cli::pictures::{page, save as save_picture, text_width, write_text};
 
 /// One bar.
 pub(super) struct Bar {
@@ -94,9 +94,7 @@ pub(super) fn draw(title: &str, unit: &str, bars: &[Bar]) -> RgbImage {
 /// # Errors
 /// When the file cannot be written.
 pub(super) fn save(path: &Path, title: &str, unit: &str, bars: &[Bar]) -> Result<(), CliError> {
-    draw(title, unit, bars)
-        .save_with_format(path, image::ImageFormat::Png)
-        .map_err(|error| format!("{}: {error}", path.display()).into())
+    save_picture(path, &draw(title, unit, bars))
 }
 
 #[cfg(test)]

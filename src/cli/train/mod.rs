@@ -18,8 +18,8 @@ use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
-use super::{CliError, DeviceArgs, facts_of, find_model, load_data};
-use crate::checkpoint::{self, Checkpoint, CheckpointError, Header, VERSION};
+use super::{CliError, DeviceArgs, facts_of, find_model, load_data, load_trained};
+use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
@@ -140,7 +140,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
 
 /// What `--from` names, if it fits the model that is to learn.
 fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, CliError> {
-    let checkpoint = checkpoint::load(path)?;
+    let checkpoint = load_trained(path, "cannot be trained further")?;
     let found = checkpoint.header.model()?;
     if found.graph != model.graph && found.latent() == model.latent() {
         return Err(CheckpointError::OtherModel {

@@ -1,9 +1,9 @@
 // How fast the page trains beside the command line on the same driver, in turns, and how soon it is
-// ready: `node speed.mjs [TURNS]`. VK_DRIVER_FILES decides the driver of the command line.
+// ready: `node benches/browser/speed.mjs [TURNS]`. VK_DRIVER_FILES decides the driver of the command line.
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { browse, open, program, serve } from './browser.mjs';
+import { browse, open, program, serve } from '../../tests/browser/browser.mjs';
 
 const run = promisify(execFile);
 const turns = Number(process.argv[2] ?? 2);
