@@ -136,7 +136,7 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
     if !has_no_levels(checkpoint, model) {
         return Ok(());
     }
-    let (shown, name) = (args.model.model.display(), model.name);
+    let (shown, name) = (args.model.model.display(), &model.name);
     let what = format!(
         "{shown}: trained as floats (--objective float), so its layers have no levels yet: each weight would \
          become the power of two next to it, which costs accuracy"

@@ -100,7 +100,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
             std::process::exit(130);
         }
     })?;
-    let trainer = Trainer::new(&gpu, model, data.train.count(), config.options.clone())?;
+    let trainer = Trainer::new(&gpu, model, &data.train, config.options.clone())?;
     let header = Header {
         version: VERSION,
         model: trainer.model().name.clone(),
