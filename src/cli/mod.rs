@@ -5,6 +5,7 @@ mod bench;
 mod classify;
 mod config;
 mod data;
+mod data_args;
 mod eval;
 mod export;
 mod inspect;
@@ -29,7 +30,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::data::{Dataset, Images, embedded_digits, read_folder};
+use crate::data::Images;
 use crate::generate::Generator;
 use crate::gpu::{self, Gpu, GpuOptions};
 use crate::layer::Arithmetic;
@@ -44,6 +45,7 @@ Examples:
   gtc train                          LeNet-5 on the digits inside the program
   gtc data get mnist                 download MNIST into data/mnist
   gtc train lenet5 --data data/mnist --preset mnist
+  gtc data check photos              what is in a folder of pictures, one folder a class?
   gtc train --resume runs/lenet5-1   continue an interrupted run
   gtc inspect runs/lenet5-1          which powers of two each layer uses
   gtc eval runs/lenet5-1 --data data/mnist
@@ -84,7 +86,7 @@ enum Command {
     Quantise(quantise::QuantiseArgs),
     /// Show a model's levels, exponents, bits and sizes.
     Inspect(inspect::InspectArgs),
-    /// Fetch and check MNIST, Fashion-MNIST or CIFAR-10.
+    /// Fetch MNIST, Fashion-MNIST or CIFAR-10; check a folder of your own pictures.
     Data(data::DataArgs),
     /// List the graphics adapters of this machine.
     Adapters(adapters::AdaptersArgs),
@@ -177,14 +179,6 @@ impl KernelArgs {
         let wanted = self.kernel.as_deref()?;
         Arithmetic::ALL.into_iter().find(|a| a.name() == wanted)
     }
-}
-
-/// The data of `--data`, or the digits inside the program.
-fn load_data(folder: Option<&Path>) -> Result<Dataset, CliError> {
-    Ok(match folder {
-        Some(folder) => read_folder(folder)?,
-        None => embedded_digits()?,
-    })
 }
 
 /// Prints one JSON document.

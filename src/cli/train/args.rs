@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
+use crate::cli::data_args::PictureArgs;
 use crate::cli::{CliError, DeviceArgs};
 
 #[derive(clap::Args)]
@@ -10,8 +11,8 @@ pub(crate) struct TrainArgs {
     /// Name of a model: lenet5, lenet-small, vgg16, vgg7, vgg-tiny, vae-mlp, vae [default: lenet5]
     #[arg(value_name = "MODEL")]
     model: Option<String>,
-    /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10 [default: the digits inside the
-    /// program]
+    /// Folder with one folder of pictures for each class, or with the files of MNIST, Fashion-MNIST,
+    /// CIFAR-10 or CIFAR-100 [default: the digits inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Learn from the first N training images only
@@ -100,6 +101,7 @@ pub(crate) struct TrainArgs {
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
         "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "lambda_l2", "lambda_norm", "decay", "objective", "shift",
         "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
+        "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
     pub resume: Option<PathBuf>,
     /// TOML file with settings; flags override it
@@ -110,6 +112,8 @@ pub(crate) struct TrainArgs {
     /// Print the time of every kernel of one step before training
     #[arg(long)]
     pub profile: bool,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
 }
 
 impl TrainArgs {
@@ -171,6 +175,7 @@ impl TrainArgs {
         set_word(&mut options.objective, &self.objective)?;
         set(&mut config.model, &self.model);
         config.data = self.data.clone().or(config.data);
+        config.pictures = self.pictures.or(&config.pictures);
         config.limit = self.limit.or(config.limit);
         config.from = self.from.clone().or(config.from);
         config.adapter = self.device.adapter.clone().or(config.adapter);

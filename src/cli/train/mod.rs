@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
+use super::data_args::load_data;
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
-use super::{CliError, DeviceArgs, load_data};
+use super::{CliError, DeviceArgs};
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
@@ -47,7 +48,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         config.path = args.device.path.or(config.path);
     }
     let mut model = Model::by_name(&config.model)?;
-    let mut data = load_data(config.data.as_deref())?;
+    let mut data = load_data(config.data.as_deref(), &config.pictures, Some(&model), None)?;
     if model.name == "vae" && data.train.size() == vae_colour().input {
         model = vae_colour();
         config.model = model.name.to_owned();
@@ -73,6 +74,17 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         data.limit(limit);
     }
     check_data(&model, &data)?;
+    if data.classes.len() != model.classes {
+        return Err(format!(
+            "{}: {} classes, and the model {} tells {} apart. Give it as many class folders, or choose a \
+             model for as many classes.",
+            data.name,
+            data.classes.len(),
+            model.name,
+            model.classes
+        )
+        .into());
+    }
     config.options.check(data.train.count())?;
     let model = model.with_latent(config.options.latent, config.options.likelihood);
     let start = match (&resumed, &config.from) {
