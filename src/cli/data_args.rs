@@ -194,6 +194,22 @@ pub(crate) fn load_data(
     Ok(loaded.data)
 }
 
+/// Checks that a model has an output for every class.
+pub(crate) fn check_classes(model: &Model, data: &Dataset) -> Result<(), CliError> {
+    if data.classes.len() == model.classes {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: {} classes, and {} tells {} apart. Give it as many class folders, or choose a model for as many \
+         classes.",
+        data.name,
+        data.classes.len(),
+        model.name,
+        model.classes
+    )
+    .into())
+}
+
 /// A bar that appears with the first picture.
 pub(crate) fn progress() -> ProgressBar {
     let style = ProgressStyle::with_template("reading pictures {bar:24} {pos}/{len}");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
-use super::data_args::load_data;
+use super::data_args::{check_classes, load_data};
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
@@ -74,17 +74,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         data.limit(limit);
     }
     check_data(&model, &data)?;
-    if data.classes.len() != model.classes {
-        return Err(format!(
-            "{}: {} classes, and the model {} tells {} apart. Give it as many class folders, or choose a \
-             model for as many classes.",
-            data.name,
-            data.classes.len(),
-            model.name,
-            model.classes
-        )
-        .into());
-    }
+    check_classes(&model, &data)?;
     config.options.check(data.train.count())?;
     let model = model.with_latent(config.options.latent, config.options.likelihood);
     let start = match (&resumed, &config.from) {
