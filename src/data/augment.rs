@@ -233,7 +233,7 @@ impl Crop {
 impl Cutout {
     fn blank(self, [height, width, channels]: [usize; 3], target: &mut [f32]) {
         let range = |random: u32, length: usize| {
-            let middle = (u64::from(random) * length as u64 >> 32) as usize;
+            let middle = ((u64::from(random) * length as u64) >> 32) as usize;
             let half = self.side as usize / 2;
             let end = (middle + self.side as usize - half).min(length);
             middle.saturating_sub(half)..end
