@@ -57,12 +57,13 @@ fn the_second_time_comes_from_the_cache() {
 #[test]
 fn anything_that_changes_makes_it_anew() {
     let tree = Tree::two_classes(10);
+    tree.colour("cat/same.bmp", [9, 9, 9]);
     let place = tempfile::tempdir().unwrap();
     let options = with(place.path());
     let first = tree.load(&options).unwrap();
     // The same length, other pixels, a later time.
-    let file = tree.at("cat/3.png");
-    tree.colour("cat/3.png", [1, 3, 5]);
+    let file = tree.at("cat/same.bmp");
+    tree.colour("cat/same.bmp", [1, 3, 5]);
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
     std::fs::File::options()
         .append(true)
