@@ -111,7 +111,6 @@ fn learned() -> &'static (PackedModel, Images, f64) {
             ..TrainOptions::default()
         };
         let model = Model::by_name("lenet5").unwrap();
-        let count = digits.train.count();
         let mut trainer = Trainer::new(device(), model.clone(), &digits.train, options).unwrap();
         while trainer.steps_done() < trainer.total_steps() {
             trainer.train_step(&digits.train);

@@ -97,7 +97,7 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
     let pictures = args.pictures.or_of_run(&args.model.model);
     let (takes, classes) = (Some(model.model.input), Some(&model.classes[..]));
     let data = load_data(args.data.as_deref(), &pictures, takes, classes)?;
-    model.model.check_input(data.test.size())?;
+    model.model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let operations = args.count_ops.then(|| model.operations());
     let batch = args.batch_size as usize;
@@ -325,7 +325,7 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
     let pictures = args.pictures.or_of_run(&args.model.model);
     let classes = Some(&checkpoint.header.classes[..]);
     let data = load_data(args.data.as_deref(), &pictures, Some(model.input), classes)?;
-    model.check_input(data.test.size())?;
+    model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;
     let mut evaluator = Evaluator::new(&gpu, model, args.batch_size as usize, round_norm)?;

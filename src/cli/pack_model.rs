@@ -168,7 +168,7 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     let folder = (!folder.as_os_str().is_empty()).then_some(folder.as_path());
     let classes = Some(&checkpoint.header.classes[..]);
     let data = load_data(folder, &pictures, Some(model.input), classes)?;
-    model.check_input(data.test.size())?;
+    model.check_images(&data.test)?;
     let activations = match args.activations.as_str() {
         "16" => Activations::Sixteen,
         _ => Activations::Eight,

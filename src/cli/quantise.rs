@@ -128,7 +128,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         checkpoint.header.classes.clone_from(&data.classes);
         checkpoint.header.images = data.train.count();
     }
-    model.check_input(data.test.size())?;
+    model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;
     let mut evaluator = Evaluator::new(&gpu, model, BATCH, round_norm)?;

@@ -48,7 +48,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
     let images = if args.images.is_empty() {
         let pictures = args.pictures.or_of_run(&args.model.model);
         let data = load_data(args.data.as_deref(), &pictures, Some(model.input), None)?;
-        model.check_input(data.test.size())?;
+        model.check_images(&data.test)?;
         spread(&data.test, args.count as usize)
     } else {
         Reads::new(model.input, &checkpoint.header.classes).read_all(&args.images)?
