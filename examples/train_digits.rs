@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ..Default::default()
         };
         let lenet = model::lenet5();
-        let mut trainer = train::Trainer::new(&gpu, lenet, digits.train.count(), options)?;
+        let mut trainer = train::Trainer::new(&gpu, lenet, &digits.train, options)?;
         while trainer.steps_done() < trainer.total_steps() {
             trainer.train_step(&digits.train);
             // Looking now and then also keeps the queue short.

@@ -31,7 +31,7 @@
 //! let gpu = gpu::Gpu::open(&gpu::GpuOptions::default()).await?;
 //! let digits = data::embedded_digits()?;
 //! let options = train::TrainOptions { epochs: 2, ..Default::default() };
-//! let mut trainer = train::Trainer::new(&gpu, model::lenet5(), digits.train.count(), options)?;
+//! let mut trainer = train::Trainer::new(&gpu, model::lenet5(), &digits.train, options)?;
 //! while trainer.steps_done() < trainer.total_steps() {
 //!     trainer.train_step(&digits.train);
 //! }

@@ -73,7 +73,7 @@ fn a_batch_that_fills_all_memory_is_refused_with_one_that_fits() {
             ..TrainOptions::default()
         };
         let model = Model::by_name("lenet5").unwrap();
-        Trainer::new(&gpu, model, 60_000, options).map(|trainer| trainer.memory_bytes())
+        Trainer::for_count(&gpu, model, 60_000, options).map(|trainer| trainer.memory_bytes())
     };
     let Err(TrainError::BatchTooLarge { reason, fits, .. }) = trainer(4096) else {
         panic!("4,096 images fit into 100 MiB");
@@ -101,7 +101,7 @@ fn two_steps(model: &Model, part_bytes: Option<u64>) -> (usize, [f64; 2], Vec<f3
         ..TrainOptions::default()
     };
     let data = embedded_digits().unwrap();
-    let mut trainer = Trainer::new(&gpu, model.clone(), data.train.count(), options).unwrap();
+    let mut trainer = Trainer::new(&gpu, model.clone(), &data.train, options).unwrap();
     for _ in 0..2 {
         trainer.train_step(&data.train);
     }

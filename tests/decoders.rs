@@ -127,7 +127,7 @@ fn a_learned_decoder_draws_what_the_floats_draw() {
         ..TrainOptions::auto_encoder()
     };
     let count = digits.train.count();
-    let mut trainer = Trainer::new(device(), vae_mlp(), count, options).unwrap();
+    let mut trainer = Trainer::new(device(), vae_mlp(), &digits.train, options).unwrap();
     while trainer.steps_done() < trainer.total_steps() {
         trainer.train_step(&digits.train);
     }

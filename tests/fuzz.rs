@@ -77,6 +77,7 @@ fn small_checkpoint() -> &'static [u8] {
             header: Header {
                 version: VERSION,
                 model: "vgg-tiny".to_owned(),
+                graph: Some(gtc::graph::Description::of(&model)),
                 data: "noise".to_owned(),
                 classes: (0..10).map(|c| c.to_string()).collect(),
                 images: 10,

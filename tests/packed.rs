@@ -112,7 +112,7 @@ fn learned() -> &'static (PackedModel, Images, f64) {
         };
         let model = Model::by_name("lenet5").unwrap();
         let count = digits.train.count();
-        let mut trainer = Trainer::new(device(), model.clone(), count, options).unwrap();
+        let mut trainer = Trainer::new(device(), model.clone(), &digits.train, options).unwrap();
         while trainer.steps_done() < trainer.total_steps() {
             trainer.train_step(&digits.train);
         }
@@ -191,8 +191,7 @@ fn exponents_too_far_apart_are_refused_by_name() {
     let weights = random_weights(&model, 4.0);
     let running = Parameters::new(&model).initial_running();
     let calibration = gtc::evaluate::Calibration {
-        input: vec![1.0],
-        outputs: vec![vec![1.0]; 5],
+        values: vec![vec![1.0]; model.graph.nodes.len() + 1],
     };
     let trained = Trained {
         model: &model,

@@ -186,7 +186,7 @@ fn follow(
         ..TrainOptions::default()
     };
     let images = images(model, 30);
-    let mut trainer = Trainer::new(&gpu, model.clone(), images.count(), options.clone()).unwrap();
+    let mut trainer = Trainer::new(&gpu, model.clone(), &images, options.clone()).unwrap();
     assert_eq!(trainer.total_steps(), STEPS);
     let mut plain = PlainTrainer::new(model, options.clone(), STEPS);
     for step in 0..STEPS {
@@ -360,7 +360,7 @@ fn a_batch_in_parts_follows_the_plain_trainer() {
         };
         let splits = |bytes: &u64| {
             let gpu = gpu(Some(path), Some(*bytes));
-            let trainer = Trainer::new(&gpu, model.clone(), 30, options.clone());
+            let trainer = Trainer::for_count(&gpu, model.clone(), 30, options.clone());
             trainer.is_ok_and(|trainer| trainer.parts() == 2)
         };
         let room = (1..64)
@@ -398,7 +398,7 @@ fn two_steps(path: Path, model: &Model) -> Vec<f32> {
         epochs: 1,
         ..TrainOptions::default()
     };
-    let mut trainer = Trainer::new(&gpu, model.clone(), images.count(), options).unwrap();
+    let mut trainer = Trainer::new(&gpu, model.clone(), &images, options).unwrap();
     for _ in 0..2 {
         trainer.train_step(&images);
     }

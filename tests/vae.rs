@@ -307,7 +307,7 @@ fn restored_trainers_continue_bit_for_bit() {
         };
         let images = noise_images(&model, 8);
         let model = model.with_latent(options.latent, likelihood);
-        let trainer = || Trainer::new(&gpu, model.clone(), 8, options.clone()).unwrap();
+        let trainer = || Trainer::for_count(&gpu, model.clone(), 8, options.clone()).unwrap();
         let mut whole = trainer();
         for _ in 0..4 {
             whole.train_step(&images);

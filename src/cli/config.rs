@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::CliError;
+use super::data_args::PictureArgs;
 use crate::suggest::did_you_mean;
 use crate::train::TrainOptions;
 
@@ -30,6 +31,9 @@ pub(crate) struct Config {
     /// Form of the kernels; absent for that of the adapter's kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<crate::gpu::Path>,
+    /// How a folder of pictures is read.
+    #[serde(flatten)]
+    pub pictures: PictureArgs,
     /// How to train.
     #[serde(flatten)]
     pub options: TrainOptions,
@@ -45,6 +49,7 @@ impl Default for Config {
             adapter: None,
             checked: false,
             path: None,
+            pictures: PictureArgs::default(),
             options: TrainOptions::default(),
         }
     }
@@ -112,6 +117,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
     known.extend(["data", "limit", "from", "adapter", "path"].map(str::to_owned));
+    known.extend(PictureArgs::NAMES.map(str::to_owned));
     for (key, value) in given {
         if !known.contains(&key) {
             let hint = did_you_mean(&key, known.iter().map(String::as_str));

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::data_args::{PictureArgs, load_data};
 use super::{
-    AnyModel, CliError, facts_of, find_model, load_any, load_data, print_json, read_description,
+    AnyModel, CliError, facts_of, find_model, input_of, load_any, print_json, read_description,
 };
 use crate::graph::{DataFacts, INPUT, Model, NAMES, Shape, Value};
 use crate::model::Parameters;
@@ -169,7 +170,15 @@ struct Checked {
 fn check(args: &CheckArgs) -> Result<(), CliError> {
     let mut notes = Vec::new();
     let data = match &args.data {
-        Some(folder) => Some(load_data(Some(folder))?),
+        Some(folder) => {
+            let takes = input_of(&args.model)?;
+            Some(load_data(
+                Some(folder),
+                &PictureArgs::default(),
+                takes,
+                None,
+            )?)
+        }
         None => None,
     };
     let needs_data =

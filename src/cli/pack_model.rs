@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, TrainedArg, human_bytes, load_data, print_json, tuning};
+use super::data_args::{PictureArgs, load_data};
+use super::{CliError, DeviceArgs, TrainedArg, human_bytes, print_json, tuning};
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Images;
 use crate::evaluate::Evaluator;
@@ -47,6 +48,8 @@ pub(crate) struct PackArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 /// One layer in what `--json` prints.
@@ -136,7 +139,7 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
     if !has_no_levels(checkpoint, model) {
         return Ok(());
     }
-    let (shown, name) = (args.model.model.display(), model.name);
+    let (shown, name) = (args.model.model.display(), &model.name);
     let what = format!(
         "{shown}: trained as floats (--objective float), so its layers have no levels yet: each weight would \
          become the power of two next to it, which costs accuracy"
@@ -161,7 +164,10 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     let model = checkpoint.header.model()?;
     check_levels(args, &checkpoint, &model)?;
     let folder = calibration_data(args, &checkpoint)?;
-    let data = load_data((!folder.as_os_str().is_empty()).then_some(folder.as_path()))?;
+    let pictures = args.pictures.or_of_run(&args.model.model);
+    let folder = (!folder.as_os_str().is_empty()).then_some(folder.as_path());
+    let classes = Some(&checkpoint.header.classes[..]);
+    let data = load_data(folder, &pictures, Some(model.input), classes)?;
     model.check_input(data.test.size())?;
     let activations = match args.activations.as_str() {
         "16" => Activations::Sixteen,

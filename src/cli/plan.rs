@@ -48,7 +48,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
         objective: serde_json::from_value::<Objective>(args.objective.as_str().into())?,
         ..TrainOptions::default()
     };
-    let trainer = Trainer::new(&gpu, model, args.batch_size.max(1), options)?;
+    let trainer = Trainer::for_count(&gpu, model, args.batch_size.max(1), options)?;
     let plans = trainer.plans();
     let mut memory: Vec<Memory> = trainer
         .buffers()

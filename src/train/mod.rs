@@ -12,11 +12,12 @@ mod options;
 
 pub use options::{Decay, MAX_LATENT, Objective, TrainOptions};
 
-use crate::data::{Dataset, Images, epoch_order};
+use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress, Teacher};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
+use crate::graph::{Model, ModelError};
 use crate::layer::TRAINING_NOISE;
-use crate::model::{Mode, Model, ModelError, Parameters};
+use crate::model::{Mode, Parameters};
 use crate::optimiser::{AdamState, Schedule, adam};
 use crate::quantiser::quantiser_backward;
 use crate::tensor::Tensor;
@@ -106,12 +107,27 @@ pub struct Trainer<'g> {
 }
 
 impl<'g> Trainer<'g> {
-    /// Compiles the plans for a model and `images` training images, with fresh parameters.
+    /// Compiles the plans for a model and the images that it will learn from, with fresh parameters.
     ///
     /// # Errors
-    /// [`TrainError`] for options that make no sense, a batch that is too large (with one that
-    /// fits) or a device that fails.
+    /// [`TrainError`] for images or labels that do not fit the model, options that make no sense, a batch that is
+    /// too large (with one that fits) or a device that fails.
     pub fn new(
+        gpu: &'g Gpu,
+        model: Model,
+        images: &Images,
+        options: TrainOptions,
+    ) -> Result<Self, TrainError> {
+        model.check_images(images)?;
+        Self::for_count(gpu, model, images.count(), options)
+    }
+
+    /// The same for a number of images that are not at hand: to look at the plans.
+    ///
+    /// # Errors
+    /// [`TrainError`] for options that make no sense, a batch that is too large (with one that fits) or a device
+    /// that fails.
+    pub fn for_count(
         gpu: &'g Gpu,
         model: Model,
         images: usize,
@@ -438,13 +454,4 @@ fn record_gradients(
             quantiser_backward(plan, "quantise", model, &lp_gradients, lambda_l2, targets);
         });
     }
-}
-
-/// Checks that a data set fits a model.
-///
-/// # Errors
-/// [`ModelError::WrongInput`] with both sizes.
-pub fn check_data(model: &Model, data: &Dataset) -> Result<(), ModelError> {
-    model.check_input(data.train.size())?;
-    model.check_input(data.test.size())
 }

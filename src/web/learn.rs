@@ -125,7 +125,7 @@ impl Learner {
         options: TrainOptions,
     ) -> Result<Learner, js_sys::Error> {
         let (gpu, digits) = (engine.gpu, engine.digits);
-        let trainer = Trainer::new(gpu, model, digits.train.count(), options);
+        let trainer = Trainer::new(gpu, model, &digits.train, options);
         Ok(Learner {
             digits,
             trainer: trainer.map_err(|e| failed(gpu, e))?,

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 pub mod packing;
+pub mod pictures;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -8,7 +8,6 @@ use super::plot::Bar;
 use super::{Times, random_images, time};
 use crate::cli::{CliError, human_bytes};
 use crate::gpu::Gpu;
-use crate::model::Model;
 use crate::train::{Objective, TrainOptions, Trainer};
 
 #[derive(Serialize)]
@@ -39,7 +38,7 @@ pub(super) fn train(
         epochs: u32::MAX,
         ..TrainOptions::default()
     };
-    let mut trainer = Trainer::new(gpu, model, batch, options)?;
+    let mut trainer = Trainer::for_count(gpu, model, batch, options)?;
     let mut step = || -> Result<(), CliError> {
         trainer.train_step(&images);
         gpu.wait();

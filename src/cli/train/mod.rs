@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
+use super::data_args::load_data;
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
-use super::{CliError, DeviceArgs, facts_of, find_model, load_data, load_trained};
+use super::{CliError, DeviceArgs, facts_of, find_model, input_of, load_trained};
 use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
@@ -46,7 +47,11 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         config.checked |= args.device.checked;
         config.path = args.device.path.or(config.path);
     }
-    let mut data = load_data(config.data.as_deref())?;
+    let takes = match &resumed {
+        Some((_, _, checkpoint)) => Some(checkpoint.header.model()?.input),
+        None => input_of(&config.model)?,
+    };
+    let mut data = load_data(config.data.as_deref(), &config.pictures, takes, None)?;
     let mut model = match &resumed {
         Some((_, _, checkpoint)) => checkpoint.header.model()?,
         None => find_model(&config.model, Some(&facts_of(&data)))?,
@@ -100,7 +105,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
             std::process::exit(130);
         }
     })?;
-    let trainer = Trainer::new(&gpu, model, data.train.count(), config.options.clone())?;
+    let trainer = Trainer::new(&gpu, model, &data.train, config.options.clone())?;
     let header = Header {
         version: VERSION,
         model: trainer.model().name.clone(),
