@@ -200,6 +200,18 @@ pub(crate) fn find_model(name: &str, facts: Option<&DataFacts>) -> Result<Model,
         .map_err(|e| format!("{name}: {e}"))?)
 }
 
+/// A model without a data set; one that takes its sizes from data gets those that `gtc models check` assumes.
+pub(crate) fn find_model_alone(name: &str) -> Result<Model, CliError> {
+    let needs_data = name.ends_with(".toml") && read_description(Path::new(name))?.needs_data();
+    find_model(name, needs_data.then_some(&ASSUMED))
+}
+
+/// What stands in for a data set that is not given: 10 classes of 32 x 32 pixels in colour.
+pub(crate) const ASSUMED: DataFacts = DataFacts {
+    size: [32, 32, 3],
+    classes: 10,
+};
+
 /// The size of images that a model was made for, if it does not take that of its data: pictures of other sizes are
 /// brought to it.
 pub(crate) fn input_of(name: &str) -> Result<Option<[usize; 3]>, CliError> {

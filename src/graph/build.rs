@@ -146,7 +146,7 @@ impl Builder {
 
 /// The name of the node number `count` among those of one operation that have no name of their own.
 pub(super) fn automatic_name(word: &str, count: usize) -> String {
-    format!("{}{count}", word.replace('-', "_"))
+    format!("{}_{count}", word.replace('-', "_"))
 }
 
 /// Lets settings stand for the operation.

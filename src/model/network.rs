@@ -168,7 +168,7 @@ impl Network {
     fn compile(model: &Model, batch: usize, fused: bool) -> Self {
         let shapes = model.shapes();
         let parameters = Parameters::new(model);
-        let mut places: Vec<Value> = (0..shapes.len()).collect();
+        let places = model.graph.places();
         let mut layouts: Vec<(Layout, Vec<usize>)> = Vec::new();
         let mut steps: Vec<Step> = Vec::new();
         let parts = match fused {
@@ -190,11 +190,11 @@ impl Network {
             };
             let operation = step.node.op.operation();
             let Some(recorder) = operation.recorder(&bind) else {
-                places[step.output] = inputs[0];
                 continue;
             };
-            let layout = inputs.contains(&INPUT).then(|| {
-                let wanted = (recorder.layout(), recorder.inputs()[0].clone());
+            let images = inputs.iter().position(|value| *value == INPUT);
+            let layout = images.map(|input| {
+                let wanted = (recorder.layout(), recorder.inputs()[input].clone());
                 let known = layouts.iter().position(|known| *known == wanted);
                 known.unwrap_or_else(|| {
                     layouts.push(wanted);

@@ -1,6 +1,7 @@
 //! Max pooling.
 
 mod integers;
+mod packed_reference;
 mod plain;
 
 use integers::PackedMaxPool;

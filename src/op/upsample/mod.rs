@@ -1,6 +1,7 @@
 //! Nearest-neighbour upsampling.
 
 mod integers;
+mod packed_reference;
 mod plain;
 
 use integers::PackedSquares;
