@@ -52,7 +52,6 @@ pub mod tensor;
 // In the order data flows.
 pub mod data;
 pub mod graph;
-pub mod layer;
 pub mod levels;
 pub mod loss;
 pub mod model;

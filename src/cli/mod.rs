@@ -36,7 +36,7 @@ use crate::data::Dataset;
 use crate::generate::Generator;
 use crate::gpu::{self, Gpu, GpuOptions};
 use crate::graph::{DataFacts, Description, MOST_TEXT, Model};
-use crate::layer::Arithmetic;
+use crate::op::Arithmetic;
 use crate::pack::{self, PackedModel};
 
 /// Anything a person can mend: shown as one message, exit code 2.

@@ -5,7 +5,7 @@ use super::parameters::{MOST_POSITIONS, positions};
 use super::{LayerParameters, Model, Parameters};
 use crate::gpu::Gpu;
 use crate::graph::{INPUT, Value, fuse, geometry, separate};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::op::{Binding, Kept, Layout, Recorder};
 use crate::tensor::Tensor;
 

@@ -3,7 +3,7 @@
 use super::Model;
 use crate::gpu::GpuError;
 use crate::graph::{INPUT, Shape};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::quantiser::{INTERCEPT, LayerRanges, SLOPE, Spans};
 use crate::rng::Philox;
 use crate::tensor::{ArenaLayout, Tensor, pad4};

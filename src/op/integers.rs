@@ -5,7 +5,7 @@
 
 use crate::gpu::{GpuError, PlanBuilder};
 use crate::graph::Shape;
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::pack::{Operations, PackedLayer};
 use crate::tensor::{Tensor, pad4};
 

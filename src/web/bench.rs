@@ -5,8 +5,8 @@ use wasm_bindgen::prelude::*;
 
 use super::{Engine, json, lost};
 use crate::gpu::{Gpu, GpuError, Plan};
-use crate::layer::ConvShape;
 use crate::model::{Network, lenet5};
+use crate::op::ConvShape;
 use crate::tensor::Tensor;
 use crate::verify::{Case, matrix_cases, packed_cases, prepare, run_case};
 
@@ -54,11 +54,7 @@ impl Bench {
             let packed = packed_cases(s, BITS, (false, 1), 8, 127);
             let float = matrix_cases(s).into_iter();
             let float = float.filter(|c| c.kernel.name.starts_with("conv_"));
-            rows.extend(
-                float
-                    .chain(packed)
-                    .map(|case| (step.name.clone(), s, case)),
-            );
+            rows.extend(float.chain(packed).map(|case| (step.name.clone(), s, case)));
         }
         Bench {
             gpu: engine.gpu,

@@ -1,7 +1,7 @@
 //! Convolutions and dense layers of packed models.
 
 use crate::gpu::{GpuError, PlanBuilder};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::group_conv::{GroupCodes, packed_group_conv};
 use crate::op::integers::{IntegerBinding, Integers, constant, table};

@@ -1,7 +1,7 @@
 //! Convolutions of packed models in plain loops.
 
 use super::integers::{PackedGroups, PackedMatrix};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::group_conv::packed_reference::packed_group_conv;
 use crate::op::integers::Exact;

@@ -1,10 +1,10 @@
 //! Max pooling of packed models: numbers keep their unit.
 
 use crate::gpu::{GpuError, PlanBuilder};
-use crate::layer::{PoolShape, packed_max_pool};
 use crate::op::WindowShape;
 use crate::op::integers::Integers;
 use crate::op::window_max_pool::packed_window_max_pool;
+use crate::op::{PoolShape, packed_max_pool};
 use crate::pack::Operations;
 use crate::tensor::Tensor;
 

@@ -1,8 +1,8 @@
 //! Upsampling of packed models: numbers keep their unit.
 
 use crate::gpu::{GpuError, PlanBuilder};
-use crate::layer::{UpsampleShape, packed_upsample};
 use crate::op::integers::Integers;
+use crate::op::{UpsampleShape, packed_upsample};
 use crate::pack::Operations;
 use crate::tensor::Tensor;
 
