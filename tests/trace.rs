@@ -342,7 +342,7 @@ fn a_graph_of_all_operations_follows_the_plain_trainer() {
 fn low_precision_alone_follows_it_too() {
     for (path, model) in [
         (Path::Gpu, plain_layers()),
-        (Path::CpuStorage, everything()),
+        (Path::CpuStorage, normalised()),
     ] {
         follow(path, &model, None, Objective::Direct);
     }
