@@ -79,10 +79,18 @@ impl RunFolder {
     /// Makes a new folder: the one asked for, or the next free `runs/MODEL-N`. It begins with the settings of the
     /// run and the description of its model.
     pub fn create(wanted: Option<&Path>, config: &Config, model: &Model) -> Result<Self, CliError> {
+        // A description is called after its file.
+        let name = match config.model.strip_suffix(".toml") {
+            Some(file) => Path::new(file)
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy(),
+            None => model.name.as_str().into(),
+        };
         let path = match wanted {
             Some(path) => path.to_owned(),
             None => (1..)
-                .map(|n| PathBuf::from(format!("runs/{}-{n}", model.name)))
+                .map(|n| PathBuf::from(format!("runs/{name}-{n}")))
                 .find(|path| !path.exists())
                 .ok_or("no free name for a run folder")?,
         };

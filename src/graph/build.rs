@@ -2,10 +2,7 @@
 
 use super::{Graph, INPUT, Model, ModelError, Node, Scaling, Shape, Value};
 use crate::loss::Likelihood;
-use crate::op::{
-    Activation, ActivationKind, Add, AveragePool, Concat, Conv, Dense, Dropout, Flatten,
-    GlobalAveragePool, Latent, MaxPool, Norm, Op, Reshape, Upsample,
-};
+use crate::op::Op;
 
 /// Collects the nodes of a model; [`Builder::build`] checks them.
 ///
@@ -147,27 +144,4 @@ impl Builder {
 /// The name of the node number `count` among those of one operation that have no name of their own.
 pub(super) fn automatic_name(word: &str, count: usize) -> String {
     format!("{}_{count}", word.replace('-', "_"))
-}
-
-/// Lets settings stand for the operation.
-macro_rules! settings {
-    ($($settings:ident => $op:ident),*) => {
-        $(impl From<$settings> for Op {
-            fn from(settings: $settings) -> Self {
-                Self::$op(settings)
-            }
-        })*
-    };
-}
-
-settings!(
-    Conv => Conv, Dense => Dense, Norm => Norm, Activation => Activation, MaxPool => MaxPool,
-    AveragePool => AveragePool, GlobalAveragePool => GlobalAveragePool, Add => Add, Concat => Concat,
-    Upsample => Upsample, Flatten => Flatten, Reshape => Reshape, Dropout => Dropout, Latent => Latent
-);
-
-impl From<ActivationKind> for Op {
-    fn from(kind: ActivationKind) -> Self {
-        Self::Activation(Activation { kind, shift: None })
-    }
 }

@@ -182,6 +182,29 @@ impl Op {
     }
 }
 
+/// Lets settings stand for the operation.
+macro_rules! settings {
+    ($($settings:ident => $op:ident),*) => {
+        $(impl From<$settings> for Op {
+            fn from(settings: $settings) -> Self {
+                Self::$op(settings)
+            }
+        })*
+    };
+}
+
+settings!(
+    Conv => Conv, Dense => Dense, Norm => Norm, Activation => Activation, MaxPool => MaxPool,
+    AveragePool => AveragePool, GlobalAveragePool => GlobalAveragePool, Add => Add, Concat => Concat,
+    Upsample => Upsample, Flatten => Flatten, Reshape => Reshape, Dropout => Dropout, Latent => Latent
+);
+
+impl From<ActivationKind> for Op {
+    fn from(kind: ActivationKind) -> Self {
+        Self::Activation(Activation { kind, shift: None })
+    }
+}
+
 /// The cases of the kernels of all operations.
 pub(crate) fn cases() -> Vec<Case> {
     let mut all = conv::cases::cases();

@@ -38,6 +38,9 @@ pub struct Conv {
     pub quantise: bool,
 }
 
+/// Outputs, sides of a kernel and strides, at most.
+const MOST: usize = 1 << 20;
+
 pub(in crate::op) fn one() -> usize {
     1
 }
@@ -124,6 +127,10 @@ impl Conv {
         let [above, left] = self.padding.0;
         if self.outputs == 0 || rows == 0 || columns == 0 || self.stride == 0 || self.groups == 0 {
             return Err("outputs, kernel, stride and groups must be at least 1".to_owned());
+        }
+        let largest = [rows, columns, self.stride, self.outputs].into_iter().max();
+        if largest > Some(MOST) {
+            return Err(format!("outputs, kernel and stride can be at most {MOST}"));
         }
         if above >= rows || left >= columns {
             return Err(format!(

@@ -36,6 +36,9 @@ pub struct MaxPool {
     pub padding: Pair,
 }
 
+/// Sides of a window and strides, at most.
+const MOST: usize = 1 << 20;
+
 /// The output of windows over an image.
 ///
 /// # Errors
@@ -50,6 +53,9 @@ pub(in crate::op) fn windows(shape: &WindowShape) -> Result<Shape, String> {
     }
     if axes.iter().any(|a| shape.padding[*a] >= shape.window[*a]) {
         return Err("a padding as large as the window makes windows that see no pixel".to_owned());
+    }
+    if shape.window.iter().chain(&shape.stride).any(|n| *n > MOST) {
+        return Err(format!("size and stride can be at most {MOST}"));
     }
     if axes
         .iter()
