@@ -185,7 +185,6 @@ impl Network {
             let bind = Binding {
                 weights: parameters.layer_of(step.number),
                 norm: parameters.norm_of(step.number),
-                reads_images: inputs.first() == Some(&INPUT),
                 ..geometry(&step, &shapes, batch)
             };
             let operation = step.node.op.operation();
@@ -193,8 +192,9 @@ impl Network {
                 places[step.output] = inputs[0];
                 continue;
             };
-            let layout = inputs.contains(&INPUT).then(|| {
-                let wanted = (recorder.layout(), recorder.inputs()[0].clone());
+            let images = inputs.iter().position(|value| *value == INPUT);
+            let layout = images.map(|at| {
+                let wanted = (recorder.layout(), recorder.inputs()[at].clone());
                 let known = layouts.iter().position(|known| *known == wanted);
                 known.unwrap_or_else(|| {
                     layouts.push(wanted);
