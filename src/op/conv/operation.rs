@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Matrix;
 use super::integers::{PackedGroups, PackedMatrix};
 use super::plain::{PlainGroups, PlainMatrix};
-use crate::graph::Shape;
+use crate::graph::{MOST_SIDE, Shape};
 use crate::layer::ConvShape;
 use crate::model::uses_rows;
 use crate::op::integers::{IntegerBinding, Integers};
@@ -124,6 +124,12 @@ impl Conv {
         let [above, left] = self.padding.0;
         if self.outputs == 0 || rows == 0 || columns == 0 || self.stride == 0 || self.groups == 0 {
             return Err("outputs, kernel, stride and groups must be at least 1".to_owned());
+        }
+        if rows.max(columns).max(self.stride) > MOST_SIDE {
+            return Err(format!(
+                "its kernel of {rows} x {columns} or its stride of {} is too large: at most {MOST_SIDE} pixels a side",
+                self.stride
+            ));
         }
         if above >= rows || left >= columns {
             return Err(format!(
