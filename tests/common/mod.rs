@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 pub mod checks;
+pub mod described;
 pub mod packing;
 pub mod plain;
 pub mod random_graphs;
