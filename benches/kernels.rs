@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, Throughput};
 use gtc::gpu::{Gpu, GpuOptions, PlanBuilder};
-use gtc::layer::{
+use gtc::op::{
     ConvShape, Epilogue, OutputGradient, Windows, conv_backward_input, conv_backward_weight,
     conv_forward,
 };

@@ -3,9 +3,9 @@
 use crate::data::Images;
 use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, PlanBuilder, Pool};
 use crate::graph::INPUT;
-use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv, packed_im2col};
 use crate::model::{check_positions, uses_rows};
 use crate::op::integers::{constant, stored, table};
+use crate::op::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv, packed_im2col};
 use crate::pack::{Activations, BoundStep, PackedLayer, PackedModel, bind};
 use crate::tensor::{Tensor, pad4};
 use crate::tune::{self, Tuning};

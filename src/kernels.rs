@@ -66,7 +66,7 @@ pub(crate) const fn elementwise(
 /// y = x * w + bias, ReLU.
 pub static CONV_FORWARD: Kernel = matrix(
     "conv_forward",
-    include_str!("../shaders/conv_forward.wgsl"),
+    include_str!("../shaders/conv/conv_forward.wgsl"),
     &[
         CONV_SHAPE,
         DIVIDE,
@@ -80,7 +80,7 @@ pub static CONV_FORWARD: Kernel = matrix(
 /// Gradient of x.
 pub static CONV_BACKWARD_INPUT: Kernel = matrix(
     "conv_backward_input",
-    include_str!("../shaders/conv_backward_input.wgsl"),
+    include_str!("../shaders/conv/conv_backward_input.wgsl"),
     &[CONV_SHAPE, DIVIDE, PLACES, BLOCKS_FLOAT],
 );
 /// Gradients of w and of a bias, in partial sums.
@@ -88,7 +88,7 @@ pub static CONV_BACKWARD_WEIGHT: Kernel = Kernel {
     family: Family::Matrix(Operand::Columns),
     ..matrix(
         "conv_backward_weight",
-        include_str!("../shaders/conv_backward_weight.wgsl"),
+        include_str!("../shaders/conv/conv_backward_weight.wgsl"),
         &[CONV_SHAPE, DIVIDE, SHIFT_WINDOWS, SQUARES, BLOCKS_FLOAT],
     )
 };
@@ -98,7 +98,7 @@ pub static IM2COL: Kernel = Kernel {
     ..elementwise(
         "im2col",
         "Im2colParams",
-        include_str!("../shaders/im2col.wgsl"),
+        include_str!("../shaders/conv/im2col.wgsl"),
         &[DIVIDE],
     )
 };
@@ -108,7 +108,7 @@ pub static SHIFTS: Kernel = Kernel {
     ..elementwise(
         "shifts",
         "ShiftsParams",
-        include_str!("../shaders/shifts.wgsl"),
+        include_str!("../shaders/conv/shifts.wgsl"),
         &[DIVIDE],
     )
 };
@@ -118,7 +118,7 @@ pub static SUM_PARTIALS: Kernel = Kernel {
     ..elementwise(
         "sum_partials",
         "SumParams",
-        include_str!("../shaders/sum_partials.wgsl"),
+        include_str!("../shaders/conv/sum_partials.wgsl"),
         &[],
     )
 };
@@ -126,112 +126,112 @@ pub static SUM_PARTIALS: Kernel = Kernel {
 pub static MAX_POOL_FORWARD: Kernel = elementwise(
     "max_pool_forward",
     "PoolParams",
-    include_str!("../shaders/max_pool_forward.wgsl"),
+    include_str!("../shaders/max_pool/max_pool_forward.wgsl"),
     &[POOL_SHAPE, DIVIDE],
 );
 /// Gradient of a max pool and of the ReLU before it.
 pub static MAX_UNPOOL: Kernel = elementwise(
     "max_unpool",
     "PoolParams",
-    include_str!("../shaders/max_unpool.wgsl"),
+    include_str!("../shaders/max_pool/max_unpool.wgsl"),
     &[POOL_SHAPE, DIVIDE],
 );
 /// Gradient of a ReLU.
 pub static RELU_BACKWARD: Kernel = elementwise(
     "relu_backward",
     "ReluParams",
-    include_str!("../shaders/relu_backward.wgsl"),
+    include_str!("../shaders/activation/relu_backward.wgsl"),
     &[],
 );
 /// Mean and squared differences over ranges of rows.
 pub static NORM_STATISTICS: Kernel = elementwise(
     "norm_statistics",
     "NormStatisticsParams",
-    include_str!("../shaders/norm_statistics.wgsl"),
+    include_str!("../shaders/norm/norm_statistics.wgsl"),
     &[],
 );
 /// Statistics of a batch, and the running ones.
 pub static NORM_COMBINE: Kernel = elementwise(
     "norm_combine",
     "NormCombineParams",
-    include_str!("../shaders/norm_combine.wgsl"),
+    include_str!("../shaders/norm/norm_combine.wgsl"),
     &[NORM, QUANTISER],
 );
 /// Statistics for a test.
 pub static NORM_RUNNING: Kernel = elementwise(
     "norm_running",
     "NormRunningParams",
-    include_str!("../shaders/norm_running.wgsl"),
+    include_str!("../shaders/norm/norm_running.wgsl"),
     &[NORM, QUANTISER],
 );
 /// Normalisation and ReLU.
 pub static NORM_FORWARD: Kernel = elementwise(
     "norm_forward",
     "NormForwardParams",
-    include_str!("../shaders/norm_forward.wgsl"),
+    include_str!("../shaders/norm/norm_forward.wgsl"),
     &[],
 );
 /// What the gradient of a normalisation sums over a batch, in partial sums.
 pub static NORM_BACKWARD_SUMS: Kernel = elementwise(
     "norm_backward_sums",
     "NormBackwardSumsParams",
-    include_str!("../shaders/norm_backward_sums.wgsl"),
+    include_str!("../shaders/norm/norm_backward_sums.wgsl"),
     &[],
 );
 /// Gradients of γ and β.
 pub static NORM_GRADIENTS: Kernel = elementwise(
     "norm_gradients",
     "NormGradientsParams",
-    include_str!("../shaders/norm_gradients.wgsl"),
+    include_str!("../shaders/norm/norm_gradients.wgsl"),
     &[SCHEDULE],
 );
 /// Gradient of the input of a normalisation.
 pub static NORM_BACKWARD: Kernel = elementwise(
     "norm_backward",
     "NormBackwardParams",
-    include_str!("../shaders/norm_backward.wgsl"),
+    include_str!("../shaders/norm/norm_backward.wgsl"),
     &[],
 );
 /// Loss and gradient of a classifier.
 pub static SOFTMAX_CROSS_ENTROPY: Kernel = elementwise(
     "softmax_cross_entropy",
     "SoftmaxParams",
-    include_str!("../shaders/softmax_cross_entropy.wgsl"),
+    include_str!("../shaders/loss/softmax_cross_entropy.wgsl"),
     &[],
 );
 /// Running totals of losses and hits.
 pub static METRICS: Kernel = elementwise(
     "metrics",
     "MetricsParams",
-    include_str!("../shaders/metrics.wgsl"),
+    include_str!("../shaders/loss/metrics.wgsl"),
     &[],
 );
 /// Q(w) and partial extremes.
 pub static QUANTISER_FORWARD: Kernel = elementwise(
     "quantiser_forward",
     "QuantiserForwardParams",
-    include_str!("../shaders/quantiser_forward.wgsl"),
+    include_str!("../shaders/quantiser/quantiser_forward.wgsl"),
     &[QUANTISER, EXTREMES],
 );
 /// Exponents in use, bits, bit loss.
 pub static LEVELS: Kernel = elementwise(
     "levels",
     "LevelsParams",
-    include_str!("../shaders/levels.wgsl"),
+    include_str!("../shaders/quantiser/levels.wgsl"),
     &[EXTREMES],
 );
 /// Gradients of both networks together: through Q, with bit loss and L2.
 pub static QUANTISER_BACKWARD: Kernel = elementwise(
     "quantiser_backward",
     "QuantiserBackwardParams",
-    include_str!("../shaders/quantiser_backward.wgsl"),
+    include_str!("../shaders/quantiser/quantiser_backward.wgsl"),
     &[QUANTISER, SCHEDULE],
 );
 /// Gradients of intercepts and slopes.
 pub static LEVELS_BACKWARD: Kernel = elementwise(
     "levels_backward",
     "LevelsBackwardParams",
-    include_str!("../shaders/levels_backward.wgsl"),
+    include_str!("../shaders/quantiser/levels_backward.wgsl"),
     &[SCHEDULE],
 );
 /// One optimiser step.
@@ -240,7 +240,7 @@ pub static ADAM: Kernel = Kernel {
     ..elementwise(
         "adam",
         "AdamParams",
-        include_str!("../shaders/adam.wgsl"),
+        include_str!("../shaders/optimiser/adam.wgsl"),
         &[SCHEDULE],
     )
 };
@@ -251,7 +251,7 @@ pub static UPSAMPLE_FORWARD: Kernel = Kernel {
     ..elementwise(
         "upsample_forward",
         "UpsampleParams",
-        include_str!("../shaders/upsample_forward.wgsl"),
+        include_str!("../shaders/upsample/upsample_forward.wgsl"),
         &[UPSAMPLE_SHAPE, DIVIDE],
     )
 };
@@ -259,7 +259,7 @@ pub static UPSAMPLE_FORWARD: Kernel = Kernel {
 pub static UPSAMPLE_BACKWARD: Kernel = elementwise(
     "upsample_backward",
     "UpsampleParams",
-    include_str!("../shaders/upsample_backward.wgsl"),
+    include_str!("../shaders/upsample/upsample_backward.wgsl"),
     &[UPSAMPLE_SHAPE, DIVIDE],
 );
 /// Random bits.
@@ -268,7 +268,7 @@ pub static PHILOX: Kernel = Kernel {
     ..elementwise(
         "philox",
         "NoiseParams",
-        include_str!("../shaders/philox.wgsl"),
+        include_str!("../shaders/latent/philox.wgsl"),
         &[NOISE_SHAPE, PHILOX_BITS, SCHEDULE],
     )
 };
@@ -276,49 +276,49 @@ pub static PHILOX: Kernel = Kernel {
 pub static STANDARD_NORMAL: Kernel = elementwise(
     "standard_normal",
     "NoiseParams",
-    include_str!("../shaders/standard_normal.wgsl"),
+    include_str!("../shaders/latent/standard_normal.wgsl"),
     &[NOISE_SHAPE, PHILOX_BITS, QUANTISER, SCHEDULE],
 );
 /// A sample of a normal distribution.
 pub static REPARAMETERISE_FORWARD: Kernel = elementwise(
     "reparameterise_forward",
     "ReparameteriseForwardParams",
-    include_str!("../shaders/reparameterise_forward.wgsl"),
+    include_str!("../shaders/latent/reparameterise_forward.wgsl"),
     &[POSTERIOR],
 );
 /// Gradient of a distribution through its sample.
 pub static REPARAMETERISE_BACKWARD: Kernel = elementwise(
     "reparameterise_backward",
     "ReparameteriseBackwardParams",
-    include_str!("../shaders/reparameterise_backward.wgsl"),
+    include_str!("../shaders/latent/reparameterise_backward.wgsl"),
     &[POSTERIOR],
 );
 /// Divergence of normal distributions, and its gradient.
 pub static GAUSSIAN_KL: Kernel = elementwise(
     "gaussian_kl",
     "GaussianKlParams",
-    include_str!("../shaders/gaussian_kl.wgsl"),
+    include_str!("../shaders/latent/gaussian_kl.wgsl"),
     &[POSTERIOR, SCHEDULE],
 );
 /// Loss and gradient of pixels that are probabilities.
 pub static BERNOULLI_LOSS: Kernel = elementwise(
     "bernoulli_loss",
     "ImageLossParams",
-    include_str!("../shaders/bernoulli_loss.wgsl"),
+    include_str!("../shaders/loss/bernoulli_loss.wgsl"),
     &[IMAGE_LOSS],
 );
 /// Loss and gradient of pixels that are normally distributed.
 pub static GAUSSIAN_LOSS: Kernel = elementwise(
     "gaussian_loss",
     "ImageLossParams",
-    include_str!("../shaders/gaussian_loss.wgsl"),
+    include_str!("../shaders/loss/gaussian_loss.wgsl"),
     &[IMAGE_LOSS],
 );
 
 const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
     Kernel {
         name: "packed_conv",
-        text: include_str!("../shaders/packed_conv.wgsl"),
+        text: include_str!("../shaders/conv/packed_conv.wgsl"),
         family,
         numbers: Numbers::Integer,
         mirrors: Mirrors::Always,
@@ -402,7 +402,7 @@ pub static PACKED_BYTES: Kernel = Kernel {
     ..elementwise(
         "packed_bytes",
         "PackedBytesParams",
-        include_str!("../shaders/packed_bytes.wgsl"),
+        include_str!("../shaders/conv/packed_bytes.wgsl"),
         &[DIVIDE],
     )
 };

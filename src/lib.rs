@@ -8,11 +8,13 @@
 //! # The machine on one page
 //!
 //! ```text
-//! data  ->  layer  ->  model  ->  train  ->  checkpoint  ->  pack  ->  infer
-//!             \          \          \
-//!              `----------`----------`------>  gpu: a Plan is the fixed list of dispatches of a step
+//! data  ->  graph of ops  ->  model  ->  train  ->  checkpoint  ->  pack  ->  infer
+//!                               \          \                                  /
+//!                                `----------`----------->  gpu  <------------'
+//!                  a Plan is the fixed list of dispatches of a step
 //! ```
 //!
+//! A model is a [`graph`] of operations; everything about one operation lies in its folder of [`op`].
 //! Compiling a model for a batch size makes a [`gpu::Plan`]: every dispatch of one training step,
 //! with its pipeline, bind group, parameters and grid, all memory placed. A step uploads a batch
 //! and a [`optimiser::Schedule`], replays the list in one submission, and reads back a handful of
@@ -20,7 +22,8 @@
 //! tracing and printing are other ways to walk the same list.
 //!
 //! A kernel is one file in `shaders/`, one line in [`kernels`], one plain function of the same
-//! name in [`reference`](mod@reference) and one table of cases in [`verify`].
+//! name and one table of cases, which lie in the folder of its operation, or else in
+//! [`reference`](mod@reference) and [`verify`].
 //!
 //! # Ten lines
 //!
@@ -49,7 +52,6 @@ pub mod tensor;
 // In the order data flows.
 pub mod data;
 pub mod graph;
-pub mod layer;
 pub mod levels;
 pub mod loss;
 pub mod model;

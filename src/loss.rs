@@ -163,7 +163,7 @@ struct ImageLossParams {
 /// Loss of generated images in nats, summed over pixels: against `targets` for the gradient,
 /// d_logits = `scale` times it, and against the images for reports. Logits, targets and images are
 /// (rows, ...) of one stored shape, of whose last axis `channels` numbers in four are real: 1, 3 or
-/// 4. `divergence` is what [`crate::layer::gaussian_kl`] makes. In [`LossOutputs`] probabilities
+/// 4. `divergence` is what [`crate::op::gaussian_kl`] makes. In [`LossOutputs`] probabilities
 /// are the means of pixels and outcome is (rows, 4): loss against the targets plus the
 /// weighted divergence, KL(q || N(0, 1)), loss against the images, 1 if the row counts.
 pub fn image_loss(

@@ -105,7 +105,7 @@ pub struct Quantised<'a> {
     pub quantisers: &'a Tensor,
     /// Arena of Q(w).
     pub values: &'a Tensor,
-    /// (layers, 3, 4), see `shaders/levels.wgsl`.
+    /// (layers, 3, 4), see `shaders/quantiser/levels.wgsl`.
     pub levels: &'a Tensor,
 }
 

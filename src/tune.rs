@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder};
 use crate::infer::{Candidate, runs};
-use crate::layer::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv};
+use crate::op::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv};
 use crate::pack::PackedModel;
 use crate::rng::Philox;
 use crate::tensor::Tensor;

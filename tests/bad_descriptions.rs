@@ -175,8 +175,8 @@ fn graphs_that_are_none_are_refused() {
         ("name = \"fc\"", "name = \"input\"", &["'input'"]),
         (
             "name = \"fc\"",
-            "name = \"relu1\"",
-            &["two nodes", "'relu1'"],
+            "name = \"relu_1\"",
+            &["two nodes", "'relu_1'"],
         ),
         (
             "inputs = [\"deep\", \"pool\"]",
@@ -243,27 +243,27 @@ fn graphs_that_are_none_are_refused() {
         (
             "{ op = \"relu\" }",
             "{ op = \"dropout\", probability = 1 }",
-            &["'dropout1'", "probability 1"],
+            &["'dropout_1'", "probability 1"],
         ),
         (
             "{ op = \"relu\" }",
             "{ op = \"dropout\", probability = -0.5 }",
-            &["'dropout1'", "probability -0.5"],
+            &["'dropout_1'", "probability -0.5"],
         ),
         (
             "{ op = \"relu\" }",
             "{ op = \"dropout\", probability = nan }",
-            &["'dropout1'", "probability NaN"],
+            &["'dropout_1'", "probability NaN"],
         ),
         (
             "{ op = \"relu\" }",
             "{ op = \"leaky-relu\", shift = 0 }",
-            &["'leaky_relu1'", "shift 0", "1 to 15"],
+            &["'leaky_relu_1'", "shift 0", "1 to 15"],
         ),
         (
             "{ op = \"relu\" }",
             "{ op = \"leaky-relu\", shift = 99 }",
-            &["'leaky_relu1'", "shift 99"],
+            &["'leaky_relu_1'", "shift 99"],
         ),
         (
             "{ op = \"relu\" }",
@@ -273,17 +273,17 @@ fn graphs_that_are_none_are_refused() {
         (
             "{ op = \"relu\" }",
             "{ op = \"reshape\", height = 5, width = 5 }",
-            &["'reshape1'", "512 numbers", "5 x 5"],
+            &["'reshape_1'", "512 numbers", "5 x 5"],
         ),
         (
             "{ op = \"relu\" }",
             "{ op = \"reshape\", height = 0, width = 5 }",
-            &["'reshape1'"],
+            &["'reshape_1'"],
         ),
         (
             "{ op = \"relu\" }",
             "{ op = \"upsample\", size = 0 }",
-            &["'upsample1'", "size"],
+            &["'upsample_1'", "size"],
         ),
         (
             "{ op = \"relu\" }",

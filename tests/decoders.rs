@@ -10,9 +10,9 @@ use gtc::data::{Images, embedded_digits};
 use gtc::generate::{Generator, Which, draw_latents, mean_difference};
 use gtc::gpu::Path;
 use gtc::infer::{Inference, fits, pictures};
-use gtc::layer::Arithmetic;
 use gtc::loss::Likelihood;
 use gtc::model::{LayerValues, Model, Parameters, vae, vae_colour, vae_mlp};
+use gtc::op::Arithmetic;
 use gtc::pack::{Activations, decode, encode};
 use gtc::reference;
 use gtc::train::{TrainOptions, Trainer};
@@ -126,7 +126,6 @@ fn a_learned_decoder_draws_what_the_floats_draw() {
         lambda_bits: 6.0,
         ..TrainOptions::auto_encoder()
     };
-    let count = digits.train.count();
     let mut trainer = Trainer::new(device(), vae_mlp(), &digits.train, options).unwrap();
     while trainer.steps_done() < trainer.total_steps() {
         trainer.train_step(&digits.train);

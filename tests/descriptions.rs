@@ -91,13 +91,13 @@ summary = "a \"quoted\" word, a\ttab, a\nline and an ä"
 input = [12, 10, 3]
 scaling = { mean = [0.1, 0.25, 1e-7], deviation = [1.0, 0.3, 1e10] }
 nodes = [
-  { name = "joined", op = "concat", inputs = ["average_pool1", "relu1"] },
+  { name = "joined", op = "concat", inputs = ["average_pool_1", "relu_1"] },
   { name = "stem", op = "conv", inputs = "input", outputs = 8, kernel = [3, 3], padding = [1, 0], bias = false },
   { op = "norm" },
   { op = "activation", kind = "relu6", name = "relu6_1" },
   { name = "deep", op = "conv", outputs = 8, kernel = 3, padding = 1, groups = 8 },
   { op = "leaky-relu", shift = 2 },
-  { name = "sum", op = "add", inputs = ["leaky_relu1", "stem"] },
+  { name = "sum", op = "add", inputs = ["leaky_relu_1", "stem"] },
   { op = "dropout", probability = 0.1 },
   { op = "max-pool", size = 3, stride = [2, 1], padding = 1 },
   { op = "average-pool", size = 2 },

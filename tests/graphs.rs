@@ -198,7 +198,7 @@ fn layers_that_all_stay_in_float_follow_the_plain_walker() {
     }
     checkpoint_survives(&model).unwrap();
     match pack_random(device(0), &model, Activations::Eight) {
-        Err(PackError::Float { layer }) => assert_eq!(layer, "conv1"),
+        Err(PackError::Float { layer }) => assert_eq!(layer, "conv_1"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("packed, and it should not be"),
     }

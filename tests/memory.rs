@@ -21,7 +21,6 @@ fn five_thousand_steps_take_no_more_memory_than_a_few() {
         epochs: 4,
         ..TrainOptions::default()
     };
-    let images = digits.train.count();
     let mut trainer = Trainer::new(&gpu, model::lenet_small(), &digits.train, options).unwrap();
     let mut walk = |steps: u64| {
         let end = trainer.steps_done() + steps;

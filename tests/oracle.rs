@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use gtc::layer::ConvShape;
 use gtc::levels::{LevelRule, rounded_factor};
+use gtc::op::ConvShape;
 use gtc::{pack, reference};
 use proptest::prelude::*;
 

@@ -10,8 +10,8 @@ use gtc::data::{Images, embedded_digits};
 use gtc::evaluate::Evaluator;
 use gtc::gpu::{Gpu, Path};
 use gtc::infer::{Inference, best};
-use gtc::layer::{Arithmetic, ConvShape};
 use gtc::model::{LayerValues, Model, NAMES, Parameters};
+use gtc::op::{Arithmetic, ConvShape};
 use gtc::pack::{Activations, PackError, PackedModel, Trained, decode, encode, pack};
 use gtc::reference;
 use gtc::rng::Philox;
@@ -111,7 +111,6 @@ fn learned() -> &'static (PackedModel, Images, f64) {
             ..TrainOptions::default()
         };
         let model = Model::by_name("lenet5").unwrap();
-        let count = digits.train.count();
         let mut trainer = Trainer::new(device(), model.clone(), &digits.train, options).unwrap();
         while trainer.steps_done() < trainer.total_steps() {
             trainer.train_step(&digits.train);

@@ -210,7 +210,11 @@ fn files_of_every_kind_are_read_as_the_same_digit() {
     let folder = Folder::new();
     // Of each of some classes, the first digit.
     for label in [2u8, 4, 7] {
-        let i = digits.labels.iter().position(|l| *l == u16::from(label)).unwrap();
+        let i = digits
+            .labels
+            .iter()
+            .position(|l| *l == u16::from(label))
+            .unwrap();
         let digit = digits.image(i);
         let name = |kind: &str| format!("{label}/{kind}");
         let upright = LARGE.draw(digit, on_white);

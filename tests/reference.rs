@@ -1,8 +1,8 @@
 //! The reference's gradients against finite differences of its forward functions, away from the
 //! kinks of ReLU, max and round; its quantiser against the golden values.
 
-use gtc::layer::{ConvShape, PoolShape, UpsampleShape};
 use gtc::op::{self, Activate, GroupShape, WindowShape};
+use gtc::op::{ConvShape, PoolShape, UpsampleShape};
 use gtc::reference as r;
 use gtc::rng::Philox;
 use gtc::verify::GoldenLayer;
@@ -347,7 +347,7 @@ fn image_loss_gradients_are_those_of_the_losses() {
 fn normal_noise_is_normal_and_depends_on_step_and_seed() {
     let draw = |seed, step| {
         let schedule = gtc::optimiser::Schedule::default().with_noise(1.0, seed, step);
-        r::standard_normal(&schedule, gtc::layer::TRAINING_NOISE, 20_000)
+        r::standard_normal(&schedule, gtc::op::TRAINING_NOISE, 20_000)
     };
     let numbers = draw(1, 1);
     let n = numbers.len() as f64;

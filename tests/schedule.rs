@@ -23,7 +23,7 @@ fn digits() -> Images {
 /// Intercepts and slopes, then the first layer's weights, after each of the four steps of a run.
 fn course(gpu: &Gpu, options: TrainOptions) -> Vec<(Vec<f32>, Vec<f32>)> {
     let images = digits();
-    let mut trainer = Trainer::new(gpu, lenet_small(), images, options).unwrap();
+    let mut trainer = Trainer::new(gpu, lenet_small(), &images, options).unwrap();
     let step = |_| {
         trainer.train_step(&images);
         let arena = block_on(trainer.snapshot()).unwrap().weights;
@@ -104,7 +104,7 @@ fn bits(gpu: &Gpu, target_bits: u32) -> Vec<u32> {
         target_bits,
         ..options()
     };
-    let mut trainer = Trainer::new(gpu, lenet_small(), images, options).unwrap();
+    let mut trainer = Trainer::new(gpu, lenet_small(), &images, options).unwrap();
     for _ in 0..trainer.total_steps() {
         trainer.train_step(&images);
     }

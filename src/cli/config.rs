@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::CliError;
+use super::data_args::PictureArgs;
+use super::{CliError, read_description};
 use crate::suggest::did_you_mean;
 use crate::train::TrainOptions;
 
@@ -30,6 +31,9 @@ pub(crate) struct Config {
     /// Form of the kernels; absent for that of the adapter's kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<crate::gpu::Path>,
+    /// How a folder of pictures is read.
+    #[serde(flatten)]
+    pub pictures: PictureArgs,
     /// How to train.
     #[serde(flatten)]
     pub options: TrainOptions,
@@ -45,6 +49,7 @@ impl Default for Config {
             adapter: None,
             checked: false,
             path: None,
+            pictures: PictureArgs::default(),
             options: TrainOptions::default(),
         }
     }
@@ -72,9 +77,23 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
     }
 }
 
-/// The preset of a model when none is named.
+/// The preset of a model when none is named; of a description, that of the nearest kind of model.
 pub(crate) fn preset_of(model: &str) -> &'static str {
-    if model == "vgg-tiny" {
+    if model.ends_with(".toml") {
+        return match read_description(Path::new(model)) {
+            Ok(description) if description.likelihood.is_some() => "vae",
+            Ok(description)
+                if description
+                    .known_input()
+                    .is_none_or(|[.., channels]| channels > 1) =>
+            {
+                "cifar10-tiny"
+            }
+            _ => "digits",
+        };
+    }
+    let small_networks = ["vgg-tiny", "resnet20", "resnet18"];
+    if small_networks.contains(&model) || model.starts_with("mobilenet") {
         "cifar10-tiny"
     } else if model.starts_with("vgg") {
         "cifar10"
@@ -90,8 +109,8 @@ pub(crate) fn defaults() -> String {
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
     let presets = PRESETS.map(table);
     let mut text = String::from(
-        "Presets, with settings as in a config file. Without --preset, vgg-tiny uses cifar10-tiny, other \
-         VGG models cifar10, auto-encoders vae, others digits.\n",
+        "Presets, with settings as in a config file. Without --preset, vgg-tiny, residual networks, mobilenet and \
+         descriptions over colour images use cifar10-tiny, other VGG models cifar10, auto-encoders vae, others digits.\n",
     );
     let row = |key: &str, values: [String; PRESETS.len()]| {
         let values = values.map(|v| format!("{v:14}")).concat();
@@ -112,6 +131,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
     known.extend(["data", "limit", "from", "adapter", "path"].map(str::to_owned));
+    known.extend(PictureArgs::NAMES.map(str::to_owned));
     for (key, value) in given {
         if !known.contains(&key) {
             let hint = did_you_mean(&key, known.iter().map(String::as_str));

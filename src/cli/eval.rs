@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::data_args::{PictureArgs, load_data};
 use super::pack_model::accuracy;
 use super::run_folder::ElboTerms;
 use super::{
-    AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, human_bytes, load_data, load_trained,
-    print_json, tuning,
+    AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, human_bytes, load_trained, print_json,
+    tuning,
 };
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Dataset;
@@ -26,8 +27,8 @@ use crate::pack::{Operations, PackedModel};
 pub(crate) struct EvalArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10, whose test images are used
-    /// [default: the digits inside the program]
+    /// Folder with one folder of pictures for each class, or with the files of MNIST, Fashion-MNIST,
+    /// CIFAR-10 or CIFAR-100, whose test images are used [default: the digits inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Images at a time
@@ -50,6 +51,8 @@ pub(crate) struct EvalArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 /// What `--json` prints.
@@ -91,8 +94,10 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
 
 fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
     args.model.refuse_decoder(&model)?;
-    let data = load_data(args.data.as_deref())?;
-    model.model.check_input(data.test.size())?;
+    let pictures = args.pictures.or_of_run(&args.model.model);
+    let (takes, classes) = (Some(model.model.input), Some(&model.classes[..]));
+    let data = load_data(args.data.as_deref(), &pictures, takes, classes)?;
+    model.model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let operations = args.count_ops.then(|| model.operations());
     let batch = args.batch_size as usize;
@@ -317,8 +322,10 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
         }
     }
     let model = checkpoint.header.model()?;
-    let data = load_data(args.data.as_deref())?;
-    model.check_input(data.test.size())?;
+    let pictures = args.pictures.or_of_run(&args.model.model);
+    let classes = Some(&checkpoint.header.classes[..]);
+    let data = load_data(args.data.as_deref(), &pictures, Some(model.input), classes)?;
+    model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;
     let mut evaluator = Evaluator::new(&gpu, model, args.batch_size as usize, round_norm)?;

@@ -5,6 +5,7 @@ mod bench;
 mod classify;
 mod config;
 mod data;
+mod data_args;
 mod eval;
 mod export;
 mod inspect;
@@ -31,11 +32,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::data::{Dataset, embedded_digits, read_folder};
+use crate::data::Dataset;
 use crate::generate::Generator;
 use crate::gpu::{self, Gpu, GpuOptions};
 use crate::graph::{DataFacts, Description, MOST_TEXT, Model};
-use crate::layer::Arithmetic;
+use crate::op::Arithmetic;
 use crate::pack::{self, PackedModel};
 
 /// Anything a person can mend: shown as one message, exit code 2.
@@ -46,6 +47,7 @@ Examples:
   gtc train                          LeNet-5 on the digits inside the program
   gtc data get mnist                 download MNIST into data/mnist
   gtc train lenet5 --data data/mnist --preset mnist
+  gtc data check photos              what is in a folder of pictures, one folder a class?
   gtc train --resume runs/lenet5-1   continue an interrupted run
   gtc inspect runs/lenet5-1          which powers of two each layer uses
   gtc eval runs/lenet5-1 --data data/mnist
@@ -89,7 +91,7 @@ enum Command {
     Quantise(quantise::QuantiseArgs),
     /// Show a model's levels, exponents, bits and sizes.
     Inspect(inspect::InspectArgs),
-    /// Fetch and check MNIST, Fashion-MNIST or CIFAR-10.
+    /// Fetch MNIST, Fashion-MNIST or CIFAR-10; check a folder of your own pictures.
     Data(data::DataArgs),
     /// List the graphics adapters of this machine.
     Adapters(adapters::AdaptersArgs),
@@ -185,14 +187,6 @@ impl KernelArgs {
     }
 }
 
-/// The data of `--data`, or the digits inside the program.
-fn load_data(folder: Option<&Path>) -> Result<Dataset, CliError> {
-    Ok(match folder {
-        Some(folder) => read_folder(folder)?,
-        None => embedded_digits()?,
-    })
-}
-
 /// A model by its name, or described in a file that ends in `.toml`; `facts` are those of the data set.
 pub(crate) fn find_model(name: &str, facts: Option<&DataFacts>) -> Result<Model, CliError> {
     if !name.ends_with(".toml") {
@@ -204,6 +198,27 @@ pub(crate) fn find_model(name: &str, facts: Option<&DataFacts>) -> Result<Model,
     Ok(read_description(Path::new(name))?
         .model(facts)
         .map_err(|e| format!("{name}: {e}"))?)
+}
+
+/// A model without a data set; one that takes its sizes from data gets those that `gtc models check` assumes.
+pub(crate) fn find_model_alone(name: &str) -> Result<Model, CliError> {
+    let needs_data = name.ends_with(".toml") && read_description(Path::new(name))?.needs_data();
+    find_model(name, needs_data.then_some(&ASSUMED))
+}
+
+/// What stands in for a data set that is not given: 10 classes of 32 x 32 pixels in colour.
+pub(crate) const ASSUMED: DataFacts = DataFacts {
+    size: [32, 32, 3],
+    classes: 10,
+};
+
+/// The size of images that a model was made for, if it does not take that of its data: pictures of other sizes are
+/// brought to it.
+pub(crate) fn input_of(name: &str) -> Result<Option<[usize; 3]>, CliError> {
+    if !name.ends_with(".toml") {
+        return Ok(Some(Model::by_name(name)?.input));
+    }
+    Ok(read_description(Path::new(name))?.known_input())
 }
 
 /// Reads the description of a model.

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::data_args::{PictureArgs, load_data};
 use super::{
-    AnyModel, CliError, facts_of, find_model, load_any, load_data, print_json, read_description,
+    ASSUMED, AnyModel, CliError, facts_of, find_model, input_of, load_any, print_json,
+    read_description,
 };
-use crate::graph::{DataFacts, INPUT, Model, NAMES, Shape, Value};
+use crate::graph::{Description, INPUT, Model, NAMES, Shape, Value};
 use crate::model::Parameters;
 
 #[derive(clap::Args)]
@@ -49,31 +51,28 @@ struct CheckArgs {
     json: bool,
 }
 
-/// What `gtc models check` stands in for a data set that is not given.
-const ASSUMED: DataFacts = DataFacts {
-    size: [32, 32, 3],
-    classes: 10,
-};
-
 pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode, CliError> {
     match &args.command {
         None => list(args.json)?,
-        Some(ModelsCommand::Show(args)) => print!("{}", find_any(&args.model)?.to_toml()),
+        Some(ModelsCommand::Show(args)) => print!("{}", describe(&args.model)?.to_toml()),
         Some(ModelsCommand::Check(args)) => check(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A model by name, description, run, checkpoint or packed file.
-fn find_any(name: &str) -> Result<Model, CliError> {
+/// The description of a model by name, of a description, run, checkpoint or packed file.
+fn describe(name: &str) -> Result<Description, CliError> {
     let path = PathBuf::from(name);
-    if name.ends_with(".toml") || !path.exists() {
-        return find_model(name, None);
+    if name.ends_with(".toml") {
+        return read_description(&path);
     }
-    match load_any(&path)? {
-        AnyModel::Trained(checkpoint) => Ok(checkpoint.header.model()?),
-        AnyModel::Packed(packed) => Ok(packed.model),
+    if !path.exists() {
+        return Ok(Description::of(&Model::by_name(name)?));
     }
+    Ok(Description::of(&match load_any(&path)? {
+        AnyModel::Trained(checkpoint) => checkpoint.header.model()?,
+        AnyModel::Packed(packed) => packed.model,
+    }))
 }
 
 #[derive(Serialize)]
@@ -169,7 +168,15 @@ struct Checked {
 fn check(args: &CheckArgs) -> Result<(), CliError> {
     let mut notes = Vec::new();
     let data = match &args.data {
-        Some(folder) => Some(load_data(Some(folder))?),
+        Some(folder) => {
+            let takes = input_of(&args.model)?;
+            Some(load_data(
+                Some(folder),
+                &PictureArgs::default(),
+                takes,
+                None,
+            )?)
+        }
         None => None,
     };
     let needs_data =

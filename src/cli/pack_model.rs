@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, TrainedArg, human_bytes, load_data, print_json, tuning};
+use super::data_args::{PictureArgs, load_data};
+use super::{CliError, DeviceArgs, TrainedArg, human_bytes, print_json, tuning};
 use crate::checkpoint::{self, Checkpoint};
 use crate::data::Images;
 use crate::evaluate::Evaluator;
@@ -47,6 +48,8 @@ pub(crate) struct PackArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 /// One layer in what `--json` prints.
@@ -161,8 +164,11 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     let model = checkpoint.header.model()?;
     check_levels(args, &checkpoint, &model)?;
     let folder = calibration_data(args, &checkpoint)?;
-    let data = load_data((!folder.as_os_str().is_empty()).then_some(folder.as_path()))?;
-    model.check_input(data.test.size())?;
+    let pictures = args.pictures.or_of_run(&args.model.model);
+    let folder = (!folder.as_os_str().is_empty()).then_some(folder.as_path());
+    let classes = Some(&checkpoint.header.classes[..]);
+    let data = load_data(folder, &pictures, Some(model.input), classes)?;
+    model.check_images(&data.test)?;
     let activations = match args.activations.as_str() {
         "16" => Activations::Sixteen,
         _ => Activations::Eight,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, find_model, human_bytes, print_json};
+use super::{CliError, DeviceArgs, find_model_alone, human_bytes, print_json};
 use crate::gpu::{Plan, PlanRow};
 use crate::train::{Objective, TrainOptions, Trainer};
 
@@ -41,7 +41,7 @@ struct PlanReport<'a> {
 }
 
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
-    let model = find_model(&args.model, None)?;
+    let model = find_model_alone(&args.model)?;
     let gpu = args.device.open()?.without_compiling_ahead();
     let options = TrainOptions {
         batch_size: args.batch_size,

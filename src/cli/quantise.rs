@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use pollster::block_on;
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, load_data, packed_already, print_json};
+use super::data_args::{PictureArgs, load_data};
+use super::{CliError, DeviceArgs, packed_already, print_json};
 use crate::checkpoint::{self, Checkpoint, Header, write_atomically};
-use crate::data::Dataset;
 use crate::evaluate::{Evaluator, Progress};
 use crate::fit::fit_all;
 use crate::foreign;
@@ -43,6 +43,8 @@ pub(crate) struct QuantiseArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 /// One layer in what `--json` prints.
@@ -71,8 +73,8 @@ struct QuantiseReport {
     layers: Vec<LayerRow>,
 }
 
-/// A model of either kind: this program's, or one in PyTorch's layout.
-fn read(args: &QuantiseArgs, data: &Dataset) -> Result<Checkpoint, CliError> {
+/// A model of either kind: this program's, or one in PyTorch's layout, whose header names no data yet.
+fn read(args: &QuantiseArgs) -> Result<Checkpoint, CliError> {
     if args.model.is_dir() {
         return Ok(checkpoint::load(&args.model)?);
     }
@@ -93,9 +95,9 @@ fn read(args: &QuantiseArgs, data: &Dataset) -> Result<Checkpoint, CliError> {
             version: checkpoint::VERSION,
             model: found.model.name.clone(),
             graph: Some(Description::of(&found.model)),
-            data: data.name.clone(),
-            classes: data.classes.clone(),
-            images: data.train.count(),
+            data: String::new(),
+            classes: Vec::new(),
+            images: 0,
             step: 0,
             options: TrainOptions::default(),
         },
@@ -111,14 +113,22 @@ fn read(args: &QuantiseArgs, data: &Dataset) -> Result<Checkpoint, CliError> {
 }
 
 pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
-    let data = load_data(args.data.as_deref())?;
-    let mut checkpoint = read(args, &data)?;
+    let mut checkpoint = read(args)?;
     let model = checkpoint.header.model()?;
     if model.likelihood.is_some() {
         let name = model.name;
         return Err(format!("{name}: an auto-encoder; only classifiers are quantised").into());
     }
-    model.check_input(data.test.size())?;
+    let pictures = args.pictures.or_of_run(&args.model);
+    let known = checkpoint.header.classes.clone();
+    let classes = (!known.is_empty()).then_some(&known[..]);
+    let data = load_data(args.data.as_deref(), &pictures, Some(model.input), classes)?;
+    if known.is_empty() {
+        checkpoint.header.data.clone_from(&data.name);
+        checkpoint.header.classes.clone_from(&data.classes);
+        checkpoint.header.images = data.train.count();
+    }
+    model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;
     let mut evaluator = Evaluator::new(&gpu, model, BATCH, round_norm)?;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
+use super::data_args::{PictureArgs, load_data};
 use super::picture_files::Reads;
 use super::pictures::{picture_path, rows, save};
-use super::{AutoEncoderArg, CliError, DeviceArgs, load_data};
+use super::{AutoEncoderArg, CliError, DeviceArgs};
 use crate::data::{Images, Pixels};
 use crate::generate::Which;
 
@@ -37,14 +38,17 @@ pub(crate) struct ReconstructArgs {
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
     let images = if args.images.is_empty() {
-        let data = load_data(args.data.as_deref())?;
-        model.check_input(data.test.size())?;
+        let pictures = args.pictures.or_of_run(&args.model.model);
+        let data = load_data(args.data.as_deref(), &pictures, Some(model.input), None)?;
+        model.check_images(&data.test)?;
         spread(&data.test, args.count as usize)
     } else {
         Reads::new(model.input, &checkpoint.header.classes).read_all(&args.images)?

@@ -9,6 +9,7 @@ use super::CliError;
 use super::config::Config;
 use crate::checkpoint::{self, Checkpoint, write_atomically};
 use crate::evaluate::Progress;
+use crate::graph::Model;
 
 /// Terms of negative evidence lower bounds, means over test images, in nats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,12 +76,13 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a new folder: the one asked for, or the next free `runs/MODEL-N`.
-    pub fn create(wanted: Option<&Path>, config: &Config) -> Result<Self, CliError> {
+    /// Makes a new folder: the one asked for, or the next free `runs/MODEL-N`. It begins with the settings of the
+    /// run and the description of its model.
+    pub fn create(wanted: Option<&Path>, config: &Config, model: &Model) -> Result<Self, CliError> {
         let path = match wanted {
             Some(path) => path.to_owned(),
             None => (1..)
-                .map(|n| PathBuf::from(format!("runs/{}-{n}", config.model)))
+                .map(|n| PathBuf::from(format!("runs/{}-{n}", model.name)))
                 .find(|path| !path.exists())
                 .ok_or("no free name for a run folder")?,
         };
@@ -98,6 +100,7 @@ impl RunFolder {
             &folder.file("config.toml"),
             toml::to_string(config)?.as_bytes(),
         )?;
+        write_atomically(&folder.file("model.toml"), model.to_toml().as_bytes())?;
         Ok(folder)
     }
 
@@ -127,7 +130,7 @@ impl RunFolder {
             )
             .into());
         }
-        if checkpoint.header.model != config.model {
+        if checkpoint.header.model != config.model && !config.model.ends_with(".toml") {
             return Err(checkpoint::CheckpointError::OtherModel {
                 file: model.display().to_string(),
                 found: checkpoint.header.model,

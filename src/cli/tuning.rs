@@ -10,7 +10,7 @@ use crate::checkpoint::write_atomically;
 use crate::gpu::{AdapterSummary, Gpu, Path};
 use crate::infer::Inference;
 use crate::kernels;
-use crate::layer::Arithmetic;
+use crate::op::Arithmetic;
 use crate::pack::PackedModel;
 use crate::tune::Tuning;
 

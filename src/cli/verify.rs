@@ -52,7 +52,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     };
     let gpu = args.device.open()?;
     let cases = match &args.model {
-        Some(name) => model_cases(&super::find_model(name, None)?, 2),
+        Some(name) => model_cases(&super::find_model_alone(name)?, 2),
         None => cases(),
     };
     let bar = if args.json {

@@ -1,5 +1,6 @@
 //! Data sets: bytes in memory, a seeded order, one batch at a time.
 
+mod augment;
 mod cifar;
 mod cifar100;
 mod drawn;
@@ -9,6 +10,7 @@ pub mod folder;
 mod idx;
 mod pixels;
 
+pub use augment::{Augment, Augmentation, Crop, Cutout};
 pub use cifar::{
     CIFAR_RECORD, CIFAR_SIDE, CIFAR10_CLASSES, CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10,
     parse_cifar10,
@@ -259,118 +261,9 @@ fn list_folder(folder: &std::path::Path) -> String {
     }
 }
 
-/// What may happen to a training image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Augment {
-    /// Largest shift in pixels, up or down and left or right.
-    pub shift: u32,
-    /// Whether every second image is mirrored, left to right.
-    pub flip: bool,
-}
-
-/// What happens to one image in one epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Augmentation {
-    /// Pixels down and right.
-    pub shift: [i32; 2],
-    /// Mirrored, left to right.
-    pub flip: bool,
-}
-
-impl Augment {
-    /// What happens to image `i` in an epoch: a function of the arguments alone, so that a resumed
-    /// run sees what an uninterrupted one sees. Shifts are uniform in `-shift..=shift`.
-    pub fn draw(self, seed: u64, epoch: u32, i: u32) -> Augmentation {
-        const STREAM: u64 = 2 << 32;
-        if self == Self::default() {
-            return Augmentation::default();
-        }
-        let mut rng = Philox::new(seed, STREAM + u64::from(epoch) + (u64::from(i) << 34));
-        let most = self.shift;
-        let shift = [(); 2].map(|()| rng.below(2 * most + 1) as i32 - most as i32);
-        Augmentation {
-            shift,
-            flip: self.flip && rng.below(2) == 1,
-        }
-    }
-}
-
-impl Augmentation {
-    /// Mirrors and moves an image; what comes in from outside is zero. `image` and `target` are
-    /// (height, width, channels).
-    pub fn apply(self, image: &[f32], [height, width, channels]: [usize; 3], target: &mut [f32]) {
-        let [down, right] = self.shift;
-        for y in 0..height {
-            for x in 0..width {
-                let from = [y as i32 - down, x as i32 - right];
-                let inside =
-                    (0..height as i32).contains(&from[0]) && (0..width as i32).contains(&from[1]);
-                let at = (y * width + x) * channels;
-                if inside {
-                    let row = from[0] as usize;
-                    let column = match self.flip {
-                        true => width - 1 - from[1] as usize,
-                        false => from[1] as usize,
-                    };
-                    let source = (row * width + column) * channels;
-                    target[at..at + channels].copy_from_slice(&image[source..source + channels]);
-                } else {
-                    target[at..at + channels].fill(0.0);
-                }
-            }
-        }
-    }
-}
-
 /// The order in which an epoch visits the images: a function of seed and epoch alone, so that a
 /// resumed run visits them as an uninterrupted one.
 pub fn epoch_order(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
     const ORDER_STREAM: u64 = 1 << 32;
     Philox::new(seed, ORDER_STREAM + u64::from(epoch)).permutation(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shift_moves_every_pixel_and_leaves_zeros_behind() {
-        let image: Vec<f32> = (1..=12).map(|v| v as f32).collect();
-        let mut moved = vec![9.0; 12];
-        let mut augmentation = Augmentation {
-            shift: [1, -1],
-            flip: false,
-        };
-        augmentation.apply(&image, [3, 2, 2], &mut moved);
-        assert_eq!(
-            moved,
-            [0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 7.0, 8.0, 0.0, 0.0]
-        );
-        augmentation.flip = true;
-        augmentation.apply(&image, [3, 2, 2], &mut moved);
-        assert_eq!(
-            moved,
-            [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 5.0, 6.0, 0.0, 0.0]
-        );
-    }
-
-    #[test]
-    fn draws_reach_both_ends_and_depend_on_image_and_epoch() {
-        let augment = Augment {
-            shift: 2,
-            flip: true,
-        };
-        let draws =
-            |epoch| -> Vec<Augmentation> { (0..200).map(|i| augment.draw(1, epoch, i)).collect() };
-        let first = draws(0);
-        for axis in [0, 1] {
-            for value in -2..=2 {
-                assert!(first.iter().any(|d| d.shift[axis] == value));
-            }
-        }
-        let flipped = first.iter().filter(|d| d.flip).count();
-        assert!((60..140).contains(&flipped), "{flipped} of 200 mirrored");
-        assert_ne!(first, draws(1));
-        assert_eq!(Augment::default().draw(1, 0, 7), Augmentation::default());
-    }
 }

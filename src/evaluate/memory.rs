@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::gpu::{Gpu, GpuError, PlanBuilder};
-use crate::layer::{Counter, gaussian_kl, standard_normal};
 use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{Images, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
+use crate::op::{Counter, gaussian_kl, standard_normal};
 use crate::quantiser::{Quantised, Spans, quantiser_forward};
 use crate::tensor::{Tensor, pad4};
 
@@ -20,13 +20,13 @@ pub(crate) struct Memory {
     spans: Spans,
     /// [`Spans::table`]
     table: Tensor,
-    /// (layers, 3, 4), see `shaders/levels.wgsl`
+    /// (layers, 3, 4), see `shaders/quantiser/levels.wgsl`
     pub levels: Tensor,
     /// Running statistics of the batch normalisations of HP and LP.
     pub running: [Tensor; 2],
     /// A bias for layers that have none.
     zeros: Tensor,
-    /// Of HP and LP: (2, 2, 4), see `shaders/metrics.wgsl`
+    /// Of HP and LP: (2, 2, 4), see `shaders/loss/metrics.wgsl`
     pub totals: Tensor,
     /// Of HP and LP each: probabilities (batch, padded classes), or means of pixels (batch, stored
     /// pixels).

@@ -9,8 +9,8 @@ pub use results::{LayerBits, Predictions, Progress, Totals};
 use crate::data::{Augmentation, Images};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
 use crate::graph::{INPUT, Value};
-use crate::layer::{TEST_NOISE, standard_normal};
 use crate::model::{Activation, Mode, Model, Network, Parameters, Pass};
+use crate::op::{TEST_NOISE, standard_normal};
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -139,11 +139,10 @@ impl<'g> Evaluator<'g> {
         let mut labels = vec![0.0f32; self.batch * width];
         for (row, &i) in which.iter().enumerate() {
             let target = &mut self.upload[row * pixels..(row + 1) * pixels];
-            let image = self
-                .model
-                .scaling
-                .apply(images.image(i as usize), images.channels);
-            augment(i).apply(&image, images.size(), target);
+            let augmentation = augment(i);
+            let image = augmentation.recolour(images.image(i as usize), images.channels);
+            let image = self.model.scaling.apply(&image, images.channels);
+            augmentation.apply(&image, images.size(), target);
             labels[row * width + usize::from(images.labels[i as usize])] = 1.0;
         }
         self.memory.inputs.images.write(self.gpu, &self.upload);

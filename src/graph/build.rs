@@ -144,14 +144,10 @@ impl Builder {
     }
 }
 
-/// The name of the node number `count` among those of one operation that have no name of their own: `relu2`, or
-/// `relu6_2` of an operation whose word ends in a digit, so that it is not the 62nd `relu`.
+/// The name of the node number `count` among those of one operation that have no name of their own. The
+/// underscore keeps the first `relu6` apart from the 61st `relu`.
 pub(super) fn automatic_name(word: &str, count: usize) -> String {
-    let word = word.replace('-', "_");
-    match word.ends_with(|c: char| c.is_ascii_digit()) {
-        true => format!("{word}_{count}"),
-        false => format!("{word}{count}"),
-    }
+    format!("{}_{count}", word.replace('-', "_"))
 }
 
 /// Lets settings stand for the operation.

@@ -129,6 +129,14 @@ impl Description {
         matches!(self.input, Sizes::Word(_)) || self.nodes.iter().any(from_data)
     }
 
+    /// The size of images, if it is not that of a data set.
+    pub fn known_input(&self) -> Option<[usize; 3]> {
+        match self.input {
+            Sizes::Known(sizes) => Some(sizes),
+            Sizes::Word(_) => None,
+        }
+    }
+
     /// The model, checked; `facts` are what the word `data` stands for.
     ///
     /// # Errors

@@ -99,6 +99,18 @@ impl Graph {
         Ok(shapes)
     }
 
+    /// The value in whose memory each value lies: another one for those that only see it in another shape.
+    pub fn places(&self) -> Vec<Value> {
+        let mut places = vec![INPUT];
+        for (number, node) in self.nodes.iter().enumerate() {
+            places.push(match node.op.operation().is_view() {
+                true => places[node.inputs[0]],
+                false => number + 1,
+            });
+        }
+        places
+    }
+
     /// The number of the node that samples a latent, in the graph of an auto-encoder.
     pub fn latent(&self) -> Option<usize> {
         self.nodes

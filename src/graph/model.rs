@@ -282,7 +282,7 @@ impl Model {
     /// # Errors
     /// [`ModelError::WrongInput`], [`ModelError::WrongClasses`] or [`ModelError::WrongLabel`].
     pub fn check_data(&self, data: &Dataset) -> Result<(), ModelError> {
-        if data.classes.len() > self.classes {
+        if data.classes.len() != self.classes {
             return Err(ModelError::WrongClasses {
                 model: self.name.clone(),
                 outputs: self.classes,

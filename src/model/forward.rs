@@ -6,7 +6,7 @@ use super::activation::Activation;
 use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
 use crate::gpu::{Gpu, GpuError, PlanBuilder};
 use crate::graph::Value;
-use crate::layer::{ConvShape, im2col, shifts};
+use crate::op::{ConvShape, im2col, shifts};
 use crate::op::{Forward, Kept, Layout};
 use crate::tensor::{Tensor, pad4};
 

@@ -5,7 +5,7 @@ use super::parameters::{MOST_POSITIONS, positions};
 use super::{LayerParameters, Model, Parameters};
 use crate::gpu::Gpu;
 use crate::graph::{INPUT, Value, fuse, geometry, separate};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::op::{Binding, Kept, Layout, Recorder};
 use crate::tensor::Tensor;
 
@@ -168,7 +168,7 @@ impl Network {
     fn compile(model: &Model, batch: usize, fused: bool) -> Self {
         let shapes = model.shapes();
         let parameters = Parameters::new(model);
-        let mut places: Vec<Value> = (0..shapes.len()).collect();
+        let places = model.graph.places();
         let mut layouts: Vec<(Layout, Vec<usize>)> = Vec::new();
         let mut steps: Vec<Step> = Vec::new();
         let parts = match fused {
@@ -189,12 +189,11 @@ impl Network {
             };
             let operation = step.node.op.operation();
             let Some(recorder) = operation.recorder(&bind) else {
-                places[step.output] = inputs[0];
                 continue;
             };
             let images = inputs.iter().position(|value| *value == INPUT);
-            let layout = images.map(|at| {
-                let wanted = (recorder.layout(), recorder.inputs()[at].clone());
+            let layout = images.map(|input| {
+                let wanted = (recorder.layout(), recorder.inputs()[input].clone());
                 let known = layouts.iter().position(|known| *known == wanted);
                 known.unwrap_or_else(|| {
                     layouts.push(wanted);

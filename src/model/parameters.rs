@@ -3,7 +3,7 @@
 use super::Model;
 use crate::gpu::GpuError;
 use crate::graph::{INPUT, Shape};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::quantiser::{INTERCEPT, LayerRanges, SLOPE, Spans};
 use crate::rng::Philox;
 use crate::tensor::{ArenaLayout, Tensor, pad4};
@@ -225,7 +225,7 @@ impl Parameters {
             quantisers: 0,
             running: ArenaLayout::default(),
         };
-        let readers = model.graph.readers();
+        let (readers, places) = (model.graph.readers(), model.graph.places());
         for (number, node) in model.graph.nodes.iter().enumerate() {
             let input = shapes[node.inputs[0]];
             let operation = node.op.operation();
@@ -238,7 +238,8 @@ impl Parameters {
                         .is_some(),
                     _ => false,
                 };
-                parameters.add_layer(number, node, input, normalised);
+                let images = places[node.inputs[0]] == INPUT;
+                parameters.add_layer(number, node, (input, images), normalised);
             }
             if let Some(channels) = operation.normalises(input) {
                 parameters.add_norm(number, node.name.clone(), channels);
@@ -257,14 +258,14 @@ impl Parameters {
         &mut self,
         number: usize,
         node: &crate::graph::Node,
-        input: Shape,
+        (input, images): (Shape, bool),
         normalised: bool,
     ) {
         let Some(weights) = node.op.operation().weights(input) else {
             return;
         };
         let [outputs, height, width, inputs] = weights.shape;
-        let images = node.inputs[0] == INPUT && reads_rows(input.channels, height * width);
+        let images = images && reads_rows(input.channels, height * width);
         let (stored_row, stored_inputs) = match images || weights.rows {
             true => (pad4(height * width * inputs), inputs),
             false => (height * width * pad4(inputs), pad4(inputs)),

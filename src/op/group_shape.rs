@@ -1,6 +1,6 @@
 //! The geometry of grouped convolutions.
 
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::tensor::{Tensor, pad4};
 
 /// A convolution whose channels fall into groups: outputs of a group read inputs of the same group only.

@@ -5,7 +5,7 @@
 
 use crate::gpu::{GpuError, PlanBuilder};
 use crate::graph::Shape;
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::pack::{Operations, PackedLayer};
 use crate::tensor::{Tensor, pad4};
 
@@ -41,8 +41,14 @@ impl<'a> IntegerBinding<'a> {
     }
 }
 
+/// What every device must give, for one image.
+pub trait Exact {
+    /// The output from the inputs, in plain loops over values stored as (rows, columns, padded channels).
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64>;
+}
+
 /// An operation of a packed model with its geometry, its units and its limits.
-pub trait Integers {
+pub trait Integers: Exact {
     /// The matrix product that it is, if it is one: an arithmetic for it is then chosen from several.
     fn product(&self) -> Option<ConvShape> {
         None
@@ -59,9 +65,6 @@ pub trait Integers {
         x: &[Tensor],
         y: &Tensor,
     ) -> Result<(), GpuError>;
-
-    /// What every device must give, in plain loops over values stored in the same way.
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64>;
 
     /// The largest size that any sum on the way can reach, for inputs up to `most`.
     fn bound(&self, most: i64) -> i128;

@@ -13,7 +13,7 @@ pub mod activation;
 pub mod add;
 pub mod average_pool;
 pub mod concat;
-mod conv;
+pub mod conv;
 mod dense;
 pub mod dropout;
 mod flatten;
@@ -21,8 +21,8 @@ pub mod group_conv;
 mod group_shape;
 pub mod integers;
 mod latent;
-mod max_pool;
-mod norm;
+pub mod max_pool;
+pub mod norm;
 mod operation;
 mod packed_windows;
 mod pair;
@@ -34,6 +34,7 @@ mod upsample;
 pub mod window_max_pool;
 mod window_shape;
 
+pub use activation::relu_backward;
 pub use activation::{
     Activate, Activation, Kind as ActivationKind, activation_backward, activation_forward,
 };
@@ -42,20 +43,30 @@ pub use average_pool::{
     AveragePool, GlobalAveragePool, average_pool_backward, average_pool_forward,
 };
 pub use concat::{Concat, channels, concat};
-pub use conv::Conv;
+pub use conv::{
+    Arithmetic, CodeShape, Conv, ConvShape, Epilogue, OutputGradient, Sharing, Windows,
+    conv_backward_input, conv_backward_weight, conv_forward, im2col, packed_bytes, packed_conv,
+    packed_im2col, shifts, sum_partials,
+};
 pub use dense::Dense;
 pub use dropout::{Dropout, dropout};
 pub use flatten::Flatten;
 pub use group_conv::{group_conv_backward_input, group_conv_backward_weight, group_conv_forward};
 pub use group_shape::GroupShape;
-pub use latent::Latent;
-pub use max_pool::MaxPool;
-pub use norm::Norm;
+pub use latent::{
+    Counter, Latent, TEST_NOISE, TRAINING_NOISE, gaussian_kl, philox, reparameterise_backward,
+    reparameterise_forward, standard_normal,
+};
+pub use max_pool::{MaxPool, PoolShape, max_pool_forward, max_unpool, packed_max_pool};
+pub use norm::{
+    NORM_EPSILON, NORM_MOMENTUM, NORM_STATISTICS, Norm, norm_backward, norm_backward_sums,
+    norm_combine, norm_forward, norm_gradients, norm_range, norm_running, norm_statistics,
+};
 pub use operation::{Fusible, Operation, Packing, WeightShape};
 pub use pair::Pair;
 pub use record::{Backward, Binding, Forward, Gradient, Kept, Layout, MatrixProduct, Recorder};
 pub use reshape::Reshape;
-pub use upsample::Upsample;
+pub use upsample::{Upsample, UpsampleShape, packed_upsample, upsample_backward, upsample_forward};
 pub use window_max_pool::{window_max_pool_backward, window_max_pool_forward};
 pub use window_shape::WindowShape;
 
@@ -63,6 +74,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::suggest::did_you_mean;
 use crate::verify::Case;
+
+/// An offset for results that nobody reads: kernels leave them out.
+const NOWHERE: u32 = u32::MAX;
 
 /// An operation with its settings: the table of all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,7 +193,9 @@ impl Op {
 
 /// The cases of the kernels of all operations.
 pub(crate) fn cases() -> Vec<Case> {
-    let mut all = add::cases::cases();
+    let mut all = conv::cases::cases();
+    all.extend(norm::cases::cases());
+    all.extend(add::cases::cases());
     all.extend(activation::cases::cases());
     all.extend(average_pool::cases::cases());
     all.extend(window_max_pool::cases::cases());

@@ -96,6 +96,11 @@ pub trait Operation {
         None
     }
 
+    /// Whether its output is what it reads, number by number, in the same places: nothing is recorded for it.
+    fn is_view(&self) -> bool {
+        false
+    }
+
     /// What it is for the fusion pass.
     fn fusible(&self) -> Fusible {
         Fusible::No
@@ -111,8 +116,7 @@ pub trait Operation {
         false
     }
 
-    /// The operation with its geometry, ready to be recorded; `None` if its output is what it reads, number by
-    /// number, in the same places.
+    /// The operation with its geometry, ready to be recorded; `None` of a view.
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>>;
 
     /// How a packed model treats it.

@@ -2,8 +2,8 @@
 
 use crate::gpu::PlanBuilder;
 use crate::graph::{Fused, Shape};
-use crate::layer::{ConvShape, PoolShape, Windows};
 use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Weights};
+use crate::op::{ConvShape, PoolShape, Windows};
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
 
@@ -46,9 +46,9 @@ impl Binding<'_> {
 pub enum Layout {
     /// Channels padded to multiples of four.
     Padded,
-    /// A row for every window, see [`crate::layer::im2col`].
+    /// A row for every window, see [`crate::op::im2col`].
     Rows(ConvShape),
-    /// Shifted copies of every channel, see [`crate::layer::shifts`].
+    /// Shifted copies of every channel, see [`crate::op::shifts`].
     Shifts(ConvShape),
 }
 
@@ -57,7 +57,7 @@ pub enum Layout {
 pub struct Kept {
     /// Of a max pool, which of each window won; beside the output in one buffer.
     pub argmax: Option<Activation>,
-    /// Of a normalisation, see [`crate::layer::NORM_STATISTICS`].
+    /// Of a normalisation, see [`crate::op::NORM_STATISTICS`].
     pub statistics: Option<Tensor>,
 }
 

@@ -427,13 +427,28 @@ fn model_of(
     damaged: &dyn Fn(String) -> PackError,
     foreign: &dyn Fn(String) -> PackError,
 ) -> Result<Model, PackError> {
+    if header.graph.is_some() != (header.version > 2) {
+        return Err(damaged(format!(
+            "a graph in format {}, or none",
+            header.version
+        )));
+    }
     if let Some(description) = &header.graph {
         let facts = DataFacts {
             size: [0; 3],
             classes: header.classes.len(),
         };
-        let model = description.model(Some(&facts));
-        return model.map_err(|e| damaged(e.to_string()));
+        let model = description
+            .model(Some(&facts))
+            .map_err(|e| damaged(e.to_string()))?;
+        let decoder = header
+            .decoder
+            .as_ref()
+            .map(|decoder| (decoder.latent, decoder.likelihood));
+        return match decoder == model.latent().zip(model.likelihood) {
+            true => Ok(model),
+            false => Err(damaged("its graph and its decoder differ".to_owned())),
+        };
     }
     let model = Model::by_name(&header.model).map_err(|e| foreign(e.to_string()))?;
     match (&header.decoder, model.likelihood, header.version) {

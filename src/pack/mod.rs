@@ -12,9 +12,9 @@ pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
 
 use crate::evaluate::Calibration;
 use crate::graph::{INPUT, Model};
-use crate::layer::NORM_EPSILON;
 use crate::levels::{LevelRule, rounded_factor, sign_and_index_bits};
 use crate::model::{LayerParameters, Parameters};
+use crate::op::NORM_EPSILON;
 use crate::op::Packing;
 use steps::Steps;
 pub(crate) use steps::{BoundStep, bind};

@@ -3,26 +3,25 @@
 //! These are definitions, in `f64` (of packed models: in exact integers) and in the order of the formula; they know nothing of tiles,
 //! texels or threads. Slices hold stored shapes, the last axis contiguous.
 
-mod conv;
 mod loss;
-mod norm;
 mod packed;
-mod pool;
 mod quantiser;
 mod trainer;
 mod vae;
 
-pub use conv::{
+pub use crate::op::conv::reference::{
     bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
     shifts, sum_partials, taps,
 };
-pub use loss::{Outcome, adam, metrics, softmax_cross_entropy};
-pub use norm::{
+pub use crate::op::max_pool::reference::{
+    max_pool_argmax, max_pool_backward, max_pool_forward, max_unpool,
+};
+pub use crate::op::norm::reference::{
     norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
     norm_statistics, rounded_factor,
 };
+pub use loss::{Outcome, adam, metrics, softmax_cross_entropy};
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
-pub use pool::{max_pool_argmax, max_pool_backward, max_pool_forward, max_unpool};
 pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,
     quantiser_forward,

@@ -1,8 +1,8 @@
 //! Integer inference (SPEC section 5): what every device must give, bit for bit.
 
-use super::conv::{each_tap, offsets};
 use crate::graph::INPUT;
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
+use crate::op::conv::reference::{each_tap, offsets};
 use crate::pack::{PackedModel, bind};
 use crate::tensor::pad4;
 

@@ -9,7 +9,7 @@ use crate::model::Parameters;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, padded};
 use crate::optimiser::Schedule;
 use crate::tensor::pad4;
-use crate::train::{Objective, TrainOptions};
+use crate::train::{Objective, Snapshot, TrainOptions};
 
 /// What one node learns, or anything parallel to it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +35,26 @@ impl NodeTrace {
             scale: vec![0.0; self.scale.len()],
             quantiser: self.quantiser.map(|_| [0.0; 2]),
         }
+    }
+}
+
+fn wide(values: Vec<f32>) -> Vec<f64> {
+    values.into_iter().map(f64::from).collect()
+}
+
+/// What an arena holds for a node.
+fn node_trace(layout: &Parameters, arena: &[f32], number: usize, name: String) -> NodeTrace {
+    let (layer, norm) = (layout.layer_of(number), layout.norm_of(number));
+    let [scale, beta] = norm.map(|norm| norm.values(arena)).unwrap_or_default();
+    let bias = layer.map_or(beta, |layer| layer.bias_values(arena));
+    let quantised = layer.filter(|layer| layer.is_quantised());
+    let weights = layer.map(|layer| layer.weight_values(arena));
+    NodeTrace {
+        name,
+        weights: wide(weights.unwrap_or_default()),
+        bias: wide(bias),
+        scale: wide(scale),
+        quantiser: quantised.map(|layer| layer.quantiser_values(arena).map(f64::from)),
     }
 }
 
@@ -103,7 +123,6 @@ impl PlainTrainer {
         );
         let layout = Parameters::new(model);
         let (arena, start) = (layout.initial(options.seed), layout.initial_running());
-        let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();
         let shapes = model
             .graph
             .shapes(model.input_shape())
@@ -112,20 +131,12 @@ impl PlainTrainer {
         for step in separate(model) {
             let bind = geometry(&step, &shapes, options.batch_size);
             let (layer, norm) = (layout.layer_of(step.number), layout.norm_of(step.number));
-            let [scale, beta] = norm.map(|norm| norm.values(&arena)).unwrap_or_default();
-            let bias = layer.map_or(beta, |layer| layer.bias_values(&arena));
-            let quantised = layer.filter(|layer| layer.is_quantised());
-            parameters.push(NodeTrace {
-                name: step.node.name.clone(),
-                weights: wide(
-                    layer
-                        .map(|layer| layer.weight_values(&arena))
-                        .unwrap_or_default(),
-                ),
-                bias: wide(bias),
-                scale: wide(scale),
-                quantiser: quantised.map(|layer| layer.quantiser_values(&arena).map(f64::from)),
-            });
+            parameters.push(node_trace(
+                &layout,
+                &arena,
+                step.number,
+                step.node.name.clone(),
+            ));
             running.push(wide(
                 norm.map(|norm| norm.running_values(&start))
                     .unwrap_or_default(),
@@ -150,6 +161,27 @@ impl PlainTrainer {
             first: zero.clone(),
             second: zero,
         }
+    }
+
+    /// Goes on from the numbers of a snapshot, so that rounding errors of earlier steps do not count.
+    pub fn restore(&mut self, layout: &Parameters, snapshot: &Snapshot) {
+        self.parameters = self.read(layout, &snapshot.weights);
+        self.first = self.read(layout, &snapshot.first_moment);
+        self.second = self.read(layout, &snapshot.second_moment);
+        for (network, arena) in snapshot.running.iter().enumerate() {
+            for norm in &layout.norms {
+                self.running[network][norm.node] = wide(norm.running_values(arena));
+            }
+        }
+    }
+
+    /// What an arena holds for every node.
+    fn read(&self, layout: &Parameters, arena: &[f32]) -> Vec<NodeTrace> {
+        let names = self.parameters.iter().map(|node| node.name.clone());
+        names
+            .enumerate()
+            .map(|(number, name)| node_trace(layout, arena, number, name))
+            .collect()
     }
 
     /// `network` is 0 for HP, 1 for LP.

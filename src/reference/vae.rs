@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use crate::layer::{Counter, UpsampleShape};
+use crate::op::{Counter, UpsampleShape};
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
 
@@ -98,7 +98,7 @@ pub fn reparameterise_backward(
     d
 }
 
-/// Gradient of q and outcome (rows, 4), see [`crate::layer::gaussian_kl`]; `weight` is 1 unless
+/// Gradient of q and outcome (rows, 4), see [`crate::op::gaussian_kl`]; `weight` is 1 unless
 /// p is the prior, `None`.
 pub fn gaussian_kl(
     q: &[f64],

@@ -82,6 +82,14 @@ pub struct TrainOptions {
     pub shift: u32,
     /// Whether every second training image is mirrored, left to right.
     pub flip: bool,
+    /// Smallest part of a training image's area that a random crop shows, scaled to the full size; 1: none
+    /// is cropped.
+    pub random_crop: f64,
+    /// Side of a square that is blanked at a random place of a training image, in pixels; 0: none.
+    pub cutout: u32,
+    /// How far brightness, contrast and saturation of a training image change at random: each by a
+    /// factor of 1 - `jitter` to 1 + `jitter`.
+    pub jitter: f64,
     /// Part of the run after which training images are taken as they are.
     pub augment_until: f64,
     /// Whether LP's batch normalisations multiply by γ/σ as it is, not by the nearest power of two.
@@ -115,6 +123,9 @@ impl Default for TrainOptions {
             objective: Objective::Gtc,
             shift: 0,
             flip: false,
+            random_crop: 1.0,
+            cutout: 0,
+            jitter: 0.0,
             augment_until: 1.0,
             exact_norm: false,
             latent: LATENT,
@@ -210,6 +221,15 @@ impl TrainOptions {
             let remedy = "it must be 0 to 16 pixels".to_owned();
             return bad("shift", self.shift.to_string(), remedy);
         }
+        if !(0.05..=1.0).contains(&self.random_crop) {
+            let remedy =
+                "it must be 0.05 to 1, the smallest part of the area that is shown".to_owned();
+            return bad("random-crop", self.random_crop.to_string(), remedy);
+        }
+        if self.cutout > 512 {
+            let remedy = "it must be 0 to 512 pixels".to_owned();
+            return bad("cutout", self.cutout.to_string(), remedy);
+        }
         if self.latent == 0 || self.latent > MAX_LATENT {
             let remedy = format!("it must be at least 1 and at most {MAX_LATENT} numbers");
             return bad("latent", self.latent.to_string(), remedy);
@@ -231,6 +251,7 @@ impl TrainOptions {
             ("freeze-levels", self.freeze_levels, 1.0),
             ("bits-ramp", self.bits_ramp, 1.0),
             ("augment-until", self.augment_until, 1.0),
+            ("jitter", self.jitter, 1.0),
             ("kl-warmup", self.kl_warmup, 1.0),
         ] {
             if !(0.0..=limit).contains(&value) {
@@ -246,10 +267,15 @@ impl TrainOptions {
 
     /// What happens to training images when `done` of the run, 0 to 1, is over.
     pub fn augment(&self, done: f64) -> Augment {
-        let on = done < self.augment_until;
+        if done >= self.augment_until {
+            return Augment::default();
+        }
         Augment {
-            shift: if on { self.shift } else { 0 },
-            flip: on && self.flip,
+            shift: self.shift,
+            flip: self.flip,
+            crop: self.random_crop,
+            cutout: self.cutout,
+            jitter: self.jitter,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
-use crate::layer::{self, PoolShape};
 use crate::loss::{self, LossOutputs};
+use crate::op::{self, PoolShape};
 use crate::optimiser::{self, AdamState, Schedule};
 use crate::reference;
 use crate::tensor::pad4;
@@ -84,7 +84,7 @@ fn max_pool_forward(s: PoolShape, relu: bool) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let [y, argmax] = [0..length, length..2 * length].map(|range| o[0].range(range));
-            layer::max_pool_forward(plan, "case", &s, &i[0], (&y, Some(&argmax)), relu);
+            op::max_pool_forward(plan, "case", &s, &i[0], (&y, Some(&argmax)), relu);
         }),
         expected: Box::new(move |i, _| {
             let mut values = reference::max_pool_forward(&s, &i[0]);
@@ -112,7 +112,7 @@ fn max_unpool(s: PoolShape) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::max_unpool(plan, "case", &s, [&i[0], &i[1]], &o[0]);
+            op::max_unpool(plan, "case", &s, [&i[0], &i[1]], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {

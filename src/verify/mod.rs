@@ -1,10 +1,8 @@
 //! One table of cases a kernel, used by the tests, by `gtc verify` and by the benchmarks: every
 //! case runs on the device and is compared with the reference function of the same name.
 
-mod conv;
 mod elementwise;
 mod golden;
-mod norm;
 pub(crate) mod packed;
 mod quantiser;
 mod vae;
@@ -13,9 +11,11 @@ pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
 use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, PlanBuilder};
 use crate::kernels;
-use crate::layer::{ConvShape, PoolShape, UpsampleShape};
 use crate::model::{Model, Network};
 use crate::op;
+use crate::op::conv::cases as conv;
+use crate::op::norm::cases as norm;
+use crate::op::{ConvShape, PoolShape, UpsampleShape};
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -141,9 +141,7 @@ pub struct CaseReport {
 
 /// The whole case table.
 pub fn cases() -> Vec<Case> {
-    let mut all = conv::cases();
-    all.extend(elementwise::cases());
-    all.extend(norm::cases());
+    let mut all = elementwise::cases();
     all.extend(quantiser::cases());
     all.extend(packed::cases());
     all.extend(vae::cases());

@@ -3,7 +3,7 @@
 use super::{Case, Expected, Tolerance, bits, noise};
 use crate::gpu::{Kernel, PlanBuilder};
 use crate::kernels;
-use crate::layer::{self, Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape};
+use crate::op::{self, Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape};
 use crate::optimiser::Schedule;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
@@ -197,7 +197,7 @@ pub(super) fn of_layer(
                 record: Box::new(move |plan, i, o| {
                     let how = (arithmetic, sharing, form);
                     let operands = [&i[0], &i[1], &i[2]];
-                    layer::packed_conv(plan, "case", &s, how, operands, limits, &o[0]);
+                    op::packed_conv(plan, "case", &s, how, operands, limits, &o[0]);
                 }),
                 expected: Box::new(move |i, _| {
                     let whole = |v: &[f64]| v.iter().map(|v| *v as i64).collect::<Vec<i64>>();
@@ -230,7 +230,7 @@ fn to_bytes(rows: usize, channels: usize) -> Case {
         output_shapes: vec![vec![rows, words]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| layer::packed_bytes(plan, "case", &i[0], &o[0])),
+        record: Box::new(|plan, i, o| op::packed_bytes(plan, "case", &i[0], &o[0])),
         expected: Box::new(move |i, _| {
             let x: Vec<i64> = i[0].iter().map(|v| *v as i64).collect();
             let bytes = reference::packed_bytes(&x, channels, words);
@@ -252,7 +252,7 @@ fn im2col(s: ConvShape) -> Case {
         output_shapes: vec![shape.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| layer::packed_im2col(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |plan, i, o| op::packed_im2col(plan, "case", &s, &i[0], &o[0])),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::im2col(&s, &i[0], shape[1]),
@@ -271,7 +271,7 @@ fn max_pool(s: PoolShape) -> Case {
         output_shapes: vec![s.y().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| layer::packed_max_pool(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |plan, i, o| op::packed_max_pool(plan, "case", &s, &i[0], &o[0])),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::max_pool_forward(&s, &i[0]),
@@ -293,7 +293,7 @@ fn upsample(s: UpsampleShape) -> Case {
         output_shapes: vec![s.y().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| layer::packed_upsample(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |plan, i, o| op::packed_upsample(plan, "case", &s, &i[0], &o[0])),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::upsample_forward(&s, &i[0]),

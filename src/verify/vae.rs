@@ -2,8 +2,8 @@
 
 use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
-use crate::layer::{self, Counter, TRAINING_NOISE, UpsampleShape};
 use crate::loss::{self, GAUSSIAN_DEVIATION, Likelihood, LossOutputs};
+use crate::op::{self, Counter, TRAINING_NOISE, UpsampleShape};
 use crate::optimiser::Schedule;
 use crate::reference::{self, ImageLossInputs};
 use crate::tensor::pad4;
@@ -87,7 +87,7 @@ pub(super) fn of_upsample(shape: UpsampleShape) -> [Case; 2] {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::upsample_forward(plan, "case", &s, &i[0], &o[0]);
+            op::upsample_forward(plan, "case", &s, &i[0], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -105,7 +105,7 @@ pub(super) fn of_upsample(shape: UpsampleShape) -> [Case; 2] {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::upsample_backward(plan, "case", &s, &i[0], &o[0]);
+            op::upsample_backward(plan, "case", &s, &i[0], &o[0]);
         }),
         // Few numbers on a grid of 2^-10: their sum is exact.
         expected: Box::new(move |i, _| {
@@ -127,7 +127,7 @@ fn philox(schedule: Schedule, counter: Counter, count: usize) -> Case {
         output_shapes: vec![vec![count]],
         initial: vec![None],
         schedule,
-        record: Box::new(move |plan, _, o| layer::philox(plan, "case", counter, &o[0])),
+        record: Box::new(move |plan, _, o| op::philox(plan, "case", counter, &o[0])),
         expected: Box::new(move |_, _| {
             let words = reference::philox(&schedule, counter, count);
             vec![Expected {
@@ -148,7 +148,7 @@ fn standard_normal(schedule: Schedule, count: usize) -> Case {
         initial: vec![None],
         schedule,
         record: Box::new(move |plan, _, o| {
-            layer::standard_normal(plan, "case", TRAINING_NOISE, &o[0]);
+            op::standard_normal(plan, "case", TRAINING_NOISE, &o[0]);
         }),
         // Numbers reach 5.8 and are made by a dozen roundings of 6e-8.
         expected: Box::new(move |_, _| {
@@ -195,7 +195,7 @@ fn reparameterise_forward(rows: usize, latent: usize) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::reparameterise_forward(plan, "case", latent, [&i[0], &i[1]], &o[0]);
+            op::reparameterise_forward(plan, "case", latent, [&i[0], &i[1]], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -223,7 +223,7 @@ fn reparameterise_backward(rows: usize, latent: usize) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let inputs = [&i[0], &i[1], &i[2]];
-            layer::reparameterise_backward(plan, "case", latent, inputs, &o[0]);
+            op::reparameterise_backward(plan, "case", latent, inputs, &o[0]);
         }),
         expected: Box::new(move |i, before| {
             let inputs = [&i[0][..], &i[1], &i[2], &before[0]];
@@ -264,7 +264,7 @@ fn gaussian_kl(rows: usize, latent: usize, prior: bool) -> Case {
         record: Box::new(move |plan, i, o| {
             let p = (!prior).then_some(&i[1]);
             let inputs = (&i[0], p, &i[2]);
-            layer::gaussian_kl(plan, "case", latent, inputs, scale, [&o[0], &o[1]]);
+            op::gaussian_kl(plan, "case", latent, inputs, scale, [&o[0], &o[1]]);
         }),
         expected: Box::new(move |i, _| {
             let counted: Vec<f64> = i[2].chunks(12).map(|row| row.iter().sum()).collect();

@@ -5,8 +5,8 @@ use wasm_bindgen::prelude::*;
 
 use super::{Engine, json, lost};
 use crate::gpu::{Gpu, GpuError, Plan};
-use crate::layer::ConvShape;
-use crate::model::{Network, Op, lenet5};
+use crate::model::{Network, lenet5};
+use crate::op::ConvShape;
 use crate::tensor::Tensor;
 use crate::verify::{Case, matrix_cases, packed_cases, prepare, run_case};
 
@@ -46,19 +46,15 @@ impl Bench {
     #[wasm_bindgen(constructor)]
     pub fn new(engine: &Engine, batch: usize) -> Bench {
         let mut rows = Vec::new();
-        for (op, layer) in Network::new(&lenet5(), batch).ops() {
-            let (Op::Matrix { shape, .. }, Some(layer)) = (op, layer) else {
+        for step in Network::new(&lenet5(), batch).steps() {
+            let Some(product) = step.recorder.product() else {
                 continue;
             };
-            let s = *shape;
+            let s = product.shape;
             let packed = packed_cases(s, BITS, (false, 1), 8, 127);
             let float = matrix_cases(s).into_iter();
             let float = float.filter(|c| c.kernel.name.starts_with("conv_"));
-            rows.extend(
-                float
-                    .chain(packed)
-                    .map(|case| (layer.name.to_owned(), s, case)),
-            );
+            rows.extend(float.chain(packed).map(|case| (step.name.clone(), s, case)));
         }
         Bench {
             gpu: engine.gpu,

@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 
 use super::{Engine, failed, json, lost, named};
 use crate::infer::{InferError, Inference, best, probabilities};
-use crate::layer::Arithmetic;
+use crate::op::Arithmetic;
 use crate::pack::{Operations, PackedModel, decode, unpacked};
 use crate::picture::digit_from_ink;
 

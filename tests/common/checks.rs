@@ -9,7 +9,7 @@ use gtc::evaluate::Evaluator;
 use gtc::gpu::{Gpu, Path, PlanBuilder};
 use gtc::graph::{Description, Model};
 use gtc::infer::{Inference, fits};
-use gtc::layer::Arithmetic;
+use gtc::op::Arithmetic;
 use gtc::model::{Inputs, Mode, Network, Parameters, Weights};
 use gtc::op::add;
 use gtc::optimiser::Schedule;

@@ -4,6 +4,7 @@
 pub mod checks;
 pub mod described;
 pub mod packing;
+pub mod pictures;
 pub mod plain;
 pub mod random_graphs;
 

@@ -11,10 +11,10 @@ use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
 use crate::gpu::{Gpu, Plan, PlanBuilder};
-use crate::layer::{
+use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Weights};
+use crate::op::{
     Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
 };
-use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Weights};
 use crate::pack::{Activations, PackedModel, Trained, pack};
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -127,7 +127,7 @@ fn rates(gpu: &Gpu, least: Duration) -> Result<Rates, CliError> {
         Tensor::new(gpu, "d_y", &[floats])?,
     );
     let mut plan = PlanBuilder::new(gpu);
-    crate::layer::relu_backward(&mut plan, "copy", &y, &d_y);
+    crate::op::relu_backward(&mut plan, "copy", &y, &d_y);
     let times = timed(gpu, &[plan.finish()?], least)?;
     let bytes = 12.0 * floats as f64 / (times.fastest / 1e3);
     Ok(Rates { macs, bytes })

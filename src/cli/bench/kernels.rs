@@ -9,11 +9,11 @@ use super::plot::Bar;
 use super::{Times, bar, time};
 use crate::cli::CliError;
 use crate::gpu::{Gpu, PlanBuilder};
-use crate::layer::{
+use crate::model::{Model, Network};
+use crate::op::{
     ConvShape, Epilogue, OutputGradient, PoolShape, Windows, conv_backward_input,
     conv_backward_weight, conv_forward, sum_partials,
 };
-use crate::model::{Model, Network};
 use crate::rng::Philox;
 use crate::tensor::Tensor;
 use crate::verify::{matrix_cases, run_case};

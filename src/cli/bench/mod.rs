@@ -116,7 +116,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
         What::Kernels { model, batch_size } => {
             let rows = kernels(
                 &gpu,
-                &super::find_model(model, None)?,
+                &super::find_model_alone(model)?,
                 *batch_size as usize,
                 least,
             )?;
@@ -170,7 +170,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             batch_size,
             bits,
         } => {
-            let model = super::find_model(model, None)?;
+            let model = super::find_model_alone(model)?;
             let rows = infer(&gpu, &model, batch_size, *bits, least)?;
             show(
                 args,

@@ -29,7 +29,7 @@ pub(super) fn train(
     least: Duration,
     started: Instant,
 ) -> Result<TrainRow, CliError> {
-    let model = super::super::find_model(name, None)?;
+    let model = super::super::find_model_alone(name)?;
     let images = random_images(&model, batch);
     let options = TrainOptions {
         batch_size: batch,

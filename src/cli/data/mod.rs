@@ -1,5 +1,8 @@
-//! `gtc data`: data sets from archives, packages and the network into the folder `--data` takes.
+//! `gtc data`: data sets from archives, packages and the network into the folder `--data` takes, and
+//! what is in such a folder.
 
+mod cache;
+mod check;
 mod download;
 mod import;
 mod published;
@@ -21,6 +24,10 @@ pub(crate) struct DataArgs {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Look at every picture of a folder: counts, sizes, broken files, copies, and a sheet to look at.
+    Check(check::CheckArgs),
+    /// List the data sets that are kept decoded, or remove them.
+    Cache(cache::CacheArgs),
     /// Take a data set from a folder or an archive on this machine, and check it.
     ///
     /// The source may be the official files or archive (IDX files, plain or .gz;
@@ -58,6 +65,8 @@ enum Command {
 
 pub(super) fn run(args: &DataArgs) -> Result<ExitCode, CliError> {
     match &args.command {
+        Command::Check(args) => return check::run(args),
+        Command::Cache(args) => return cache::run(args),
         Command::Import { name, source, to } => {
             let set = published::data_set(name);
             if !already_there(&set, to)? {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
+use crate::cli::data_args::PictureArgs;
 use crate::cli::{CliError, DeviceArgs};
 
 #[derive(clap::Args)]
@@ -10,8 +11,8 @@ pub(crate) struct TrainArgs {
     /// Name of a model, see `gtc models`, or a description of your own that ends in .toml [default: lenet5]
     #[arg(value_name = "MODEL")]
     model: Option<String>,
-    /// Folder with the files of MNIST, Fashion-MNIST or CIFAR-10 [default: the digits inside the
-    /// program]
+    /// Folder with one folder of pictures for each class, or with the files of MNIST, Fashion-MNIST,
+    /// CIFAR-10 or CIFAR-100 [default: the digits inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Learn from the first N training images only
@@ -64,11 +65,22 @@ pub(crate) struct TrainArgs {
     /// Mirror every second training image, left to right
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     flip: Option<bool>,
+    /// Show a random part of each training image at its full size: at least this part of its area, 0.05
+    /// to 1. 1: all of it
+    #[arg(long, value_name = "X")]
+    random_crop: Option<f64>,
+    /// Blank a square of N pixels at a random place of each training image
+    #[arg(long, value_name = "N")]
+    cutout: Option<u32>,
+    /// Change brightness, contrast and saturation of each training image by random factors of 1 - X to
+    /// 1 + X
+    #[arg(long, value_name = "X")]
+    jitter: Option<f64>,
     /// Part of the run after which training images are taken as they are, 0 to 1
     #[arg(long, value_name = "X")]
     augment_until: Option<f64>,
-    /// none: no shifts and no mirroring, whatever the preset says
-    #[arg(long, value_parser = ["none"], conflicts_with_all = ["shift", "flip"])]
+    /// none: training images as they are, whatever the preset says
+    #[arg(long, value_parser = ["none"], conflicts_with_all = ["shift", "flip", "random_crop", "cutout", "jitter"])]
     augment: Option<String>,
     /// Let low precision's batch normalisations multiply by γ/σ as it is, not by a power of two
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
@@ -99,7 +111,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
         "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "lambda_l2", "lambda_norm", "decay", "objective", "shift",
-        "flip", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
+        "flip", "random_crop", "cutout", "jitter", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
+        "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
     pub resume: Option<PathBuf>,
     /// TOML file with settings; flags override it
@@ -110,6 +123,8 @@ pub(crate) struct TrainArgs {
     /// Print the time of every kernel of one step before training
     #[arg(long)]
     pub profile: bool,
+    #[command(flatten)]
+    pub pictures: PictureArgs,
 }
 
 impl TrainArgs {
@@ -158,9 +173,13 @@ impl TrainArgs {
         set(&mut options.lambda_norm, &self.lambda_norm);
         set(&mut options.shift, &self.shift);
         set(&mut options.flip, &self.flip);
+        set(&mut options.random_crop, &self.random_crop);
+        set(&mut options.cutout, &self.cutout);
+        set(&mut options.jitter, &self.jitter);
         set(&mut options.augment_until, &self.augment_until);
         if self.augment.is_some() {
             (options.shift, options.flip) = (0, false);
+            (options.random_crop, options.cutout, options.jitter) = (1.0, 0, 0.0);
         }
         set(&mut options.exact_norm, &self.exact_norm);
         set(&mut options.latent, &self.latent);
@@ -171,6 +190,7 @@ impl TrainArgs {
         set_word(&mut options.objective, &self.objective)?;
         set(&mut config.model, &self.model);
         config.data = self.data.clone().or(config.data);
+        config.pictures = self.pictures.or(&config.pictures);
         config.limit = self.limit.or(config.limit);
         config.from = self.from.clone().or(config.from);
         config.adapter = self.device.adapter.clone().or(config.adapter);

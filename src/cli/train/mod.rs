@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
+use super::config::Config;
+use super::data_args::load_data;
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
-use super::{CliError, DeviceArgs, facts_of, find_model, load_data, load_trained};
+use super::{CliError, DeviceArgs, facts_of, find_model, input_of, load_trained};
 use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
@@ -46,7 +48,11 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         config.checked |= args.device.checked;
         config.path = args.device.path.or(config.path);
     }
-    let mut data = load_data(config.data.as_deref())?;
+    let takes = match &resumed {
+        Some((_, _, checkpoint)) => Some(checkpoint.header.model()?.input),
+        None => input_of(&config.model)?,
+    };
+    let mut data = load_data(config.data.as_deref(), &config.pictures, takes, None)?;
     let mut model = match &resumed {
         Some((_, _, checkpoint)) => checkpoint.header.model()?,
         None => find_model(&config.model, Some(&facts_of(&data)))?,
@@ -76,6 +82,9 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         data.limit(limit);
     }
     if resumed.is_none() {
+        if config.model.ends_with(".toml") {
+            take_described(&mut config, &args, &model);
+        }
         model = model.with_latent(config.options.latent, config.options.likelihood);
     }
     if model.likelihood.is_some() {
@@ -111,7 +120,8 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         step: 0,
         options: config.options.clone(),
     };
-    let generator = Generator::new(&gpu, trainer.model().clone(), DRAWN)?;
+    let described = trainer.model().clone();
+    let generator = Generator::new(&gpu, described.clone(), DRAWN)?;
     let mut session = Session {
         trainer,
         generator,
@@ -122,7 +132,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         history: Vec::new(),
         folder: match &resumed {
             Some((folder, ..)) => RunFolder::resume(folder.path())?.0,
-            None => RunFolder::create(args.out.as_deref(), &config)?,
+            None => RunFolder::create(args.out.as_deref(), &config, &described)?,
         },
     };
     if let Some((_, _, checkpoint)) = &resumed {
@@ -136,6 +146,16 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         session.profile()?;
     }
     block_on(session.train())
+}
+
+/// What a description says of an auto-encoder goes before the defaults of options, and flags before that.
+fn take_described(config: &mut Config, args: &TrainArgs, model: &Model) {
+    if let (Some(latent), None) = (model.latent(), args.latent) {
+        config.options.latent = latent;
+    }
+    if let (Some(likelihood), None) = (model.likelihood, &args.likelihood) {
+        config.options.likelihood = likelihood;
+    }
 }
 
 /// What `--from` names, if it fits the model that is to learn.

@@ -11,6 +11,7 @@
 //! [`cache`] keeps the result in one file, so that the next run starts at once.
 
 mod cache;
+mod classes;
 mod decode;
 mod load;
 mod scan;

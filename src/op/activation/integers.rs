@@ -1,6 +1,6 @@
 //! Activations of packed models.
 
-use super::{packed_activation, packed_reference::packed_activation as exact};
+use super::packed_activation;
 use crate::gpu::{GpuError, PlanBuilder};
 use crate::graph::Shape;
 use crate::op::integers::{Integers, numbers, shifted, through_shift};
@@ -29,10 +29,6 @@ impl Integers for PackedActivation {
     ) -> Result<(), GpuError> {
         packed_activation(plan, label, &x[0], self.leak, self.shift, self.limits, y);
         Ok(())
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        exact(x[0], self.leak, self.shift, self.limits)
     }
 
     fn bound(&self, most: i64) -> i128 {

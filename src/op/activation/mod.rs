@@ -12,9 +12,11 @@ pub use packed::{PACKED_ACTIVATION, packed_activation};
 mod integers;
 mod operation;
 mod plain;
+mod relu;
 
 pub use operation::{Activation, Kind};
 pub(in crate::op) use operation::{WORDS, contract, expand, relu_backward_apart};
+pub use relu::relu_backward;
 
 use bytemuck::{Pod, Zeroable};
 

@@ -1,5 +1,8 @@
 //! What `packed_activation` must give, bit for bit.
 
+use super::integers::PackedActivation;
+use crate::op::integers::Exact;
+
 use crate::reference::requantise;
 
 /// y from x: what is not negative goes left by `leak` places, and all is requantised.
@@ -10,4 +13,10 @@ pub fn packed_activation(x: &[i64], leak: u32, shift: i32, limits: [i32; 2]) -> 
         y.push(requantise(value, 0, shift.into(), limits.map(i64::from)));
     }
     y
+}
+
+impl Exact for PackedActivation {
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        packed_activation(x[0], self.leak, self.shift, self.limits)
+    }
 }

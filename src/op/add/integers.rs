@@ -1,6 +1,6 @@
 //! Sums of packed models.
 
-use super::{packed_add, packed_reference::packed_add as exact};
+use super::packed_add;
 use crate::gpu::{GpuError, PlanBuilder};
 use crate::graph::Shape;
 use crate::op::integers::{Integers, numbers, shifted, through_shift};
@@ -20,15 +20,15 @@ pub struct PackedSum {
 }
 
 /// One addition of two numbers, of which only the last is shifted and limited.
-struct Addition {
-    ups: [u32; 2],
-    shift: i32,
-    limits: [i32; 2],
+pub(super) struct Addition {
+    pub ups: [u32; 2],
+    pub shift: i32,
+    pub limits: [i32; 2],
 }
 
 impl PackedSum {
     /// The additions, from left to right.
-    fn additions(&self) -> Vec<Addition> {
+    pub(super) fn additions(&self) -> Vec<Addition> {
         let last = self.ups.len() - 1;
         let addition = |number: usize| Addition {
             ups: [if number == 1 { self.ups[0] } else { 0 }, self.ups[number]],
@@ -71,19 +71,6 @@ impl Integers for PackedSum {
             sum = to;
         }
         Ok(())
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        let mut sum = x[0].to_vec();
-        for (number, addition) in self.additions().iter().enumerate() {
-            sum = exact(
-                [&sum, x[number + 1]],
-                addition.ups,
-                addition.shift,
-                addition.limits,
-            );
-        }
-        sum
     }
 
     fn bound(&self, most: i64) -> i128 {

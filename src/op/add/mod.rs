@@ -47,7 +47,7 @@ struct AddParams {
 /// y = a + b; with `relu`, y = max(a + b, 0). All three tensors have one shape; y lies in another buffer than
 /// a and b.
 ///
-/// The gradient of a and of b is that of y. With `relu`, [`crate::layer::relu_backward`] turns d_y into it.
+/// The gradient of a and of b is that of y. With `relu`, [`crate::op::relu_backward`] turns d_y into it.
 pub fn add(plan: &mut PlanBuilder<'_>, label: &str, [a, b]: [&Tensor; 2], relu: bool, y: &Tensor) {
     debug_assert!(a.len() == y.len() && b.len() == y.len());
     let params = AddParams {

@@ -1,6 +1,6 @@
 //! Average pooling of packed models.
 
-use super::{packed_average_pool, packed_reference::packed_average_pool as exact};
+use super::packed_average_pool;
 use crate::gpu::{GpuError, PlanBuilder};
 use crate::op::WindowShape;
 use crate::op::integers::{Integers, through_shift};
@@ -33,14 +33,6 @@ impl Integers for PackedAverage {
     ) -> Result<(), GpuError> {
         packed_average_pool(plan, label, &self.shape, self.shift, self.limits, &x[0], y);
         Ok(())
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        let shape = WindowShape {
-            batch: 1,
-            ..self.shape
-        };
-        exact(&shape, self.shift, self.limits, x[0])
     }
 
     fn bound(&self, most: i64) -> i128 {

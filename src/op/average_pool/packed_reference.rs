@@ -1,5 +1,8 @@
 //! What `packed_average_pool` must give, bit for bit.
 
+use super::integers::PackedAverage;
+use crate::op::integers::Exact;
+
 use crate::op::WindowShape;
 use crate::op::packed_windows::each_window;
 use crate::reference::requantise;
@@ -17,4 +20,14 @@ pub fn packed_average_pool(
         y[at] = requantise(sum, 0, shift.into(), limits.map(i64::from));
     });
     y
+}
+
+impl Exact for PackedAverage {
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        let shape = WindowShape {
+            batch: 1,
+            ..self.shape
+        };
+        packed_average_pool(&shape, self.shift, self.limits, x[0])
+    }
 }

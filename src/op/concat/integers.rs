@@ -1,6 +1,6 @@
 //! Concatenation of packed models.
 
-use super::{packed_concat, packed_reference::packed_concat as exact};
+use super::packed_concat;
 use crate::gpu::{GpuError, PlanBuilder};
 use crate::op::integers::{Integers, through_shift};
 use crate::pack::Operations;
@@ -26,7 +26,7 @@ pub struct PackedJoin {
 
 impl PackedJoin {
     /// What is joined from left to right: channels and shift of the left side, then the right side.
-    fn joins(&self) -> Vec<[(usize, i32); 2]> {
+    pub(super) fn joins(&self) -> Vec<[(usize, i32); 2]> {
         let mut joins = Vec::new();
         let mut left = (self.parts[0].channels, self.parts[0].shift);
         for part in &self.parts[1..] {
@@ -62,18 +62,6 @@ impl Integers for PackedJoin {
             joined = to;
         }
         Ok(())
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        let mut joined = x[0].to_vec();
-        for (number, [left, right]) in self.joins().iter().enumerate() {
-            let sides = [
-                (&joined[..], left.0, left.1),
-                (x[number + 1], right.0, right.1),
-            ];
-            joined = exact(sides, self.limits);
-        }
-        joined
     }
 
     fn bound(&self, most: i64) -> i128 {

@@ -1,5 +1,8 @@
 //! What `packed_concat` must give, bit for bit.
 
+use super::integers::PackedJoin;
+use crate::op::integers::Exact;
+
 use crate::reference::requantise;
 use crate::tensor::pad4;
 
@@ -25,4 +28,18 @@ pub fn packed_concat(
         }
     }
     y
+}
+
+impl Exact for PackedJoin {
+    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
+        let mut joined = x[0].to_vec();
+        for (number, [left, right]) in self.joins().iter().enumerate() {
+            let sides = [
+                (&joined[..], left.0, left.1),
+                (x[number + 1], right.0, right.1),
+            ];
+            joined = packed_concat(sides, self.limits);
+        }
+        joined
+    }
 }

@@ -1,7 +1,6 @@
 //! Grouped convolutions.
 
 use crate::gpu::PlanBuilder;
-use crate::layer::{relu_backward, sum_partials};
 use crate::model::LayerParameters;
 use crate::op::activation::relu_backward_apart;
 use crate::op::group_conv::{
@@ -9,6 +8,7 @@ use crate::op::group_conv::{
 };
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder, cut};
 use crate::op::{GroupShape, group_conv};
+use crate::op::{relu_backward, sum_partials};
 use crate::tensor::Tensor;
 use crate::verify::Case;
 

@@ -1,14 +1,11 @@
 //! Convolutions and dense layers of packed models.
 
 use crate::gpu::{GpuError, PlanBuilder};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::op::GroupShape;
-use crate::op::group_conv::{
-    GroupCodes, packed_group_conv, packed_reference::packed_group_conv as exact_group_conv,
-};
+use crate::op::group_conv::{GroupCodes, packed_group_conv};
 use crate::op::integers::{IntegerBinding, Integers, constant, table};
 use crate::pack::{Operations, PackedLayer};
-use crate::reference;
 use crate::tensor::{Tensor, pad4};
 
 /// A convolution, or a dense layer as one whose kernel covers the image.
@@ -33,15 +30,6 @@ fn operations(products: u64, stored: u64) -> Operations {
     }
 }
 
-/// Weights in units of the layer's smallest, in rows of `window` numbers stored in rows of `row`.
-fn weights(layer: &PackedLayer) -> Vec<i64> {
-    reference::packed_unpack(&layer.codes, layer.bits, layer.zero)
-}
-
-fn wide(values: &[i32]) -> Vec<i64> {
-    values.iter().map(|v| i64::from(*v)).collect()
-}
-
 impl Integers for PackedMatrix {
     fn product(&self) -> Option<ConvShape> {
         Some(self.run)
@@ -55,21 +43,6 @@ impl Integers for PackedMatrix {
         _: &Tensor,
     ) -> Result<(), GpuError> {
         unreachable!("products are recorded in the arithmetic that was chosen for them")
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        let shape = ConvShape {
-            batch: 1,
-            ..self.whole
-        };
-        let (inputs, stored) = (shape.input_channels, pad4(shape.input_channels));
-        let mut w = vec![0; shape.w().iter().product()];
-        for (tap, taps) in weights(&self.layer).chunks(inputs).enumerate() {
-            w[tap * stored..tap * stored + inputs].copy_from_slice(taps);
-        }
-        let table = [wide(&self.layer.bias), wide(&self.layer.shift)];
-        let limits = self.limits.map(i64::from);
-        reference::packed_conv(&shape, x[0], &w, [&table[0], &table[1]], limits)
     }
 
     fn bound(&self, most: i64) -> i128 {
@@ -134,23 +107,6 @@ impl Integers for PackedGroups {
             y,
         );
         Ok(())
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        let conv = ConvShape {
-            batch: 1,
-            ..self.shape.conv
-        };
-        let shape = GroupShape { conv, ..self.shape };
-        let table = [wide(&self.layer.bias), wide(&self.layer.shift)];
-        let limits = self.limits.map(i64::from);
-        exact_group_conv(
-            &shape,
-            x[0],
-            &weights(&self.layer),
-            [&table[0], &table[1]],
-            limits,
-        )
     }
 
     fn bound(&self, most: i64) -> i128 {

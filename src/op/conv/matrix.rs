@@ -1,14 +1,14 @@
 //! Convolutions and dense layers as matrix products.
 
 use crate::gpu::PlanBuilder;
-use crate::layer::{
-    ConvShape, Epilogue, OutputGradient, PoolShape, conv_backward_input, conv_backward_weight,
-    conv_forward, max_unpool, relu_backward, sum_partials,
-};
 use crate::model::{Activation, LayerParameters};
 use crate::op::activation::relu_backward_apart;
 use crate::op::record::{
     Backward, Binding, Forward, Gradient, Layout, MatrixProduct, Product, Recorder, cut,
+};
+use crate::op::{
+    ConvShape, Epilogue, OutputGradient, PoolShape, conv_backward_input, conv_backward_weight,
+    conv_forward, max_unpool, relu_backward, sum_partials,
 };
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};

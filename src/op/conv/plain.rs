@@ -1,6 +1,6 @@
 //! Convolutions as plain loops.
 
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::group_conv::reference as groups;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, PlainOutput, padded};

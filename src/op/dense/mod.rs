@@ -9,8 +9,8 @@ use super::conv::plain::PlainMatrix;
 use super::integers::{IntegerBinding, Integers};
 use super::plain::Plain;
 use crate::graph::Shape;
-use crate::layer::ConvShape;
 use crate::model::uses_rows;
+use crate::op::ConvShape;
 use crate::op::{Binding, Layout, Operation, Packing, Recorder, WeightShape};
 use crate::tensor::pad4;
 

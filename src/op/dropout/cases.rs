@@ -2,7 +2,7 @@
 
 use super::{DROPOUT, dropout, reference};
 use crate::gpu::PlanBuilder;
-use crate::layer::Counter;
+use crate::op::Counter;
 use crate::optimiser::Schedule;
 use crate::tensor::Tensor;
 use crate::verify::{Case, Expected, Tolerance, noise};

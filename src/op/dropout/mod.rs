@@ -13,7 +13,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::{Dispatch, Grid, Kernel, Mirrors, PlanBuilder, Write};
 use crate::kernels;
-use crate::layer::Counter;
+use crate::op::Counter;
 use crate::tensor::Tensor;
 
 /// y = x with numbers left out.

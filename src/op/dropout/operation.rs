@@ -6,8 +6,8 @@ use super::dropout;
 use super::plain::PlainDropout;
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
-use crate::layer::Counter;
 use crate::model::Mode;
+use crate::op::Counter;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
@@ -21,7 +21,7 @@ use crate::verify::Case;
 #[serde(deny_unknown_fields)]
 pub struct Dropout {
     /// Probability of becoming zero, from 0 to less than 1.
-    pub probability: f32,
+    pub probability: f64,
 }
 
 impl Operation for Dropout {
@@ -42,7 +42,7 @@ impl Operation for Dropout {
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         Some(Box::new(Dropper {
             shape: bind.stored(bind.output),
-            probability: self.probability,
+            probability: self.probability as f32,
             number: bind.number as u32,
         }))
     }
@@ -57,7 +57,7 @@ impl Operation for Dropout {
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainDropout {
-            probability: self.probability,
+            probability: self.probability as f32,
             counter: counter(bind.number as u32, 0),
         })
     }

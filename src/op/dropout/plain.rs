@@ -1,7 +1,7 @@
 //! Dropout as plain loops.
 
 use super::reference::dropout;
-use crate::layer::Counter;
+use crate::op::Counter;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, PlainOutput};
 
 /// Numbers that are zero at random.

@@ -1,6 +1,6 @@
 //! The definition of dropout.
 
-use crate::layer::Counter;
+use crate::op::Counter;
 use crate::optimiser::Schedule;
 use crate::reference::philox;
 

@@ -23,6 +23,10 @@ impl Operation for Flatten {
         Ok(Shape { flat, ..inputs[0] })
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     fn recorder(&self, _bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         None
     }

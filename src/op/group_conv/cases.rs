@@ -4,8 +4,8 @@ use super::{
     GROUP_CONV_BACKWARD_INPUT, GROUP_CONV_BACKWARD_WEIGHT, GROUP_CONV_FORWARD,
     group_conv_backward_input, group_conv_backward_weight, group_conv_forward, reference,
 };
-use crate::layer::{self, ConvShape};
 use crate::op::GroupShape;
+use crate::op::{self, ConvShape};
 use crate::reference as plain;
 use crate::tensor::Tensor;
 use crate::verify::{Case, Expected, Tolerance, padded_noise};
@@ -168,7 +168,7 @@ fn backward_weight(s: GroupShape, splits: usize, bias: bool) -> Case {
             };
             group_conv_backward_weight(plan, "case", &s, &i[0], &i[1], bias, &partial);
             if splits > 1 {
-                layer::sum_partials(plan, "case", &partial, &o[0]);
+                op::sum_partials(plan, "case", &partial, &o[0]);
             }
         }),
         Box::new(move |i, _| {

@@ -197,7 +197,7 @@ impl GroupShape {
     }
 }
 
-/// y = x * w + bias; with `relu`, y = max(y, 0). x and y are stored as [`crate::layer::ConvShape`] says, w as
+/// y = x * w + bias; with `relu`, y = max(y, 0). x and y are stored as [`crate::op::ConvShape`] says, w as
 /// [`GroupShape::w`] says, the bias is (padded outputs).
 pub fn group_conv_forward(
     plan: &mut PlanBuilder<'_>,
@@ -257,7 +257,7 @@ pub fn group_conv_backward_input(
 }
 
 /// Partial sums of d_w, and with `bias` of d_bias behind it: `partial` is (splits, stored weights), or (splits,
-/// stored weights + padded outputs). [`crate::layer::sum_partials`] adds the splits up; with one split `partial`
+/// stored weights + padded outputs). [`crate::op::sum_partials`] adds the splits up; with one split `partial`
 /// is the result. [`GroupShape::weight_splits`] says how many there should be.
 pub fn group_conv_backward_weight(
     plan: &mut PlanBuilder<'_>,

@@ -1,7 +1,7 @@
 //! Cases of `packed_group_conv`.
 
 use super::{GroupCodes, PACKED_GROUP_CONV, packed_group_conv, packed_reference};
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::reference::packed_unpack;
 use crate::verify::Case;

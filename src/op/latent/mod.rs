@@ -1,5 +1,11 @@
 //! The latent of a variational auto-encoder.
 
+mod kernels;
+
+pub use kernels::{
+    Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, philox, reparameterise_backward,
+    reparameterise_forward, standard_normal,
+};
 use serde::{Deserialize, Serialize};
 
 use super::integers::{IntegerBinding, Integers};
@@ -8,7 +14,6 @@ use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::{Operation, Packing};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
-use crate::layer::{reparameterise_backward, reparameterise_forward};
 use crate::model::Activation;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;

@@ -1,12 +1,10 @@
 //! Max pooling of packed models: numbers keep their unit.
 
 use crate::gpu::{GpuError, PlanBuilder};
-use crate::layer::{PoolShape, packed_max_pool};
 use crate::op::WindowShape;
 use crate::op::integers::Integers;
-use crate::op::window_max_pool::{
-    packed_reference::packed_window_max_pool as exact, packed_window_max_pool,
-};
+use crate::op::window_max_pool::packed_window_max_pool;
+use crate::op::{PoolShape, packed_max_pool};
 use crate::pack::Operations;
 use crate::tensor::Tensor;
 
@@ -31,14 +29,6 @@ impl Integers for PackedMaxPool {
             None => packed_window_max_pool(plan, label, &self.shape, &x[0], y),
         }
         Ok(())
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        let shape = WindowShape {
-            batch: 1,
-            ..self.shape
-        };
-        exact(&shape, x[0])
     }
 
     fn bound(&self, most: i64) -> i128 {

@@ -1,11 +1,15 @@
 //! Max pooling.
 
 mod integers;
+mod packed_reference;
 mod plain;
+pub mod reference;
+mod tiles;
 
 use integers::PackedMaxPool;
 use plain::PlainMaxPool;
 use serde::{Deserialize, Serialize};
+pub use tiles::{PoolShape, max_pool_forward, max_unpool, packed_max_pool};
 
 use super::conv::operation::is_zero;
 use super::plain::Plain;
@@ -14,7 +18,6 @@ use super::window_max_pool::{window_max_pool_backward, window_max_pool_forward};
 use super::{Fusible, Operation, Packing, Pair, WindowShape, window_max_pool};
 use crate::gpu::PlanBuilder;
 use crate::graph::{MOST_SIDE, Shape};
-use crate::layer::{PoolShape, max_pool_forward, max_unpool};
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};

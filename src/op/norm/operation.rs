@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 use super::plain::PlainNorm;
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
-use crate::layer::ConvShape;
-use crate::layer::{
-    NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients,
-    norm_range, norm_running, norm_statistics,
-};
 use crate::model::{Mode, NormParameters, Parts};
+use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::conv::integers::PackedGroups;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder, cut};
+use crate::op::{
+    NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients,
+    norm_range, norm_running, norm_statistics,
+};
 use crate::op::{Operation, Packing};
 use crate::tensor::{Tensor, pad4};
 use crate::verify::{self, Case};

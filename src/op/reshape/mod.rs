@@ -43,6 +43,10 @@ impl Operation for Reshape {
         ]))
     }
 
+    fn is_view(&self) -> bool {
+        true
+    }
+
     fn recorder(&self, _bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         None
     }

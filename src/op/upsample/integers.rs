@@ -1,8 +1,8 @@
 //! Upsampling of packed models: numbers keep their unit.
 
 use crate::gpu::{GpuError, PlanBuilder};
-use crate::layer::{UpsampleShape, packed_upsample};
 use crate::op::integers::Integers;
+use crate::op::{UpsampleShape, packed_upsample};
 use crate::pack::Operations;
 use crate::tensor::Tensor;
 
@@ -19,19 +19,6 @@ impl Integers for PackedSquares {
     ) -> Result<(), GpuError> {
         packed_upsample(plan, label, &self.0, &x[0], y);
         Ok(())
-    }
-
-    fn exact(&self, x: &[&[i64]]) -> Vec<i64> {
-        let [_, height, width, channels] = self.0.x();
-        let size = self.0.size;
-        let mut y = Vec::new();
-        for row in 0..height * size {
-            for column in 0..width * size {
-                let from = (row / size * width + column / size) * channels;
-                y.extend(&x[0][from..from + channels]);
-            }
-        }
-        y
     }
 
     fn bound(&self, most: i64) -> i128 {

@@ -1,9 +1,12 @@
 //! Nearest-neighbour upsampling.
 
 mod integers;
+mod kernels;
+mod packed_reference;
 mod plain;
 
 use integers::PackedSquares;
+pub use kernels::{UpsampleShape, packed_upsample, upsample_backward, upsample_forward};
 use plain::PlainUpsample;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +15,6 @@ use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::{Operation, Packing};
 use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
-use crate::layer::{UpsampleShape, upsample_backward, upsample_forward};
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};

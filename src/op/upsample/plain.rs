@@ -1,6 +1,6 @@
 //! Upsampling as plain loops.
 
-use crate::layer::UpsampleShape;
+use crate::op::UpsampleShape;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, PlainOutput};
 use crate::reference::{upsample_backward, upsample_forward};
 

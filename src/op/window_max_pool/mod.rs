@@ -1,6 +1,6 @@
 //! Max pooling over windows that may overlap and reach across the edge of the image.
 //!
-//! Windows that do neither are the matter of [`crate::layer::max_pool_forward`], which is faster.
+//! Windows that do neither are the matter of [`crate::op::max_pool_forward`], which is faster.
 
 pub(crate) mod cases;
 pub mod reference;

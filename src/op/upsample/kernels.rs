@@ -123,3 +123,15 @@ pub(super) fn record(
         flops: read.len() as u64,
     });
 }
+
+/// [`upsample_forward`] of integers.
+pub fn packed_upsample(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &UpsampleShape,
+    x: &Tensor,
+    y: &Tensor,
+) {
+    let kernel = &kernels::PACKED_UPSAMPLE;
+    record(plan, kernel, label, shape, [x, y], [x, y]);
+}

@@ -1,10 +1,10 @@
 //! Cases of batch normalisation.
 
-use super::{Case, Expected, Tolerance};
 use crate::kernels;
-use crate::layer;
+use crate::op;
 use crate::optimiser::Schedule;
 use crate::reference;
+use crate::verify::{Case, Expected, Tolerance};
 
 const LAMBDA_NORM: f32 = 0.3;
 
@@ -55,7 +55,7 @@ impl Size {
     }
 
     fn noise(self, what: &str, rows: usize) -> Vec<f32> {
-        super::padded_noise(&self.name(what), &[rows, self.stored()], self.channels)
+        crate::verify::padded_noise(&self.name(what), &[rows, self.stored()], self.channels)
     }
 
     /// γ and β such that γ/σ is well inside the reach of one power of two.
@@ -94,7 +94,7 @@ fn near(absolute: f64, relative: f64) -> Tolerance {
     Tolerance { absolute, relative }
 }
 
-pub(super) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for [rows, channels, splits] in [
         [1, 1, 1],
@@ -109,7 +109,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Every kernel at one size.
-pub(super) fn of_size(rows: usize, channels: usize, splits: usize) -> Vec<Case> {
+pub(crate) fn of_size(rows: usize, channels: usize, splits: usize) -> Vec<Case> {
     let size = Size {
         rows,
         channels,
@@ -138,7 +138,7 @@ fn statistics(s: Size) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::norm_statistics(plan, "case", &i[0], s.range(), &o[0]);
+            op::norm_statistics(plan, "case", &i[0], s.range(), &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -169,7 +169,7 @@ fn combine(s: Size, round: bool) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
-            layer::norm_combine(plan, "case", inputs, (s.rows, s.range()), round, outputs);
+            op::norm_combine(plan, "case", inputs, (s.rows, s.range()), round, outputs);
         }),
         expected: Box::new(move |i, before| {
             let sizes = (s.rows, s.splits);
@@ -197,7 +197,7 @@ fn running(s: Size, round: bool) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::norm_running(plan, "case", [&i[0], &i[1]], round, &o[0]);
+            op::norm_running(plan, "case", [&i[0], &i[1]], round, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -222,7 +222,7 @@ fn forward(s: Size, relu: bool) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::norm_forward(plan, "case", [&i[0], &i[1]], relu, &o[0]);
+            op::norm_forward(plan, "case", [&i[0], &i[1]], relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -244,7 +244,7 @@ fn backward_sums(s: Size, relu: bool) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let inputs = [&i[0], &i[1], &i[2]];
-            layer::norm_backward_sums(plan, "case", inputs, relu, s.range(), &o[0]);
+            op::norm_backward_sums(plan, "case", inputs, relu, s.range(), &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -266,7 +266,7 @@ fn gradients(s: Size) -> Case {
         schedule: Schedule::default().with_lambda_norm(LAMBDA_NORM.into()),
         record: Box::new(move |plan, i, o| {
             let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
-            layer::norm_gradients(plan, "case", inputs, s.splits, outputs);
+            op::norm_gradients(plan, "case", inputs, s.splits, outputs);
         }),
         expected: Box::new(move |i, _| {
             let tolerance = Tolerance::sum_of(2 + 2 * s.splits);
@@ -293,7 +293,7 @@ fn backward(s: Size, relu: bool) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let inputs = [&i[0], &i[1], &i[2], &i[3]];
-            layer::norm_backward(plan, "case", inputs, relu, s.rows, &o[0]);
+            op::norm_backward(plan, "case", inputs, relu, s.rows, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{ConvShape, PoolShape, UpsampleShape, im2col, pool, upsample};
+use super::{ConvShape, im2col};
 use crate::gpu::{Dispatch, Grid, Kernel, Path, PlanBuilder, Write};
 use crate::kernels;
 use crate::tensor::{Tensor, pad4};
@@ -120,7 +120,7 @@ impl CodeShape {
     }
 }
 
-/// The twin of `Params` in `shaders/packed_conv.wgsl`.
+/// The twin of `Params` in `shaders/conv/packed_conv.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 struct PackedConvParams {
@@ -293,34 +293,4 @@ pub fn packed_im2col(
     rows: &Tensor,
 ) {
     im2col::record(plan, &kernels::PACKED_IM2COL, label, shape, [x, rows]);
-}
-
-/// [`super::max_pool_forward`] of integers.
-pub fn packed_max_pool(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    shape: &PoolShape,
-    x: &Tensor,
-    y: &Tensor,
-) {
-    pool::record_forward(
-        plan,
-        &kernels::PACKED_MAX_POOL,
-        label,
-        shape,
-        x,
-        (y, None, false),
-    );
-}
-
-/// [`super::upsample_forward`] of integers.
-pub fn packed_upsample(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    shape: &UpsampleShape,
-    x: &Tensor,
-    y: &Tensor,
-) {
-    let kernel = &kernels::PACKED_UPSAMPLE;
-    upsample::record(plan, kernel, label, shape, [x, y], [x, y]);
 }

@@ -2,9 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::NOWHERE;
 use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
 use crate::kernels;
+use crate::op::NOWHERE;
 use crate::tensor::{Tensor, pad4};
 
 /// The geometry of a pooling layer. Rows and columns past the last whole window reach no output.
@@ -124,7 +124,7 @@ pub(super) fn record_forward(
     });
 }
 
-/// d_x from d_y and what [`max_pool_forward`] or [`super::conv_forward`] kept as argmax.
+/// d_x from d_y and what [`max_pool_forward`] or [`crate::op::conv_forward`] kept as argmax.
 pub fn max_unpool(
     plan: &mut PlanBuilder<'_>,
     label: &str,
@@ -151,4 +151,22 @@ pub fn max_unpool(
         grid: Grid::Threads(params.batch * (rows * columns) as u32 * params.channels),
         flops: d_x.len() as u64,
     });
+}
+
+/// [`max_pool_forward`] of integers.
+pub fn packed_max_pool(
+    plan: &mut PlanBuilder<'_>,
+    label: &str,
+    shape: &PoolShape,
+    x: &Tensor,
+    y: &Tensor,
+) {
+    record_forward(
+        plan,
+        &kernels::PACKED_MAX_POOL,
+        label,
+        shape,
+        x,
+        (y, None, false),
+    );
 }

@@ -1,11 +1,11 @@
 //! Cases of the matrix kernels and their helpers.
 
-use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
-use crate::layer::{self, ConvShape, Epilogue, OutputGradient, PoolShape, Windows};
+use crate::op::{self, ConvShape, Epilogue, OutputGradient, PoolShape, Windows};
 use crate::optimiser::Schedule;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
+use crate::verify::{Case, Expected, Tolerance, noise, padded_noise};
 
 /// (batch, height, width, inputs, outputs, kernel height, kernel width, stride, padding): sizes of
 /// one, sizes around and off every tile, and the layers of the models.
@@ -70,7 +70,7 @@ fn rectangular((sizes, columns): ([usize; 9], usize)) -> ConvShape {
     }
 }
 
-pub(super) fn shape(
+pub(crate) fn shape(
     [
         batch,
         height,
@@ -96,7 +96,7 @@ pub(super) fn shape(
     }
 }
 
-pub(super) fn name(s: &ConvShape) -> String {
+pub(crate) fn name(s: &ConvShape) -> String {
     format!(
         "{}x{}x{}x{} -> {}, kernel {}x{}, stride {}, {}",
         s.batch,
@@ -111,7 +111,7 @@ pub(super) fn name(s: &ConvShape) -> String {
     )
 }
 
-pub(super) fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for s in SHAPES.map(shape) {
         cases.extend(of_shape(s));
@@ -148,7 +148,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// All three products of one shape.
-pub(super) fn of_shape(s: ConvShape) -> [Case; 7] {
+pub(crate) fn of_shape(s: ConvShape) -> [Case; 7] {
     [
         forward(s, false),
         forward(s, true),
@@ -183,7 +183,7 @@ fn forward(s: ConvShape, relu: bool) -> Case {
                 Epilogue::Linear
             };
             let (windows, inputs) = (Windows::Plain(&s), [&i[0], &i[1], &i[2]]);
-            layer::conv_forward(plan, "case", windows, inputs, epilogue, &o[0]);
+            op::conv_forward(plan, "case", windows, inputs, epilogue, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -212,7 +212,7 @@ fn backward_input(s: ConvShape, relu: bool) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::conv_backward_input(plan, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
+            op::conv_backward_input(plan, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             let values = reference::conv_backward_input(&s, &i[0], &i[1]);
@@ -274,9 +274,9 @@ fn weight_case(
                 d_y: &i[0],
                 argmax: pool.and(Some(&i[2])),
             };
-            layer::conv_backward_weight(plan, "case", windows, d_y, &i[1], bias, &partial);
+            op::conv_backward_weight(plan, "case", windows, d_y, &i[1], bias, &partial);
             if splits > 1 {
-                layer::sum_partials(plan, "case", &partial, &o[0]);
+                op::sum_partials(plan, "case", &partial, &o[0]);
             }
         }),
         expected: Box::new(move |i, _| {
@@ -295,7 +295,7 @@ fn weight_case(
 }
 
 /// What a layer over few channels does: its input laid out, and both products with it.
-pub(super) fn of_shifts(s: ConvShape) -> [Case; 5] {
+pub(crate) fn of_shifts(s: ConvShape) -> [Case; 5] {
     [
         shifts(s),
         forward_of_shifts(s),
@@ -329,7 +329,7 @@ fn shifts(s: ConvShape) -> Case {
         output_shapes: vec![s.shifts().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| layer::shifts(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |plan, i, o| op::shifts(plan, "case", &s, &i[0], &o[0])),
         expected: Box::new(move |_, _| {
             vec![Expected {
                 values: reference::shifts(&s, &widened(&image)),
@@ -367,7 +367,7 @@ fn forward_of_shifts(s: ConvShape) -> Case {
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
             let (windows, inputs) = (Windows::Shifts(&s), [&i[0], &i[1], &i[2]]);
-            layer::conv_forward(plan, "case", windows, inputs, Epilogue::Relu, &o[0]);
+            op::conv_forward(plan, "case", windows, inputs, Epilogue::Relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -405,7 +405,7 @@ fn any_argmax(shape: &[usize]) -> Vec<f32> {
 }
 
 /// What a layer does that takes a max pool along.
-pub(super) fn of_pooled(s: ConvShape) -> [Case; 3] {
+pub(crate) fn of_pooled(s: ConvShape) -> [Case; 3] {
     let mut x = padded_noise("x", &s.x(), s.input_channels);
     // An empty image, whose outputs are all equal.
     let image = x.len() / s.batch;
@@ -424,7 +424,7 @@ pub(super) fn of_pooled(s: ConvShape) -> [Case; 3] {
 }
 
 /// The same over few channels, whose input needs no gradient.
-pub(super) fn of_pooled_shifts(s: ConvShape) -> [Case; 3] {
+pub(crate) fn of_pooled_shifts(s: ConvShape) -> [Case; 3] {
     let inputs = two_layouts(&s);
     let weight = |splits| {
         let name = format!("{}, shifts, max pool, and bias, {splits} splits", name(&s));
@@ -471,7 +471,7 @@ fn forward_pooled(
                 argmax: Some(&argmax),
             };
             let inputs = [&i[0], &i[1], &i[2]];
-            layer::conv_forward(plan, "case", windows, inputs, epilogue, &y);
+            op::conv_forward(plan, "case", windows, inputs, epilogue, &y);
         }),
         expected: Box::new(move |i, _| {
             let before = reference::conv_forward(&s, &wide, &i[1], &i[2], true);
@@ -498,7 +498,7 @@ fn im2col(s: ConvShape) -> Case {
         output_shapes: vec![shape.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| layer::im2col(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |plan, i, o| op::im2col(plan, "case", &s, &i[0], &o[0])),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::im2col(&s, &i[0], shape[1]),
@@ -519,7 +519,7 @@ fn sum_partials(count: usize, splits: usize) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            layer::sum_partials(plan, "case", &i[0], &o[0]);
+            op::sum_partials(plan, "case", &i[0], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -541,7 +541,7 @@ fn relu_backward(count: usize) -> Case {
         initial: vec![Some(noise(&name, count))],
         name,
         schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| layer::relu_backward(plan, "case", &i[0], &o[0])),
+        record: Box::new(|plan, i, o| op::relu_backward(plan, "case", &i[0], &o[0])),
         expected: Box::new(|i, before| {
             vec![Expected {
                 values: reference::relu_backward(&i[0], &before[0]),

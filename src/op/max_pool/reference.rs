@@ -1,6 +1,6 @@
 //! Max pooling.
 
-use crate::layer::PoolShape;
+use crate::op::PoolShape;
 
 /// Offset of one number of a (batch, height, width, channels) array.
 fn offset([_, height, width, channels]: [usize; 4], [n, y, x, c]: [usize; 4]) -> usize {

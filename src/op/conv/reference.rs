@@ -1,10 +1,10 @@
 //! Convolution, dense layers, bias and ReLU.
 
-use crate::layer::ConvShape;
+use crate::op::ConvShape;
 
 /// Calls `visit(image, output row, output column, tap row, tap column, input row, input column)`
 /// for every pair of an output position and a tap that lies inside the image.
-pub(super) fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
+pub(crate) fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
     let padding = shape.padding.map(|pixels| pixels as isize);
     for image in 0..shape.batch {
         for row in 0..shape.output_height() {
@@ -27,7 +27,7 @@ pub(super) fn each_tap(shape: &ConvShape, mut visit: impl FnMut([usize; 7])) {
 }
 
 /// Offsets of (x, w, y) with channel 0 for one visit of [`each_tap`].
-pub(super) fn offsets(shape: &ConvShape, at: [usize; 7]) -> [usize; 3] {
+pub(crate) fn offsets(shape: &ConvShape, at: [usize; 7]) -> [usize; 3] {
     let [image, row, column, tap_row, tap_column, y, x] = at;
     let [_, height, width, inputs] = shape.x();
     let [_, output_height, output_width, outputs] = shape.y();

@@ -133,12 +133,12 @@ impl ConvShape {
     }
 
     /// Input rows and columns with the same remainder modulo the stride, at most.
-    pub(super) fn phase(&self) -> [usize; 2] {
+    pub(in crate::op) fn phase(&self) -> [usize; 2] {
         [self.input_height, self.input_width].map(|n| n.div_ceil(self.stride))
     }
 
     /// Blocks of four such positions, filled up so that no tile of a matrix core lies in two phases.
-    pub(super) fn phase_rows(&self) -> usize {
+    pub(in crate::op) fn phase_rows(&self) -> usize {
         let [height, width] = self.phase();
         let blocks = (self.batch * height * width).div_ceil(4);
         match self.stride {
@@ -180,7 +180,7 @@ impl ConvShape {
     }
 
     /// Whether more than a sixteenth of the taps of a row or column of outputs reach across an edge.
-    pub(super) fn has_edges(&self) -> bool {
+    pub(in crate::op) fn has_edges(&self) -> bool {
         let [rows, columns] = self.pairs();
         let all_rows = self.output_height() * self.kernel_height;
         let all_columns = self.output_width() * self.kernel_width;
@@ -188,7 +188,7 @@ impl ConvShape {
     }
 
     /// The same for inputs and the outputs that their taps reach.
-    pub(super) fn has_transposed_edges(&self) -> bool {
+    pub(in crate::op) fn has_transposed_edges(&self) -> bool {
         let [rows, columns] = self.pairs();
         let all_rows = self.input_height * self.kernel_height.div_ceil(self.stride);
         let all_columns = self.input_width * self.kernel_width.div_ceil(self.stride);
@@ -198,7 +198,7 @@ impl ConvShape {
 
     /// Whether positions of a tile should lie in many images, see `shaders/shared/places.wgsl`:
     /// where edges are many and tiles small. Not measured on GPUs.
-    pub(super) fn images_first(&self, path: Path, edges: bool) -> bool {
+    pub(in crate::op) fn images_first(&self, path: Path, edges: bool) -> bool {
         edges && path.mirrors() && self.batch >= 16
     }
 

@@ -1,6 +1,6 @@
 //! Batch normalisation. Slices are (rows, channels) unless said otherwise.
 
-use crate::layer::{NORM_EPSILON, NORM_MOMENTUM};
+use crate::op::{NORM_EPSILON, NORM_MOMENTUM};
 
 /// The column of one channel.
 fn column(x: &[f64], channels: usize, c: usize) -> impl Iterator<Item = f64> + Clone + '_ {

@@ -2,9 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{ConvShape, NOWHERE};
+use super::ConvShape;
 use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::op::NOWHERE;
 use crate::tensor::Tensor;
 
 /// The twin of `Params` in `shaders/shared/conv_shape.wgsl`. Channels count in texels.

@@ -1,0 +1,277 @@
+//! Which data a command reads, and how: the options that all commands with `--data` share.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use super::CliError;
+use crate::data::folder::{FolderOptions, Loaded, Resize, open_folder};
+use crate::data::{Dataset, embedded_digits};
+
+/// How a folder of pictures is read. All other data come as they are.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[command(next_help_heading = "Folders of pictures (--data with one folder for each class)")]
+pub(crate) struct PictureArgs {
+    /// Size that every picture gets, in pixels: N or HEIGHTxWIDTH [default: what the model takes]
+    #[arg(long, value_name = "N|HxW")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<String>,
+    /// How it gets that size: crop cuts out the middle, stretch changes the shape, pad adds a border
+    /// [default: crop]
+    #[arg(long, value_parser = Resize::ALL.map(Resize::name))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<String>,
+    /// Part of each class that becomes test images where the folder has no train and test in it
+    /// [default: 0.2]
+    #[arg(long, value_name = "X")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
+    /// What shows through transparent pixels and around padded pictures: white, black or #rrggbb
+    /// [default: white]
+    #[arg(long, value_name = "COLOUR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub background: Option<String>,
+    /// Leave broken pictures out instead of stopping
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_broken: bool,
+    /// Do not turn pictures the way their EXIF orientation says
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_exif: bool,
+    /// Make all pictures grey [default: what the model takes]
+    #[arg(long, visible_alias = "gray", conflicts_with = "colour")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub grey: bool,
+    /// Make all pictures coloured
+    #[arg(long, visible_alias = "color")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub colour: bool,
+}
+
+impl PictureArgs {
+    /// Names of all options, as arguments and as keys of a file.
+    pub const NAMES: [&str; 8] = [
+        "image_size",
+        "resize",
+        "test_fraction",
+        "background",
+        "skip_broken",
+        "no_exif",
+        "grey",
+        "colour",
+    ];
+
+    /// These options, and where one is not given, that of `other`.
+    pub fn or(&self, other: &Self) -> Self {
+        let free = !self.grey && !self.colour;
+        Self {
+            image_size: self.image_size.clone().or(other.image_size.clone()),
+            resize: self.resize.clone().or(other.resize.clone()),
+            test_fraction: self.test_fraction.or(other.test_fraction),
+            background: self.background.clone().or(other.background.clone()),
+            skip_broken: self.skip_broken || other.skip_broken,
+            no_exif: self.no_exif || other.no_exif,
+            grey: self.grey || (free && other.grey),
+            colour: self.colour || (free && other.colour),
+        }
+    }
+
+    /// These options over those of the run that a model is of, so that its test pictures are the ones
+    /// that it did not learn from.
+    pub fn or_of_run(&self, model: &Path) -> Self {
+        let folder = match model.is_dir() {
+            true => model.to_owned(),
+            false => model.parent().map(Path::to_owned).unwrap_or_default(),
+        };
+        let text = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
+        let of_run: Option<Self> = toml::from_str(&text).ok();
+        self.or(&of_run.unwrap_or_default())
+    }
+
+    /// What the library takes. `input`: (height, width, channels) that a model takes.
+    pub fn options(&self, input: Option<[usize; 3]>) -> Result<FolderOptions, CliError> {
+        let plain = FolderOptions::default();
+        let options = FolderOptions {
+            size: match (&self.image_size, input) {
+                (Some(text), _) => parse_size(text)?,
+                (None, Some([height, width, _])) => [height, width],
+                (None, None) => plain.size,
+            },
+            channels: match (self.grey, self.colour) {
+                (true, _) => Some(1),
+                (_, true) => Some(3),
+                _ => input.map(|[_, _, channels]| channels),
+            },
+            resize: match &self.resize {
+                Some(name) => parse_resize(name)?,
+                None => plain.resize,
+            },
+            background: match &self.background {
+                Some(text) => parse_colour(text)?,
+                None => plain.background,
+            },
+            exif: !self.no_exif,
+            test_fraction: self.test_fraction.unwrap_or(plain.test_fraction),
+            skip_broken: self.skip_broken,
+            cache: cache_folder(),
+            ..plain
+        };
+        options.check()?;
+        Ok(options)
+    }
+}
+
+fn parse_size(text: &str) -> Result<[usize; 2], CliError> {
+    let numbers: Result<Vec<usize>, _> = text.split(['x', 'X']).map(str::parse).collect();
+    match numbers.as_deref() {
+        Ok([side]) => Ok([*side; 2]),
+        Ok([height, width]) => Ok([*height, *width]),
+        _ => Err(format!(
+            "--image-size {text}: give one number of pixels, such as 64, or height and width, such as 48x64"
+        )
+        .into()),
+    }
+}
+
+fn parse_resize(name: &str) -> Result<Resize, CliError> {
+    let found = Resize::ALL.into_iter().find(|resize| resize.name() == name);
+    let known = Resize::ALL.map(Resize::name).join(", ");
+    Ok(found.ok_or_else(|| format!("--resize {name}: one of {known}"))?)
+}
+
+fn parse_colour(text: &str) -> Result<[u8; 3], CliError> {
+    match text {
+        "white" => return Ok([255; 3]),
+        "black" => return Ok([0; 3]),
+        "grey" | "gray" => return Ok([128; 3]),
+        _ => {}
+    }
+    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6);
+    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    match number {
+        Some(number) => Ok([16, 8, 0].map(|shift| (number >> shift) as u8)),
+        None => Err(
+            format!("--background {text}: white, black, grey, or #rrggbb such as #ff8800").into(),
+        ),
+    }
+}
+
+/// Where decoded pictures are kept: GTC_CACHE_DIR, else `pictures` in GTC_CACHE or in this program's
+/// part of the user's cache.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(folder) = set("GTC_CACHE_DIR") {
+        return Some(folder.into());
+    }
+    let ours = match set("GTC_CACHE") {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => dirs::cache_dir().map(|cache| cache.join("gtc")),
+    };
+    ours.map(|folder| folder.join("pictures"))
+}
+
+/// The data of `--data`, or the digits inside the program. `takes`: (height, width, channels) that a model takes;
+/// `classes`: those of a trained model.
+pub(crate) fn load_data(
+    folder: Option<&Path>,
+    pictures: &PictureArgs,
+    takes: Option<[usize; 3]>,
+    classes: Option<&[String]>,
+) -> Result<Dataset, CliError> {
+    let Some(folder) = folder else {
+        return Ok(embedded_digits()?);
+    };
+    let mut options = pictures.options(takes)?;
+    options.classes = classes.map(<[String]>::to_vec);
+    let bar = progress();
+    let loaded = open_folder(folder, &options, &|done, total| show(&bar, done, total))?;
+    bar.finish_and_clear();
+    mention(folder, &loaded);
+    Ok(loaded.data)
+}
+
+/// A bar that appears with the first picture.
+pub(crate) fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("reading pictures {bar:24} {pos}/{len}");
+    let bar = ProgressBar::new(0);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Moves the bar.
+pub(crate) fn show(bar: &ProgressBar, done: usize, total: usize) {
+    if done.is_multiple_of(16) || done == total {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    }
+}
+
+/// Says what a person should know about a folder of pictures.
+fn mention(folder: &Path, loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        eprintln!("note: {warning}");
+    }
+    if loaded.skipped.count() > 0 {
+        let shown = folder.display();
+        eprintln!(
+            "note: {shown}: files that are no pictures were left alone: {}.",
+            loaded.skipped
+        );
+    }
+    if !loaded.broken.is_empty() {
+        let first = &loaded.broken[0];
+        eprintln!(
+            "note: {}: {} broken picture(s) left out, the first is {} ({}). `gtc data check` names all.",
+            folder.display(),
+            loaded.broken.len(),
+            first.file,
+            first.reason
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_colours_are_read_or_refused() {
+        assert_eq!(parse_size("64").unwrap(), [64, 64]);
+        assert_eq!(parse_size("48x64").unwrap(), [48, 64]);
+        for wrong in ["", "x", "4x", "1x2x3", "-4", "big"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_colour("#ff8001").unwrap(), [255, 128, 1]);
+        assert_eq!(parse_colour("black").unwrap(), [0; 3]);
+        for wrong in ["", "red ", "#ff80", "ff8001", "#gggggg"] {
+            assert!(parse_colour(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_given_option_wins_over_the_run_and_the_run_over_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = "model = \"lenet5\"\nimage_size = \"32\"\ntest_fraction = 0.5\ngrey = true\n";
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        let given = PictureArgs {
+            colour: true,
+            test_fraction: Some(0.1),
+            ..PictureArgs::default()
+        };
+        let both = given.or_of_run(folder.path());
+        assert_eq!(both.image_size.as_deref(), Some("32"));
+        assert_eq!(
+            (both.test_fraction, both.grey, both.colour),
+            (Some(0.1), false, true)
+        );
+        let beside = PictureArgs::default().or_of_run(&folder.path().join("model.safetensors"));
+        assert!(beside.grey);
+        let options = beside.options(Some([28, 28, 3])).unwrap();
+        assert_eq!((options.size, options.channels), ([32, 32], Some(1)));
+    }
+}
