@@ -185,6 +185,7 @@ impl Network {
             let bind = Binding {
                 weights: parameters.layer_of(step.number),
                 norm: parameters.norm_of(step.number),
+                reads_images: inputs.first() == Some(&INPUT),
                 ..geometry(&step, &shapes, batch)
             };
             let operation = step.node.op.operation();
