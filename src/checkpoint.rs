@@ -343,7 +343,12 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
         Ok(values)
     };
     let names = tensors.names();
-    let rest = |name: &&str| *name == "totals" || name.contains("_moment.");
+    // A node may be named like a part: its own tensors have one dot, those of a part two.
+    let of_part = |name: &str, part: &str| {
+        let rest = name.strip_prefix(part);
+        rest.is_some_and(|rest| rest.contains('.'))
+    };
+    let rest = |name: &&str| *name == "totals" || PARTS[1..].iter().any(|part| of_part(name, part));
     let weights_alone = !names.iter().any(rest);
     let parts = if weights_alone { &PARTS[..1] } else { &PARTS };
     let mut arenas = Vec::new();

@@ -266,6 +266,7 @@ impl<'g> Inference<'g> {
             plan: PlanBuilder::new(gpu),
             input: &input,
             padded: None,
+            batch,
             image: network.input,
             values: vec![None; network.graph.nodes.len() + 1],
             choices: Vec::new(),
@@ -417,6 +418,8 @@ struct Recording<'a> {
     input: &'a Tensor,
     /// The images with padded channels, once somebody reads them.
     padded: Option<Tensor>,
+    /// Images.
+    batch: usize,
     /// (height, width, channels)
     image: [usize; 3],
     /// By value.
@@ -454,7 +457,7 @@ impl Recording<'_> {
         }
         if self.padded.is_none() {
             let [height, width, channels] = self.image;
-            let batch = self.input.len() / (height * width * channels);
+            let batch = self.batch;
             let shape = ConvShape {
                 input_height: height,
                 input_width: width,

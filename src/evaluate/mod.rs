@@ -169,7 +169,8 @@ impl<'g> Evaluator<'g> {
             .levels_readback
             .read(self.gpu, &levels.buffer, levels.offset)
             .await?;
-        let layers = levels.chunks(12).map(|l| LayerBits {
+        // Whole ones: where no layer is quantised, a read gives one number all the same.
+        let layers = levels.chunks_exact(12).map(|l| LayerBits {
             range: l[2] as u32,
             bits: l[3] as u32,
         });

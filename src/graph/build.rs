@@ -141,7 +141,8 @@ impl Builder {
     }
 }
 
-/// The name of the node number `count` among those of one operation that have no name of their own.
+/// The name of the node number `count` among those of one operation that have no name of their own. The
+/// underscore keeps the first `relu6` apart from the 61st `relu`.
 pub(super) fn automatic_name(word: &str, count: usize) -> String {
     format!("{}_{count}", word.replace('-', "_"))
 }

@@ -24,6 +24,7 @@ pub use fuse::Fused;
 pub(crate) use fuse::{fuse, geometry, separate};
 pub use model::Model;
 pub use scaling::Scaling;
+pub(crate) use shape::MOST_SIDE;
 pub use shape::Shape;
 pub use zoo::{
     LATENT, NAMES, lenet_small, lenet5, mobilenet, resnet18, resnet20, vae, vae_colour, vae_mlp,
@@ -76,8 +77,12 @@ impl Graph {
     /// The shapes of all values for images of shape `input`.
     ///
     /// # Errors
-    /// [`ModelError`], naming the first node that does not fit what it reads.
+    /// [`ModelError`] for a size that no image has, or naming the first node that does not fit what it reads.
     pub fn shapes(&self, input: Shape) -> Result<Vec<Shape>, ModelError> {
+        let input = input.checked().map_err(|reason| {
+            let reason = reason.replace("its output", "the size");
+            ModelError::description(format!("the images of the model: {reason}"))
+        })?;
         let mut shapes = vec![input];
         for node in &self.nodes {
             let read: Vec<Shape> = node.inputs.iter().map(|value| shapes[*value]).collect();

@@ -157,12 +157,6 @@ impl Model {
                 )));
             }
         }
-        self.input_shape().checked().map_err(|reason| {
-            ModelError::description(format!(
-                "the images of the model: {}",
-                reason.replace("its output", "the size")
-            ))
-        })?;
         let shapes = self.graph.shapes(self.input_shape())?;
         self.check_readers()?;
         self.check_weights(&shapes)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Rows or columns of an image, at most.
-const MOST_SIDE: usize = 1 << 14;
+pub(crate) const MOST_SIDE: usize = 1 << 14;
 /// Channels of a value, at most.
 const MOST_CHANNELS: usize = 1 << 20;
 /// Numbers of a value for one image, at most.

@@ -167,11 +167,20 @@ impl Op {
                 all.join(", ")
             ));
         }
-        let keys: Vec<String> = settings.keys().cloned().collect();
-        let mut table = settings;
-        table.insert("op".to_owned(), word.clone().into());
-        let op: Result<Self, toml::de::Error> = table.try_into();
-        op.map_err(|error| operation::explain(&word, &keys, error.message()))
+        let parse = |mut table: toml::Table| -> Result<Self, toml::de::Error> {
+            table.insert("op".to_owned(), word.clone().into());
+            table.try_into()
+        };
+        parse(settings.clone()).map_err(|error| {
+            // The parser does not say which setting it could not read: the first that it refuses even alone.
+            let alone = |(key, value): &(&String, &toml::Value)| {
+                let table = toml::Table::from_iter([((*key).clone(), (*value).clone())]);
+                let refused =
+                    |error: toml::de::Error| !error.message().starts_with("missing field");
+                parse(table).is_err_and(refused)
+            };
+            operation::explain(&word, settings.iter().find(alone), error.message())
+        })
     }
 
     /// The word and the settings that are not as by default: the inverse of [`Op::from_table`].

@@ -134,15 +134,18 @@ pub trait Operation {
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain>;
 }
 
-/// What a person has to know about settings that could not be read: `message` is the parser's.
-pub(super) fn explain(word: &str, keys: &[String], message: &str) -> String {
+/// What a person has to know about settings that could not be read: `message` is the parser's, `wrong` the setting
+/// and its value, if one is to blame.
+pub(super) fn explain(word: &str, wrong: Option<(&String, &toml::Value)>, message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let Some(rest) = first.strip_prefix("unknown field `") else {
-        return first.to_owned();
+        return match wrong {
+            Some((key, value)) => format!("{key} = {value}: {first}"),
+            None => format!("{word}: {first}"),
+        };
     };
     let (unknown, expected) = rest.split_once('`').unwrap_or((rest, ""));
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    debug_assert!(keys.iter().any(|key| key == unknown));
     let settings = match known.is_empty() {
         true => "it has no settings".to_owned(),
         false => format!("settings: {}", known.join(", ")),

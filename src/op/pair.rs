@@ -35,7 +35,7 @@ impl From<[usize; 2]> for Pair {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "a whole number, or two of them: [rows, columns]"
+    expecting = "it must be a whole number, or two of them: [rows, columns]"
 )]
 enum Written {
     Both(usize),

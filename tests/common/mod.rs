@@ -1,8 +1,12 @@
 //! Running the program as its users do.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+pub mod checks;
+pub mod described;
 pub mod packing;
 pub mod pictures;
+pub mod plain;
+pub mod random_graphs;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -30,7 +30,7 @@ impl Matrix {
             Layout::Padded => convolution,
             Layout::Rows(shape) | Layout::Shifts(shape) => shape.as_rows(),
         };
-        let pool = bind.fused.pool.then(|| PoolShape {
+        let pool = bind.fused.pool.then_some(PoolShape {
             batch: bind.batch,
             input_height: bind.output.height,
             input_width: bind.output.width,

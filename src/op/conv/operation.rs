@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Matrix;
 use super::integers::{PackedGroups, PackedMatrix};
 use super::plain::{PlainGroups, PlainMatrix};
-use crate::graph::Shape;
+use crate::graph::{MOST_SIDE, Shape};
 use crate::model::uses_rows;
 use crate::op::ConvShape;
 use crate::op::integers::{IntegerBinding, Integers};
@@ -37,9 +37,6 @@ pub struct Conv {
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub quantise: bool,
 }
-
-/// Outputs, sides of a kernel and strides, at most.
-const MOST: usize = 1 << 20;
 
 pub(in crate::op) fn one() -> usize {
     1
@@ -128,9 +125,11 @@ impl Conv {
         if self.outputs == 0 || rows == 0 || columns == 0 || self.stride == 0 || self.groups == 0 {
             return Err("outputs, kernel, stride and groups must be at least 1".to_owned());
         }
-        let largest = [rows, columns, self.stride, self.outputs].into_iter().max();
-        if largest > Some(MOST) {
-            return Err(format!("outputs, kernel and stride can be at most {MOST}"));
+        if rows.max(columns).max(self.stride) > MOST_SIDE {
+            return Err(format!(
+                "its kernel of {rows} x {columns} or its stride of {} is too large: at most {MOST_SIDE} pixels a side",
+                self.stride
+            ));
         }
         if above >= rows || left >= columns {
             return Err(format!(

@@ -17,7 +17,7 @@ use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::window_max_pool::{window_max_pool_backward, window_max_pool_forward};
 use super::{Fusible, Operation, Packing, Pair, WindowShape, window_max_pool};
 use crate::gpu::PlanBuilder;
-use crate::graph::Shape;
+use crate::graph::{MOST_SIDE, Shape};
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
@@ -36,9 +36,6 @@ pub struct MaxPool {
     pub padding: Pair,
 }
 
-/// Sides of a window and strides, at most.
-const MOST: usize = 1 << 20;
-
 /// The output of windows over an image.
 ///
 /// # Errors
@@ -51,11 +48,14 @@ pub(in crate::op) fn windows(shape: &WindowShape) -> Result<Shape, String> {
     {
         return Err("size and stride must be at least 1".to_owned());
     }
+    let largest = shape.window.iter().chain(&shape.stride).max();
+    if largest.is_some_and(|side| *side > MOST_SIDE) {
+        return Err(format!(
+            "its size or stride is too large: at most {MOST_SIDE} pixels a side"
+        ));
+    }
     if axes.iter().any(|a| shape.padding[*a] >= shape.window[*a]) {
         return Err("a padding as large as the window makes windows that see no pixel".to_owned());
-    }
-    if shape.window.iter().chain(&shape.stride).any(|n| *n > MOST) {
-        return Err(format!("size and stride can be at most {MOST}"));
     }
     if axes
         .iter()
