@@ -118,7 +118,7 @@ impl Network {
         pass.expect("transient memory is never refused")
     }
 
-    /// The same with every value in a buffer of its own, see [`Pass::value`].
+    /// The same with every value in a buffer of its own, see `Pass::value`.
     ///
     /// # Errors
     /// [`GpuError`] when memory is refused.
@@ -169,7 +169,7 @@ impl Network {
             .clone()
     }
 
-    /// The same with every value in a buffer of its own, see [`Pass::value`].
+    /// The same with every value in a buffer of its own, see `Pass::value`.
     ///
     /// # Errors
     /// [`GpuError`] when memory is refused.

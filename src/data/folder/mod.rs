@@ -6,9 +6,9 @@
 //! DIR/test/cat/3.jpg                         (a part of each class becomes the test images)
 //! ```
 //!
-//! The steps: [`scan`] lists the files, [`split`] divides and orders them, [`decode`] makes one
-//! picture into bytes of the wanted size, [`load`] does so with all of them on all cores, and
-//! [`cache`] keeps the result in one file, so that the next run starts at once.
+//! The steps: `scan` lists the files, `split` divides and orders them, `decode` makes one
+//! picture into bytes of the wanted size, `load` does so with all of them on all cores, and
+//! `cache` keeps the result in one file, so that the next run starts at once.
 
 mod cache;
 mod classes;

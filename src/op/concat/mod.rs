@@ -111,7 +111,7 @@ struct ChannelsParams {
 /// y = the channels `first` to `first` + `count` - 1 of x. Both tensors are stored as (..., padded channels) with
 /// the same pixels. The padding of y is zero.
 ///
-/// The gradient of an input of [`concat`] is its channels of the gradient of y.
+/// The gradient of an input of [`concat`](fn@concat) is its channels of the gradient of y.
 pub fn channels(
     plan: &mut PlanBuilder<'_>,
     label: &str,
