@@ -306,6 +306,12 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
         return Err(foreign(format!("a latent of {}", header.options.latent)));
     }
     let model = header.model()?;
+    if header.graph.is_some() && header.model != model.name {
+        return Err(foreign(format!(
+            "it says that it is of '{}', and its graph that it is of '{}'",
+            header.model, model.name
+        )));
+    }
     if header.classes.len() != model.classes {
         return Err(foreign(format!("{} class names", header.classes.len())));
     }

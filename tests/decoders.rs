@@ -174,37 +174,47 @@ fn a_file_of_a_decoder_holds_it_or_is_refused() {
     for (file, from, to, words) in [
         (
             decoder,
-            r#"\"version\":2"#,
+            r#"\"version\":3"#,
             r#"\"version\":1"#,
-            "vae-mlp in format 1",
+            "a graph in format 1",
         ),
         (
             decoder,
-            r#"\"version\":2"#,
             r#"\"version\":3"#,
-            "reads up to 2",
+            r#"\"version\":4"#,
+            "reads up to 3",
         ),
-        (good, r#"\"version\":1"#, r#"\"version\":2"#, "in format 2"),
+        (good, r#"\"version\":3"#, r#"\"version\":2"#, "in format 2"),
         (
             decoder,
             r#"\"latent\":6"#,
             r#"\"latent\":0"#,
-            "latents of 0 numbers",
+            "graph and its decoder differ",
         ),
-        (decoder, r#"\"latent\":6"#, r#"\"latent\":5"#, "decode1"),
+        (
+            decoder,
+            r#"\"latent\":6"#,
+            r#"\"latent\":5"#,
+            "graph and its decoder differ",
+        ),
         (
             decoder,
             r#"\"decoder"#,
             r#"\"decodes"#,
-            "no latent and likelihood",
+            "graph and its decoder differ",
         ),
         (decoder, "bernoulli", "poisson  ", "unknown variant"),
-        (decoder, "bernoulli\\\"", "gaussian\\\" ", "checksum"),
+        (
+            decoder,
+            "bernoulli\\\"",
+            "gaussian\\\" ",
+            "graph and its decoder differ",
+        ),
         (
             decoder,
             r#"\"vae-mlp\""#,
             r#"\"vgg16\"  "#,
-            "a decoder of vgg16",
+            "its graph that it is of 'vae-mlp'",
         ),
     ] {
         let text: String = file.iter().map(|b| char::from(*b)).collect();

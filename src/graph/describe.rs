@@ -165,8 +165,6 @@ impl Description {
             }
         }
         let graph = in_order(read_nodes(&nodes)?)?;
-        let checked = super::Shape::image(input).checked();
-        checked.map_err(|reason| ModelError::description(format!("input: {reason}")))?;
         let shapes = graph.shapes(super::Shape::image(input))?;
         let classes = match (self.likelihood, facts) {
             (Some(_), facts) => facts.map_or(10, |facts| facts.classes),

@@ -445,6 +445,12 @@ fn model_of(
             .decoder
             .as_ref()
             .map(|decoder| (decoder.latent, decoder.likelihood));
+        if header.model != model.name {
+            return Err(damaged(format!(
+                "it says that it is of '{}', and its graph that it is of '{}'",
+                header.model, model.name
+            )));
+        }
         return match decoder == model.latent().zip(model.likelihood) {
             true => Ok(model),
             false => Err(damaged("its graph and its decoder differ".to_owned())),
