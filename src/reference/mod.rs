@@ -1,4 +1,5 @@
-//! What every shader computes, as plain loops: one function a shader, of the same name.
+//! What every shader computes, as plain loops: one function a shader, of the same name. Those of an operation lie in its folder
+//! (`src/op/NAME/reference.rs`, of packed models `packed_reference.rs`); here are the others, and those that several folders use.
 //!
 //! These are definitions, in `f64` (of packed models: in exact integers) and in the order of the formula; they know nothing of tiles,
 //! texels or threads. Slices hold stored shapes, the last axis contiguous.
