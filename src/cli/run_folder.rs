@@ -1,4 +1,4 @@
-//! A run folder: `config.toml`, `metrics.jsonl`, `model.safetensors`, `report.html`.
+//! A run folder: `config.toml`, `model.toml`, `metrics.jsonl`, `model.safetensors`, `report.html`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
