@@ -106,6 +106,8 @@ struct AdamParams {
     one_minus_beta_2: f32,
     epsilon: f32,
     quantisers: u32,
+    decayed: u32,
+    weight_decay: f32,
     gradient_base: u32,
     weight_base: u32,
     first_base: u32,
@@ -122,9 +124,13 @@ pub struct AdamState<'a> {
     pub second_moment: &'a Tensor,
     /// First float of the layers' intercepts and slopes, which end the arenas.
     pub quantisers: usize,
+    /// Floats at the start of the arenas that decay: weights and biases.
+    pub decayed: usize,
+    /// A step draws each of them to zero by its learning rate times this.
+    pub weight_decay: f64,
 }
 
-/// One step of Adam over everything in the arenas.
+/// One step of Adam with decoupled weight decay (Loshchilov, Hutter 2019, Algorithm 2) over everything in the arenas.
 pub fn adam(plan: &mut PlanBuilder<'_>, label: &str, gradients: &Tensor, state: &AdamState<'_>) {
     let params = AdamParams {
         count: gradients.texels(),
@@ -134,6 +140,8 @@ pub fn adam(plan: &mut PlanBuilder<'_>, label: &str, gradients: &Tensor, state: 
         one_minus_beta_2: (1.0 - BETA_2) as f32,
         epsilon: ADAM_EPSILON,
         quantisers: (state.quantisers / 4) as u32,
+        decayed: (state.decayed / 4) as u32,
+        weight_decay: state.weight_decay as f32,
         gradient_base: gradients.base(),
         weight_base: state.weights.base(),
         first_base: state.first_moment.base(),

@@ -76,6 +76,49 @@ fn a_schedule_says_when_levels_move_and_images_change() {
 }
 
 #[test]
+fn low_precision_joins_when_it_is_told_to() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let late = TrainOptions {
+        lp_start: 0.5,
+        ..options()
+    };
+    let float = TrainOptions {
+        objective: Objective::Float,
+        ..options()
+    };
+    let [late, float] = [late, float].map(|options| course(&gpu, options));
+    assert!(
+        late[..2] == float[..2],
+        "the first half is a float network's"
+    );
+    assert_ne!(late[2].0, late[1].0, "then levels move");
+}
+
+#[test]
+fn weights_decay_to_zero_and_levels_do_not() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let [free, decayed] = [0.0, 10.0].map(|weight_decay| {
+        let options = TrainOptions {
+            weight_decay,
+            ..options()
+        };
+        course(&gpu, options)
+    });
+    // The learning rate of the first step is 2e-3: weights lose a fiftieth.
+    for (free, decayed) in free[0].1.iter().zip(&decayed[0].1) {
+        assert!(
+            (free - decayed).abs() <= 0.021 * (free.abs() + 3e-3),
+            "{free} {decayed}"
+        );
+        assert!(
+            free.abs() < 5e-3 || decayed.abs() < free.abs(),
+            "{free} {decayed}"
+        );
+    }
+    assert_eq!(free[0].0, decayed[0].0);
+}
+
+#[test]
 fn a_float_network_does_not_mind_its_bits() {
     let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
     let [free, dear] = [0.0, 1.0].map(|lambda_bits| {

@@ -165,6 +165,45 @@ fn worst(got: &[f32], want: &[f64]) -> (f64, f64) {
     (error, size)
 }
 
+/// Images of a batch, what to learn of them, and the label of each.
+fn batch_of(
+    options: &TrainOptions,
+    model: &Model,
+    images: &Images,
+    which: &[u32],
+    epoch: u32,
+) -> (Vec<f64>, Vec<f64>, Vec<u16>) {
+    let augment = options.augment(0.0);
+    let pixels = |i: u32| {
+        model
+            .scaling
+            .apply(images.image(i as usize), images.channels)
+    };
+    let one_hot = |i: u32| {
+        let label = usize::from(images.labels[i as usize]);
+        (0..model.classes).map(move |class| f64::from(class == label))
+    };
+    let (mut batch, mut targets, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, &i) in which.iter().enumerate() {
+        let other = which[(row + 1) % which.len()];
+        let share = augment
+            .draw(options.seed, epoch, i)
+            .share
+            .map_or(1.0, f64::from);
+        let mixed = |own: f64, other: f64| share * own + (1.0 - share) * other;
+        let both = pixels(i).into_iter().zip(pixels(other));
+        batch.extend(both.map(|(own, other)| mixed(own.into(), other.into())));
+        let smoothing = options.label_smoothing;
+        let both = one_hot(i).zip(one_hot(other));
+        let even = 1.0 / model.classes as f64;
+        targets.extend(
+            both.map(|(own, other)| (1.0 - smoothing) * mixed(own, other) + smoothing * even),
+        );
+        labels.push(images.labels[if share < 0.5 { other } else { i } as usize]);
+    }
+    (batch, targets, labels)
+}
+
 /// Follows ten steps of the plain trainer; returns the kernels of a training step, and the parts of its batch.
 fn follow(
     path: Path,
@@ -173,6 +212,8 @@ fn follow(
     objective: Objective,
 ) -> (Vec<&'static str>, usize) {
     let gpu = gpu(Some(path), part_bytes);
+    // One of the models also learns from mixed images, softened labels, and first without LP.
+    let softened = model.name == "normalised";
     let options = TrainOptions {
         batch_size: 6,
         epochs: 2,
@@ -180,6 +221,10 @@ fn follow(
         lambda_bits: 1e-2,
         lambda_l2: 1e-3,
         lambda_norm: 0.1,
+        weight_decay: 0.3,
+        lp_start: if softened { 0.3 } else { 0.0 },
+        mix_up: if softened { 0.7 } else { 0.0 },
+        label_smoothing: if softened { 0.1 } else { 0.0 },
         target_bits: if model.name == "plain" { 1 } else { 4 },
         bits_ramp: 0.3,
         objective,
@@ -200,17 +245,8 @@ fn follow(
         let order = epoch_order(options.seed, (step / 5) as u32, images.count());
         let first = (step % 5) as usize * options.batch_size;
         let which = &order[first..first + options.batch_size];
-        let batch: Vec<f64> = which
-            .iter()
-            .flat_map(|&i| {
-                model
-                    .scaling
-                    .apply(images.image(i as usize), images.channels)
-            })
-            .map(f64::from)
-            .collect();
-        let labels: Vec<u16> = which.iter().map(|&i| images.labels[i as usize]).collect();
-        let want = plain.train_step(&batch, &labels);
+        let (batch, targets, labels) = batch_of(&options, model, &images, which, (step / 5) as u32);
+        let want = plain.train_step_towards(&batch, &targets, &labels);
 
         let near = |got: f64, want: f64| (got - want).abs() < 2e-5 * (1.0 + want.abs());
         if objective == Objective::Gtc {
@@ -258,7 +294,7 @@ fn follow(
         // Each step is judged by itself: rounding errors of the steps before do not add up.
         plain.restore(trainer.parameters(), &snapshot);
     }
-    let [(_, plan), ..] = trainer.plans();
+    let (_, plan) = trainer.plans()[0];
     (
         plan.rows().iter().map(|row| row.kernel).collect(),
         trainer.parts(),

@@ -1,4 +1,5 @@
-// One step of Adam over whole arenas (Kingma and Ba 2015, Algorithm 1).
+// One step of Adam with decoupled weight decay over whole arenas (Kingma and Ba 2015, Algorithm 1; Loshchilov and
+// Hutter 2019, Algorithm 2).
 //
 // a: gradients (count texels)
 // output_0: weights, updated
@@ -13,6 +14,8 @@ struct Params {
     one_minus_beta_2: f32,
     epsilon: f32,
     quantisers: u32, // first texel of the layers' intercepts and slopes
+    decayed: u32, // texels at the start of the arenas that decay
+    weight_decay: f32, // for a learning rate of one
     gradient_base: u32, // texels
     weight_base: u32,
     first_base: u32,
@@ -34,7 +37,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         / (sqrt(v * schedule.second_correction) + params.epsilon);
     let multiple = select(1.0, schedule.quantiser_rate, i >= params.quantisers);
     let rate = schedule.learning_rate * multiple;
-    output_0[params.weight_base + i] = previous_0(params.weight_base + i) - rate * change;
+    let weight = previous_0(params.weight_base + i);
+    let decay = select(0.0, params.weight_decay, i < params.decayed);
+    output_0[params.weight_base + i] = weight - rate * (change + decay * weight);
     output_1[params.first_base + i] = m;
     output_2[params.second_base + i] = v;
 }

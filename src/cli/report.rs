@@ -82,6 +82,10 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             (percent(lp), "test accuracy with powers of two (LP)"),
             (percent(hp), "with floats (HP)"),
         ],
+        (None, Some(hp)) => vec![(
+            percent(hp),
+            "test accuracy with floats (HP); powers of two (LP) join later",
+        )],
         _ => report_vae::tiles(last),
     };
     tiles.extend([
@@ -112,11 +116,16 @@ struct Series {
     values: Vec<f64>,
 }
 
-fn series(name: &str, colour: usize, values: impl Iterator<Item = f64>) -> Series {
+/// A line through values, with a gap where there is none.
+fn series<V: Into<Option<f64>>>(
+    name: &str,
+    colour: usize,
+    values: impl Iterator<Item = V>,
+) -> Series {
     Series {
         name: name.to_owned(),
         colour,
-        values: values.collect(),
+        values: values.map(|v| v.into().unwrap_or(f64::NAN)).collect(),
     }
 }
 
@@ -126,7 +135,7 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     let elbo: Vec<&ElboTerms> = h.iter().filter_map(|m| m.elbo.as_ref()).collect();
     if elbo.is_empty() {
         let accuracy = |of: fn(&EpochMetrics) -> Option<f64>| {
-            h.iter().filter_map(of).map(|share| 100.0 * share)
+            h.iter().map(move |m| of(m).map(|share| 100.0 * share))
         };
         let lines = [
             series("HP", 0, accuracy(|m| m.hp_accuracy)),

@@ -26,13 +26,12 @@ pub(crate) struct AutoEncoderPage {
 
 /// Tiles with the last evidence lower bounds.
 pub(super) fn tiles(last: &EpochMetrics) -> Vec<(String, &'static str)> {
-    vec![
-        (
-            format!("{:.1}", last.lp_loss),
-            "nats: test -ELBO with powers of two (LP)",
-        ),
-        (format!("{:.1}", last.hp_loss), "nats with floats (HP)"),
-    ]
+    let lp = last.lp_loss.map(|loss| {
+        let what = "nats: test -ELBO with powers of two (LP)";
+        (format!("{loss:.1}"), what)
+    });
+    let hp = (format!("{:.1}", last.hp_loss), "nats with floats (HP)");
+    lp.into_iter().chain([hp]).collect()
 }
 
 /// The sections after the curves.

@@ -45,12 +45,14 @@ pub(crate) struct EpochMetrics {
     pub step: u64,
     /// Mean training loss of HP: cross entropy with the labels, or what an auto-encoder minimises.
     pub train_hp_loss: f64,
-    /// Mean training loss of LP: cross entropy with HP's probabilities.
-    pub train_lp_loss: f64,
+    /// Mean training loss of LP: cross entropy with HP's probabilities. Numbers of LP are absent before it joins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_lp_loss: Option<f64>,
     /// Mean test loss of HP: cross entropy with the labels, or the negative evidence lower bound.
     pub hp_loss: f64,
     /// Mean test loss of LP: the same.
-    pub lp_loss: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lp_loss: Option<f64>,
     /// Share of the test images HP names rightly, of a classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hp_accuracy: Option<f64>,

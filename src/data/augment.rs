@@ -28,6 +28,11 @@ pub struct Augment {
     /// How far brightness, contrast and saturation change at random: each by a factor between
     /// 1 - `jitter` and 1 + `jitter`.
     pub jitter: f64,
+    /// An image becomes a sum of itself and another one of its batch, with shares of a beta distribution with both
+    /// parameters equal to this; 0: none does.
+    pub mix_up: f64,
+    /// Part of a label that is spread evenly over all classes.
+    pub label_smoothing: f64,
 }
 
 impl Default for Augment {
@@ -38,6 +43,8 @@ impl Default for Augment {
             crop: 1.0,
             cutout: 0,
             jitter: 0.0,
+            mix_up: 0.0,
+            label_smoothing: 0.0,
         }
     }
 }
@@ -73,6 +80,10 @@ pub struct Augmentation {
     pub cutout: Option<Cutout>,
     /// Factors of brightness, contrast and saturation.
     pub colour: Option<[f32; 3]>,
+    /// Its own share, where another image of the batch is mixed in.
+    pub share: Option<f32>,
+    /// Part of its label that is spread evenly over all classes.
+    pub label_smoothing: f32,
 }
 
 impl Augment {
@@ -95,12 +106,46 @@ impl Augment {
         });
         let colour = (self.jitter > 0.0)
             .then(|| [(); 3].map(|()| (1.0 + self.jitter * (2.0 * rng.uniform() - 1.0)) as f32));
+        let share = (self.mix_up > 0.0).then(|| draw_beta(&mut rng, self.mix_up) as f32);
         Augmentation {
             shift,
             flip,
             crop,
             cutout,
             colour,
+            share,
+            label_smoothing: self.label_smoothing as f32,
+        }
+    }
+}
+
+/// Label smoothing (Szegedy et al. 2016): takes a part of the probabilities of a row and spreads it evenly.
+pub fn smooth(row: &mut [f32], part: f32) {
+    let even = part / row.len() as f32;
+    for value in row {
+        *value = (1.0 - part) * *value + even;
+    }
+}
+
+/// A number of the beta distribution with both parameters equal to `shape`, 0 (excluded) to 1 (Jöhnk 1964).
+fn draw_beta(rng: &mut Philox, shape: f64) -> f64 {
+    loop {
+        let [a, b] = [(); 2].map(|()| rng.uniform().powf(1.0 / shape));
+        if a + b > 0.0 && a + b <= 1.0 {
+            return a / (a + b);
+        }
+    }
+}
+
+/// Mix-up (Zhang et al. 2018): row i of a batch becomes `shares[i]` of itself and the rest of the row behind it; behind
+/// the last comes the first. Rows are images or labels, `width` numbers each.
+pub fn mix_up(rows: &mut [f32], width: usize, shares: &[f32]) {
+    let before = rows.to_vec();
+    for (i, share) in shares.iter().enumerate() {
+        let other = (i + 1) % shares.len() * width;
+        let other = &before[other..other + width];
+        for (value, other) in rows[i * width..].iter_mut().zip(other) {
+            *value = *other + share * (*value - *other);
         }
     }
 }
@@ -305,11 +350,13 @@ mod tests {
             crop: 0.3,
             cutout: 4,
             jitter: 0.4,
+            mix_up: 0.2,
             ..plain
         };
         for (a, b) in draws(plain, 3).iter().zip(draws(all, 3)) {
             assert_eq!((a.shift, a.flip), (b.shift, b.flip));
             assert!(b.crop.is_some() && b.cutout.is_some() && b.colour.is_some());
+            assert!(b.share.is_some());
         }
         assert_eq!(draws(all, 3), draws(all, 3));
     }
@@ -374,6 +421,29 @@ mod tests {
         );
         assert_eq!(blanked([u32::MAX; 2], 4), 9);
         assert_eq!(blanked([7, 7], 100), 8 * 8);
+    }
+
+    #[test]
+    fn rows_are_mixed_with_the_row_behind_and_labels_smoothed() {
+        let mut rows = [0.0, 4.0, 8.0, 0.0, 1.0, 1.0];
+        mix_up(&mut rows, 2, &[0.75, 0.5, 1.0]);
+        assert_eq!(rows, [2.0, 3.0, 4.5, 0.5, 1.0, 1.0]);
+        let mut label = [0.0, 1.0, 0.0, 0.0];
+        smooth(&mut label, 0.2);
+        assert_eq!(label, [0.05, 0.85, 0.05, 0.05]);
+    }
+
+    #[test]
+    fn shares_have_the_spread_of_their_beta_distribution() {
+        for shape in [0.2, 1.0] {
+            let mut rng = Philox::new(1, 0);
+            let shares: Vec<f64> = (0..20_000).map(|_| draw_beta(&mut rng, shape)).collect();
+            let mean = shares.iter().sum::<f64>() / 2e4;
+            let variance = shares.iter().map(|s| (s - 0.5).powi(2)).sum::<f64>() / 2e4;
+            assert!((mean - 0.5).abs() < 0.01, "{mean}");
+            let want = 0.25 / (2.0 * shape + 1.0);
+            assert!((variance - want).abs() < 0.004, "{variance}, not {want}");
+        }
     }
 
     #[test]

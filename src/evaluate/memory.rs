@@ -95,6 +95,7 @@ impl Memory {
             inputs: Inputs {
                 images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
                 labels: rows("labels")?,
+                targets: None,
             },
             weights: parameters.layout.allocate(gpu, "weights")?,
             values: parameters.layout.allocate(gpu, "quantised")?,
@@ -111,6 +112,13 @@ impl Memory {
             model: model.clone(),
             noise,
         })
+    }
+
+    /// The same where images are mixed or labels smoothed.
+    pub(crate) fn with_targets(mut self, gpu: &Gpu) -> Result<Self, GpuError> {
+        let labels = &self.inputs.labels;
+        self.inputs.targets = Some(Tensor::new(gpu, "targets", &labels.shape)?);
+        Ok(self)
     }
 
     /// Calls `record` with the places of all that is quantised.
@@ -153,7 +161,12 @@ impl Memory {
         let images = self.inputs.labels.shape[0];
         let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
         let Some(tensor) = &self.noise else {
-            let targets = self.inputs.labels.clone();
+            let targets = self
+                .inputs
+                .targets
+                .as_ref()
+                .unwrap_or(&self.inputs.labels)
+                .clone();
             return Batch {
                 input,
                 targets,

@@ -6,7 +6,9 @@ mod results;
 pub(crate) use memory::{Memory, Teacher};
 pub use results::{LayerBits, Predictions, Progress, Totals};
 
-use crate::data::{Augmentation, Images};
+use std::ops::Range;
+
+use crate::data::{Augmentation, Images, mix_up, smooth};
 use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
 use crate::graph::{INPUT, Value};
 use crate::model::{Activation, Mode, Model, Network, Parameters, Pass};
@@ -33,6 +35,8 @@ pub struct Evaluator<'g> {
     batch: usize,
     quantise_plan: Plan,
     test_plan: Plan,
+    /// Tests HP alone, where LP joins a run later.
+    hp_test_plan: Option<Plan>,
     totals_readback: Readback,
     levels_readback: Readback,
     upload: Vec<f32>,
@@ -54,6 +58,12 @@ impl<'g> Evaluator<'g> {
         Self::with_memory(gpu, model, batch, memory, Pool::default())
     }
 
+    /// The same, ready to test HP alone.
+    pub(crate) fn with_high_precision_alone(mut self) -> Result<Self, GpuError> {
+        self.hp_test_plan = Some(test_plan(self.gpu, &self.memory, &mut self.pool, 0..1)?);
+        Ok(self)
+    }
+
     pub(crate) fn with_memory(
         gpu: &'g Gpu,
         model: Model,
@@ -64,13 +74,7 @@ impl<'g> Evaluator<'g> {
         let mut plan = PlanBuilder::new(gpu);
         memory.quantise(&mut plan);
         let quantise_plan = plan.finish_in(&mut pool)?;
-        let mut plan = PlanBuilder::new(gpu);
-        let input = memory.prepare(&mut plan, TEST_NOISE);
-        for network in [0, 1] {
-            memory.judge(&mut plan, (network, Mode::Test), &input, Teacher::Data, 0.0);
-        }
-        memory.count(&mut plan, &input, 0..2);
-        let test_plan = plan.finish_in(&mut pool)?;
+        let test_plan = test_plan(gpu, &memory, &mut pool, 0..2)?;
         let pixels: usize = model.input.iter().product();
         Ok(Self {
             totals_readback: Readback::new(gpu, 16),
@@ -83,6 +87,7 @@ impl<'g> Evaluator<'g> {
             batch,
             quantise_plan,
             test_plan,
+            hp_test_plan: None,
         })
     }
 
@@ -97,11 +102,17 @@ impl<'g> Evaluator<'g> {
     }
 
     /// The dispatches of quantising and of testing a batch.
-    pub fn plans(&self) -> [(&'static str, &Plan); 2] {
-        [
+    pub fn plans(&self) -> Vec<(&'static str, &Plan)> {
+        let mut plans = vec![
             ("quantise", &self.quantise_plan),
             ("test batch", &self.test_plan),
-        ]
+        ];
+        plans.extend(
+            self.hp_test_plan
+                .as_ref()
+                .map(|plan| ("test batch, HP alone", plan)),
+        );
+        plans
     }
 
     /// The working memory of the plans.
@@ -137,13 +148,32 @@ impl<'g> Evaluator<'g> {
         let width = pad4(self.model.classes);
         self.upload.fill(0.0);
         let mut labels = vec![0.0f32; self.batch * width];
-        for (row, &i) in which.iter().enumerate() {
+        let augmentations: Vec<_> = which.iter().map(|i| augment(*i)).collect();
+        for (row, (&i, augmentation)) in which.iter().zip(&augmentations).enumerate() {
             let target = &mut self.upload[row * pixels..(row + 1) * pixels];
-            let augmentation = augment(i);
             let image = augmentation.recolour(images.image(i as usize), images.channels);
             let image = self.model.scaling.apply(&image, images.channels);
             augmentation.apply(&image, images.size(), target);
             labels[row * width + usize::from(images.labels[i as usize])] = 1.0;
+        }
+        let shares: Option<Vec<f32>> = augmentations.iter().map(|drawn| drawn.share).collect();
+        if let Some(shares) = &shares {
+            mix_up(&mut self.upload, pixels, shares);
+        }
+        if let Some(targets) = &self.memory.inputs.targets {
+            let mut soft = labels.clone();
+            if let Some(shares) = &shares {
+                mix_up(&mut soft, width, shares);
+            }
+            for (row, drawn) in soft.chunks_mut(width).zip(&augmentations) {
+                smooth(&mut row[..self.model.classes], drawn.label_smoothing);
+            }
+            targets.write(self.gpu, &soft);
+        }
+        // The label of a mixed image is that of its larger part.
+        if let Some(shares) = &shares {
+            let halves: Vec<f32> = shares.iter().map(|share| share.round()).collect();
+            mix_up(&mut labels, width, &halves);
         }
         self.memory.inputs.images.write(self.gpu, &self.upload);
         self.memory.inputs.labels.write(self.gpu, &labels);
@@ -306,6 +336,28 @@ impl<'g> Evaluator<'g> {
     pub async fn test(
         &mut self,
         images: &Images,
+        tick: impl FnMut(usize),
+    ) -> Result<(Progress, Predictions), GpuError> {
+        self.test_on(images, 1, tick).await
+    }
+
+    /// The same for HP alone, whose predictions it returns.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub(crate) async fn test_high_precision(
+        &mut self,
+        images: &Images,
+        tick: impl FnMut(usize),
+    ) -> Result<(Progress, Predictions), GpuError> {
+        self.test_on(images, 0, tick).await
+    }
+
+    /// Tests up to network number `last`, and returns its predictions.
+    async fn test_on(
+        &mut self,
+        images: &Images,
+        last: usize,
         mut tick: impl FnMut(usize),
     ) -> Result<(Progress, Predictions), GpuError> {
         let kept = self.totals().await?;
@@ -318,12 +370,16 @@ impl<'g> Evaluator<'g> {
             self.upload(images, which, |_| Augmentation::default());
             // An auto-encoder meets the same noise in every test.
             let schedule = Schedule::default().with_noise(1.0, 0, number as u64);
-            self.test_plan.run(self.gpu, bytemuck::bytes_of(&schedule));
+            let plan = match (last, &self.hp_test_plan) {
+                (0, Some(plan)) => plan,
+                _ => &self.test_plan,
+            };
+            plan.run(self.gpu, bytemuck::bytes_of(&schedule));
             if self.model.likelihood.is_some() {
                 tick(number * self.batch + which.len());
                 continue;
             }
-            let probabilities = self.memory.probabilities[1].read(self.gpu).await?;
+            let probabilities = self.memory.probabilities[last].read(self.gpu).await?;
             for row in probabilities.chunks(width).take(which.len()) {
                 let row = &row[..self.model.classes];
                 let best =
@@ -337,4 +393,20 @@ impl<'g> Evaluator<'g> {
         self.set_totals(&kept);
         Ok((progress, predictions))
     }
+}
+
+/// Tests these networks on a batch.
+fn test_plan(
+    gpu: &Gpu,
+    memory: &Memory,
+    pool: &mut Pool,
+    networks: Range<usize>,
+) -> Result<Plan, GpuError> {
+    let mut plan = PlanBuilder::new(gpu);
+    let batch = memory.prepare(&mut plan, TEST_NOISE);
+    for network in networks.clone() {
+        memory.judge(&mut plan, (network, Mode::Test), &batch, Teacher::Data, 0.0);
+    }
+    memory.count(&mut plan, &batch, networks);
+    plan.finish_in(pool)
 }

@@ -15,6 +15,8 @@ pub struct Inputs {
     pub images: Tensor,
     /// (batch, padded classes), one-hot; zero rows are padding.
     pub labels: Tensor,
+    /// What a classifier learns instead of the labels, laid out like them, where the two differ.
+    pub targets: Option<Tensor>,
 }
 
 /// What one network, HP or LP, reads.

@@ -199,7 +199,8 @@ impl NormParameters {
     }
 }
 
-/// The layout of a model's arenas: what each node learns, one behind the other, then all quantisers.
+/// The layout of a model's arenas: weights and biases of all layers, one behind the other, then gammas and betas, then
+/// intercepts and slopes.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     /// Layers with weights, in the order of the graph.
@@ -208,6 +209,8 @@ pub struct Parameters {
     pub norms: Vec<NormParameters>,
     /// Shared by the arenas of weights, gradients and moments.
     pub layout: ArenaLayout,
+    /// First float of gammas and betas: before it lie weights and biases.
+    pub scales: usize,
     /// First float of the quantisers.
     pub quantisers: usize,
     /// The layout of the running statistics of batch normalisations; each network has its own.
@@ -222,6 +225,7 @@ impl Parameters {
             layers: Vec::new(),
             norms: Vec::new(),
             layout: ArenaLayout::default(),
+            scales: 0,
             quantisers: 0,
             running: ArenaLayout::default(),
         };
@@ -244,6 +248,10 @@ impl Parameters {
             if let Some(channels) = operation.normalises(input) {
                 parameters.add_norm(number, node.name.clone(), channels);
             }
+        }
+        parameters.scales = parameters.layout.len();
+        for norm in &mut parameters.norms {
+            norm.scale = parameters.layout.reserve(&[2, pad4(norm.channels)]);
         }
         parameters.quantisers = parameters.layout.len();
         for layer in &mut parameters.layers {
@@ -290,7 +298,7 @@ impl Parameters {
             name,
             node: number,
             channels,
-            scale: self.layout.reserve(&[2, stored]),
+            scale: 0,
             running: self.running.reserve(&[2, stored]),
         });
     }

@@ -67,13 +67,21 @@ pub fn metrics(outcome: &[f64], totals: &[f64]) -> Vec<f64> {
     result
 }
 
-/// One step of Adam: new (weights, first moment, second moment). `rate` multiplies the learning
-/// rate of each number.
+/// How Adam treats a number.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamRule {
+    /// Multiple of the learning rate.
+    pub rate: f64,
+    /// Draws it to zero by so many learning rates.
+    pub weight_decay: f64,
+}
+
+/// One step of Adam with decoupled weight decay: new (weights, first moment, second moment).
 pub fn adam(
     gradients: &[f64],
     [weights, first, second]: [&[f64]; 3],
     schedule: &Schedule,
-    rate: impl Fn(usize) -> f64,
+    rule: impl Fn(usize) -> AdamRule,
 ) -> [Vec<f64>; 3] {
     let mut result = [weights.to_vec(), first.to_vec(), second.to_vec()];
     for (i, g) in gradients.iter().enumerate() {
@@ -82,7 +90,9 @@ pub fn adam(
         let m_hat = m * f64::from(schedule.first_correction);
         let v_hat = v * f64::from(schedule.second_correction);
         let change = m_hat / (v_hat.sqrt() + f64::from(ADAM_EPSILON));
-        result[0][i] = weights[i] - f64::from(schedule.learning_rate) * rate(i) * change;
+        let AdamRule { rate, weight_decay } = rule(i);
+        let rate = f64::from(schedule.learning_rate) * rate;
+        result[0][i] = weights[i] - rate * (change + weight_decay * weights[i]);
         result[1][i] = m;
         result[2][i] = v;
     }

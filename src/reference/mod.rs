@@ -21,7 +21,7 @@ pub use crate::op::norm::reference::{
     norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
     norm_statistics, rounded_factor,
 };
-pub use loss::{Outcome, adam, metrics, softmax_cross_entropy};
+pub use loss::{AdamRule, Outcome, adam, metrics, softmax_cross_entropy};
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
 pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,

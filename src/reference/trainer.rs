@@ -2,7 +2,8 @@
 //! [`crate::train::Trainer`] must do, step by step. It walks the graph node by node, without any fusion.
 
 use super::{
-    adam, levels, levels_backward, quantiser_backward, quantiser_forward, softmax_cross_entropy,
+    AdamRule, adam, levels, levels_backward, quantiser_backward, quantiser_forward,
+    softmax_cross_entropy,
 };
 use crate::graph::{INPUT, Model, Value, geometry, separate};
 use crate::model::Parameters;
@@ -63,7 +64,8 @@ fn node_trace(layout: &Parameters, arena: &[f32], number: usize, name: String) -
 pub struct StepTrace {
     /// Mean cross entropy of HP with the labels, before the step; zero where it does not learn.
     pub hp_loss: f64,
-    /// Mean cross entropy of LP with HP's probabilities, or where HP does not learn with the labels, before the step.
+    /// Mean cross entropy of LP with HP's probabilities, or where HP does not learn with the labels, before the step;
+    /// zero where LP does not learn.
     pub lp_loss: f64,
     /// Sum of 2^bits, before the step.
     pub bit_loss: f64,
@@ -263,13 +265,32 @@ impl PlainTrainer {
 
     /// One step on a batch: images (batch, height, width, channels) of 0 to 1, and their labels.
     pub fn train_step(&mut self, images: &[f64], labels: &[u16]) -> StepTrace {
+        let targets: Vec<f64> = labels
+            .iter()
+            .flat_map(|label| {
+                (0..self.classes).map(|class| f64::from(class == usize::from(*label)))
+            })
+            .collect();
+        self.train_step_towards(images, &targets, labels)
+    }
+
+    /// The same towards probabilities (batch, classes) in place of the labels, as mix-up and label smoothing make them.
+    pub fn train_step_towards(
+        &mut self,
+        images: &[f64],
+        targets: &[f64],
+        labels: &[u16],
+    ) -> StepTrace {
         let batch = self.options.batch_size;
         let channels = images.len() / batch / self.pixels;
         let x: Vec<f64> = images.chunks(channels).flat_map(padded).collect();
         let width = pad4(self.classes);
         let mut one_hot = vec![0.0; batch * width];
+        let mut stored = one_hot.clone();
         for (row, label) in labels.iter().enumerate() {
             one_hot[row * width + usize::from(*label)] = 1.0;
+            stored[row * width..][..self.classes]
+                .copy_from_slice(&targets[row * self.classes..][..self.classes]);
         }
         let scale = 1.0 / batch as f64;
         let weights: Vec<Vec<f64>> = self.parameters.iter().map(|p| p.weights.clone()).collect();
@@ -292,35 +313,44 @@ impl PlainTrainer {
         let mut hp = None;
         if self.options.objective != Objective::Direct {
             let pass = self.forward(0, &x, &weights, &schedule);
-            let found = loss(pass.logits(), &one_hot, scale);
+            let found = loss(pass.logits(), &stored, scale);
             let gradients = self.backward(&pass, &weights, found.d_logits, &schedule);
             hp = Some((gradients, found.probabilities, mean(&found.outcome)));
         }
-        let lp = self.forward(1, &x, &values, &schedule);
-        let lp_loss = match &hp {
-            Some((_, probabilities, _)) => {
-                let distill = self.options.lambda_distill * scale;
-                loss(lp.logits(), probabilities, distill)
-            }
-            None => loss(lp.logits(), &one_hot, scale),
+        let mut lp = None;
+        if self.options.low_precision_at(self.step, self.total_steps) {
+            let pass = self.forward(1, &x, &values, &schedule);
+            let found = match &hp {
+                Some((_, probabilities, _)) => {
+                    let distill = self.options.lambda_distill * scale;
+                    loss(pass.logits(), probabilities, distill)
+                }
+                None => loss(pass.logits(), &stored, scale),
+            };
+            let gradients = self.backward(&pass, &values, found.d_logits, &schedule);
+            lp = Some((gradients, mean(&found.outcome)));
+        }
+        let nothing = |gradients: &[[Vec<f64>; 3]]| -> Vec<[Vec<f64>; 3]> {
+            let zeros = |part: &Vec<f64>| vec![0.0; part.len()];
+            gradients
+                .iter()
+                .map(|parts| parts.each_ref().map(zeros))
+                .collect()
         };
-        let lp_gradients = self.backward(&lp, &values, lp_loss.d_logits, &schedule);
-        let (hp_gradients, hp_loss) = match hp {
-            Some((gradients, _, loss)) => (gradients, loss),
-            None => {
-                let nothing = |part: &Vec<f64>| vec![0.0; part.len()];
-                let nodes = lp_gradients.iter();
-                (
-                    nodes.map(|parts| parts.each_ref().map(nothing)).collect(),
-                    0.0,
-                )
+        let ((hp_gradients, hp_loss), (lp_gradients, lp_loss)) = match (hp, lp) {
+            (Some((hp, _, hp_loss)), Some((lp, lp_loss))) => ((hp, hp_loss), (lp, lp_loss)),
+            (Some((hp, _, hp_loss)), None) => {
+                let lp = nothing(&hp);
+                ((hp, hp_loss), (lp, 0.0))
             }
+            (None, Some((lp, lp_loss))) => ((nothing(&lp), 0.0), (lp, lp_loss)),
+            (None, None) => unreachable!("an objective has at least one network"),
         };
         let (gradients, bit_loss) = self.gradients([&hp_gradients, &lp_gradients], &schedule);
         self.learn(&gradients, &schedule);
         StepTrace {
             hp_loss,
-            lp_loss: mean(&lp_loss.outcome),
+            lp_loss,
             bit_loss,
             gradients,
             parameters: self.parameters.clone(),
@@ -370,15 +400,18 @@ impl PlainTrainer {
 
     /// A step of Adam.
     fn learn(&mut self, gradients: &[NodeTrace], schedule: &Schedule) {
-        let quantiser_rate = f64::from(schedule.quantiser_rate);
+        let rule = |rate, weight_decay| AdamRule { rate, weight_decay };
+        let plain = rule(1.0, 0.0);
+        let decaying = rule(1.0, self.options.weight_decay);
+        let levels = rule(schedule.quantiser_rate.into(), 0.0);
         for (i, g) in gradients.iter().enumerate() {
             let (p, m, v) = (
                 &mut self.parameters[i],
                 &mut self.first[i],
                 &mut self.second[i],
             );
-            let step = |g: &[f64], p: &mut [f64], m: &mut [f64], v: &mut [f64], rate: f64| {
-                let [new, first, second] = adam(g, [p, m, v], schedule, |_| rate);
+            let step = |g: &[f64], p: &mut [f64], m: &mut [f64], v: &mut [f64], rule: AdamRule| {
+                let [new, first, second] = adam(g, [p, m, v], schedule, |_| rule);
                 p.copy_from_slice(&new);
                 m.copy_from_slice(&first);
                 v.copy_from_slice(&second);
@@ -388,17 +421,23 @@ impl PlainTrainer {
                 &mut p.weights,
                 &mut m.weights,
                 &mut v.weights,
-                1.0,
+                decaying,
             );
-            step(&g.scale, &mut p.scale, &mut m.scale, &mut v.scale, 1.0);
-            step(&g.bias, &mut p.bias, &mut m.bias, &mut v.bias, 1.0);
+            step(&g.scale, &mut p.scale, &mut m.scale, &mut v.scale, plain);
+            // A bias that stands alone is the beta of a normalisation.
+            let rule = if g.weights.is_empty() {
+                plain
+            } else {
+                decaying
+            };
+            step(&g.bias, &mut p.bias, &mut m.bias, &mut v.bias, rule);
             if let (Some(g), Some(p), Some(m), Some(v)) = (
                 &g.quantiser,
                 &mut p.quantiser,
                 &mut m.quantiser,
                 &mut v.quantiser,
             ) {
-                step(g, p, m, v, quantiser_rate);
+                step(g, p, m, v, levels);
             }
         }
     }

@@ -101,6 +101,8 @@ pub struct Trainer<'g> {
     second_moment: Tensor,
     gradients: Tensor,
     plan: Plan,
+    /// The step before LP joins, where it joins later.
+    alone: Option<Plan>,
     order: Vec<u32>,
     step: u64,
     images: usize,
@@ -168,29 +170,52 @@ impl<'g> Trainer<'g> {
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
         let batch = options.batch_size;
-        let memory = Memory::new(gpu, &model, batch, !options.exact_norm)?;
+        let mut memory = Memory::new(gpu, &model, batch, !options.exact_norm)?;
+        if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
+            memory = memory.with_targets(gpu)?;
+        }
         let parameters = &memory.parameters;
         memory.weights.write(gpu, &parameters.initial(options.seed));
         let arena = |label| parameters.layout.allocate(gpu, label);
         let (first_moment, second_moment) = (arena("first moment")?, arena("second moment")?);
         let gradients = arena("gradients")?;
-        let mut plan = PlanBuilder::new(gpu);
-        record_gradients(&mut plan, &options, &memory, &gradients);
         let state = AdamState {
             weights: &memory.weights,
             first_moment: &first_moment,
             second_moment: &second_moment,
             quantisers: parameters.quantisers,
+            decayed: parameters.scales,
+            weight_decay: options.weight_decay,
         };
-        adam(&mut plan, "optimiser", &gradients, &state);
-        // First, because it needs the most: testing fits into its working memory.
+        // First, because it needs the most: what follows fits into its working memory.
         let mut pool = Pool::default();
-        let plan = plan.finish_in(&mut pool)?;
+        let plan = step_of(
+            options.objective,
+            gpu,
+            &options,
+            &memory,
+            &gradients,
+            &state,
+        )
+        .finish_in(&mut pool)?;
+        let waits = options.objective == Objective::Gtc && options.lp_start > 0.0;
+        let alone = match waits {
+            true => {
+                let step = step_of(Objective::Float, gpu, &options, &memory, &gradients, &state);
+                Some(step.finish_in(&mut pool)?)
+            }
+            false => None,
+        };
+        let mut evaluator = Evaluator::with_memory(gpu, model, batch, memory, pool)?;
+        if alone.is_some() {
+            evaluator = evaluator.with_high_precision_alone()?;
+        }
         Ok(Self {
             plan,
+            alone,
             order: Vec::new(),
             step: 0,
-            evaluator: Evaluator::with_memory(gpu, model, batch, memory, pool)?,
+            evaluator,
             options,
             first_moment,
             second_moment,
@@ -225,10 +250,30 @@ impl<'g> Trainer<'g> {
         self.evaluator.pool()
     }
 
-    /// The dispatches of a training step, of quantising for a test, and of testing a batch.
-    pub fn plans(&self) -> [(&'static str, &Plan); 3] {
-        let [quantise, test] = self.evaluator.plans();
-        [("training step", &self.plan), quantise, test]
+    /// The dispatches of a training step, of one before LP joins, of quantising for a test, and of testing a batch.
+    pub fn plans(&self) -> Vec<(&'static str, &Plan)> {
+        let mut plans = vec![("training step", &self.plan)];
+        plans.extend(
+            self.alone
+                .as_ref()
+                .map(|plan| ("training step before LP joins", plan)),
+        );
+        plans.extend(self.evaluator.plans());
+        plans
+    }
+
+    /// Whether LP has learned: it may join later than HP.
+    pub fn has_low_precision(&self) -> bool {
+        let last = self.step.max(1);
+        self.options.low_precision_at(last, self.total_steps())
+    }
+
+    /// The plan of the step that [`Trainer::next_batch`] went on to.
+    fn plan(&self) -> &Plan {
+        match &self.alone {
+            Some(alone) if !self.has_low_precision() => alone,
+            _ => &self.plan,
+        }
     }
 
     /// The buffers that keep their content from step to step, each once.
@@ -292,7 +337,7 @@ impl<'g> Trainer<'g> {
     /// Learns from the next batch: uploads it and submits the plan, without waiting.
     pub fn train_step(&mut self, images: &Images) {
         let schedule = self.next_batch(images);
-        self.plan
+        self.plan()
             .run(self.evaluator.gpu, bytemuck::bytes_of(&schedule));
     }
 
@@ -302,7 +347,7 @@ impl<'g> Trainer<'g> {
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn profile_step(&mut self, images: &Images) -> Result<Vec<Timing>, GpuError> {
         let schedule = self.next_batch(images);
-        self.plan
+        self.plan()
             .profile(self.evaluator.gpu, bytemuck::bytes_of(&schedule))
             .await
     }
@@ -313,7 +358,7 @@ impl<'g> Trainer<'g> {
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn trace_step(&mut self, images: &Images) -> Result<Trace, GpuError> {
         let schedule = self.next_batch(images);
-        self.plan
+        self.plan()
             .trace(self.evaluator.gpu, bytemuck::bytes_of(&schedule))
             .await
     }
@@ -337,7 +382,7 @@ impl<'g> Trainer<'g> {
         self.evaluator.set_totals(&[0.0; 16]);
     }
 
-    /// Tests both networks on `images`, see [`Evaluator::test`].
+    /// Tests both networks on `images`, see [`Evaluator::test`]; before LP joins HP alone, with its predictions.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
@@ -346,7 +391,10 @@ impl<'g> Trainer<'g> {
         images: &Images,
         tick: impl FnMut(usize),
     ) -> Result<(Progress, Predictions), GpuError> {
-        self.evaluator.test(images, tick).await
+        match self.has_low_precision() || self.alone.is_none() {
+            true => self.evaluator.test(images, tick).await,
+            false => self.evaluator.test_high_precision(images, tick).await,
+        }
     }
 
     /// What the low-precision network makes of a batch, see [`Evaluator::calibrate`].
@@ -404,14 +452,29 @@ impl<'g> Trainer<'g> {
     }
 }
 
-/// Records everything of a step but the optimiser: both networks, forward and backward.
+/// Records a step.
+fn step_of<'g>(
+    objective: Objective,
+    gpu: &'g Gpu,
+    options: &TrainOptions,
+    memory: &Memory,
+    gradients: &Tensor,
+    state: &AdamState<'_>,
+) -> PlanBuilder<'g> {
+    let mut plan = PlanBuilder::new(gpu);
+    record_gradients(&mut plan, objective, options, memory, gradients);
+    adam(&mut plan, "optimiser", gradients, state);
+    plan
+}
+
+/// Records everything of a step but the optimiser: the networks of an objective, forward and backward.
 fn record_gradients(
     plan: &mut PlanBuilder<'_>,
+    objective: Objective,
     options: &TrainOptions,
     memory: &Memory,
     gradients: &Tensor,
 ) {
-    let objective = options.objective;
     let scale = 1.0 / options.batch_size as f32;
     let net = &memory.network;
     let lp_gradients = Tensor::transient("LP gradients", &gradients.shape);

@@ -71,6 +71,10 @@ pub struct TrainOptions {
     pub lambda_distill: f64,
     /// Weight of ½Σ‖w‖².
     pub lambda_l2: f64,
+    /// A step draws each weight and bias of convolutions and dense layers to zero by its learning rate times this.
+    pub weight_decay: f64,
+    /// Part of the run after which LP joins; before it HP learns alone, in half the time.
+    pub lp_start: f64,
     /// Weight of ½Σ(γ - γ')², where γ' is what LP's rounded factor γ'/σ stands for, once the ramp of
     /// λ_bits is over: batch normalisations that both networks agree on.
     pub lambda_norm: f64,
@@ -90,7 +94,12 @@ pub struct TrainOptions {
     /// How far brightness, contrast and saturation of a training image change at random: each by a
     /// factor of 1 - `jitter` to 1 + `jitter`.
     pub jitter: f64,
-    /// Part of the run after which training images are taken as they are.
+    /// Each training image becomes a sum of itself and another one, with shares of a beta distribution with both
+    /// parameters equal to this, and so does its label; 0: none does.
+    pub mix_up: f64,
+    /// Part of each training label that is spread evenly over all classes.
+    pub label_smoothing: f64,
+    /// Part of the run after which training images are taken as they are; labels stay smoothed.
     pub augment_until: f64,
     /// Whether LP's batch normalisations multiply by γ/σ as it is, not by the nearest power of two.
     pub exact_norm: bool,
@@ -118,6 +127,8 @@ impl Default for TrainOptions {
             bits_ramp: 0.5,
             lambda_distill: 1.0,
             lambda_l2: 0.0,
+            weight_decay: 0.0,
+            lp_start: 0.0,
             lambda_norm: 0.0,
             decay: Decay::Cosine,
             objective: Objective::Gtc,
@@ -126,6 +137,8 @@ impl Default for TrainOptions {
             random_crop: 1.0,
             cutout: 0,
             jitter: 0.0,
+            mix_up: 0.0,
+            label_smoothing: 0.0,
             augment_until: 1.0,
             exact_norm: false,
             latent: LATENT,
@@ -247,11 +260,15 @@ impl TrainOptions {
             ("lambda-bits", self.lambda_bits, 1e6),
             ("lambda-distill", self.lambda_distill, 1e6),
             ("lambda-l2", self.lambda_l2, 1e6),
+            ("weight-decay", self.weight_decay, 1e3),
+            ("lp-start", self.lp_start, 0.99),
             ("lambda-norm", self.lambda_norm, 1e6),
             ("freeze-levels", self.freeze_levels, 1.0),
             ("bits-ramp", self.bits_ramp, 1.0),
             ("augment-until", self.augment_until, 1.0),
             ("jitter", self.jitter, 1.0),
+            ("mix-up", self.mix_up, 1.0),
+            ("label-smoothing", self.label_smoothing, 1.0),
             ("kl-warmup", self.kl_warmup, 1.0),
         ] {
             if !(0.0..=limit).contains(&value) {
@@ -267,10 +284,16 @@ impl TrainOptions {
 
     /// What happens to training images when `done` of the run, 0 to 1, is over.
     pub fn augment(&self, done: f64) -> Augment {
+        let label_smoothing = self.label_smoothing;
         if done >= self.augment_until {
-            return Augment::default();
+            return Augment {
+                label_smoothing,
+                ..Augment::default()
+            };
         }
         Augment {
+            mix_up: self.mix_up,
+            label_smoothing,
             shift: self.shift,
             flip: self.flip,
             crop: self.random_crop,
@@ -279,9 +302,15 @@ impl TrainOptions {
         }
     }
 
+    /// Whether LP learns in step `t` of `total`, counted from 1.
+    pub fn low_precision_at(&self, t: u64, total: u64) -> bool {
+        let waits = self.objective == Objective::Gtc && done_before(t, total) < self.lp_start;
+        self.objective.low_precision() && !waits
+    }
+
     /// Learning rates, λ_bits and λ_norm of step `t` of `total`, counted from 1.
     pub fn schedule(&self, t: u64, total: u64) -> Schedule {
-        let done = (t - 1) as f64 / total.max(1) as f64;
+        let done = done_before(t, total);
         let rate = match self.decay {
             Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
             Decay::Constant => 1.0,
@@ -290,7 +319,7 @@ impl TrainOptions {
             true => (done / part).min(1.0),
             false => 1.0,
         };
-        let quantised = self.objective.low_precision();
+        let quantised = self.low_precision_at(t, total);
         let moves = quantised && done < self.freeze_levels;
         let lambda_bits = match quantised {
             true => self.lambda_bits * ramp(self.bits_ramp),
@@ -302,4 +331,9 @@ impl TrainOptions {
             .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })
             .with_noise(ramp(self.kl_warmup), self.seed, t)
     }
+}
+
+/// The part of a run of `total` steps that is over before step `t`.
+fn done_before(t: u64, total: u64) -> f64 {
+    (t - 1) as f64 / total.max(1) as f64
 }

@@ -234,6 +234,7 @@ fn adam(count: usize, t: u64) -> Case {
     let name = format!("{count} numbers, step {t}");
     let schedule = Schedule::new(t, 1e-3, 0.0).with_quantiser_rate(10.0);
     let quantisers = count / 8 * 4;
+    let decayed = count / 16 * 4;
     let second = noise("v", count).iter().map(|v| v.abs() * 0.01).collect();
     Case {
         kernel: &kernels::ADAM,
@@ -253,14 +254,19 @@ fn adam(count: usize, t: u64) -> Case {
                 first_moment: &o[1],
                 second_moment: &o[2],
                 quantisers,
+                decayed,
+                weight_decay: 0.5,
             };
             optimiser::adam(plan, "case", &i[0], &state);
         }),
         expected: Box::new(move |i, before| {
             let state = [&before[0][..], &before[1], &before[2]];
             // The step is at most 1e-2 times a quotient whose square root and division cost some ulp.
-            let rate = |i| if i < quantisers { 1.0 } else { 10.0 };
-            reference::adam(&i[0], state, &schedule, rate)
+            let rule = |i| reference::AdamRule {
+                rate: if i < quantisers { 1.0 } else { 10.0 },
+                weight_decay: if i < decayed { 0.5 } else { 0.0 },
+            };
+            reference::adam(&i[0], state, &schedule, rule)
                 .map(|values| Expected {
                     values,
                     tolerance: Tolerance {

@@ -216,7 +216,11 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
     upload.resize(images.len(), 0.0);
     images.write(gpu, &upload);
     let labels = tensor("labels", &[BATCH, pad4(model.classes)]);
-    let inputs = Inputs { images, labels };
+    let inputs = Inputs {
+        images,
+        labels,
+        targets: None,
+    };
     let latent = model
         .latent()
         .map(|size| tensor("noise", &[BATCH, pad4(size)]));

@@ -350,6 +350,7 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
     let inputs = Inputs {
         images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
         labels: Tensor::new(gpu, "labels", &[batch, pad4(model.classes)])?,
+        targets: None,
     };
     let mut plan = PlanBuilder::new(gpu);
     plan.constant(&arena.buffer);

@@ -50,6 +50,13 @@ pub(crate) struct TrainArgs {
     /// Weight of half the sum of all squared weights
     #[arg(long, value_name = "X")]
     lambda_l2: Option<f64>,
+    /// A step draws each weight and bias to zero by its learning rate times this
+    #[arg(long, value_name = "X")]
+    weight_decay: Option<f64>,
+    /// Part of the run after which low precision joins, 0 to 0.99: before it high precision learns alone, in
+    /// half the time
+    #[arg(long, value_name = "X")]
+    lp_start: Option<f64>,
     /// Draws each factor of a batch normalisation to the power of two that low precision rounds it to
     #[arg(long, value_name = "X")]
     lambda_norm: Option<f64>,
@@ -76,11 +83,18 @@ pub(crate) struct TrainArgs {
     /// 1 + X
     #[arg(long, value_name = "X")]
     jitter: Option<f64>,
+    /// Make each training image, and its label, a sum of itself and another one: shares come from a beta
+    /// distribution with both parameters X, 0 to 1
+    #[arg(long, value_name = "X")]
+    mix_up: Option<f64>,
+    /// Spread this part of each training label evenly over all classes
+    #[arg(long, value_name = "X")]
+    label_smoothing: Option<f64>,
     /// Part of the run after which training images are taken as they are, 0 to 1
     #[arg(long, value_name = "X")]
     augment_until: Option<f64>,
     /// none: training images as they are, whatever the preset says
-    #[arg(long, value_parser = ["none"], conflicts_with_all = ["shift", "flip", "random_crop", "cutout", "jitter"])]
+    #[arg(long, value_parser = ["none"], conflicts_with_all = ["shift", "flip", "random_crop", "cutout", "jitter", "mix_up"])]
     augment: Option<String>,
     /// Let low precision's batch normalisations multiply by γ/σ as it is, not by a power of two
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
@@ -110,8 +124,8 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
-        "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "lambda_l2", "lambda_norm", "decay", "objective", "shift",
-        "flip", "random_crop", "cutout", "jitter", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
+        "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
+        "flip", "random_crop", "cutout", "jitter", "mix_up", "label_smoothing", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
         "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
     pub resume: Option<PathBuf>,
@@ -170,16 +184,21 @@ impl TrainArgs {
         set(&mut options.bits_ramp, &self.bits_ramp);
         set(&mut options.lambda_distill, &self.lambda_distill);
         set(&mut options.lambda_l2, &self.lambda_l2);
+        set(&mut options.weight_decay, &self.weight_decay);
+        set(&mut options.lp_start, &self.lp_start);
         set(&mut options.lambda_norm, &self.lambda_norm);
         set(&mut options.shift, &self.shift);
         set(&mut options.flip, &self.flip);
         set(&mut options.random_crop, &self.random_crop);
         set(&mut options.cutout, &self.cutout);
         set(&mut options.jitter, &self.jitter);
+        set(&mut options.mix_up, &self.mix_up);
+        set(&mut options.label_smoothing, &self.label_smoothing);
         set(&mut options.augment_until, &self.augment_until);
         if self.augment.is_some() {
             (options.shift, options.flip) = (0, false);
-            (options.random_crop, options.cutout, options.jitter) = (1.0, 0, 0.0);
+            (options.random_crop, options.cutout) = (1.0, 0);
+            (options.jitter, options.mix_up) = (0.0, 0.0);
         }
         set(&mut options.exact_norm, &self.exact_norm);
         set(&mut options.latent, &self.latent);

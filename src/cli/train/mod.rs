@@ -4,6 +4,7 @@ mod args;
 
 pub(crate) use args::TrainArgs;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -314,6 +315,7 @@ impl Session<'_> {
         let bits = format!("bits {}", bits.join(" "));
         let speed = format!("{speed:.0} images/s");
         match self.trainer.options().objective {
+            Objective::Gtc if !self.trainer.has_low_precision() => [hp, speed].join(" | "),
             Objective::Gtc => [hp, lp, bits, speed].join(" | "),
             Objective::Direct => [lp, bits, speed].join(" | "),
             Objective::Float => [hp, speed].join(" | "),
@@ -333,40 +335,41 @@ impl Session<'_> {
             false => totals.mean_label_loss(),
         };
         let accuracy = |totals: &Totals| (!makes_images).then(|| totals.accuracy());
+        let waits =
+            self.trainer.options().objective == Objective::Gtc && !self.trainer.has_low_precision();
+        let joined = |value: f64| (!waits).then_some(value);
         let metrics = EpochMetrics {
             epoch,
             step: self.trainer.steps_done(),
             train_hp_loss: trained.hp.mean_loss(),
-            train_lp_loss: trained.lp.mean_loss(),
+            train_lp_loss: joined(trained.lp.mean_loss()),
             hp_loss: loss(&tested.hp),
-            lp_loss: loss(&tested.lp),
+            lp_loss: joined(loss(&tested.lp)),
             hp_accuracy: accuracy(&tested.hp),
-            lp_accuracy: accuracy(&tested.lp),
+            lp_accuracy: accuracy(&tested.lp).and_then(joined),
             elbo: makes_images.then(|| ElboTerms::new(tested)),
             bit_loss: tested.bit_loss(),
             bits: tested.layers.iter().map(|l| l.bits).collect(),
             levels: tested.layers.iter().map(|l| l.range).collect(),
             images_per_second,
         };
-        let result = match (metrics.hp_accuracy, metrics.lp_accuracy) {
-            (Some(hp), Some(lp)) => {
-                format!(
-                    "test accuracy HP {:.2} %, LP {:.2} %",
-                    100.0 * hp,
-                    100.0 * lp
-                )
-            }
-            _ => format!(
-                "test -ELBO HP {:.2}, LP {:.2} nats",
-                metrics.hp_loss, metrics.lp_loss
-            ),
+        let [hp, lp] = match metrics.hp_accuracy {
+            Some(hp) => [Some(hp), metrics.lp_accuracy]
+                .map(|share| share.map(|share| format!("{:.2} %", 100.0 * share))),
+            None => [Some(metrics.hp_loss), metrics.lp_loss]
+                .map(|loss| loss.map(|loss| format!("{loss:.2} nats"))),
         };
-        println!(
-            "epoch {epoch:3}: {result}; bits {:?} (mean {:.2}); {:.0} images/s",
-            metrics.bits,
-            tested.mean_bits(),
-            images_per_second
-        );
+        let what = if makes_images { "-ELBO" } else { "accuracy" };
+        let hp = hp.unwrap_or_default();
+        let result = match lp {
+            Some(lp) => format!(
+                "HP {hp}, LP {lp}; bits {:?} (mean {:.2})",
+                metrics.bits,
+                tested.mean_bits()
+            ),
+            None => format!("HP {hp}; LP joins later"),
+        };
+        println!("epoch {epoch:3}: test {what} {result}; {images_per_second:.0} images/s");
         self.folder.append(&metrics)?;
         self.history.push(metrics);
         Ok(())
@@ -485,31 +488,64 @@ impl Session<'_> {
     }
 }
 
+/// The time of one step: each kernel with all its dispatches, then those of each layer that take longest.
 fn print_profile(timings: &[Timing]) {
     let total: f64 = timings.iter().map(|t| t.microseconds).sum();
-    let mut rows: Vec<Timing> = Vec::new();
-    for t in timings {
-        match rows
-            .iter_mut()
-            .find(|r| r.kernel == t.kernel && r.label == t.label)
-        {
-            Some(row) => {
-                row.microseconds += t.microseconds;
-                row.flops += t.flops;
-                row.bytes += t.bytes;
-            }
-            None => rows.push(t.clone()),
-        }
-    }
-    rows.sort_by(|a, b| b.microseconds.total_cmp(&a.microseconds));
     println!("one step: {:.1} ms", total / 1e3);
+    let kernels = sums(timings, |t| (t.kernel, String::new()));
+    print_timings("calls", &kernels, total, 0.001);
+    let calls = sums(timings, |t| (t.kernel, t.label.clone()));
+    print_timings("what", &calls, total, 0.005);
+}
+
+/// Timings of the same `key` (kernel, label) as one, the longest first; with the number of those that have no label
+/// in its place.
+fn sums(timings: &[Timing], key: impl Fn(&Timing) -> (&'static str, String)) -> Vec<Timing> {
+    let mut rows: HashMap<(&'static str, String), (usize, Timing)> = HashMap::new();
+    for timing in timings {
+        let (count, sum) = rows
+            .entry(key(timing))
+            .or_insert_with_key(|(kernel, label)| {
+                let label = label.clone();
+                (
+                    0,
+                    Timing {
+                        kernel,
+                        label,
+                        microseconds: 0.0,
+                        flops: 0,
+                        bytes: 0,
+                    },
+                )
+            });
+        *count += 1;
+        sum.microseconds += timing.microseconds;
+        sum.flops += timing.flops;
+        sum.bytes += timing.bytes;
+    }
+    let mut rows: Vec<Timing> = rows
+        .into_values()
+        .map(|(count, sum)| match sum.label.is_empty() {
+            true => Timing {
+                label: count.to_string(),
+                ..sum
+            },
+            false => sum,
+        })
+        .collect();
+    rows.sort_by(|a, b| b.microseconds.total_cmp(&a.microseconds));
+    rows
+}
+
+/// A table of those `rows` that take more than `part` of the `total` time; `label` heads the second column.
+fn print_timings(label: &str, rows: &[Timing], total: f64, part: f64) {
     println!(
-        "  {:22} {:16} {:>9} {:>6} {:>8} {:>7}",
-        "kernel", "what", "ms", "%", "GFLOP/s", "GB/s"
+        "  {:22} {label:24} {:>9} {:>6} {:>8} {:>7}",
+        "kernel", "ms", "%", "GFLOP/s", "GB/s"
     );
-    for r in rows.iter().filter(|r| r.microseconds > 0.005 * total) {
+    for r in rows.iter().filter(|r| r.microseconds > part * total) {
         println!(
-            "  {:22} {:16} {:9.3} {:6.1} {:8.2} {:7.2}",
+            "  {:22} {:24} {:9.3} {:6.1} {:8.2} {:7.2}",
             r.kernel,
             r.label,
             r.microseconds / 1e3,
