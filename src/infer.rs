@@ -75,11 +75,9 @@ pub fn fits(
 
 /// Arithmetics of a kind of device, fastest first, where nothing was measured.
 pub(crate) fn usual(path: Path) -> [Arithmetic; 3] {
-    match path {
-        Path::Gpu => [Arithmetic::Dot4, Arithmetic::Float, Arithmetic::Shift],
-        Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => {
-            [Arithmetic::Float, Arithmetic::Dot4, Arithmetic::Shift]
-        }
+    match path.backend().dot4_is_fast {
+        true => [Arithmetic::Dot4, Arithmetic::Float, Arithmetic::Shift],
+        false => [Arithmetic::Float, Arithmetic::Dot4, Arithmetic::Shift],
     }
 }
 

@@ -3,49 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::Buffer;
+use super::backend::Facts;
 use super::buffer::Budget;
 use super::kernel::{Call, Pipeline, PipelineKey};
-use super::subgroups;
-
-/// Which form of every kernel an adapter runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Path {
-    /// Storage buffers and workgroup tiles: what a GPU wants.
-    Gpu,
-    /// Sampled textures and register tiles: for SwiftShader and other drivers on a CPU.
-    CpuSampled,
-    /// Storage textures and register tiles: for lavapipe, where these reads are twice as fast.
-    CpuStorage,
-    /// The same, with products shared by the lanes of subgroups of eight.
-    CpuSubgroup,
-}
-
-impl Path {
-    /// All of them.
-    pub const ALL: [Path; 4] = [
-        Path::Gpu,
-        Path::CpuSampled,
-        Path::CpuStorage,
-        Path::CpuSubgroup,
-    ];
-
-    /// The word used on the command line and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Path::Gpu => "gpu",
-            Path::CpuSampled => "cpu-sampled",
-            Path::CpuStorage => "cpu-storage",
-            Path::CpuSubgroup => "cpu-subgroup",
-        }
-    }
-
-    /// Whether kernels read textures that mirror the buffers.
-    pub fn mirrors(self) -> bool {
-        self != Path::Gpu
-    }
-}
+use super::{Buffer, Path, subgroups};
 
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
@@ -235,36 +196,22 @@ fn rank(kind: wgpu::DeviceType) -> u32 {
     }
 }
 
-/// Whether an adapter or its driver has one of these names.
-fn is_named(info: &wgpu::AdapterInfo, names: &[&str]) -> bool {
-    let text = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
-    names.iter().any(|name| text.contains(name))
-}
-
-fn is_lavapipe(info: &wgpu::AdapterInfo) -> bool {
-    is_named(info, &["llvmpipe", "lavapipe"])
-}
-
-/// A browser hides the kind of its adapter, so the names of the known CPU drivers count too.
-fn path_of(adapter: &wgpu::Adapter) -> Path {
-    let info = adapter.get_info();
-    if is_lavapipe(&info) {
-        match subgroups::are_offered(adapter) {
-            true => Path::CpuSubgroup,
-            false => Path::CpuStorage,
-        }
-    } else if info.device_type == wgpu::DeviceType::Cpu || is_named(&info, &["swiftshader", "warp"])
-    {
-        Path::CpuSampled
-    } else {
-        Path::Gpu
+/// What tells an adapter's kind.
+fn facts<'a>(adapter: &wgpu::Adapter, info: &'a wgpu::AdapterInfo) -> Facts<'a> {
+    Facts {
+        info,
+        has_subgroups: subgroups::are_offered(adapter),
     }
 }
 
-/// What is asked of an adapter. Mirrors are textures, which do not grow beyond the defaults.
+fn path_of(adapter: &wgpu::Adapter) -> Path {
+    Path::of(&facts(adapter, &adapter.get_info()))
+}
+
+/// What is asked of an adapter.
 fn limits(offered: &wgpu::Limits, path: Path) -> wgpu::Limits {
     let mut limits = wgpu::Limits::default();
-    if !path.mirrors() {
+    if path.backend().large_buffers {
         limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
         limits.max_buffer_size = offered.max_buffer_size;
     }
@@ -365,13 +312,9 @@ pub(super) async fn request_device(
     adapter: &wgpu::Adapter,
     path: Path,
 ) -> Result<(wgpu::Device, wgpu::Queue), GpuError> {
-    let mut features = wgpu::Features::TIMESTAMP_QUERY;
-    if path == Path::CpuSubgroup {
-        features |= wgpu::Features::SUBGROUP;
-    }
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("gtc"),
-        required_features: adapter.features() & features,
+        required_features: adapter.features() & path.backend().features,
         required_limits: limits(&adapter.limits(), path),
         ..Default::default()
     };
@@ -441,7 +384,7 @@ impl Gpu {
             gpu.has_subgroups = false;
         }
         #[cfg(not(target_arch = "wasm32"))]
-        if is_lavapipe(&gpu.info) && gpu.path.mirrors() && !gpu.checked {
+        if facts(adapter, &gpu.info).is_lavapipe() && gpu.path.mirrors() && !gpu.checked {
             gpu.ahead = Some(super::ahead::Ahead::new(adapter.clone(), gpu.path));
         }
         Ok(gpu)
@@ -500,14 +443,12 @@ impl Gpu {
         self.part_bytes.map_or(limit, |bytes| bytes.min(limit))
     }
 
-    /// Floating-point operations that one submission may hold: well below a second of work on the
-    /// slowest adapters of the kind. Windows ends a submission that takes two.
+    /// Floating-point operations that one submission may hold.
     pub(super) fn submission_flops(&self) -> u64 {
-        match (self.path, self.info.device_type) {
-            (Path::CpuSampled, _) => 2_000_000_000,
-            (Path::CpuStorage | Path::CpuSubgroup, _) => 8_000_000_000,
-            (Path::Gpu, wgpu::DeviceType::DiscreteGpu) => 500_000_000_000,
-            (Path::Gpu, _) => 30_000_000_000,
+        let [usual, discrete] = self.path.backend().submission_flops;
+        match self.info.device_type {
+            wgpu::DeviceType::DiscreteGpu => discrete,
+            _ => usual,
         }
     }
 

@@ -65,11 +65,6 @@ pub struct Kernel {
     pub params: &'static str,
 }
 
-const INPUTS_BUFFER: &str = include_str!("../../shaders/shared/inputs_buffer.wgsl");
-const INPUTS_SAMPLED: &str = include_str!("../../shaders/shared/inputs_sampled_texture.wgsl");
-const INPUTS_STORAGE: &str = include_str!("../../shaders/shared/inputs_storage_texture.wgsl");
-const PREVIOUS_SAMPLED: &str = include_str!("../../shaders/shared/previous_sampled.wgsl");
-const PREVIOUS_STORAGE: &str = include_str!("../../shaders/shared/previous_storage.wgsl");
 const STORAGE_FLOAT: &str = include_str!("../../shaders/shared/storage_float.wgsl");
 const STORAGE_INTEGER: &str = include_str!("../../shaders/shared/storage_integer.wgsl");
 const NUMBERS_FLOAT: &str = include_str!("../../shaders/shared/numbers_float.wgsl");
@@ -79,23 +74,15 @@ impl Kernel {
     /// The whole WGSL module for one path and, of a product, one of its cores there. The kernel's own text
     /// comes first, so that line numbers in messages are those of its file.
     pub fn source(&self, path: Path, core: Option<Core>) -> String {
-        let inputs = match path {
-            Path::Gpu => INPUTS_BUFFER,
-            Path::CpuSampled => INPUTS_SAMPLED,
-            Path::CpuStorage | Path::CpuSubgroup => INPUTS_STORAGE,
-        };
+        let texts = &path.backend().texts;
         let (numbers, storage) = match self.numbers {
             Numbers::Float => (NUMBERS_FLOAT, STORAGE_FLOAT),
             Numbers::Integer => (NUMBERS_INTEGER, STORAGE_INTEGER),
         };
-        let mut parts = vec![self.text, numbers, inputs];
-        match path {
-            Path::Gpu => {}
-            Path::CpuSampled => parts.push(PREVIOUS_SAMPLED),
-            Path::CpuStorage | Path::CpuSubgroup if self.has_few_operands() => {
-                parts.extend([storage, PREVIOUS_STORAGE]);
-            }
-            Path::CpuStorage | Path::CpuSubgroup => parts.extend([storage, PREVIOUS_SAMPLED]),
+        let mut parts = vec![self.text, numbers, texts.inputs];
+        parts.extend(texts.storage.then_some(storage));
+        if let Some([many, few]) = texts.previous {
+            parts.push(if self.has_few_operands() { few } else { many });
         }
         let product = core.map(|core| core.text(self.family));
         parts.extend(product.as_deref());

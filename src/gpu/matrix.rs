@@ -154,28 +154,7 @@ impl Kernel {
             Family::Matrix(_) => blocks.div_ceil(blocks.div_ceil(4)) as u32,
             _ => 4,
         };
-        let register = |columns| Core::Register { rows, columns };
-        // Three blocks of columns take a fifth fewer loads for a product, which pays where a load is dear; two
-        // keep a tile in the registers that lavapipe has, where three pay only if they leave fewer columns empty.
-        let registers = match path {
-            Path::CpuSampled => vec![register(3)],
-            Path::Gpu => vec![register(2)],
-            Path::CpuStorage | Path::CpuSubgroup => vec![register(2), register(3)],
-        };
-        let threads = if path.mirrors() { 8 } else { 64 };
-        match (self.family, path) {
-            (Family::Elementwise, _) => Vec::new(),
-            (Family::MatrixVector, _) => vec![Core::Vector { threads }],
-            (Family::Matrix(_) | Family::MatrixBytes, Path::Gpu) => vec![Core::Workgroup],
-            (Family::Matrix(dearer), Path::CpuSubgroup) => {
-                let mut cores = registers;
-                for shared in [dearer, dearer.other()] {
-                    cores.extend([2, 1].map(|own| Core::Subgroup { shared, own }));
-                }
-                cores
-            }
-            _ => registers,
-        }
+        (path.backend().cores)(self.family, rows)
     }
 
     /// The core that should be fastest for a product of so many rows, columns and operations, unless one of `known`,
@@ -203,7 +182,7 @@ impl Kernel {
 }
 
 impl Operand {
-    fn other(self) -> Self {
+    pub(super) fn other(self) -> Self {
         match self {
             Operand::Rows => Operand::Columns,
             Operand::Columns => Operand::Rows,

@@ -6,6 +6,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod ahead;
+mod backend;
 mod buffer;
 mod builder;
 mod device;
@@ -18,9 +19,10 @@ mod profile;
 mod readback;
 mod subgroups;
 
+pub use backend::{Backend, Path, WeightSums};
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
 pub use builder::PlanBuilder;
-pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, Path, list_adapters};
+pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, list_adapters};
 pub use dispatch::{Dispatch, Grid, Write};
 pub use kernel::{Family, Kernel, Mirrors, Numbers, WORKGROUP};
 pub use matrix::{Core, Operand};

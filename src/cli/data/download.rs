@@ -326,7 +326,9 @@ mod tests {
     }
 
     fn content() -> Vec<u8> {
-        (0..300_000_u32).map(|i| (i.wrapping_mul(i) / 7) as u8).collect()
+        (0..300_000_u32)
+            .map(|i| (i.wrapping_mul(i) / 7) as u8)
+            .collect()
     }
 
     fn fetch(part: &[u8], manners: &'static [Manner]) -> Outcome {

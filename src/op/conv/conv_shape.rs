@@ -197,9 +197,9 @@ impl ConvShape {
     }
 
     /// Whether positions of a tile should lie in many images, see `shaders/shared/places.wgsl`:
-    /// where edges are many and tiles small. Not measured on GPUs.
+    /// where edges are many and tiles small.
     pub(in crate::op) fn images_first(&self, path: Path, edges: bool) -> bool {
-        edges && path.mirrors() && self.batch >= 16
+        edges && path.backend().images_first && self.batch >= 16
     }
 
     /// How many ranges of positions the weight gradient is summed in: enough threads for the
@@ -209,18 +209,15 @@ impl ConvShape {
     pub fn weight_splits(&self, path: Path, parts: usize) -> usize {
         let [outputs, height, width, inputs] = self.w();
         let depth = (self.batch * self.output_height() * self.output_width()).div_ceil(4);
-        // Not the tiles of the matrix cores: the order of a sum decides its last bits, and those
-        // should not change with a core. Near edges they do, because tiles leave out different
-        // positions.
-        let (tile_rows, tile_columns, wanted, longest) = match path {
-            Path::Gpu => (64, 64, 256, usize::MAX),
-            Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => (16, 8, 512, 256),
-        };
+        let sums = path.backend().weight_sums;
+        let [tile_rows, tile_columns] = sums.tile;
         let weights = outputs * height * width * inputs;
         let tiles = outputs.div_ceil(tile_rows) * (height * width * inputs).div_ceil(tile_columns);
-        (wanted / tiles)
-            .clamp(1, depth.div_ceil(32))
-            .max(depth.div_ceil(longest).min(MOST_PARTIAL / weights / parts))
+        (sums.busy / tiles).clamp(1, depth.div_ceil(32)).max(
+            depth
+                .div_ceil(sums.cached)
+                .min(MOST_PARTIAL / weights / parts),
+        )
     }
 }
 

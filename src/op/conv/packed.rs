@@ -166,7 +166,7 @@ fn kernel(arithmetic: Arithmetic, sharing: Sharing, path: Path) -> (&'static Ker
         (Arithmetic::Shift, Sharing::Vector) => (&kernels::PACKED_SHIFT_VECTOR, Activations::Words),
         (Arithmetic::Dot4, Sharing::Tile) => (&kernels::PACKED_DOT4_TILE, Activations::Bytes),
         (Arithmetic::Dot4, Sharing::Vector) => (&kernels::PACKED_DOT4_VECTOR, Activations::Bytes),
-        (Arithmetic::Float, Sharing::Tile) if path == Path::CpuSubgroup => {
+        (Arithmetic::Float, Sharing::Tile) if path.backend().packed_lanes => {
             (&kernels::PACKED_FLOAT_LANES, Activations::Words)
         }
         (Arithmetic::Float, Sharing::Tile) => (&kernels::PACKED_FLOAT_TILE, Activations::Bytes),
