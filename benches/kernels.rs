@@ -3,11 +3,12 @@
 //! `cargo bench --bench kernels`, with `-- --test` to run everything once.
 
 use criterion::{Criterion, Throughput};
-use gtc::gpu::{Gpu, GpuOptions, PlanBuilder};
+use gtc::gpu::{Gpu, GpuOptions};
 use gtc::op::{
     ConvShape, Epilogue, OutputGradient, Windows, conv_backward_input, conv_backward_weight,
     conv_forward,
 };
+use gtc::recording::Recording;
 use gtc::tensor::Tensor;
 use gtc::verify;
 use pollster::block_on;
@@ -75,7 +76,7 @@ fn main() {
         // Criterion speaks of elements per second; here an element is a floating-point operation.
         group.throughput(Throughput::Elements(shape.flops()));
         for kernel in ["forward", "backward input", "backward weight"] {
-            let mut plan = PlanBuilder::new(&gpu);
+            let mut plan = Recording::new(gpu.path());
             let d_y = OutputGradient::from(&y);
             match kernel {
                 "forward" => {
@@ -102,7 +103,7 @@ fn main() {
                     &partial,
                 ),
             }
-            let plan = plan.finish().expect("the kernels compile");
+            let plan = gpu.plan(plan).expect("the kernels compile");
             group.bench_function(kernel, |b| {
                 b.iter(|| {
                     plan.run(&gpu, &[]);

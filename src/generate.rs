@@ -3,9 +3,10 @@
 
 use crate::data::{Augmentation, Images};
 use crate::evaluate::{Evaluator, Memory};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool};
+use crate::gpu::{Gpu, GpuError, Plan, Pool};
 use crate::loss::Likelihood;
 use crate::model::Model;
+use crate::recording::Recording;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
 
@@ -75,7 +76,7 @@ impl<'g> Generator<'g> {
         let latents = Tensor::new(gpu, "latents", &[batch, pad4(latent)])?;
         let mut pool = Pool::default();
         let mut half = |decode: bool, network: usize| -> Result<Half, GpuError> {
-            let mut plan = PlanBuilder::new(gpu);
+            let mut plan = Recording::new(gpu.path());
             let weights = memory.weights_of(network);
             let output = if decode {
                 memory.network.decode(&mut plan, &latents, weights)
@@ -85,7 +86,7 @@ impl<'g> Generator<'g> {
                     .prepare(&mut plan, &memory.inputs, model.input);
                 memory.network.encode(&mut plan, &input, weights)
             };
-            let plan = plan.finish_in(&mut pool)?;
+            let plan = gpu.plan_in(plan, &mut pool)?;
             Ok(Half { plan, output })
         };
         let encoders = [half(false, 0)?, half(false, 1)?];

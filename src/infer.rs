@@ -1,12 +1,13 @@
 //! Packed models on a device: integers in, the same integers out on every adapter (SPEC section 5).
 
 use crate::data::Images;
-use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, PlanBuilder, Pool};
+use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, Pool};
 use crate::graph::INPUT;
 use crate::model::{check_positions, uses_rows};
-use crate::op::integers::{constant, stored, table};
+use crate::op::integers::{stored, table};
 use crate::op::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv, packed_im2col};
 use crate::pack::{Activations, BoundStep, PackedLayer, PackedModel, bind};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 use crate::tune::{self, Tuning};
 
@@ -99,7 +100,7 @@ enum Basis<'t> {
 
 /// How a layer runs: as asked for, as measured, or as usual.
 fn choose(
-    gpu: &Gpu,
+    path: Path,
     layer: &PackedLayer,
     activations: Activations,
     shape: &ConvShape,
@@ -129,7 +130,7 @@ fn choose(
             true => Sharing::Vector,
             false => Sharing::Tile,
         };
-        let ways = usual(gpu.path()).map(|kernel| (kernel, sharing));
+        let ways = usual(path).map(|kernel| (kernel, sharing));
         let found = ways.into_iter().find(|way| allowed(*way));
         found.unwrap_or((Arithmetic::Shift, sharing))
     };
@@ -260,8 +261,9 @@ impl<'g> Inference<'g> {
         let pixel = if windows { channels } else { pad4(channels) };
         let input = Tensor::new(gpu, "input", &[pad4(batch * height * width * pixel)])?;
         let logits = Tensor::new(gpu, "logits", &stored(batch, network.output_shape()))?;
-        let mut recording = Recording {
-            plan: PlanBuilder::new(gpu),
+        let mut walk = Walk {
+            path: gpu.path(),
+            plan: Recording::new(gpu.path()),
             input: &input,
             padded: None,
             batch,
@@ -271,7 +273,7 @@ impl<'g> Inference<'g> {
         };
         if !windows {
             let shape = [batch, height, width, pixel];
-            recording.padded = Some(input.view(&shape));
+            walk.padded = Some(input.view(&shape));
         }
         let last = steps.last().map_or(INPUT, |step| step.step.output);
         for step in &steps {
@@ -279,13 +281,13 @@ impl<'g> Inference<'g> {
                 true => logits.clone(),
                 false => Tensor::transient("activations", &stored(batch, step.output)),
             };
-            recording.step(&model, step, wanted, &y)?;
-            recording.values[step.step.output] = Some(y);
+            walk.step(&model, step, wanted, &y)?;
+            walk.values[step.step.output] = Some(y);
         }
-        let Recording { plan, choices, .. } = recording;
+        let Walk { plan, choices, .. } = walk;
         let mut pool = Pool::default();
         Ok(Self {
-            plan: plan.finish_in(&mut pool)?,
+            plan: gpu.plan_in(plan, &mut pool)?,
             upload: vec![0; input.len()],
             gpu,
             model,
@@ -409,9 +411,10 @@ impl<'g> Inference<'g> {
     }
 }
 
-/// A plan that is being recorded.
-struct Recording<'a> {
-    plan: PlanBuilder<'a>,
+/// A walk over a packed model that records its steps.
+struct Walk<'a> {
+    path: Path,
+    plan: Recording,
     /// The images, as they are uploaded.
     input: &'a Tensor,
     /// The images with padded channels, once somebody reads them.
@@ -425,7 +428,7 @@ struct Recording<'a> {
     choices: Vec<Choice>,
 }
 
-impl Recording<'_> {
+impl Walk<'_> {
     /// Records one step, which writes `y`.
     fn step(
         &mut self,
@@ -443,7 +446,7 @@ impl Recording<'_> {
             let batch = y.shape[0];
             x.push(self.value(*value).view(&stored(batch, *shape)));
         }
-        step.integers.record(&mut self.plan, name, &x, y)?;
+        step.integers.record(&mut self.plan, name, &x, y);
         Ok(())
     }
 
@@ -477,7 +480,6 @@ impl Recording<'_> {
         wanted: (Option<Arithmetic>, Basis<'_>),
         y: &Tensor,
     ) -> Result<(), InferError> {
-        let gpu = self.plan.gpu();
         let shape = &run.shape;
         let x = match &run.windows {
             Some(windows) if windows.rows_are_images() => self.input.clone(),
@@ -488,7 +490,7 @@ impl Recording<'_> {
             }
             None => self.value(step.step.inputs[0]),
         };
-        let (arithmetic, sharing) = choose(gpu, weights, model.activations, shape, wanted)?;
+        let (arithmetic, sharing) = choose(self.path, weights, model.activations, shape, wanted)?;
         self.choices.push(Choice {
             layer: weights.name.clone(),
             kernel: arithmetic,
@@ -500,9 +502,13 @@ impl Recording<'_> {
             None => logical_shape(shape, weights.shape),
         };
         let words = codes.store(&logical, &weights.codes, weights.bits);
-        let w = constant(&mut self.plan, &weights.name, &codes.codes(shape), &words)?;
+        let w = self
+            .plan
+            .constant_of(&weights.name, &codes.codes(shape), &words);
         let outputs = pad4(weights.shape[0]);
-        let table = constant(&mut self.plan, "table", &[2, outputs], &table(weights))?;
+        let table = self
+            .plan
+            .constant_of("table", &[2, outputs], &table(weights));
         let operands = [&x.view(&shape.x()), &w, &table];
         let how = (arithmetic, sharing, codes);
         let plan = &mut self.plan;

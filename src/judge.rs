@@ -2,8 +2,9 @@
 
 use crate::data::{Augmentation, Images};
 use crate::evaluate::{Evaluator, Memory};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool};
+use crate::gpu::{Gpu, GpuError, Plan, Pool};
 use crate::model::{Activation, Mode, Model};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// What a classifier makes of a set of images.
@@ -43,7 +44,7 @@ impl<'g> Judge<'g> {
     ) -> Result<Self, GpuError> {
         let memory = Memory::new(gpu, &model, batch, true)?;
         let mut pool = Pool::default();
-        let mut plan = PlanBuilder::new(gpu);
+        let mut plan = Recording::new(gpu.path());
         let input = memory
             .network
             .prepare(&mut plan, &memory.inputs, model.input);
@@ -51,7 +52,7 @@ impl<'g> Judge<'g> {
         let pass = memory
             .network
             .forward(&mut plan, &input, weights, Mode::Test);
-        let plan = plan.finish_in(&mut pool)?;
+        let plan = gpu.plan_in(plan, &mut pool)?;
         let evaluator = Evaluator::with_memory(gpu, model, batch, memory, pool)?;
         evaluator.set_weights(arena);
         evaluator.set_running(running);

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -36,7 +36,7 @@ pub struct LossOutputs<'a> {
 /// Cross entropy of softmax(`logits`) against `targets`, both (rows, classes), with
 /// d_logits = `scale` (probabilities - targets). `labels` are one-hot; a row of zeros is padding.
 pub fn softmax_cross_entropy(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     classes: usize,
     [logits, targets, labels]: [&Tensor; 3],
@@ -84,7 +84,7 @@ struct MetricsParams {
 
 /// Adds the outcomes (networks, rows, 4) of a batch to the running `totals` (networks, 2, 4), or counts it
 /// as broken.
-pub fn metrics(plan: &mut PlanBuilder<'_>, label: &str, outcomes: &Tensor, totals: &Tensor) {
+pub fn metrics(plan: &mut Recording, label: &str, outcomes: &Tensor, totals: &Tensor) {
     let params = MetricsParams {
         rows: outcomes.shape[1] as u32,
         outcomes_base: outcomes.base(),
@@ -167,7 +167,7 @@ struct ImageLossParams {
 /// are the means of pixels and outcome is (rows, 4): loss against the targets plus the
 /// weighted divergence, KL(q || N(0, 1)), loss against the images, 1 if the row counts.
 pub fn image_loss(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     (likelihood, channels): (Likelihood, usize),
     [logits, targets, images, divergence]: [&Tensor; 4],

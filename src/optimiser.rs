@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// Decay of the first moment.
@@ -131,7 +131,7 @@ pub struct AdamState<'a> {
 }
 
 /// One step of Adam with decoupled weight decay (Loshchilov, Hutter 2019, Algorithm 2) over everything in the arenas.
-pub fn adam(plan: &mut PlanBuilder<'_>, label: &str, gradients: &Tensor, state: &AdamState<'_>) {
+pub fn adam(plan: &mut Recording, label: &str, gradients: &Tensor, state: &AdamState<'_>) {
     let params = AdamParams {
         count: gradients.texels(),
         beta_1: BETA_1 as f32,

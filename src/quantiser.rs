@@ -15,8 +15,8 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// Weights nearer to zero than this quantise to zero.
@@ -143,7 +143,7 @@ struct LevelsParams {
 }
 
 /// Q(w), then the layers' levels, bits and bit losses.
-pub fn quantiser_forward(plan: &mut PlanBuilder<'_>, label: &str, model: &Quantised<'_>) {
+pub fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_>) {
     let spans = model.spans();
     let count = model.spans.of_weights;
     let partial = Tensor::transient("partial", &[count, 2, 4]);
@@ -169,7 +169,7 @@ pub fn quantiser_forward(plan: &mut PlanBuilder<'_>, label: &str, model: &Quanti
 }
 
 /// The second half of [`quantiser_forward`]: levels from partial extremes (spans, 2, 4).
-pub fn levels(plan: &mut PlanBuilder<'_>, label: &str, model: &Quantised<'_>, partial: &Tensor) {
+pub fn levels(plan: &mut Recording, label: &str, model: &Quantised<'_>, partial: &Tensor) {
     let layers = model.layers();
     let params = LevelsParams {
         partial_base: partial.base(),
@@ -215,7 +215,7 @@ struct LevelsBackwardParams {
 /// `gradients`: those of weights through Q, with the bit loss and the L2 term. Writes the gradients
 /// of intercepts and slopes to `d_quantisers` (layers, 4). The first two are arenas.
 pub fn quantiser_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     lp_gradients: &Tensor,
@@ -252,7 +252,7 @@ pub fn quantiser_backward(
 /// The second half of [`quantiser_backward`]: partial sums (spans, 4) to (d_intercept, d_slope);
 /// the first is zero where a batch normalisation follows.
 pub fn levels_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     partial: &Tensor,

@@ -48,6 +48,23 @@ impl Tensor {
         }
     }
 
+    /// A tensor with memory of its own that the plan using it allocates, see [`Buffer::kept`].
+    pub fn kept(label: &str, shape: &[usize]) -> Self {
+        Self {
+            buffer: Buffer::kept(label, shape.iter().product()),
+            offset: 0,
+            shape: shape.to_vec(),
+        }
+    }
+
+    /// Gives it zeroed memory, if it has none yet.
+    ///
+    /// # Errors
+    /// [`GpuError::TooLarge`] when one binding cannot hold it, [`GpuError::OutOfMemory`].
+    pub(crate) fn allocate(&self, gpu: &Gpu) -> Result<(), GpuError> {
+        self.buffer.allocate(gpu)
+    }
+
     /// Floats in it.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -143,11 +160,18 @@ impl ArenaLayout {
         self.floats == 0
     }
 
+    /// Room for everything reserved, see [`Tensor::kept`].
+    pub fn tensor(&self, label: &str) -> Tensor {
+        Tensor::kept(label, &[pad4(self.floats)])
+    }
+
     /// A zeroed buffer with room for everything reserved.
     ///
     /// # Errors
     /// [`GpuError::TooLarge`] when one binding cannot hold it.
     pub fn allocate(&self, gpu: &Gpu, label: &str) -> Result<Tensor, GpuError> {
-        Tensor::new(gpu, label, &[pad4(self.floats)])
+        let tensor = self.tensor(label);
+        tensor.allocate(gpu)?;
+        Ok(tensor)
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder};
+use crate::gpu::{Gpu, GpuError, Plan};
 use crate::infer::{Candidate, runs};
 use crate::op::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv};
 use crate::pack::PackedModel;
+use crate::recording::Recording;
 use crate::rng::Philox;
 use crate::tensor::Tensor;
 
@@ -152,13 +153,13 @@ impl Operands {
         let w = Tensor::new(gpu, "codes", &form.codes(shape))?;
         w.write(gpu, &form.store(shape, &self.codes, bits));
         let y = Tensor::new(gpu, "y", &shape.y())?;
-        let mut plan = PlanBuilder::new(gpu);
+        let mut plan = Recording::new(gpu.path());
         plan.constant(&w.buffer);
         let operands = [&self.x, &w, &self.table];
         let how = (arithmetic, sharing, form);
         let limits = [i32::MIN, i32::MAX];
         packed_conv(&mut plan, "trial", shape, how, operands, limits, &y);
-        Ok((plan.finish()?, y))
+        Ok((gpu.plan(plan)?, y))
     }
 }
 

@@ -4,9 +4,10 @@ mod common;
 
 use common::{refuse, run};
 use gtc::data::embedded_digits;
-use gtc::gpu::{Gpu, GpuOptions, Path, PlanBuilder};
+use gtc::gpu::{Gpu, GpuOptions, Path};
 use gtc::model::Model;
 use gtc::op::{ConvShape, UpsampleShape, upsample_forward};
+use gtc::recording::Recording;
 use gtc::tensor::Tensor;
 use gtc::train::{TrainError, TrainOptions, Trainer};
 use pollster::block_on;
@@ -155,9 +156,9 @@ fn places_beyond_two_to_the_22nd_are_found() {
     let y = Tensor::new(&gpu, "y", &shape.y()).unwrap();
     let pixels: Vec<f32> = (0..x.len()).map(|i| i as f32).collect();
     x.write(&gpu, &pixels);
-    let mut plan = PlanBuilder::new(&gpu);
+    let mut plan = Recording::new(gpu.path());
     upsample_forward(&mut plan, "upsample", &shape, &x, &y);
-    plan.finish().unwrap().run(&gpu, &[0; 64]);
+    gpu.plan(plan).unwrap().run(&gpu, &[0; 64]);
     let found = block_on(y.read(&gpu)).unwrap();
     for (i, pixel) in found.chunks(60).enumerate() {
         let (line, column) = (i / 20, i % 20);

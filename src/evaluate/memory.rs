@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Gpu, GpuError, PlanBuilder};
+use crate::gpu::{Gpu, GpuError};
 use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{Images, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
 use crate::op::{Counter, gaussian_kl, standard_normal};
 use crate::quantiser::{Quantised, Spans, quantiser_forward};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
 /// Memory that both testing and training use.
@@ -59,66 +60,87 @@ pub(crate) enum Teacher<'a> {
 }
 
 impl Memory {
+    /// Memory on a device, with fresh running statistics.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory is refused.
     pub(crate) fn new(
         gpu: &Gpu,
         model: &Model,
         batch: usize,
         round_norm: bool,
     ) -> Result<Self, GpuError> {
+        let memory = Self::laid_out(model, batch, gpu.part_bytes(), round_norm);
+        for tensor in memory.tensors() {
+            tensor.allocate(gpu)?;
+        }
+        for running in &memory.running {
+            running.write(gpu, &memory.parameters.initial_running());
+        }
+        memory.table.write(gpu, &memory.spans.table());
+        Ok(memory)
+    }
+
+    /// The same without a device: enough to record plans. A batch is worked through in parts whose tensors have at
+    /// most `part_bytes`.
+    pub(crate) fn laid_out(model: &Model, batch: usize, part_bytes: u64, round_norm: bool) -> Self {
         let parameters = Parameters::new(model);
         let width = pad4(model.classes);
         let pixels: usize = model.input.iter().product();
         let widest = parameters.layers.iter().map(|l| pad4(l.shape[0])).max();
-        let rows = |label| Tensor::new(gpu, label, &[batch, width]);
-        let mut network = Network::new(model, batch).in_parts_for(gpu);
-        let noise = match model.latent() {
-            Some(size) => Some(Tensor::new(gpu, "noise", &[batch, pad4(size)])?),
-            None => None,
-        };
+        let rows = |label| Tensor::kept(label, &[batch, width]);
+        let mut network = Network::new(model, batch).in_parts_of(part_bytes);
+        let latent = model.latent();
+        let noise = latent.map(|size| Tensor::kept("noise", &[batch, pad4(size)]));
         if let Some(noise) = &noise {
             network = network.with_noise(noise);
         }
-        let outputs = match model.latent() {
+        let outputs = match latent {
             Some(_) => network.output().iter().product::<usize>() / batch,
             None => width,
         };
-        let outputs = |label| Tensor::new(gpu, label, &[batch, outputs]);
-        let running = |label| {
-            let tensor = Tensor::new(gpu, label, &[parameters.initial_running().len()])?;
-            tensor.write(gpu, &parameters.initial_running());
-            Ok::<_, GpuError>(tensor)
-        };
+        let outputs = |label| Tensor::kept(label, &[batch, outputs]);
+        let running = |label| Tensor::kept(label, &[parameters.initial_running().len()]);
         let spans = parameters.spans();
-        let table = Tensor::new(gpu, "spans", &[spans.table().len() / 4, 4])?;
-        table.write(gpu, &spans.table());
-        Ok(Self {
+        Self {
             inputs: Inputs {
-                images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
-                labels: rows("labels")?,
+                images: Tensor::kept("images", &[pad4(batch * pixels)]),
+                labels: rows("labels"),
                 targets: None,
             },
-            weights: parameters.layout.allocate(gpu, "weights")?,
-            values: parameters.layout.allocate(gpu, "quantised")?,
+            weights: parameters.layout.tensor("weights"),
+            values: parameters.layout.tensor("quantised"),
+            table: Tensor::kept("spans", &[spans.table().len() / 4, 4]),
             spans,
-            table,
-            levels: Tensor::new(gpu, "levels", &[parameters.quantised().count(), 3, 4])?,
-            running: [running("HP running")?, running("LP running")?],
-            zeros: Tensor::new(gpu, "zeros", &[widest.unwrap_or(4)])?,
-            totals: Tensor::new(gpu, "totals", &[2, 2, 4])?,
-            probabilities: [outputs("HP probabilities")?, outputs("LP probabilities")?],
+            levels: Tensor::kept("levels", &[parameters.quantised().count(), 3, 4]),
+            running: [running("HP running"), running("LP running")],
+            zeros: Tensor::kept("zeros", &[widest.unwrap_or(4)]),
+            totals: Tensor::kept("totals", &[2, 2, 4]),
+            probabilities: [outputs("HP probabilities"), outputs("LP probabilities")],
             network,
             parameters,
             round_norm,
             model: model.clone(),
             noise,
-        })
+        }
+    }
+
+    /// All of it.
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let inputs = [&self.inputs.images, &self.inputs.labels];
+        let arenas = [&self.weights, &self.values];
+        let small = [&self.table, &self.levels, &self.zeros, &self.totals];
+        let optional = [&self.noise, &self.inputs.targets].into_iter().flatten();
+        let pairs = self.running.iter().chain(&self.probabilities);
+        let all = inputs.into_iter().chain(arenas).chain(small);
+        all.chain(optional).chain(pairs)
     }
 
     /// The same where images are mixed or labels smoothed.
-    pub(crate) fn with_targets(mut self, gpu: &Gpu) -> Result<Self, GpuError> {
+    pub(crate) fn with_targets(mut self) -> Self {
         let labels = &self.inputs.labels;
-        self.inputs.targets = Some(Tensor::new(gpu, "targets", &labels.shape)?);
-        Ok(self)
+        self.inputs.targets = Some(Tensor::kept("targets", &labels.shape));
+        self
     }
 
     /// Calls `record` with the places of all that is quantised.
@@ -139,7 +161,7 @@ impl Memory {
     }
 
     /// Records the quantiser's forward pass over all layers.
-    pub fn quantise(&self, plan: &mut PlanBuilder<'_>) {
+    pub fn quantise(&self, plan: &mut Recording) {
         self.quantised(|model| quantiser_forward(plan, "quantise", model));
     }
 
@@ -156,7 +178,7 @@ impl Memory {
     }
 
     /// Records what both networks read of a batch; an auto-encoder's noise counts from `noise`.
-    pub fn prepare(&self, plan: &mut PlanBuilder<'_>, noise: Counter) -> Batch {
+    pub fn prepare(&self, plan: &mut Recording, noise: Counter) -> Batch {
         let input = self.network.prepare(plan, &self.inputs, self.model.input);
         let images = self.inputs.labels.shape[0];
         let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
@@ -204,7 +226,7 @@ impl Memory {
     /// returned.
     pub fn judge(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         (network, mode): (usize, Mode),
         batch: &Batch,
         teacher: Teacher<'_>,
@@ -254,7 +276,7 @@ impl Memory {
     }
 
     /// Adds what [`Memory::judge`] made of these networks to their totals.
-    pub fn count(&self, plan: &mut PlanBuilder<'_>, batch: &Batch, networks: Range<usize>) {
+    pub fn count(&self, plan: &mut Recording, batch: &Batch, networks: Range<usize>) {
         let [outcomes, totals] = [&batch.outcomes, &self.totals].map(|t| t.range(networks.clone()));
         metrics(plan, "count", &outcomes, &totals);
     }

@@ -9,11 +9,12 @@ pub use results::{LayerBits, Predictions, Progress, Totals};
 use std::ops::Range;
 
 use crate::data::{Augmentation, Images, mix_up, smooth};
-use crate::gpu::{Gpu, GpuError, Plan, PlanBuilder, Pool, Readback};
+use crate::gpu::{Gpu, GpuError, Plan, Pool, Readback};
 use crate::graph::{INPUT, Value};
 use crate::model::{Activation, Mode, Model, Network, Parameters, Pass};
 use crate::op::{TEST_NOISE, standard_normal};
 use crate::optimiser::Schedule;
+use crate::recording::Recording;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
 
@@ -71,9 +72,9 @@ impl<'g> Evaluator<'g> {
         memory: Memory,
         mut pool: Pool,
     ) -> Result<Self, GpuError> {
-        let mut plan = PlanBuilder::new(gpu);
+        let mut plan = Recording::new(gpu.path());
         memory.quantise(&mut plan);
-        let quantise_plan = plan.finish_in(&mut pool)?;
+        let quantise_plan = gpu.plan_in(plan, &mut pool)?;
         let test_plan = test_plan(gpu, &memory, &mut pool, 0..2)?;
         let pixels: usize = model.input.iter().product();
         Ok(Self {
@@ -227,13 +228,13 @@ impl<'g> Evaluator<'g> {
             network = network.with_noise(noise);
         }
         let weights = self.memory.weights_of(1);
-        let mut plan = PlanBuilder::new(self.gpu);
+        let mut plan = Recording::new(self.gpu.path());
         if let Some(noise) = self.memory.noise() {
             standard_normal(&mut plan, "noise", TEST_NOISE, noise);
         }
         let input = network.prepare(&mut plan, &self.memory.inputs, self.model.input);
-        let pass = network.forward_keeping(&mut plan, &input, weights)?;
-        let plan = plan.finish_in(&mut self.pool)?;
+        let pass = network.forward_keeping(&mut plan, &input, weights);
+        let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         let schedule = Schedule::default().with_noise(1.0, 0, 0);
         plan.run(self.gpu, bytemuck::bytes_of(&schedule));
         let latent = self.model.graph.latent();
@@ -243,9 +244,9 @@ impl<'g> Evaluator<'g> {
             .await?;
         if let Some(size) = self.model.latent() {
             let latents = self.draw_latents(size)?;
-            let mut plan = PlanBuilder::new(self.gpu);
-            let pass = network.decode_keeping(&mut plan, &latents, weights)?;
-            plan.finish_in(&mut self.pool)?.run(self.gpu, &[]);
+            let mut plan = Recording::new(self.gpu.path());
+            let pass = network.decode_keeping(&mut plan, &latents, weights);
+            self.gpu.plan_in(plan, &mut self.pool)?.run(self.gpu, &[]);
             let more = self.read_values(&network, &pass, first, self.batch).await?;
             for (values, more) in values.iter_mut().zip(more) {
                 values.extend(more);
@@ -307,11 +308,11 @@ impl<'g> Evaluator<'g> {
         batches: usize,
         mut tick: impl FnMut(usize),
     ) -> Result<Vec<f32>, GpuError> {
-        let mut plan = PlanBuilder::new(self.gpu);
+        let mut plan = Recording::new(self.gpu.path());
         let batch = self.memory.prepare(&mut plan, TEST_NOISE);
         let lp = (1, Mode::Train);
         self.memory.judge(&mut plan, lp, &batch, Teacher::Data, 0.0);
-        let plan = plan.finish_in(&mut self.pool)?;
+        let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         self.quantise_plan.run(self.gpu, &[]);
         for number in 0..batches {
             let first = number * self.batch;
@@ -402,11 +403,11 @@ fn test_plan(
     pool: &mut Pool,
     networks: Range<usize>,
 ) -> Result<Plan, GpuError> {
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = Recording::new(gpu.path());
     let batch = memory.prepare(&mut plan, TEST_NOISE);
     for network in networks.clone() {
         memory.judge(&mut plan, (network, Mode::Test), &batch, Teacher::Data, 0.0);
     }
     memory.count(&mut plan, &batch, networks);
-    plan.finish_in(pool)
+    gpu.plan_in(plan, pool)
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::Path;
 use super::buffer::{Mirror, TEXEL_BYTES, new_mirror};
 use super::device::request_device;
-use super::kernel::{Call, Kind, Numbers};
+use super::kernel::{BoundKernel, Kind, Numbers};
 
 /// A product that takes longer was compiled, one that is faster came out of the cache. On a busy machine the thread
 /// may take the second for the first; then it looks at more kernels than it need.
@@ -29,7 +29,7 @@ const UNIFORM_BYTES: u64 = 1024;
 
 /// The thread that compiles ahead; it ends with this.
 pub(super) struct Ahead {
-    calls: Option<Sender<Vec<Call>>>,
+    calls: Option<Sender<Vec<BoundKernel>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,7 +51,7 @@ impl Ahead {
     }
 
     /// Has a plan's kernels compiled, from the last to the first, if there is enough to do for two.
-    pub fn compile(&self, calls: Vec<Call>) {
+    pub fn compile(&self, calls: Vec<BoundKernel>) {
         let products = calls.iter().filter(|call| call.is_product()).count();
         if let Some(sender) = self.calls.as_ref().filter(|_| products >= ENOUGH) {
             // Without the thread kernels are compiled when they run.
@@ -70,7 +70,12 @@ impl Drop for Ahead {
     }
 }
 
-fn work(adapter: &wgpu::Adapter, path: Path, plans: &Receiver<Vec<Call>>, stop: &AtomicBool) {
+fn work(
+    adapter: &wgpu::Adapter,
+    path: Path,
+    plans: &Receiver<Vec<BoundKernel>>,
+    stop: &AtomicBool,
+) {
     let mut workshop = None;
     while let Ok(calls) = plans.recv() {
         if workshop.is_none() {
@@ -135,7 +140,7 @@ impl Workshop {
     }
 
     /// Runs a kernel on no workgroups, which makes the driver compile it.
-    fn compile(&self, call: &Call) {
+    fn compile(&self, call: &BoundKernel) {
         let pipeline = call.blueprint.compile(&self.device, false);
         let resource = |binding: u32, kind| match kind {
             Kind::Buffer => self.storage[binding as usize].as_entire_binding(),
@@ -168,8 +173,10 @@ impl Workshop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::compile::Compiled;
     use crate::gpu::device::choose_adapter;
-    use crate::gpu::{Gpu, GpuOptions, Kernel, PlanBuilder};
+    use crate::gpu::{Gpu, GpuOptions, Kernel};
+    use crate::recording::Recording;
     use crate::{kernels, verify};
 
     #[test]
@@ -193,11 +200,11 @@ mod tests {
                 continue;
             }
             known.push(case.kernel);
-            let plans = [PlanBuilder::new(&gpu), PlanBuilder::new(&gpu).mirror_all()];
-            for mut plan in plans {
-                verify::record_into(&gpu, &case, &mut plan).unwrap_or_else(|e| panic!("{e}"));
-                for call in &plan.new_calls {
-                    workshop.compile(call);
+            let path = gpu.path();
+            for mut recording in [Recording::new(path), Recording::new(path).mirror_all()] {
+                verify::record_into(&gpu, &case, &mut recording).unwrap_or_else(|e| panic!("{e}"));
+                for call in Compiled::new(&recording).kernels() {
+                    workshop.compile(&call);
                     let failed = workshop.failed.load(Ordering::Relaxed);
                     assert!(!failed, "{}", call.blueprint.kernel.name);
                 }
@@ -220,9 +227,9 @@ mod tests {
             pollster::block_on(choose_adapter(&options)).unwrap_or_else(|e| panic!("{e}"));
         let mut calls = Vec::new();
         for case in verify::cases().iter().take(200) {
-            let mut plan = PlanBuilder::new(&gpu);
-            verify::record_into(&gpu, case, &mut plan).unwrap_or_else(|e| panic!("{e}"));
-            calls.append(&mut plan.new_calls);
+            let mut recording = Recording::new(gpu.path());
+            verify::record_into(&gpu, case, &mut recording).unwrap_or_else(|e| panic!("{e}"));
+            calls.extend(Compiled::new(&recording).kernels());
         }
         assert!(calls.iter().filter(|call| call.is_product()).count() >= ENOUGH);
         let ahead = Ahead::new(adapter, gpu.path());

@@ -194,12 +194,26 @@ impl Buffer {
         Self::unplaced(label, elements, true)
     }
 
+    /// A buffer for this many floats that gets memory of its own with the first plan that uses it, and keeps what
+    /// is written into it.
+    pub fn kept(label: &str, elements: usize) -> Self {
+        Self::unplaced(label, elements, false)
+    }
+
     /// A buffer of zeros with memory of its own.
     pub(super) fn new(gpu: &Gpu, label: &str, elements: usize) -> Result<Self, GpuError> {
-        let buffer = Self::unplaced(label, elements, false);
-        buffer.check_size(gpu)?;
-        buffer.place(Arc::new(Memory::new(gpu, label, buffer.0.rows)?));
+        let buffer = Self::kept(label, elements);
+        buffer.allocate(gpu)?;
         Ok(buffer)
+    }
+
+    /// Gives it zeroed memory of its own, if it has none yet.
+    pub(crate) fn allocate(&self, gpu: &Gpu) -> Result<(), GpuError> {
+        if self.memory().is_none() {
+            self.check_size(gpu)?;
+            self.place(Arc::new(Memory::new(gpu, self.label(), self.0.rows)?));
+        }
+        Ok(())
     }
 
     /// Whether one binding can hold it.
@@ -231,7 +245,7 @@ impl Buffer {
         &self.0.label
     }
 
-    pub(super) fn rows(&self) -> u32 {
+    pub(crate) fn rows(&self) -> u32 {
         self.0.rows
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::backend::Facts;
 use super::buffer::Budget;
-use super::kernel::{Call, Pipeline, PipelineKey};
+use super::kernel::{BoundKernel, Pipeline, PipelineKey};
 use super::{Buffer, Path, subgroups};
 
 /// How to open a device.
@@ -401,7 +401,7 @@ impl Gpu {
     }
 
     /// Has kernels compiled before they run, where that is worth it.
-    pub(super) fn compile_ahead(&self, calls: Vec<Call>) {
+    pub(super) fn compile_ahead(&self, calls: Vec<BoundKernel>) {
         #[cfg(target_arch = "wasm32")]
         drop(calls);
         #[cfg(not(target_arch = "wasm32"))]

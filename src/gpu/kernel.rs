@@ -103,7 +103,7 @@ impl Kernel {
 
     /// Whether it should read `texels` texels of inputs, none of them constant, from buffers where others
     /// are mirrored.
-    pub(super) fn reads_buffers(&self, texels: u32) -> bool {
+    pub(crate) fn reads_buffers(&self, texels: u32) -> bool {
         match self.mirrors {
             Mirrors::Always => false,
             Mirrors::OfMany => texels <= 65_536,
@@ -206,7 +206,7 @@ impl Blueprint {
 
 /// What a binding of a kernel holds.
 #[derive(Clone, Copy)]
-#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "see Call"))]
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "see BoundKernel"))]
 pub(super) enum Kind {
     Buffer,
     Mirror(Numbers),
@@ -215,12 +215,12 @@ pub(super) enum Kind {
 
 /// A kernel with the kinds of its bindings: all that compiling takes where a driver does it when the kernel runs.
 #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "no such driver"))]
-pub(super) struct Call {
+pub(super) struct BoundKernel {
     pub blueprint: Blueprint,
     pub bindings: Vec<(u32, Kind)>,
 }
 
-impl Call {
+impl BoundKernel {
     /// Whether it is a product, whose kernels are the largest.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn is_product(&self) -> bool {

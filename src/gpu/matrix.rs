@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// Workgroups for `splits` products of so many rows and columns.
-    pub(super) fn groups(self, [rows, columns]: [usize; 2], splits: usize) -> [u32; 3] {
+    pub(crate) fn groups(self, [rows, columns]: [usize; 2], splits: usize) -> [u32; 3] {
         let tiles = self.tiles([rows, columns]);
         let groups = match self {
             Core::Workgroup => [tiles, 1, splits],
@@ -159,7 +159,7 @@ impl Kernel {
 
     /// The core that should be fastest for a product of so many rows, columns and operations, unless one of `known`,
     /// for which there is a pipeline, loses little by it; `None` for kernels that are no product.
-    pub(super) fn core(
+    pub(crate) fn core(
         &self,
         path: Path,
         size: [usize; 2],

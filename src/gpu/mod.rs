@@ -8,9 +8,8 @@
 mod ahead;
 mod backend;
 mod buffer;
-mod builder;
+mod compile;
 mod device;
-mod dispatch;
 mod kernel;
 mod matrix;
 mod plan;
@@ -21,9 +20,7 @@ mod subgroups;
 
 pub use backend::{Backend, Path, WeightSums};
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
-pub use builder::PlanBuilder;
 pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, list_adapters};
-pub use dispatch::{Dispatch, Grid, Write};
 pub use kernel::{Family, Kernel, Mirrors, Numbers, WORKGROUP};
 pub use matrix::{Core, Operand};
 pub use plan::{Plan, PlanRow, Trace};

@@ -2,10 +2,10 @@
 
 use super::activation::Activation;
 use super::network::{Network, Pass, Weights};
-use crate::gpu::PlanBuilder;
 use crate::graph::INPUT;
 use crate::op::add::add;
 use crate::op::{Backward, Gradient};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// The gradient of a value, so far.
@@ -21,7 +21,7 @@ impl Network {
     /// `gradients`.
     pub fn backward(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         pass: &Pass,
         weights: Weights<'_>,
         d_logits: &Tensor,
@@ -78,7 +78,7 @@ impl Network {
     }
 
     /// Records the sum of two gradients of one value.
-    fn sum(&self, plan: &mut PlanBuilder<'_>, label: &str, [a, b]: [&Activation; 2]) -> Sum {
+    fn sum(&self, plan: &mut Recording, label: &str, [a, b]: [&Activation; 2]) -> Sum {
         let parts = a.parts().iter().zip(b.parts());
         let mut shape = a.part(0).shape.clone();
         let rows = a.parts().iter().map(|part| part.shape[0]).sum();

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::activation::Activation;
 use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
-use crate::gpu::{Gpu, GpuError, PlanBuilder};
 use crate::graph::Value;
 use crate::op::{ConvShape, im2col, shifts};
 use crate::op::{Forward, Kept, Layout};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
 /// The images of a batch as the operations that read them want them.
@@ -16,11 +16,11 @@ pub struct Images(Vec<Activation>);
 
 /// Where the outputs of operations lie.
 #[derive(Clone, Copy)]
-enum Memory<'g> {
+enum Memory {
     /// In the working memory of the plan.
     Transient,
     /// Each in a buffer of its own, so that it can be read when the plan has run.
-    Kept(&'g Gpu),
+    Kept,
 }
 
 /// A stretch of a network.
@@ -31,17 +31,12 @@ struct Stretch<'a> {
     images: &'a [Activation],
     /// The value that it begins with otherwise.
     start: Option<(Value, Activation)>,
-    memory: Memory<'a>,
+    memory: Memory,
 }
 
 impl Network {
     /// Lays out what both networks read of the batch, and returns it.
-    pub fn prepare(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        inputs: &Inputs,
-        image: [usize; 3],
-    ) -> Images {
+    pub fn prepare(&self, plan: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Images {
         let lay_out = |(layout, shape): &(Layout, Vec<usize>)| {
             let as_they_are = match layout {
                 Layout::Padded => image[2].is_multiple_of(4),
@@ -63,12 +58,7 @@ impl Network {
     }
 
     /// The images as outputs are laid out, (batch, height, width, padded channels).
-    pub fn targets(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        inputs: &Inputs,
-        image: [usize; 3],
-    ) -> Tensor {
+    pub fn targets(&self, plan: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Tensor {
         let shape = padded(self.parts.batch(), image);
         let targets = Tensor::transient("padded images", &self.output());
         let rows = Activation::whole(&targets, &self.parts);
@@ -79,7 +69,7 @@ impl Network {
     /// Records what makes windows of images, for every part.
     fn lay_out(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         (label, record): (&str, LayOut),
         shape: &ConvShape,
         images: &Tensor,
@@ -103,7 +93,7 @@ impl Network {
     /// From what [`Network::prepare`] made to the logits.
     pub fn forward(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         images: &Images,
         weights: Weights<'_>,
         mode: Mode,
@@ -115,35 +105,27 @@ impl Network {
             memory: Memory::Transient,
         };
         let pass = self.pass_through(plan, stretch, weights, mode);
-        pass.expect("transient memory is never refused")
+        pass
     }
 
     /// The same with every value in a buffer of its own, see `Pass::value`.
-    ///
-    /// # Errors
-    /// [`GpuError`] when memory is refused.
     pub fn forward_keeping(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         images: &Images,
         weights: Weights<'_>,
-    ) -> Result<Pass, GpuError> {
+    ) -> Pass {
         let stretch = Stretch {
             steps: 0..self.steps.len(),
             images: &images.0,
             start: None,
-            memory: Memory::Kept(plan.gpu()),
+            memory: Memory::Kept,
         };
         self.pass_through(plan, stretch, weights, Mode::Test)
     }
 
     /// The encoder alone: from what [`Network::prepare`] made to the posterior.
-    pub fn encode(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        images: &Images,
-        weights: Weights<'_>,
-    ) -> Tensor {
+    pub fn encode(&self, plan: &mut Recording, images: &Images, weights: Weights<'_>) -> Tensor {
         let stretch = Stretch {
             steps: 0..self.latent(),
             images: &images.0,
@@ -151,45 +133,33 @@ impl Network {
             memory: Memory::Transient,
         };
         let pass = self.pass_through(plan, stretch, weights, Mode::Test);
-        pass.expect("transient memory is never refused")
-            .logits()
-            .clone()
+        pass.logits().clone()
     }
 
     /// The decoder alone: from latents (batch, padded latent) to the logits.
-    pub fn decode(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        latents: &Tensor,
-        weights: Weights<'_>,
-    ) -> Tensor {
+    pub fn decode(&self, plan: &mut Recording, latents: &Tensor, weights: Weights<'_>) -> Tensor {
         let pass = self.decode_in(plan, latents, weights, Memory::Transient);
-        pass.expect("transient memory is never refused")
-            .logits()
-            .clone()
+        pass.logits().clone()
     }
 
     /// The same with every value in a buffer of its own, see `Pass::value`.
-    ///
-    /// # Errors
-    /// [`GpuError`] when memory is refused.
     pub fn decode_keeping(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         latents: &Tensor,
         weights: Weights<'_>,
-    ) -> Result<Pass, GpuError> {
-        let memory = Memory::Kept(plan.gpu());
+    ) -> Pass {
+        let memory = Memory::Kept;
         self.decode_in(plan, latents, weights, memory)
     }
 
     fn decode_in(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         latents: &Tensor,
         weights: Weights<'_>,
-        memory: Memory<'_>,
-    ) -> Result<Pass, GpuError> {
+        memory: Memory,
+    ) -> Pass {
         let at = self.latent();
         let latents = Activation::whole(latents, &self.parts);
         let stretch = Stretch {
@@ -203,11 +173,11 @@ impl Network {
 
     fn pass_through(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         stretch: Stretch<'_>,
         weights: Weights<'_>,
         mode: Mode,
-    ) -> Result<Pass, GpuError> {
+    ) -> Pass {
         let end = stretch.steps.end;
         let output = self.steps[end - 1].output;
         let mut pass = Pass::new(self.places.len(), output);
@@ -237,8 +207,8 @@ impl Network {
                     let mut outputs = outputs.into_iter();
                     (outputs.next(), outputs.next())
                 }
-                Memory::Kept(gpu) => {
-                    let tensor = Tensor::new(gpu, &label, &step.recorder.output())?;
+                Memory::Kept => {
+                    let tensor = Tensor::kept(&label, &step.recorder.output());
                     (Some(Activation::whole(&tensor, &self.parts)), None)
                 }
             };
@@ -258,7 +228,7 @@ impl Network {
             pass.kept[number] = Kept { argmax, statistics };
             pass.values[step.output] = Some(y);
         }
-        Ok(pass)
+        pass
     }
 
     /// What a step reads, in the shapes in which it reads it.
@@ -281,4 +251,4 @@ impl Network {
 }
 
 /// A kernel that makes windows of images.
-type LayOut = fn(&mut PlanBuilder<'_>, &str, &ConvShape, &Tensor, &Tensor);
+type LayOut = fn(&mut Recording, &str, &ConvShape, &Tensor, &Tensor);

@@ -253,9 +253,14 @@ impl Network {
 
     /// Works through a batch in parts where a whole one would have tensors larger than a binding of the
     /// device, or more positions than kernels count exactly.
-    pub fn in_parts_for(mut self, gpu: &Gpu) -> Self {
+    pub fn in_parts_for(self, gpu: &Gpu) -> Self {
+        self.in_parts_of(gpu.part_bytes())
+    }
+
+    /// The same for bindings of so many bytes.
+    pub(crate) fn in_parts_of(mut self, bytes: u64) -> Self {
         let [numbers, positions] = self.largest;
-        let images = (gpu.part_bytes() / 4) as usize / numbers;
+        let images = (bytes / 4) as usize / numbers;
         self.parts = Parts::of(self.parts.batch(), images.min(MOST_POSITIONS / positions));
         self
     }

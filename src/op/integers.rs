@@ -3,10 +3,10 @@
 //! An activation is a whole number in units of a power of two, its value's *unit*. Sums are 32 bits wide; what is
 //! stored is shifted to the unit of the output, rounded half up, and limited.
 
-use crate::gpu::{GpuError, PlanBuilder};
 use crate::graph::Shape;
 use crate::op::ConvShape;
 use crate::pack::{Operations, PackedLayer};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
 /// Where an operation stands in a packed model.
@@ -55,16 +55,7 @@ pub trait Integers: Exact {
     }
 
     /// Records its dispatches. Tensors are (batch, rows, columns, padded channels) of 32-bit integers.
-    ///
-    /// # Errors
-    /// [`GpuError`] when memory is refused.
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        x: &[Tensor],
-        y: &Tensor,
-    ) -> Result<(), GpuError>;
+    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor);
 
     /// The largest size that any sum on the way can reach, for inputs up to `most`.
     fn bound(&self, most: i64) -> i128;
@@ -97,22 +88,6 @@ pub(in crate::op) fn through_shift(size: i128, shift: i32) -> i128 {
         true => size + (1i128 << shift >> 1),
         false => size.saturating_mul(1i128 << -shift),
     }
-}
-
-/// A tensor that holds these words in every run of a plan.
-///
-/// # Errors
-/// [`GpuError`] when memory is refused.
-pub(crate) fn constant(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    shape: &[usize],
-    words: &[u32],
-) -> Result<Tensor, GpuError> {
-    let tensor = Tensor::new(plan.gpu(), label, shape)?;
-    tensor.write(plan.gpu(), words);
-    plan.constant(&tensor.buffer);
-    Ok(tensor)
 }
 
 /// Biases and shifts of a layer as kernels read them: (2, stored outputs).

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::WindowShape;
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// The part that both shaders share.
@@ -37,7 +38,7 @@ struct PackedWindowParams {
 
 /// Records `kernel` over the windows of x. A max pool ignores `shift` and `limits`.
 pub(super) fn record(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     (kernel, label): (&'static Kernel, &str),
     shape: &WindowShape,
     (shift, limits): (i32, [i32; 2]),

@@ -1,9 +1,9 @@
 //! From an operation with its geometry to dispatches of a plan.
 
-use crate::gpu::PlanBuilder;
 use crate::graph::{Fused, Shape};
 use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Weights};
 use crate::op::{ConvShape, PoolShape, Windows};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
 
@@ -169,10 +169,10 @@ pub trait Recorder {
     }
 
     /// Records the forward pass and returns what it made besides the output.
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor>;
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor>;
 
     /// Records the backward pass; returns a gradient for each input.
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient>;
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient>;
 
     /// The matrix product that it is, if it is one, for benchmarks.
     fn product(&self) -> Option<MatrixProduct> {

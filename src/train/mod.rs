@@ -14,12 +14,13 @@ pub use options::{Decay, MAX_LATENT, Objective, TrainOptions};
 
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress, Teacher};
-use crate::gpu::{Buffer, Gpu, GpuError, Plan, PlanBuilder, Pool, Timing, Trace};
+use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, Pool, Timing, Trace};
 use crate::graph::{Model, ModelError};
 use crate::model::{Mode, Parameters};
 use crate::op::TRAINING_NOISE;
 use crate::optimiser::{AdamState, Schedule, adam};
 use crate::quantiser::quantiser_backward;
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// Why training stopped.
@@ -172,7 +173,7 @@ impl<'g> Trainer<'g> {
         let batch = options.batch_size;
         let mut memory = Memory::new(gpu, &model, batch, !options.exact_norm)?;
         if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
-            memory = memory.with_targets(gpu)?;
+            memory = memory.with_targets();
         }
         let parameters = &memory.parameters;
         memory.weights.write(gpu, &parameters.initial(options.seed));
@@ -189,21 +190,12 @@ impl<'g> Trainer<'g> {
         };
         // First, because it needs the most: what follows fits into its working memory.
         let mut pool = Pool::default();
-        let plan = step_of(
-            options.objective,
-            gpu,
-            &options,
-            &memory,
-            &gradients,
-            &state,
-        )
-        .finish_in(&mut pool)?;
+        let step =
+            |objective| step_of(objective, gpu.path(), &options, &memory, &gradients, &state);
+        let plan = gpu.plan_in(step(options.objective), &mut pool)?;
         let waits = options.objective == Objective::Gtc && options.lp_start > 0.0;
         let alone = match waits {
-            true => {
-                let step = step_of(Objective::Float, gpu, &options, &memory, &gradients, &state);
-                Some(step.finish_in(&mut pool)?)
-            }
+            true => Some(gpu.plan_in(step(Objective::Float), &mut pool)?),
             false => None,
         };
         let mut evaluator = Evaluator::with_memory(gpu, model, batch, memory, pool)?;
@@ -453,15 +445,15 @@ impl<'g> Trainer<'g> {
 }
 
 /// Records a step.
-fn step_of<'g>(
+fn step_of(
     objective: Objective,
-    gpu: &'g Gpu,
+    path: Path,
     options: &TrainOptions,
     memory: &Memory,
     gradients: &Tensor,
     state: &AdamState<'_>,
-) -> PlanBuilder<'g> {
-    let mut plan = PlanBuilder::new(gpu);
+) -> Recording {
+    let mut plan = Recording::new(path);
     record_gradients(&mut plan, objective, options, memory, gradients);
     adam(&mut plan, "optimiser", gradients, state);
     plan
@@ -469,7 +461,7 @@ fn step_of<'g>(
 
 /// Records everything of a step but the optimiser: the networks of an objective, forward and backward.
 fn record_gradients(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     objective: Objective,
     options: &TrainOptions,
     memory: &Memory,
@@ -516,5 +508,79 @@ fn record_gradients(
         memory.quantised(|model| {
             quantiser_backward(plan, "quantise", model, &lp_gradients, lambda_l2, targets);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{NAMES, resnet20};
+    use crate::recording::tests::follow;
+
+    /// Follows a training step of a model through all passes, and returns the kernels that it calls.
+    fn step(
+        model: &Model,
+        path: Path,
+        options: &TrainOptions,
+        part_bytes: u64,
+    ) -> Vec<&'static str> {
+        let memory = Memory::laid_out(model, options.batch_size, part_bytes, true);
+        let parameters = &memory.parameters;
+        let [gradients, first_moment, second_moment] =
+            ["gradients", "first moment", "second moment"]
+                .map(|label| parameters.layout.tensor(label));
+        let state = AdamState {
+            weights: &memory.weights,
+            first_moment: &first_moment,
+            second_moment: &second_moment,
+            quantisers: parameters.quantisers,
+            decayed: parameters.scales,
+            weight_decay: 0.0,
+        };
+        let recording = step_of(
+            options.objective,
+            path,
+            options,
+            &memory,
+            &gradients,
+            &state,
+        );
+        follow(&recording);
+        recording.calls().map(|call| call.kernel.name).collect()
+    }
+
+    #[test]
+    fn a_step_of_every_model_reads_what_was_written_on_every_path() {
+        let options = TrainOptions {
+            batch_size: 8,
+            ..TrainOptions::default()
+        };
+        for name in NAMES {
+            let model = Model::by_name(name).unwrap_or_else(|e| panic!("{e}"));
+            for path in Path::ALL {
+                let calls = step(&model, path, &options, 1 << 27);
+                assert_eq!(calls.iter().filter(|name| **name == "adam").count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn every_objective_and_a_batch_in_parts_do_too() {
+        let model = resnet20();
+        let calls = |objective, part_bytes| {
+            let options = TrainOptions {
+                batch_size: 16,
+                objective,
+                ..TrainOptions::default()
+            };
+            step(&model, Path::CpuSubgroup, &options, part_bytes).len()
+        };
+        let both = calls(Objective::Gtc, 1 << 27);
+        assert!(calls(Objective::Float, 1 << 27) < both);
+        assert!(calls(Objective::Direct, 1 << 27) < both);
+        assert!(
+            calls(Objective::Gtc, 1 << 19) > both,
+            "parts take more calls"
+        );
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::gpu::{Gpu, GpuError, PlanBuilder};
+use crate::gpu::{Gpu, GpuError};
 use crate::optimiser::Schedule;
 use crate::quantiser::{LayerRanges, Quantised, Spans, quantiser_backward, quantiser_forward};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
 /// One layer of a golden file.
@@ -166,7 +167,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let table = Tensor::new(gpu, "spans", &[spans.table().len() / 4, 4])?;
     table.write(gpu, &spans.table());
     let [d_weights, d_quantiser] = [0..stored, stored..stored + 4].map(|r| gradients.range(r));
-    let mut plan = PlanBuilder::new(gpu).mirror_all();
+    let mut plan = Recording::new(gpu.path()).mirror_all();
     let model = Quantised {
         spans: &spans,
         table: &table,
@@ -179,7 +180,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let targets = [&gradients, &d_quantiser];
     quantiser_backward(&mut plan, "golden", &model, &upstream, 0.0, targets);
     let schedule = Schedule::new(1, 0.0, lambda_bits);
-    plan.finish()?.run(gpu, bytemuck::bytes_of(&schedule));
+    gpu.plan(plan)?.run(gpu, bytemuck::bytes_of(&schedule));
     let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();
     let sums = wide(d_quantiser.read(gpu).await?);
     Ok(Answer {

@@ -9,7 +9,7 @@ mod vae;
 
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
-use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, PlanBuilder};
+use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan};
 use crate::kernels;
 use crate::model::{Model, Network};
 use crate::op;
@@ -17,6 +17,8 @@ use crate::op::conv::cases as conv;
 use crate::op::norm::cases as norm;
 use crate::op::{ConvShape, PoolShape, UpsampleShape};
 use crate::optimiser::Schedule;
+use crate::recording::Recording;
+use crate::recording::cores::most_cores;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
 
@@ -124,7 +126,7 @@ impl Expected {
 pub type Answer = Box<dyn Fn(&[Vec<f64>], &[Vec<f64>]) -> Vec<Expected>>;
 
 /// Records one kernel call into a plan.
-pub type Record = Box<dyn Fn(&mut PlanBuilder<'_>, &[Tensor], &[Tensor])>;
+pub type Record = Box<dyn Fn(&mut Recording, &[Tensor], &[Tensor])>;
 
 /// How one case came out.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -257,25 +259,25 @@ fn bits(values: Vec<i32>) -> Vec<f32> {
 /// # Errors
 /// [`GpuError`] when memory or a kernel is refused.
 pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> {
-    let (plan, outputs, _) = record(gpu, case, PlanBuilder::new(gpu).mirror_all())?;
+    let (plan, outputs, _) = record(gpu, case, Recording::new(gpu.path()).mirror_all())?;
     Ok((plan, outputs))
 }
 
 fn record(
     gpu: &Gpu,
     case: &Case,
-    mut plan: PlanBuilder<'_>,
+    mut plan: Recording,
 ) -> Result<(Plan, Vec<Tensor>, usize), GpuError> {
     let outputs = record_into(gpu, case, &mut plan)?;
-    let cores = plan.most_cores();
-    Ok((plan.finish()?, outputs, cores))
+    let cores = most_cores(&plan);
+    Ok((gpu.plan(plan)?, outputs, cores))
 }
 
 /// Records the call of a case, and returns its outputs.
 pub(crate) fn record_into(
     gpu: &Gpu,
     case: &Case,
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
 ) -> Result<Vec<Tensor>, GpuError> {
     let mut inputs = Vec::new();
     for (values, shape) in case.inputs.iter().zip(&case.input_shapes) {
@@ -336,7 +338,7 @@ async fn run_once(
     expected: &[Expected],
     report: &mut CaseReport,
 ) -> Result<usize, GpuError> {
-    let plan = PlanBuilder::new(gpu).mirror_all().with_core(core);
+    let plan = Recording::new(gpu.path()).mirror_all().with_core(core);
     let (plan, outputs, cores) = record(gpu, case, plan)?;
     plan.run(gpu, bytemuck::bytes_of(&case.schedule));
     let value = |x: &f32| value_of(case.kernel.numbers, *x);

@@ -1,10 +1,11 @@
 //! Cases of the kernels of packed models. Integers agree exactly or not at all.
 
 use super::{Case, Expected, Tolerance, bits, noise};
-use crate::gpu::{Kernel, PlanBuilder};
+use crate::gpu::Kernel;
 use crate::kernels;
 use crate::op::{self, Arithmetic, CodeShape, ConvShape, PoolShape, Sharing, UpsampleShape};
 use crate::optimiser::Schedule;
+use crate::recording::Recording;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
 
@@ -90,7 +91,7 @@ pub(crate) fn integer_case(
     name: String,
     inputs: Vec<(Vec<usize>, Vec<i32>)>,
     output: Vec<usize>,
-    record: impl Fn(&mut PlanBuilder<'_>, &[Tensor], &Tensor) + 'static,
+    record: impl Fn(&mut Recording, &[Tensor], &Tensor) + 'static,
     answer: impl Fn(&[Vec<i64>]) -> Vec<i64> + 'static,
 ) -> Case {
     let (input_shapes, inputs): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();

@@ -1,10 +1,11 @@
 //! Cases of the quantiser.
 
 use super::{Case, Expected, Tolerance, noise};
-use crate::gpu::{Kernel, PlanBuilder};
+use crate::gpu::Kernel;
 use crate::kernels;
 use crate::optimiser::Schedule;
 use crate::quantiser::{self, LayerRanges, Quantised, Spans};
+use crate::recording::Recording;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
 
@@ -197,7 +198,7 @@ impl Layers {
         kernel: &'static Kernel,
         more: Vec<(Vec<usize>, Vec<f32>)>,
         output: (Vec<usize>, Option<Vec<f32>>),
-        record: impl Fn(&mut PlanBuilder<'_>, &Quantised<'_>, &[Tensor], &Tensor) + 'static,
+        record: impl Fn(&mut Recording, &Quantised<'_>, &[Tensor], &Tensor) + 'static,
         expected: impl Fn(&Self, &[Vec<f64>], &[Vec<f64>]) -> Expected + 'static,
     ) -> Case {
         let (parameters, table) = (self.parameters(), self.spans().table());

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use gtc::checkpoint::{self, Checkpoint, Header};
 use gtc::data::{Images, epoch_order};
 use gtc::evaluate::Evaluator;
-use gtc::gpu::{Gpu, Path, PlanBuilder};
+use gtc::gpu::{Gpu, Path};
 use gtc::graph::{Description, Model};
 use gtc::infer::{Inference, fits};
 use gtc::model::{Inputs, Mode, Network, Parameters, Weights};
@@ -14,6 +14,7 @@ use gtc::op::Arithmetic;
 use gtc::op::add;
 use gtc::optimiser::Schedule;
 use gtc::pack::{self, Activations, PackError, PackedModel, Trained};
+use gtc::recording::Recording;
 use gtc::reference::{self, PlainTrainer};
 use gtc::rng::Philox;
 use gtc::tensor::{Tensor, pad4};
@@ -228,7 +229,7 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
         Some(noise) => network.in_parts_for(gpu).with_noise(noise),
         None => network.in_parts_for(gpu),
     };
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = Recording::new(gpu.path());
     let prepared = network.prepare(&mut plan, &inputs, model.input);
     let read = Weights {
         name: "HP",
@@ -259,7 +260,7 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
         network.backward(&mut plan, &pass, read, &d_logits, &gradients);
     }
     let schedule = Schedule::default().with_noise(1.0, 0, 0);
-    let plan = plan.finish().unwrap();
+    let plan = gpu.plan(plan).unwrap();
     plan.run(gpu, bytemuck::bytes_of(&schedule));
     Made {
         logits: block_on(logits.read(gpu)).unwrap(),

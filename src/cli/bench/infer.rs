@@ -10,12 +10,13 @@ use super::{Times, bar, random_images, time};
 use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
-use crate::gpu::{Gpu, Plan, PlanBuilder};
+use crate::gpu::{Gpu, Plan};
 use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Weights};
 use crate::op::{
     Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
 };
 use crate::pack::{Activations, PackedModel, Trained, pack};
+use crate::recording::Recording;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::{packed_cases, run_case};
@@ -126,9 +127,9 @@ fn rates(gpu: &Gpu, least: Duration) -> Result<Rates, CliError> {
         Tensor::new(gpu, "y", &[floats])?,
         Tensor::new(gpu, "d_y", &[floats])?,
     );
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = Recording::new(gpu.path());
     crate::op::relu_backward(&mut plan, "copy", &y, &d_y);
-    let times = timed(gpu, &[plan.finish()?], least)?;
+    let times = timed(gpu, &[gpu.plan(plan)?], least)?;
     let bytes = 12.0 * floats as f64 / (times.fastest / 1e3);
     Ok(Rates { macs, bytes })
 }
@@ -151,7 +152,7 @@ fn f32_plan(gpu: &Gpu, shape: &ConvShape) -> Result<Plan, CliError> {
     let w = random(gpu, &shape.w(), float)?;
     let bias = random(gpu, &shape.w()[..1], float)?;
     let y = Tensor::new(gpu, "y", &shape.y())?;
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = Recording::new(gpu.path());
     plan.constant(&w.buffer);
     conv_forward(
         &mut plan,
@@ -161,7 +162,7 @@ fn f32_plan(gpu: &Gpu, shape: &ConvShape) -> Result<Plan, CliError> {
         Epilogue::Relu,
         &y,
     );
-    Ok(plan.finish()?)
+    Ok(gpu.plan(plan)?)
 }
 
 fn packed_plan(
@@ -181,7 +182,7 @@ fn packed_plan(
     w.write(gpu, &words);
     let table = random(gpu, &[2, shape.w()[0]], |_| 8)?;
     let y = Tensor::new(gpu, "y", &shape.y())?;
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = Recording::new(gpu.path());
     plan.constant(&w.buffer);
     plan.constant(&table.buffer);
     let how = (arithmetic, sharing, form);
@@ -194,7 +195,7 @@ fn packed_plan(
         [0, 127],
         &y,
     );
-    Ok(plan.finish()?)
+    Ok(gpu.plan(plan)?)
 }
 
 /// Plans over operands of their own, enough of them to take turns.
@@ -352,7 +353,7 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
         labels: Tensor::new(gpu, "labels", &[batch, pad4(model.classes)])?,
         targets: None,
     };
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = Recording::new(gpu.path());
     plan.constant(&arena.buffer);
     let input = network.prepare(&mut plan, &inputs, model.input);
     let weights = Weights {
@@ -364,7 +365,7 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
         round_norm: false,
     };
     network.forward(&mut plan, &input, weights, Mode::Test);
-    Ok(plan.finish()?)
+    Ok(gpu.plan(plan)?)
 }
 
 fn model_rows(

@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::plot::Bar;
 use super::{Times, bar, time};
 use crate::cli::CliError;
-use crate::gpu::{Gpu, PlanBuilder};
+use crate::gpu::Gpu;
 use crate::model::{Model, Network};
 use crate::op::{
     ConvShape, Epilogue, OutputGradient, PoolShape, Windows, conv_backward_input,
     conv_backward_weight, conv_forward, sum_partials,
 };
+use crate::recording::Recording;
 use crate::rng::Philox;
 use crate::tensor::Tensor;
 use crate::verify::{matrix_cases, run_case};
@@ -124,7 +125,7 @@ fn kernel_row(
     let d_y = OutputGradient { d_y: &y, argmax };
     let x = random("x", &input)?;
     let (w, bias) = (random("w", &shape.w())?, random("bias", &shape.w()[..1])?);
-    let mut plan = PlanBuilder::new(gpu);
+    let mut plan = Recording::new(gpu.path());
     match kernel {
         "forward" => {
             let epilogue = match pool {
@@ -151,7 +152,7 @@ fn kernel_row(
             }
         }
     }
-    let plan = plan.finish()?;
+    let plan = gpu.plan(plan)?;
     let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();
     let times = time(least, || {
         plan.run(gpu, &[]);

@@ -1,10 +1,10 @@
 //! Activations of packed models.
 
 use super::packed_activation;
-use crate::gpu::{GpuError, PlanBuilder};
 use crate::graph::Shape;
 use crate::op::integers::{Integers, numbers, shifted, through_shift};
 use crate::pack::Operations;
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// A function of every number by itself.
@@ -20,15 +20,8 @@ pub struct PackedActivation {
 }
 
 impl Integers for PackedActivation {
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        x: &[Tensor],
-        y: &Tensor,
-    ) -> Result<(), GpuError> {
+    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         packed_activation(plan, label, &x[0], self.leak, self.shift, self.limits, y);
-        Ok(())
     }
 
     fn bound(&self, most: i64) -> i128 {

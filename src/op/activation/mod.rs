@@ -20,8 +20,9 @@ pub use relu::relu_backward;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Mirrors, PlanBuilder, Write};
+use crate::gpu::{Kernel, Mirrors};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// y from x.
@@ -88,7 +89,7 @@ struct ActivationForwardParams {
 
 /// y = the activation of x. Both have one shape.
 pub fn activation_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     activate: &Activate,
     x: &Tensor,
@@ -130,7 +131,7 @@ struct ActivationBackwardParams {
 /// d_x = d_y times the slope of the activation at its input x: at x = 0 the slope of the negative half, at the
 /// ceiling 0. All three have one shape.
 pub fn activation_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     activate: &Activate,
     [x, d_y]: [&Tensor; 2],

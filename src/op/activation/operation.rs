@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::integers::PackedActivation;
 use super::plain::PlainActivation;
 use super::{Activate, activation_backward, activation_forward};
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
 use crate::op::{Fusible, Operation, Packing};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -174,14 +174,14 @@ impl Recorder for Pointwise {
         self.shape.clone()
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             activation_forward(plan, at.label, &self.slopes, x, y);
         }
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         if !at.wanted[0] {
             return vec![Gradient::None];
         }
@@ -199,7 +199,7 @@ impl Recorder for Pointwise {
 
 /// The gradient before a ReLU in memory of its own, from the output y of the ReLU and the gradient of y.
 pub(in crate::op) fn relu_backward_apart(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [y, d_y]: [&Tensor; 2],
     d_x: &Tensor,

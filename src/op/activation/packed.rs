@@ -2,9 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Numbers, PlanBuilder, Write};
+use crate::gpu::{Kernel, Numbers};
 use crate::kernels;
 use crate::op::requantise;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// A function of single integers.
@@ -40,7 +41,7 @@ struct PackedActivationParams {
 /// x and y have one shape. The caller guarantees that nothing leaves 32 bits, that shifts are below 32, and that the
 /// limits contain zero: the padding of channels then stays zero.
 pub fn packed_activation(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     x: &Tensor,
     leak: u32,

@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -15,7 +15,7 @@ struct ReluParams {
 }
 
 /// Turns d_y into d_x: kept where the output y is positive. Both have one shape.
-pub fn relu_backward(plan: &mut PlanBuilder<'_>, label: &str, y: &Tensor, d_y: &Tensor) {
+pub fn relu_backward(plan: &mut Recording, label: &str, y: &Tensor, d_y: &Tensor) {
     let params = ReluParams {
         count: y.texels(),
         y_base: y.base(),

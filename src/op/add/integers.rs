@@ -1,10 +1,10 @@
 //! Sums of packed models.
 
 use super::packed_add;
-use crate::gpu::{GpuError, PlanBuilder};
 use crate::graph::Shape;
 use crate::op::integers::{Integers, numbers, shifted, through_shift};
 use crate::pack::Operations;
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// The sum of several values, in the finest of their units and then in that of the output.
@@ -44,13 +44,7 @@ impl PackedSum {
 }
 
 impl Integers for PackedSum {
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        x: &[Tensor],
-        y: &Tensor,
-    ) -> Result<(), GpuError> {
+    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let additions = self.additions();
         let mut sum = x[0].clone();
         for (number, addition) in additions.iter().enumerate() {
@@ -70,7 +64,6 @@ impl Integers for PackedSum {
             );
             sum = to;
         }
-        Ok(())
     }
 
     fn bound(&self, most: i64) -> i128 {

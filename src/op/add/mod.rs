@@ -18,8 +18,9 @@ pub use operation::Add;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Mirrors, PlanBuilder, Write};
+use crate::gpu::{Kernel, Mirrors};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// y = a + b, then optionally ReLU.
@@ -48,7 +49,7 @@ struct AddParams {
 /// a and b.
 ///
 /// The gradient of a and of b is that of y. With `relu`, [`crate::op::relu_backward`] turns d_y into it.
-pub fn add(plan: &mut PlanBuilder<'_>, label: &str, [a, b]: [&Tensor; 2], relu: bool, y: &Tensor) {
+pub fn add(plan: &mut Recording, label: &str, [a, b]: [&Tensor; 2], relu: bool, y: &Tensor) {
     debug_assert!(a.len() == y.len() && b.len() == y.len());
     let params = AddParams {
         count: y.texels(),

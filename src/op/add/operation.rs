@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::add;
 use super::integers::PackedSum;
 use super::plain::PlainAdd;
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::op::activation::relu_backward_apart;
 use crate::op::integers::{IntegerBinding, Integers};
@@ -13,6 +12,7 @@ use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
 use crate::op::relu_backward;
 use crate::op::{Operation, Packing};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -103,7 +103,7 @@ impl Recorder for Adder {
         self.relu
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, y) in at.y.parts().iter().enumerate() {
             let mut sum = at.x[0].part(number).clone();
             for (input, x) in at.x.iter().enumerate().skip(1) {
@@ -125,7 +125,7 @@ impl Recorder for Adder {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let mut d_x = at.d_y.clone();
         if at.masks_own && at.d_y_shared {
             d_x = at.room(&self.shape);

@@ -2,9 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Numbers, PlanBuilder, Write};
+use crate::gpu::{Kernel, Numbers};
 use crate::kernels;
 use crate::op::requantise;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// The sum of two activations of integers.
@@ -38,7 +39,7 @@ struct PackedAddParams {
 /// All tensors have one shape. The caller guarantees that nothing leaves 32 bits, that shifts are below 32, and that
 /// the limits contain zero: the padding of channels then stays zero.
 pub fn packed_add(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [a, b]: [&Tensor; 2],
     ups: [u32; 2],

@@ -1,10 +1,10 @@
 //! Average pooling of packed models.
 
 use super::packed_average_pool;
-use crate::gpu::{GpuError, PlanBuilder};
 use crate::op::WindowShape;
 use crate::op::integers::{Integers, through_shift};
 use crate::pack::Operations;
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// Sums over windows, shifted.
@@ -24,15 +24,8 @@ impl PackedAverage {
 }
 
 impl Integers for PackedAverage {
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        x: &[Tensor],
-        y: &Tensor,
-    ) -> Result<(), GpuError> {
+    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         packed_average_pool(plan, label, &self.shape, self.shift, self.limits, &x[0], y);
-        Ok(())
     }
 
     fn bound(&self, most: i64) -> i128 {

@@ -17,8 +17,9 @@ pub use operation::{AveragePool, GlobalAveragePool};
 
 use super::WindowShape;
 use super::window_shape::{Side, WindowParams};
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 const WINDOW_SHAPE: &str = include_str!("../../../shaders/shared/window_shape.wgsl");
@@ -43,7 +44,7 @@ pub static AVERAGE_POOL_BACKWARD: Kernel = kernels::elementwise(
 ///
 /// x and y are stored as [`WindowShape::x`] and [`WindowShape::y`] say.
 pub fn average_pool_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &WindowShape,
     factor: f32,
@@ -72,7 +73,7 @@ pub fn average_pool_forward(
 /// d_x = `factor` times the sum of d_y over the windows that hold an input. The factor is that of
 /// [`average_pool_forward`].
 pub fn average_pool_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &WindowShape,
     factor: f32,

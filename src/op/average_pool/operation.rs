@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::integers::PackedAverage;
 use super::plain::PlainAveragePool;
 use super::{average_pool_backward, average_pool_forward};
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::op::conv::operation::is_zero;
 use crate::op::integers::{IntegerBinding, Integers};
@@ -17,6 +16,7 @@ use crate::op::max_pool::{over, windows};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
 use crate::op::{Operation, Packing, Pair, WindowShape};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -145,7 +145,7 @@ impl Recorder for Averager {
         self.0.y().to_vec()
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             let shape = self.0.of_images(x);
             average_pool_forward(plan, at.label, &shape, factor(&shape), x, y);
@@ -153,7 +153,7 @@ impl Recorder for Averager {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         if !at.wanted[0] {
             return vec![Gradient::None];
         }

@@ -1,8 +1,9 @@
 //! Averages of windows of integers.
 
-use crate::gpu::{Kernel, Numbers, PlanBuilder};
+use crate::gpu::{Kernel, Numbers};
 use crate::kernels;
 use crate::op::{WindowShape, packed_windows, requantise};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// The shifted sum of each window of integers.
@@ -22,7 +23,7 @@ pub static PACKED_AVERAGE_POOL: Kernel = Kernel {
 /// x and y are stored as `shape` says. The caller guarantees that nothing leaves 32 bits, that the shift is below 32,
 /// and that the limits contain zero: the padding of channels then stays zero.
 pub fn packed_average_pool(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &WindowShape,
     shift: i32,

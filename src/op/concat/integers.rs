@@ -1,9 +1,9 @@
 //! Concatenation of packed models.
 
 use super::packed_concat;
-use crate::gpu::{GpuError, PlanBuilder};
 use crate::op::integers::{Integers, through_shift};
 use crate::pack::Operations;
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
 /// One input: its channels, without padding, and its places to the right.
@@ -38,13 +38,7 @@ impl PackedJoin {
 }
 
 impl Integers for PackedJoin {
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        x: &[Tensor],
-        y: &Tensor,
-    ) -> Result<(), GpuError> {
+    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let joins = self.joins();
         let mut joined = x[0].clone();
         for (number, [left, right]) in joins.iter().enumerate() {
@@ -61,7 +55,6 @@ impl Integers for PackedJoin {
             packed_concat(plan, label, sides, self.limits, &to);
             joined = to;
         }
-        Ok(())
     }
 
     fn bound(&self, most: i64) -> i128 {

@@ -17,8 +17,9 @@ pub use operation::Concat;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 const FOLLOWING: &str = include_str!("../../../shaders/shared/following.wgsl");
@@ -64,7 +65,7 @@ struct ConcatParams {
 ///
 /// More than two inputs are joined two at a time.
 pub fn concat(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [(a, a_channels), (b, b_channels)]: [(&Tensor, usize); 2],
     y: &Tensor,
@@ -113,7 +114,7 @@ struct ChannelsParams {
 ///
 /// The gradient of an input of [`concat`](fn@concat) is its channels of the gradient of y.
 pub fn channels(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     x: &Tensor,
     (first, count): (usize, usize),

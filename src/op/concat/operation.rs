@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::integers::{PackedJoin, Part};
 use super::plain::PlainConcat;
 use super::{channels, concat};
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
 use crate::op::{Operation, Packing};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
 
@@ -101,7 +101,7 @@ impl Recorder for Joiner {
         self.stored(self.channels.iter().sum())
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, y) in at.y.parts().iter().enumerate() {
             let (mut joined, mut width) = (at.x[0].part(number).clone(), self.channels[0]);
             for (input, channels) in self.channels.iter().enumerate().skip(1) {
@@ -119,7 +119,7 @@ impl Recorder for Joiner {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let mut first = 0;
         let mut gradients = Vec::new();
         for (input, count) in self.channels.iter().enumerate() {

@@ -2,9 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Numbers, PlanBuilder, Write};
+use crate::gpu::{Kernel, Numbers};
 use crate::kernels;
 use crate::op::requantise;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
 /// The channels of two activations of integers.
@@ -45,7 +46,7 @@ struct PackedConcatParams {
 /// of channels need not be multiples of four. y is (pixels..., padded sum of channels), and its padding becomes
 /// zero. The caller guarantees that nothing leaves 32 bits and that shifts are below 32.
 pub fn packed_concat(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [a, b]: [(&Tensor, usize, i32); 2],
     limits: [i32; 2],

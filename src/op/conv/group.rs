@@ -1,6 +1,5 @@
 //! Grouped convolutions.
 
-use crate::gpu::PlanBuilder;
 use crate::model::LayerParameters;
 use crate::op::activation::relu_backward_apart;
 use crate::op::group_conv::{
@@ -9,6 +8,7 @@ use crate::op::group_conv::{
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder, cut};
 use crate::op::{GroupShape, group_conv};
 use crate::op::{relu_backward, sum_partials};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -51,7 +51,7 @@ impl Recorder for Grouped {
         self.relu
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let w = self.weight(at.weights.weights_of(&self.layer));
         let bias = self.layer.bias_of(at.weights.biases);
         let bias = bias.unwrap_or_else(|| at.weights.zeros.clone());
@@ -62,7 +62,7 @@ impl Recorder for Grouped {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let mut d_y = at.d_y.clone();
         if at.masks_own {
             let apart = at.room(&self.output());

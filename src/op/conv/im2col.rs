@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::ConvShape;
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
 #[repr(C)]
@@ -45,18 +46,12 @@ impl ConvShape {
 }
 
 /// rows (positions, window) from x (batch, height, width, channels), channels not padded.
-pub fn im2col(
-    plan: &mut PlanBuilder<'_>,
-    label: &str,
-    shape: &ConvShape,
-    x: &Tensor,
-    rows: &Tensor,
-) {
+pub fn im2col(plan: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, rows: &Tensor) {
     record(plan, &kernels::IM2COL, label, shape, [x, rows]);
 }
 
 pub(super) fn record(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     shape: &ConvShape,

@@ -1,11 +1,11 @@
 //! Convolutions and dense layers of packed models.
 
-use crate::gpu::{GpuError, PlanBuilder};
 use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::group_conv::{GroupCodes, packed_group_conv};
-use crate::op::integers::{IntegerBinding, Integers, constant, table};
+use crate::op::integers::{IntegerBinding, Integers, table};
 use crate::pack::{Operations, PackedLayer};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
 /// A convolution, or a dense layer as one whose kernel covers the image.
@@ -35,13 +35,7 @@ impl Integers for PackedMatrix {
         Some(self.run)
     }
 
-    fn record(
-        &self,
-        _: &mut PlanBuilder<'_>,
-        _: &str,
-        _: &[Tensor],
-        _: &Tensor,
-    ) -> Result<(), GpuError> {
+    fn record(&self, _: &mut Recording, _: &str, _: &[Tensor], _: &Tensor) {
         unreachable!("products are recorded in the arithmetic that was chosen for them")
     }
 
@@ -85,18 +79,12 @@ impl PackedGroups {
 }
 
 impl Integers for PackedGroups {
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        x: &[Tensor],
-        y: &Tensor,
-    ) -> Result<(), GpuError> {
+    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let layer = &self.layer;
         let codes = GroupCodes::new(&self.shape, layer.bits, layer.zero);
         let words = codes.store(&self.shape, &layer.codes);
-        let w = constant(plan, label, &codes.shape(), &words)?;
-        let table = constant(plan, "table", &[2, pad4(layer.shape[0])], &table(layer))?;
+        let w = plan.constant_of(label, &codes.shape(), &words);
+        let table = plan.constant_of("table", &[2, pad4(layer.shape[0])], &table(layer));
         packed_group_conv(
             plan,
             label,
@@ -106,7 +94,6 @@ impl Integers for PackedGroups {
             self.limits,
             y,
         );
-        Ok(())
     }
 
     fn bound(&self, most: i64) -> i128 {

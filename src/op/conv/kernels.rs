@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::ConvShape;
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
 use crate::op::NOWHERE;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// The twin of `Params` in `shaders/shared/conv_shape.wgsl`. Channels count in texels.
@@ -202,7 +202,7 @@ impl<'a> From<&'a Tensor> for OutputGradient<'a> {
 
 /// y = x * w + bias, then the epilogue.
 pub fn conv_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     windows: Windows<'_>,
     [x, w, bias]: [&Tensor; 3],
@@ -225,7 +225,7 @@ pub fn conv_forward(
         y_base: y.base(),
         ..windows.params(pooled)
     };
-    let path = plan.gpu().path();
+    let path = plan.path();
     let images_first = !pooled && shape.images_first(path, shape.has_edges());
     let constants = [
         ("IMAGES_FIRST", f64::from(images_first)),
@@ -253,7 +253,7 @@ pub fn conv_forward(
 
 /// d_x from d_y and w; with `relu`, x came out of a ReLU and d_x is the gradient before it.
 pub fn conv_backward_input(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &ConvShape,
     [d_y, w, x]: [&Tensor; 3],
@@ -269,7 +269,7 @@ pub fn conv_backward_input(
         ..ConvParams::new(shape)
     };
     let (path, rows) = (
-        plan.gpu().path(),
+        plan.path(),
         4 * shape.stride * shape.stride * shape.phase_rows(),
     );
     let images_first = f64::from(shape.images_first(path, shape.has_transposed_edges()));
@@ -298,7 +298,7 @@ pub fn conv_backward_input(
 /// Partial sums of d_w, and with `bias` of d_bias behind it, from the gradient of y and from x: `partial` is
 /// (splits, weights, or weights + outputs). With one split they are d_w and d_bias.
 pub fn conv_backward_weight(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     windows: Windows<'_>,
     OutputGradient { d_y, argmax }: OutputGradient<'_>,

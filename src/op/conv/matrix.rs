@@ -1,6 +1,5 @@
 //! Convolutions and dense layers as matrix products.
 
-use crate::gpu::PlanBuilder;
 use crate::model::{Activation, LayerParameters};
 use crate::op::activation::relu_backward_apart;
 use crate::op::record::{
@@ -10,6 +9,7 @@ use crate::op::{
     ConvShape, Epilogue, OutputGradient, PoolShape, conv_backward_input, conv_backward_weight,
     conv_forward, max_unpool, relu_backward, sum_partials,
 };
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
 
@@ -56,12 +56,7 @@ impl Matrix {
 
     /// The gradients of what the products of all micro-batches gave, behind their epilogues, spread over what
     /// a fused max pool read.
-    fn spread(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        at: &Backward<'_>,
-        d_y: &Activation,
-    ) -> Vec<Tensor> {
+    fn spread(&self, plan: &mut Recording, at: &Backward<'_>, d_y: &Activation) -> Vec<Tensor> {
         let (Some(pool), Some(argmax)) = (&self.pool, &at.kept.argmax) else {
             return d_y.parts().to_vec();
         };
@@ -79,7 +74,7 @@ impl Matrix {
     }
 
     /// The gradient before this layer's own ReLU, where nobody else applied it.
-    fn before_relu(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Activation {
+    fn before_relu(&self, plan: &mut Recording, at: &Backward<'_>) -> Activation {
         if !at.masks_own {
             return at.d_y.clone();
         }
@@ -99,12 +94,12 @@ impl Matrix {
     /// Records the gradients of weights and bias, or what is left to be summed to them: (splits, total).
     fn weight_gradient(
         &self,
-        plan: &mut PlanBuilder<'_>,
+        plan: &mut Recording,
         label: &str,
         products: &[(Product, OutputGradient<'_>, &Tensor)],
         total: &Tensor,
     ) -> Option<Tensor> {
-        let path = plan.gpu().path();
+        let path = plan.path();
         let splits_of = |product: &Product| product.shape.weight_splits(path, products.len());
         let splits = products
             .iter()
@@ -153,7 +148,7 @@ impl Recorder for Matrix {
         true
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let weights = at.weights;
         let w = self
             .layer
@@ -182,7 +177,7 @@ impl Recorder for Matrix {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let x = at.x[0].parts();
         let d_y = self.before_relu(plan, at);
         let argmax = at.kept.argmax.as_ref();

@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{ConvShape, im2col};
-use crate::gpu::{Dispatch, Grid, Kernel, Path, PlanBuilder, Write};
+use crate::gpu::{Kernel, Path};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
 /// How sums of integers are formed. All ways give the same integers.
@@ -177,7 +178,7 @@ fn kernel(arithmetic: Arithmetic, sharing: Sharing, path: Path) -> (&'static Ker
 /// y = requantised x * w. `w` holds codes (blocks of four outputs, row of texels); `table`
 /// (2, outputs) biases and shifts; results are clamped to `limits`.
 pub fn packed_conv(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &ConvShape,
     (arithmetic, sharing, codes): (Arithmetic, Sharing, CodeShape),
@@ -185,7 +186,7 @@ pub fn packed_conv(
     limits: [i32; 2],
     y: &Tensor,
 ) {
-    let path = plan.gpu().path();
+    let path = plan.path();
     let (kernel, activations) = kernel(arithmetic, sharing, path);
     let ([batch, height, width, channels], stored) = (shape.y(), shape.x());
     let pixels = stored[..3].iter().product();
@@ -261,7 +262,7 @@ struct PackedBytesParams {
 }
 
 /// `bytes` (rows, words) from x (rows, channels), whose numbers fit into int8; a word holds four.
-pub fn packed_bytes(plan: &mut PlanBuilder<'_>, label: &str, x: &Tensor, bytes: &Tensor) {
+pub fn packed_bytes(plan: &mut Recording, label: &str, x: &Tensor, bytes: &Tensor) {
     let groups = bytes.shape[1] / 4;
     let params = PackedBytesParams {
         rows: x.shape[0] as u32,
@@ -286,7 +287,7 @@ pub fn packed_bytes(plan: &mut PlanBuilder<'_>, label: &str, x: &Tensor, bytes: 
 
 /// [`super::im2col`] of integers.
 pub fn packed_im2col(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &ConvShape,
     x: &Tensor,

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::ConvShape;
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -44,7 +44,7 @@ impl ConvShape {
 }
 
 /// Four copies of every channel of x (batch, height, width, channels), channels not padded.
-pub fn shifts(plan: &mut PlanBuilder<'_>, label: &str, shape: &ConvShape, x: &Tensor, y: &Tensor) {
+pub fn shifts(plan: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, y: &Tensor) {
     let [batch, _, rows, row] = shape.shifts();
     let (channels, texels) = (shape.input_channels, row / 4);
     let params = ShiftsParams {

@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -16,7 +16,7 @@ struct SumParams {
 }
 
 /// total = the sum of `partial` (splits, total...) over its splits, in their order.
-pub fn sum_partials(plan: &mut PlanBuilder<'_>, label: &str, partial: &Tensor, total: &Tensor) {
+pub fn sum_partials(plan: &mut Recording, label: &str, partial: &Tensor, total: &Tensor) {
     let splits = partial.len() / total.len();
     let params = SumParams {
         count: total.texels(),

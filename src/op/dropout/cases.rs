@@ -1,9 +1,9 @@
 //! Cases of dropout.
 
 use super::{DROPOUT, dropout, reference};
-use crate::gpu::PlanBuilder;
 use crate::op::Counter;
 use crate::optimiser::Schedule;
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::{Case, Expected, Tolerance, noise};
 
@@ -23,7 +23,7 @@ pub(crate) fn of_size(count: usize, probability: f32) -> Case {
         second: 5,
         fourth: 11,
     };
-    let record = move |plan: &mut PlanBuilder<'_>, i: &[Tensor], o: &[Tensor]| {
+    let record = move |plan: &mut Recording, i: &[Tensor], o: &[Tensor]| {
         dropout(plan, "case", (probability, counter), &i[0], &o[0]);
     };
     let case = Case::new(

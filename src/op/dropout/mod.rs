@@ -11,9 +11,10 @@ pub use operation::Dropout;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Mirrors, PlanBuilder, Write};
+use crate::gpu::{Kernel, Mirrors};
 use crate::kernels;
 use crate::op::Counter;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// y = x with numbers left out.
@@ -57,7 +58,7 @@ fn threshold_and_scale(probability: f32) -> (u32, f32) {
 /// is this function of d_y with the same probability and counter. Every node needs a counter of its own; blocks
 /// count up from `counter.first`, one for each texel.
 pub fn dropout(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     (probability, counter): (f32, Counter),
     x: &Tensor,

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::dropout;
 use super::plain::PlainDropout;
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::model::Mode;
 use crate::op::Counter;
@@ -12,6 +11,7 @@ use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
 use crate::op::{Operation, Packing};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::Case;
 
@@ -81,13 +81,7 @@ struct Dropper {
 }
 
 impl Dropper {
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        probability: f32,
-        [x, y]: [&[Tensor]; 2],
-    ) {
+    fn record(&self, plan: &mut Recording, label: &str, probability: f32, [x, y]: [&[Tensor]; 2]) {
         let mut first = 0;
         for (x, y) in x.iter().zip(y) {
             dropout(
@@ -111,7 +105,7 @@ impl Recorder for Dropper {
         self.shape.clone()
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let probability = match at.mode {
             Mode::Train => self.probability,
             Mode::Test => 0.0,
@@ -120,7 +114,7 @@ impl Recorder for Dropper {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         if !at.wanted[0] {
             return vec![Gradient::None];
         }

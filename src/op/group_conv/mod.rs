@@ -12,8 +12,9 @@ pub use packed::{GroupCodes, PACKED_GROUP_CONV, packed_group_conv};
 use bytemuck::{Pod, Zeroable};
 
 use super::GroupShape;
-use crate::gpu::{Dispatch, Grid, Kernel, Mirrors, PlanBuilder, Write};
+use crate::gpu::{Kernel, Mirrors};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 const GROUP_SHAPE: &str = include_str!("../../../shaders/shared/group_shape.wgsl");
@@ -200,7 +201,7 @@ impl GroupShape {
 /// y = x * w + bias; with `relu`, y = max(y, 0). x and y are stored as [`crate::op::ConvShape`] says, w as
 /// [`GroupShape::w`] says, the bias is (padded outputs).
 pub fn group_conv_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &GroupShape,
     [x, w, bias]: [&Tensor; 3],
@@ -231,7 +232,7 @@ pub fn group_conv_forward(
 
 /// d_x from d_y and w.
 pub fn group_conv_backward_input(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &GroupShape,
     [d_y, w]: [&Tensor; 2],
@@ -260,7 +261,7 @@ pub fn group_conv_backward_input(
 /// stored weights + padded outputs). [`crate::op::sum_partials`] adds the splits up; with one split `partial`
 /// is the result. [`GroupShape::weight_splits`] says how many there should be.
 pub fn group_conv_backward_weight(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &GroupShape,
     d_y: &Tensor,

@@ -2,9 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, Mirrors, Numbers, PlanBuilder, Write};
+use crate::gpu::{Kernel, Mirrors, Numbers};
 use crate::kernels;
 use crate::op::GroupShape;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
 /// A grouped convolution of integers over packed weights.
@@ -119,7 +120,7 @@ struct PackedGroupConvParams {
 /// [`GroupCodes::shape`]. `table` (2, padded outputs) holds the biases, then the shifts. The padding of y becomes zero. The
 /// caller guarantees that nothing leaves 32 bits and that shifts are below 32.
 pub fn packed_group_conv(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &GroupShape,
     codes: &GroupCodes,

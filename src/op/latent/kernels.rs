@@ -6,8 +6,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// The constant words of the counters of random blocks; see [`crate::rng::Philox::block`]. The word
@@ -47,17 +48,17 @@ struct NoiseParams {
 }
 
 /// Random words of 32 bits, four for each texel of y, as integers.
-pub fn philox(plan: &mut PlanBuilder<'_>, label: &str, counter: Counter, y: &Tensor) {
+pub fn philox(plan: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
     record_noise(plan, &kernels::PHILOX, label, counter, y);
 }
 
 /// y = numbers drawn from N(0, 1), from the same words.
-pub fn standard_normal(plan: &mut PlanBuilder<'_>, label: &str, counter: Counter, y: &Tensor) {
+pub fn standard_normal(plan: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
     record_noise(plan, &kernels::STANDARD_NORMAL, label, counter, y);
 }
 
 fn record_noise(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     counter: Counter,
@@ -101,7 +102,7 @@ struct ReparameteriseForwardParams {
 
 /// z (rows, padded latent) = mean + exp(log variance / 2) noise.
 pub fn reparameterise_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     latent: usize,
     [posterior, noise]: [&Tensor; 2],
@@ -144,7 +145,7 @@ struct ReparameteriseBackwardParams {
 
 /// Adds to d_posterior what d_z says of means and log variances.
 pub fn reparameterise_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     latent: usize,
     [posterior, noise, d_z]: [&Tensor; 3],
@@ -192,7 +193,7 @@ struct GaussianKlParams {
 /// `kl_weight` weighs the divergence. `outcome` is (rows, 4): weighted KL(q || p), KL(q || N(0, 1)),
 /// zero, 1 if the row of `labels` counts. d_q = `scale` times the weighted gradient.
 pub fn gaussian_kl(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     latent: usize,
     (q, p, labels): (&Tensor, Option<&Tensor>, &Tensor),

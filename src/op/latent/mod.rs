@@ -12,9 +12,9 @@ use super::integers::{IntegerBinding, Integers};
 use super::plain::{Plain, PlainView};
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::{Operation, Packing};
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::model::Activation;
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
 
@@ -81,7 +81,7 @@ impl Recorder for Sampler {
         vec![self.batch, pad4(self.size)]
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let noise = at
             .noise
             .expect("the noise of an auto-encoder is allocated with it");
@@ -91,7 +91,7 @@ impl Recorder for Sampler {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let noise = at
             .noise
             .expect("the noise of an auto-encoder is allocated with it");

@@ -1,11 +1,11 @@
 //! Max pooling of packed models: numbers keep their unit.
 
-use crate::gpu::{GpuError, PlanBuilder};
 use crate::op::WindowShape;
 use crate::op::integers::Integers;
 use crate::op::window_max_pool::packed_window_max_pool;
 use crate::op::{PoolShape, packed_max_pool};
 use crate::pack::Operations;
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// The largest number of each window.
@@ -17,18 +17,11 @@ pub struct PackedMaxPool {
 }
 
 impl Integers for PackedMaxPool {
-    fn record(
-        &self,
-        plan: &mut PlanBuilder<'_>,
-        label: &str,
-        x: &[Tensor],
-        y: &Tensor,
-    ) -> Result<(), GpuError> {
+    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         match &self.tiles {
             Some(tiles) => packed_max_pool(plan, label, tiles, &x[0], y),
             None => packed_window_max_pool(plan, label, &self.shape, &x[0], y),
         }
-        Ok(())
     }
 
     fn bound(&self, most: i64) -> i128 {

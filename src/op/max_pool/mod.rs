@@ -16,9 +16,9 @@ use super::plain::Plain;
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::window_max_pool::{window_max_pool_backward, window_max_pool_forward};
 use super::{Fusible, Operation, Packing, Pair, WindowShape, window_max_pool};
-use crate::gpu::PlanBuilder;
 use crate::graph::{MOST_SIDE, Shape};
 use crate::op::integers::{IntegerBinding, Integers};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
 
@@ -180,7 +180,7 @@ impl Recorder for Tiles {
         true
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
             let outputs = (y, at.argmax.as_ref().map(|argmax| argmax.part(number)));
             max_pool_forward(plan, at.label, &self.0.of_images(x), x, outputs, at.masks);
@@ -188,7 +188,7 @@ impl Recorder for Tiles {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let argmax = at.kept.argmax.as_ref().filter(|_| at.wanted[0]);
         let Some(argmax) = argmax else {
             return vec![Gradient::None];
@@ -226,7 +226,7 @@ impl Recorder for Windows {
         true
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
             let argmax = at.argmax.as_ref().map(|argmax| argmax.part(number));
             window_max_pool_forward(plan, at.label, &self.0.of_images(x), x, y, argmax);
@@ -234,7 +234,7 @@ impl Recorder for Windows {
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let argmax = at.kept.argmax.as_ref().filter(|_| at.wanted[0]);
         let Some(argmax) = argmax else {
             return vec![Gradient::None];

@@ -2,9 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
 use crate::kernels;
 use crate::op::NOWHERE;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
 /// The geometry of a pooling layer. Rows and columns past the last whole window reach no output.
@@ -86,7 +87,7 @@ impl PoolParams {
 /// y = the largest x of each window, and, in the same buffer, which of them that is: what the backward pass
 /// needs. With `relu`, x came out of a ReLU, whose gradient the backward pass takes along.
 pub fn max_pool_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &PoolShape,
     x: &Tensor,
@@ -98,7 +99,7 @@ pub fn max_pool_forward(
 }
 
 pub(super) fn record_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     shape: &PoolShape,
@@ -126,7 +127,7 @@ pub(super) fn record_forward(
 
 /// d_x from d_y and what [`max_pool_forward`] or [`crate::op::conv_forward`] kept as argmax.
 pub fn max_unpool(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &PoolShape,
     [d_y, argmax]: [&Tensor; 2],
@@ -155,7 +156,7 @@ pub fn max_unpool(
 
 /// [`max_pool_forward`] of integers.
 pub fn packed_max_pool(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &PoolShape,
     x: &Tensor,

@@ -6,8 +6,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, PlanBuilder, Write};
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 /// Added to the variance.
@@ -49,7 +49,7 @@ struct NormStatisticsParams {
 /// Mean and sum of squared differences of x (rows, channels) over ranges of `rows_per_split` rows:
 /// `partial` is (splits, 2, channels).
 pub fn norm_statistics(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     x: &Tensor,
     rows_per_split: usize,
@@ -96,7 +96,7 @@ struct NormCombineParams {
 /// in `parameters` (2, channels); moves `running` (2, channels) towards them. With `round` the
 /// factor is a power of two.
 pub fn norm_combine(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [partial, parameters]: [&Tensor; 2],
     (rows, rows_per_split): (usize, usize),
@@ -141,7 +141,7 @@ struct NormRunningParams {
 
 /// `statistics` (5, channels) for a test, from the running ones and γ and β (2, channels).
 pub fn norm_running(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [running, parameters]: [&Tensor; 2],
     round: bool,
@@ -181,7 +181,7 @@ struct NormForwardParams {
 
 /// y = (x - mean) factor + β, then ReLU when asked. x and y are (rows, channels).
 pub fn norm_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [x, statistics]: [&Tensor; 2],
     relu: bool,
@@ -226,7 +226,7 @@ struct NormBackwardSumsParams {
 /// Sums of g and g (x - mean) / σ over ranges of `rows_per_split` rows, g being d_y before the ReLU:
 /// `partial` is (splits, 2, channels).
 pub fn norm_backward_sums(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [x, d_y, statistics]: [&Tensor; 3],
     relu: bool,
@@ -272,7 +272,7 @@ struct NormGradientsParams {
 /// `sums` (2, channels) of `partial` (splits, 2, channels), and the gradients of γ and β
 /// (2, channels). The schedule's `lambda_norm` draws γ to the one that a rounded factor stands for.
 pub fn norm_gradients(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [partial, statistics]: [&Tensor; 2],
     splits: usize,
@@ -317,7 +317,7 @@ struct NormBackwardParams {
 /// d_x from x, d_y (rows, channels), the statistics and the sums of [`norm_gradients`], which are those of
 /// `batch_rows` rows.
 pub fn norm_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     [x, d_y, statistics, sums]: [&Tensor; 4],
     relu: bool,

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::PlainNorm;
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::model::{Mode, NormParameters, Parts};
 use crate::op::ConvShape;
@@ -17,6 +16,7 @@ use crate::op::{
     norm_range, norm_running, norm_statistics,
 };
 use crate::op::{Operation, Packing};
+use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::{self, Case};
 
@@ -123,7 +123,7 @@ impl Normaliser {
     }
 
     /// Records the statistics (5, channels) that normalise the input.
-    fn statistics(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Tensor {
+    fn statistics(&self, plan: &mut Recording, at: &Forward<'_>) -> Tensor {
         let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, self.channels]);
         let parameters = self.norm.parameters_of(at.weights.biases);
         let running = self.norm.running_of(at.weights.running);
@@ -155,7 +155,7 @@ impl Recorder for Normaliser {
         self.output.clone()
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let statistics = self.statistics(plan, at);
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             norm_forward(plan, at.label, [x, &statistics], self.relu, y);
@@ -163,7 +163,7 @@ impl Recorder for Normaliser {
         Some(statistics)
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let statistics = at
             .kept
             .statistics

@@ -3,8 +3,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
 /// The geometry of an upsampling layer.
@@ -62,7 +63,7 @@ struct UpsampleParams {
 
 /// y = every x as a square of equal numbers.
 pub fn upsample_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &UpsampleShape,
     x: &Tensor,
@@ -74,7 +75,7 @@ pub fn upsample_forward(
 
 /// d_x = the sum of d_y over each square.
 pub fn upsample_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &UpsampleShape,
     d_y: &Tensor,
@@ -86,7 +87,7 @@ pub fn upsample_backward(
 
 /// `sides` are what lies at the input's and at the output's side.
 pub(super) fn record(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     shape: &UpsampleShape,
@@ -126,7 +127,7 @@ pub(super) fn record(
 
 /// [`upsample_forward`] of integers.
 pub fn packed_upsample(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &UpsampleShape,
     x: &Tensor,

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::plain::Plain;
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::{Operation, Packing};
-use crate::gpu::PlanBuilder;
 use crate::graph::Shape;
 use crate::op::integers::{IntegerBinding, Integers};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
 
@@ -82,14 +82,14 @@ impl Recorder for Squares {
         self.0.y().to_vec()
     }
 
-    fn forward(&self, plan: &mut PlanBuilder<'_>, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             upsample_forward(plan, at.label, &self.0.of_images(x), x, y);
         }
         None
     }
 
-    fn backward(&self, plan: &mut PlanBuilder<'_>, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         if !at.wanted[0] {
             return vec![Gradient::None];
         }

@@ -13,8 +13,9 @@ pub use packed::{PACKED_WINDOW_MAX_POOL, packed_window_max_pool};
 
 use super::WindowShape;
 use super::window_shape::{Side, WindowParams};
-use crate::gpu::{Dispatch, Grid, Kernel, PlanBuilder, Write};
+use crate::gpu::Kernel;
 use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
 const WINDOW_SHAPE: &str = include_str!("../../../shaders/shared/window_shape.wgsl");
@@ -49,7 +50,7 @@ pub static WINDOW_MAX_POOL_BACKWARD: Kernel = kernels::elementwise(
 /// `argmax` is what the backward pass needs, a tensor of the shape of y in another buffer: the number
 /// row · window width + column of the first largest x within its window.
 pub fn window_max_pool_forward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &WindowShape,
     x: &Tensor,
@@ -86,7 +87,7 @@ pub fn window_max_pool_forward(
 /// d_x = the sum of d_y over the windows in which an input won, from what [`window_max_pool_forward`] wrote as
 /// `argmax`.
 pub fn window_max_pool_backward(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &WindowShape,
     [d_y, argmax]: [&Tensor; 2],

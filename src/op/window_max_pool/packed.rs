@@ -1,8 +1,9 @@
 //! The largest integers of windows.
 
-use crate::gpu::{Kernel, Numbers, PlanBuilder};
+use crate::gpu::{Kernel, Numbers};
 use crate::kernels;
 use crate::op::{WindowShape, packed_windows};
+use crate::recording::Recording;
 use crate::tensor::Tensor;
 
 /// The largest of each window of integers.
@@ -22,7 +23,7 @@ pub static PACKED_WINDOW_MAX_POOL: Kernel = Kernel {
 /// x and y are stored as `shape` says. The padding must be smaller than the window, so that every window has a pixel
 /// of the image.
 pub fn packed_window_max_pool(
-    plan: &mut PlanBuilder<'_>,
+    plan: &mut Recording,
     label: &str,
     shape: &WindowShape,
     x: &Tensor,

@@ -1,0 +1,192 @@
+//! One kernel call, as data.
+
+use std::ops::Range;
+
+use crate::gpu::{Buffer, Kernel, Path, TEXELS_PER_ROW, WORKGROUP};
+use crate::tensor::Tensor;
+
+const MAX_GROUPS: u32 = 65_535;
+
+/// An output of a dispatch.
+#[derive(Clone, Copy)]
+pub enum Write<'a> {
+    /// Overwritten without looking.
+    New(&'a Tensor),
+    /// Two ranges of one buffer, both overwritten without looking.
+    Both(&'a Tensor, &'a Tensor),
+    /// Read as `previous_N` and then overwritten.
+    Update(&'a Tensor),
+}
+
+/// How many threads run.
+#[derive(Clone, Copy, Debug)]
+pub enum Grid {
+    /// At least this many threads in workgroups of [`WORKGROUP`]; a large number is folded into
+    /// y, and the kernel's `thread_index` unfolds it.
+    Threads(u32),
+    /// Exactly these workgroups.
+    Groups([u32; 3]),
+    /// Whatever workgroups share the product of a matrix kernel, of so many rows and columns of numbers, best.
+    Product {
+        /// Rows and columns.
+        size: [usize; 2],
+        /// Ranges that its depth is cut into, for a product each.
+        splits: usize,
+    },
+}
+
+/// Workgroups for so many threads, see [`Grid::Threads`].
+pub(super) fn groups_of(threads: u32) -> [u32; 3] {
+    let groups = threads.div_ceil(WORKGROUP).max(1);
+    let y = groups.div_ceil(MAX_GROUPS);
+    [groups.div_ceil(y), y, 1]
+}
+
+/// What is said of a kernel call when it is recorded.
+pub struct Dispatch<'a> {
+    /// The shader.
+    pub kernel: &'static Kernel,
+    /// What it does here: the layer's name.
+    pub label: &'a str,
+    /// Values of `override` constants.
+    pub constants: &'a [(&'static str, f64)],
+    /// The uniform block, a `#[repr(C)]` twin of the shader's `Params`.
+    pub params: &'a [u8],
+    /// Inputs `a`, `b`, `c`, `d`.
+    pub reads: &'a [&'a Tensor],
+    /// Outputs 0 to 3.
+    pub writes: &'a [Write<'a>],
+    /// Whether the kernel reads the block of numbers that change from step to step.
+    pub schedule: bool,
+    /// Threads.
+    pub grid: Grid,
+    /// Floating-point operations, for reports.
+    pub flops: u64,
+}
+
+/// A recorded kernel call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The shader.
+    pub kernel: &'static Kernel,
+    /// What it does here.
+    pub label: String,
+    /// Values of `override` constants.
+    pub constants: Vec<(&'static str, f64)>,
+    /// The uniform block.
+    pub params: Vec<u8>,
+    /// Inputs `a`, `b`, `c`, `d`.
+    pub reads: Vec<Tensor>,
+    /// Outputs 0 to 3.
+    pub writes: Vec<Output>,
+    /// Whether the kernel reads the schedule.
+    pub schedule: bool,
+    /// Threads.
+    pub grid: Grid,
+    /// Floating-point operations.
+    pub flops: u64,
+}
+
+/// An output of a recorded call.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// What is written; both lie in one buffer.
+    pub tensors: Vec<Tensor>,
+    /// Whether the old values are read.
+    pub update: bool,
+}
+
+impl From<&Write<'_>> for Output {
+    fn from(write: &Write<'_>) -> Self {
+        let (tensors, update) = match write {
+            Write::New(tensor) => (vec![(*tensor).clone()], false),
+            Write::Both(first, second) => (vec![(*first).clone(), (*second).clone()], false),
+            Write::Update(tensor) => (vec![(*tensor).clone()], true),
+        };
+        Self { tensors, update }
+    }
+}
+
+impl From<Dispatch<'_>> for Call {
+    fn from(dispatch: Dispatch<'_>) -> Self {
+        Self {
+            kernel: dispatch.kernel,
+            label: dispatch.label.to_owned(),
+            constants: dispatch.constants.to_vec(),
+            params: dispatch.params.to_vec(),
+            reads: dispatch
+                .reads
+                .iter()
+                .map(|tensor| (*tensor).clone())
+                .collect(),
+            writes: dispatch.writes.iter().map(Output::from).collect(),
+            schedule: dispatch.schedule,
+            grid: dispatch.grid,
+            flops: dispatch.flops,
+        }
+    }
+}
+
+/// What a binding of a call is.
+#[derive(Clone, Debug)]
+pub(crate) enum Resource {
+    /// A buffer.
+    Buffer(Buffer),
+    /// The texture that mirrors a buffer.
+    Mirror(Buffer),
+    /// The numbers that change from step to step.
+    Schedule,
+}
+
+/// Bindings: 0 params, 1 to 4 inputs, 5 to 8 outputs, 9 to 12 mirrors of outputs.
+const SCHEDULE_BINDING: u32 = 13;
+
+impl Call {
+    /// What it reads: inputs, and old values of outputs.
+    pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
+        let updates = self.writes.iter().filter(|output| output.update);
+        self.reads
+            .iter()
+            .chain(updates.map(|output| &output.tensors[0]))
+    }
+
+    /// What it writes.
+    pub fn outputs(&self) -> impl Iterator<Item = &Tensor> {
+        self.writes.iter().flat_map(|output| &output.tensors)
+    }
+
+    /// Bytes that must move at least once.
+    pub fn bytes(&self) -> u64 {
+        let tensors = self.inputs().chain(self.outputs());
+        4 * tensors.map(Tensor::len).sum::<usize>() as u64
+    }
+
+    /// Its bindings behind the parameters where kernels have this form.
+    pub(crate) fn bindings(&self, form: Path) -> Vec<(u32, Resource)> {
+        let input = |tensor: &Tensor| match form.mirrors() {
+            true => Resource::Mirror(tensor.buffer.clone()),
+            false => Resource::Buffer(tensor.buffer.clone()),
+        };
+        let reads = self.reads.iter().enumerate();
+        let mut bindings: Vec<_> = reads
+            .map(|(slot, tensor)| (1 + slot as u32, input(tensor)))
+            .collect();
+        for (slot, output) in self.writes.iter().enumerate() {
+            let tensor = &output.tensors[0];
+            if output.update && form.mirrors() {
+                bindings.push((9 + slot as u32, input(tensor)));
+            }
+            bindings.push((5 + slot as u32, Resource::Buffer(tensor.buffer.clone())));
+        }
+        if self.schedule {
+            bindings.push((SCHEDULE_BINDING, Resource::Schedule));
+        }
+        bindings
+    }
+}
+
+/// The rows of the mirror texture that a tensor lies in.
+pub(super) fn mirror_rows(tensor: &Tensor) -> Range<u32> {
+    let end = tensor.base() + tensor.texels().max(1);
+    tensor.base() / TEXELS_PER_ROW..end.div_ceil(TEXELS_PER_ROW)
+}

@@ -1,0 +1,148 @@
+//! Dispatches as data: what a step does, recorded without a device.
+//!
+//! A [`Recording`] is a list of kernel calls over buffers that need no memory yet. Each of four passes reads it and decides
+//! one thing:
+//!
+//! - `cores`: how threads share every matrix product;
+//! - `copies`: which calls read textures, and where buffers are copied into them;
+//! - `memory`: which buffers of working memory can lie in the same place;
+//! - `submissions`: where a list is too long for one submission.
+//!
+//! [`Gpu::plan`](crate::gpu::Gpu::plan) runs them and binds the result to a device.
+
+mod call;
+pub(crate) mod copies;
+pub(crate) mod cores;
+pub(crate) mod memory;
+pub(crate) mod submissions;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use call::Resource;
+pub use call::{Call, Dispatch, Grid, Output, Write};
+
+use crate::gpu::{Buffer, Path};
+use crate::tensor::Tensor;
+
+/// Something that a step does.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// Calls a kernel.
+    Call(Call),
+    /// Sets a whole buffer to zero.
+    Clear(Buffer),
+}
+
+/// A buffer whose content stays.
+pub(crate) struct Constant {
+    pub buffer: Buffer,
+    /// What is written into it when the plan is made; nothing if it is there already.
+    pub words: Vec<u32>,
+}
+
+/// A list of kernel calls for one form of kernels.
+pub struct Recording {
+    path: Path,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) constants: Vec<Constant>,
+    /// Whether kernels with few inputs read mirrors too.
+    pub(crate) mirror_all: bool,
+    /// Which of its cores every product has; else what should be fastest.
+    pub(crate) core: Option<usize>,
+}
+
+impl Recording {
+    /// An empty list.
+    pub fn new(path: Path) -> Self {
+        Self {
+            path,
+            commands: Vec::new(),
+            constants: Vec::new(),
+            mirror_all: false,
+            core: None,
+        }
+    }
+
+    /// The form of the kernels.
+    pub fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Says that a buffer holds now what it will hold in every run of this plan, that no kernel
+    /// writes it and that no other plan uses it. Where kernels read mirrors, the mirror is made
+    /// once and the buffer given up.
+    pub fn constant(&mut self, buffer: &Buffer) {
+        self.constants.push(Constant {
+            buffer: buffer.clone(),
+            words: Vec::new(),
+        });
+    }
+
+    /// A tensor of these words, which no kernel writes.
+    pub fn constant_of(&mut self, label: &str, shape: &[usize], words: &[u32]) -> Tensor {
+        let tensor = Tensor::kept(label, shape);
+        assert_eq!(words.len(), tensor.len(), "{label}: {shape:?}");
+        self.constants.push(Constant {
+            buffer: tensor.buffer.clone(),
+            words: words.to_vec(),
+        });
+        tensor
+    }
+
+    pub(crate) fn is_constant(&self, buffer: &Buffer) -> bool {
+        self.constants.iter().any(|known| known.buffer.same(buffer))
+    }
+
+    /// Lets kernels with few inputs read mirrors too: for tests of that form.
+    pub(crate) fn mirror_all(mut self) -> Self {
+        self.mirror_all = true;
+        self
+    }
+
+    /// Lets threads share every product in way number `core` of [`Kernel::cores`](crate::gpu::Kernel::cores), or in the
+    /// last: for tests of each.
+    pub(crate) fn with_core(mut self, core: usize) -> Self {
+        self.core = Some(core);
+        self
+    }
+
+    /// Appends one kernel call.
+    pub fn dispatch(&mut self, call: Dispatch<'_>) {
+        self.commands.push(Command::Call(call.into()));
+    }
+
+    /// Appends setting a whole buffer to zero.
+    pub fn clear(&mut self, buffer: &Buffer) {
+        self.commands.push(Command::Clear(buffer.clone()));
+    }
+
+    /// The kernel calls, in order.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.commands.iter().filter_map(|command| match command {
+            Command::Call(call) => Some(call),
+            Command::Clear(_) => None,
+        })
+    }
+
+    /// Every buffer it touches, in order of first use.
+    pub fn buffers(&self) -> Vec<Buffer> {
+        let mut buffers: Vec<Buffer> = Vec::new();
+        let mut note = |buffer: &Buffer| {
+            if !buffers.iter().any(|known| known.same(buffer)) {
+                buffers.push(buffer.clone());
+            }
+        };
+        for command in &self.commands {
+            match command {
+                Command::Clear(buffer) => note(buffer),
+                Command::Call(call) => {
+                    let outputs = call.writes.iter().map(|output| &output.tensors[0]);
+                    for tensor in call.reads.iter().chain(outputs) {
+                        note(&tensor.buffer);
+                    }
+                }
+            }
+        }
+        buffers
+    }
+}
