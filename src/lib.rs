@@ -11,12 +11,12 @@
 //! data  ->  graph of ops  ->  model  ->  train  ->  checkpoint  ->  pack  ->  infer
 //!                               \          \                                  /
 //!                                `----------`----------->  gpu  <------------'
-//!                  a Plan is the fixed list of dispatches of a step
+//!         a Recording is a step as data, a Plan is it on a device: a fixed list of dispatches
 //! ```
 //!
 //! A model is a [`graph`] of operations; everything about one operation lies in its folder of [`op`].
-//! Compiling a model for a batch size makes a [`gpu::Plan`]: every dispatch of one training step,
-//! with its pipeline, bind group, parameters and grid, all memory placed. A step uploads a batch
+//! A model for a batch size records a training step as data, without a device ([`recording`]). Compiling that makes a
+//! [`gpu::Plan`]: every dispatch of the step, with its pipeline, bind group, parameters and grid, all memory placed. A step uploads a batch
 //! and a [`optimiser::Schedule`], replays the list in one submission, and reads back a handful of
 //! numbers every few steps. Nothing is allocated, compiled or decided while training. Profiling,
 //! tracing and printing are other ways to walk the same list.

@@ -192,7 +192,7 @@ fn paths() -> impl Iterator<Item = &'static gtc::gpu::Gpu> {
 
 #[test]
 fn every_operation_has_an_entry() {
-    let words: BTreeSet<&str> = Op::WORDS.into_iter().collect();
+    let words: BTreeSet<&str> = Op::WORDS.iter().copied().collect();
     let entries: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.word).collect();
     assert_eq!(
         entries, words,

@@ -26,7 +26,9 @@ fn key(name: &str, driver: &str, path: &str) -> String {
 fn kernels_version() -> u64 {
     // FNV-1a
     let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let packed = kernels::ALL.iter().filter(|k| k.name == "packed_conv");
+    let packed = kernels::all()
+        .into_iter()
+        .filter(|k| k.name == "packed_conv");
     packed
         .flat_map(|kernel| Path::ALL.map(|path| (kernel, path)))
         .flat_map(|(kernel, path)| {

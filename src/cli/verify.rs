@@ -100,7 +100,7 @@ fn print(report: &VerifyReport) {
         report.path,
         if report.checked { ", checked" } else { "" }
     );
-    let mut names: Vec<&str> = crate::kernels::ALL.iter().map(|k| k.name).collect();
+    let mut names: Vec<&str> = crate::kernels::all().iter().map(|k| k.name).collect();
     let mut seen = std::collections::HashSet::new();
     // Several kernels may be made of one file.
     names.retain(|name| seen.insert(*name));

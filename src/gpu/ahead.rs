@@ -210,7 +210,7 @@ mod tests {
                 }
             }
         }
-        for kernel in kernels::ALL {
+        for kernel in kernels::all() {
             assert!(
                 known.iter().any(|k| k.name == kernel.name),
                 "{}",

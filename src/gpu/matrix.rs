@@ -193,7 +193,7 @@ impl Operand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::CONV_FORWARD;
+    use crate::op::conv::entries::CONV_FORWARD;
 
     #[test]
     fn a_product_has_a_core_of_its_own_only_if_it_gains_by_it() {

@@ -5,8 +5,7 @@
 //! operation in `f64`), `reference.rs` (plain functions that define the kernels, with the names of the kernels)
 //! and `cases.rs` (calls of the kernels with known answers).
 //!
-//! [`Op`] is the table of all operations. [`Op::operation`] and [`Op::from_table`] are the only places that
-//! list them: whatever walks over a graph asks an operation through the trait [`Operation`] and does not know
+//! The table in this file is the only place that lists the operations: whatever walks over a graph asks an operation through the trait [`Operation`] and does not know
 //! which one it is.
 
 pub mod activation;
@@ -20,7 +19,7 @@ mod flatten;
 pub mod group_conv;
 mod group_shape;
 pub mod integers;
-mod latent;
+pub mod latent;
 pub mod max_pool;
 pub mod norm;
 mod operation;
@@ -30,7 +29,7 @@ pub mod plain;
 mod record;
 mod requantise;
 mod reshape;
-mod upsample;
+pub mod upsample;
 pub mod window_max_pool;
 mod window_shape;
 
@@ -72,85 +71,91 @@ pub use window_shape::WindowShape;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::Kernel;
 use crate::suggest::did_you_mean;
 use crate::verify::Case;
 
 /// An offset for results that nobody reads: kernels leave them out.
 const NOWHERE: u32 = u32::MAX;
 
-/// An operation with its settings: the table of all of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
-pub enum Op {
-    /// Convolution, also grouped and depthwise.
-    Conv(Conv),
-    /// Every output from every input.
-    Dense(Dense),
-    /// Batch normalisation.
-    Norm(Norm),
-    /// ReLU, ReLU6 or leaky ReLU.
-    Activation(Activation),
-    /// The largest of each window.
-    MaxPool(MaxPool),
-    /// The mean of each window.
-    AveragePool(AveragePool),
-    /// The mean of every channel.
-    GlobalAveragePool(GlobalAveragePool),
-    /// Sum of values of one shape.
-    Add(Add),
-    /// Channels of several values side by side.
-    Concat(Concat),
-    /// Every number as a square of equal numbers.
-    Upsample(Upsample),
-    /// An image as one row of numbers.
-    Flatten(Flatten),
-    /// A row of numbers as an image.
-    Reshape(Reshape),
-    /// Numbers that are zero at random while training.
-    Dropout(Dropout),
-    /// Samples of normal distributions.
-    Latent(Latent),
+/// What the folder of an operation adds to the lists of all kernels and of all cases.
+pub(crate) struct Folder {
+    /// Its kernels.
+    pub kernels: &'static [&'static Kernel],
+    /// Calls of them with known answers.
+    pub cases: &'static [fn() -> Vec<Case>],
+}
+
+impl Folder {
+    /// Of an operation that runs on the kernels of others, or none.
+    const EMPTY: Self = Self {
+        kernels: &[],
+        cases: &[],
+    };
+}
+
+/// Makes of a line for each operation everything that lists them: [`Op`], its words, its `match`, [`FOLDERS`].
+macro_rules! operations {
+    ($($module:ident: $($op:ident $word:literal $doc:literal),*;)+) => {
+        /// An operation with its settings.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "op")]
+        pub enum Op {
+            $($(
+                #[doc = $doc]
+                #[serde(rename = $word)]
+                $op($op),
+            )*)+
+        }
+
+        impl Op {
+            /// The words of all operations, as descriptions spell them.
+            pub const WORDS: &[&str] = &[$($($word,)*)+];
+
+            /// What walkers over graphs ask.
+            pub fn operation(&self) -> &dyn Operation {
+                match self {
+                    $($(Self::$op(op) => op,)*)+
+                }
+            }
+        }
+
+        $($(
+            impl From<$op> for Op {
+                fn from(settings: $op) -> Self {
+                    Self::$op(settings)
+                }
+            }
+        )*)+
+
+        /// All folders, in the order of the table.
+        const FOLDERS: &[Folder] = &[$($module::FOLDER),+];
+    };
+}
+
+// The table of all operations: folder, then settings, word and meaning of each operation in it. Two folders hold kernels
+// alone, which conv and max-pool use.
+operations! {
+    conv: Conv "conv" "Convolution, also grouped and depthwise.";
+    dense: Dense "dense" "Every output from every input.";
+    norm: Norm "norm" "Batch normalisation.";
+    activation: Activation "activation" "ReLU, ReLU6 or leaky ReLU.";
+    max_pool: MaxPool "max-pool" "The largest of each window.";
+    average_pool:
+        AveragePool "average-pool" "The mean of each window.",
+        GlobalAveragePool "global-average-pool" "The mean of every channel.";
+    add: Add "add" "Sum of values of one shape.";
+    concat: Concat "concat" "Channels of several values side by side.";
+    upsample: Upsample "upsample" "Every number as a square of equal numbers.";
+    flatten: Flatten "flatten" "An image as one row of numbers.";
+    reshape: Reshape "reshape" "A row of numbers as an image.";
+    dropout: Dropout "dropout" "Numbers that are zero at random while training.";
+    latent: Latent "latent" "Samples of normal distributions.";
+    group_conv: ;
+    window_max_pool: ;
 }
 
 impl Op {
-    /// The words of all operations, as descriptions spell them.
-    pub const WORDS: [&'static str; 14] = [
-        "conv",
-        "dense",
-        "norm",
-        "activation",
-        "max-pool",
-        "average-pool",
-        "global-average-pool",
-        "add",
-        "concat",
-        "upsample",
-        "flatten",
-        "reshape",
-        "dropout",
-        "latent",
-    ];
-
-    /// What walkers over graphs ask.
-    pub fn operation(&self) -> &dyn Operation {
-        match self {
-            Self::Conv(op) => op,
-            Self::Dense(op) => op,
-            Self::Norm(op) => op,
-            Self::Activation(op) => op,
-            Self::MaxPool(op) => op,
-            Self::AveragePool(op) => op,
-            Self::GlobalAveragePool(op) => op,
-            Self::Add(op) => op,
-            Self::Concat(op) => op,
-            Self::Upsample(op) => op,
-            Self::Flatten(op) => op,
-            Self::Reshape(op) => op,
-            Self::Dropout(op) => op,
-            Self::Latent(op) => op,
-        }
-    }
-
     /// Reads an operation from its word and its settings.
     ///
     /// # Errors
@@ -191,45 +196,23 @@ impl Op {
     }
 }
 
-/// Lets settings stand for the operation.
-macro_rules! settings {
-    ($($settings:ident => $op:ident),*) => {
-        $(impl From<$settings> for Op {
-            fn from(settings: $settings) -> Self {
-                Self::$op(settings)
-            }
-        })*
-    };
-}
-
-settings!(
-    Conv => Conv, Dense => Dense, Norm => Norm, Activation => Activation, MaxPool => MaxPool,
-    AveragePool => AveragePool, GlobalAveragePool => GlobalAveragePool, Add => Add, Concat => Concat,
-    Upsample => Upsample, Flatten => Flatten, Reshape => Reshape, Dropout => Dropout, Latent => Latent
-);
-
 impl From<ActivationKind> for Op {
     fn from(kind: ActivationKind) -> Self {
         Self::Activation(Activation { kind, shift: None })
     }
 }
 
+/// The kernels of all operations.
+pub(crate) fn kernels() -> Vec<&'static Kernel> {
+    FOLDERS
+        .iter()
+        .flat_map(|folder| folder.kernels)
+        .copied()
+        .collect()
+}
+
 /// The cases of the kernels of all operations.
 pub(crate) fn cases() -> Vec<Case> {
-    let mut all = conv::cases::cases();
-    all.extend(norm::cases::cases());
-    all.extend(add::cases::cases());
-    all.extend(activation::cases::cases());
-    all.extend(average_pool::cases::cases());
-    all.extend(window_max_pool::cases::cases());
-    all.extend(group_conv::cases::cases());
-    all.extend(concat::cases::cases());
-    all.extend(dropout::cases::cases());
-    all.extend(add::packed_cases::cases());
-    all.extend(activation::packed_cases::cases());
-    all.extend(average_pool::packed_cases::cases());
-    all.extend(window_max_pool::packed_cases::cases());
-    all.extend(concat::packed_cases::cases());
-    all.extend(group_conv::packed_cases::cases());
-    all
+    let lists = FOLDERS.iter().flat_map(|folder| folder.cases);
+    lists.flat_map(|cases| cases()).collect()
 }

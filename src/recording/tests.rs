@@ -146,7 +146,7 @@ fn letters(recording: &Recording) -> String {
 }
 
 /// A kernel that always reads mirrors, where there are some.
-const READS_MIRRORS: &Kernel = &kernels::CONV_FORWARD;
+const READS_MIRRORS: &Kernel = &crate::op::conv::entries::CONV_FORWARD;
 
 #[test]
 fn a_buffer_is_copied_before_the_first_read_after_a_write() {
@@ -205,7 +205,9 @@ fn copies_move_up_to_others_and_constants_are_copied_once() {
 #[test]
 fn what_reads_each_number_once_reads_the_buffer() {
     let [x, y] = [1, 1].map(tensor);
-    let once = kernels::ALL.iter().find(|k| k.mirrors == Mirrors::Never);
+    let once = kernels::all()
+        .into_iter()
+        .find(|k| k.mirrors == Mirrors::Never);
     let mut list = Recording::new(Path::CpuStorage);
     list.clear(&x.buffer);
     call(

@@ -4,15 +4,18 @@
 //! These are definitions, in `f64` (of packed models: in exact integers) and in the order of the formula; they know nothing of tiles,
 //! texels or threads. Slices hold stored shapes, the last axis contiguous.
 
+mod image_loss;
 mod loss;
 mod packed;
 mod quantiser;
 mod trainer;
-mod vae;
 
 pub use crate::op::conv::reference::{
     bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
     shifts, sum_partials, taps,
+};
+pub use crate::op::latent::reference::{
+    gaussian_kl, philox, reparameterise_backward, reparameterise_forward, standard_normal,
 };
 pub use crate::op::max_pool::reference::{
     max_pool_argmax, max_pool_backward, max_pool_forward, max_unpool,
@@ -21,6 +24,8 @@ pub use crate::op::norm::reference::{
     norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
     norm_statistics, rounded_factor,
 };
+pub use crate::op::upsample::reference::{upsample_backward, upsample_forward};
+pub use image_loss::{ImageLossInputs, bernoulli_loss, gaussian_loss};
 pub use loss::{AdamRule, Outcome, adam, metrics, softmax_cross_entropy};
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
 pub use quantiser::{
@@ -28,7 +33,3 @@ pub use quantiser::{
     quantiser_forward,
 };
 pub use trainer::{NodeTrace, PlainTrainer, StepTrace};
-pub use vae::{
-    ImageLossInputs, bernoulli_loss, gaussian_kl, gaussian_loss, philox, reparameterise_backward,
-    reparameterise_forward, standard_normal, upsample_backward, upsample_forward,
-};

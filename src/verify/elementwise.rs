@@ -1,31 +1,14 @@
-//! Cases of pooling, losses, totals and the optimiser.
+//! Cases of the loss of classifiers, totals and the optimiser.
 
 use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
 use crate::loss::{self, LossOutputs};
-use crate::op::{self, PoolShape};
 use crate::optimiser::{self, AdamState, Schedule};
 use crate::reference;
 use crate::tensor::pad4;
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for [batch, input_height, input_width, channels, size] in [
-        [1, 1, 1, 1, 1],
-        [2, 4, 6, 5, 2],
-        [3, 7, 5, 4, 2],
-        [1, 8, 8, 3, 3],
-        [2, 24, 24, 20, 2],
-    ] {
-        let shape = PoolShape {
-            batch,
-            input_height,
-            input_width,
-            channels,
-            size,
-        };
-        cases.extend(of_pool(shape));
-    }
     for [rows, classes] in [[1, 1], [3, 4], [70, 10], [64, 13]] {
         cases.push(softmax(rows, classes, false));
         cases.push(softmax(rows, classes, true));
@@ -39,88 +22,6 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(adam(count, t));
     }
     cases
-}
-
-/// Both directions of one shape.
-pub(super) fn of_pool(shape: PoolShape) -> [Case; 3] {
-    [
-        max_pool_forward(shape, false),
-        max_pool_forward(shape, true),
-        max_unpool(shape),
-    ]
-}
-
-fn pool_name(s: &PoolShape, relu: bool) -> String {
-    format!(
-        "{}x{}x{}x{}, window {}{}",
-        s.batch,
-        s.input_height,
-        s.input_width,
-        s.channels,
-        s.size,
-        if relu { ", ReLU before" } else { "" }
-    )
-}
-
-/// Coarse values, so that windows hold equal maxima, and zeros where a ReLU would leave them.
-fn pool_input(s: &PoolShape, relu: bool) -> Vec<f32> {
-    padded_noise("pool", &s.x(), s.channels)
-        .iter()
-        .map(|v| (v * 3.0).round() / 4.0)
-        .map(|v| if relu { v.max(0.0) } else { v })
-        .collect()
-}
-
-fn max_pool_forward(s: PoolShape, relu: bool) -> Case {
-    let length: usize = s.y().iter().product();
-    Case {
-        kernel: &kernels::MAX_POOL_FORWARD,
-        name: pool_name(&s, relu),
-        inputs: vec![pool_input(&s, relu)],
-        input_shapes: vec![s.x().to_vec()],
-        // The largest, and which they are.
-        output_shapes: vec![vec![2 * length]],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            let [y, argmax] = [0..length, length..2 * length].map(|range| o[0].range(range));
-            op::max_pool_forward(plan, "case", &s, &i[0], (&y, Some(&argmax)), relu);
-        }),
-        expected: Box::new(move |i, _| {
-            let mut values = reference::max_pool_forward(&s, &i[0]);
-            values.extend(reference::max_pool_argmax(&s, &i[0], relu));
-            vec![Expected {
-                values,
-                tolerance: Tolerance::EXACT,
-            }]
-        }),
-    }
-}
-
-fn max_unpool(s: PoolShape) -> Case {
-    let name = pool_name(&s, false);
-    // Every number of a window, and none.
-    let places = (s.size * s.size + 1) as f32;
-    let argmax = noise("argmax", s.y().iter().product());
-    let argmax = argmax.iter().map(|v| (v.abs() * 1000.0).floor() % places);
-    Case {
-        kernel: &kernels::MAX_UNPOOL,
-        inputs: vec![padded_noise(&name, &s.y(), s.channels), argmax.collect()],
-        name,
-        input_shapes: vec![s.y().to_vec(), s.y().to_vec()],
-        output_shapes: vec![s.x().to_vec()],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::max_unpool(plan, "case", &s, [&i[0], &i[1]], &o[0]);
-        }),
-        expected: Box::new(move |i, _| {
-            vec![Expected {
-                values: reference::max_unpool(&s, &i[0], &i[1]),
-                tolerance: Tolerance::EXACT,
-            }]
-        }),
-    }
 }
 
 /// Hard: the targets are the labels. Soft: they are probabilities. Every seventh row is padding.

@@ -3,9 +3,9 @@
 
 mod elementwise;
 mod golden;
+mod image_loss;
 pub(crate) mod packed;
 mod quantiser;
-mod vae;
 
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
@@ -14,7 +14,10 @@ use crate::kernels;
 use crate::model::{Model, Network};
 use crate::op;
 use crate::op::conv::cases as conv;
+use crate::op::conv::packed_cases as packed_conv;
+use crate::op::max_pool::cases as max_pool;
 use crate::op::norm::cases as norm;
+use crate::op::upsample::cases as upsample;
 use crate::op::{ConvShape, PoolShape, UpsampleShape};
 use crate::optimiser::Schedule;
 use crate::recording::Recording;
@@ -145,8 +148,7 @@ pub struct CaseReport {
 pub fn cases() -> Vec<Case> {
     let mut all = elementwise::cases();
     all.extend(quantiser::cases());
-    all.extend(packed::cases());
-    all.extend(vae::cases());
+    all.extend(image_loss::cases());
     all.extend(op::cases());
     in_order(all)
 }
@@ -181,7 +183,7 @@ pub(crate) fn product_cases(
             Some(shifts) => conv::of_pooled_shifts(shifts),
             None => conv::of_pooled(shape),
         });
-        cases.extend(elementwise::of_pool(pool));
+        cases.extend(max_pool::of_pool(pool));
     }
     cases
 }
@@ -193,12 +195,12 @@ pub(crate) fn norm_cases(rows: usize, channels: usize, splits: usize) -> Vec<Cas
 
 /// The kernels of a max pool over square windows side by side.
 pub(crate) fn pool_cases(shape: PoolShape) -> Vec<Case> {
-    elementwise::of_pool(shape).into()
+    max_pool::of_pool(shape).into()
 }
 
 /// The kernels of an upsampling.
 pub(crate) fn upsample_cases(shape: UpsampleShape) -> Vec<Case> {
-    vae::of_upsample(shape).into()
+    upsample::of_upsample(shape).into()
 }
 
 /// The three products of one shape.
@@ -215,11 +217,12 @@ pub fn packed_cases(
     shift: i32,
     most: i32,
 ) -> Vec<Case> {
-    packed::of_layer(shape, code_bits, codes, shift, most)
+    packed_conv::of_layer(shape, code_bits, codes, shift, most)
 }
 
 fn in_order(mut cases: Vec<Case>) -> Vec<Case> {
-    let order = |case: &Case| kernels::ALL.iter().position(|k| k.name == case.kernel.name);
+    let kernels = kernels::all();
+    let order = |case: &Case| kernels.iter().position(|k| k.name == case.kernel.name);
     cases.sort_by_key(order);
     cases
 }
@@ -248,8 +251,16 @@ pub(crate) fn padded_noise(name: &str, shape: &[usize], logical: usize) -> Vec<f
     values
 }
 
+/// exp of a driver may be off by a few ulp of its argument, and sums run over `terms`.
+pub(crate) fn near(terms: usize, size: f64) -> Tolerance {
+    Tolerance {
+        absolute: 1e-6 * size * terms as f64,
+        relative: 1e-5,
+    }
+}
+
 /// Integers as [`Case::inputs`] carries them: the same bits.
-fn bits(values: Vec<i32>) -> Vec<f32> {
+pub(crate) fn bits(values: Vec<i32>) -> Vec<f32> {
     bytemuck::cast_vec(values)
 }
 

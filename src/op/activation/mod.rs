@@ -14,9 +14,11 @@ mod operation;
 mod plain;
 mod relu;
 
+use super::Folder;
+
 pub use operation::{Activation, Kind};
 pub(in crate::op) use operation::{WORDS, contract, expand, relu_backward_apart};
-pub use relu::relu_backward;
+pub use relu::{RELU_BACKWARD, relu_backward};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -24,6 +26,16 @@ use crate::gpu::{Kernel, Mirrors};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[
+        &ACTIVATION_FORWARD,
+        &ACTIVATION_BACKWARD,
+        &RELU_BACKWARD,
+        &PACKED_ACTIVATION,
+    ],
+    cases: &[cases::cases, packed_cases::cases],
+};
 
 /// y from x.
 pub static ACTIVATION_FORWARD: Kernel = Kernel {

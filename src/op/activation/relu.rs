@@ -2,9 +2,18 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernels;
+use crate::gpu::Kernel;
+use crate::kernels::elementwise;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+/// Gradient of a ReLU.
+pub static RELU_BACKWARD: Kernel = elementwise(
+    "relu_backward",
+    "ReluParams",
+    include_str!("../../../shaders/activation/relu_backward.wgsl"),
+    &[],
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -22,7 +31,7 @@ pub fn relu_backward(plan: &mut Recording, label: &str, y: &Tensor, d_y: &Tensor
         d_base: d_y.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::RELU_BACKWARD,
+        kernel: &RELU_BACKWARD,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),

@@ -14,6 +14,8 @@ mod integers;
 mod operation;
 mod plain;
 
+use super::Folder;
+
 pub use operation::Add;
 
 use bytemuck::{Pod, Zeroable};
@@ -22,6 +24,11 @@ use crate::gpu::{Kernel, Mirrors};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[&ADD, &PACKED_ADD],
+    cases: &[cases::cases, packed_cases::cases],
+};
 
 /// y = a + b, then optionally ReLU.
 pub static ADD: Kernel = Kernel {

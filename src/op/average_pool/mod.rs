@@ -13,6 +13,8 @@ mod integers;
 pub(crate) mod operation;
 mod plain;
 
+use super::Folder;
+
 pub use operation::{AveragePool, GlobalAveragePool};
 
 use super::WindowShape;
@@ -21,6 +23,15 @@ use crate::gpu::Kernel;
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[
+        &AVERAGE_POOL_FORWARD,
+        &AVERAGE_POOL_BACKWARD,
+        &PACKED_AVERAGE_POOL,
+    ],
+    cases: &[cases::cases, packed_cases::cases],
+};
 
 const WINDOW_SHAPE: &str = include_str!("../../../shaders/shared/window_shape.wgsl");
 

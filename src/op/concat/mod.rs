@@ -13,6 +13,8 @@ mod integers;
 mod operation;
 mod plain;
 
+use super::Folder;
+
 pub use operation::Concat;
 
 use bytemuck::{Pod, Zeroable};
@@ -21,6 +23,11 @@ use crate::gpu::Kernel;
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[&CONCAT, &CHANNELS, &PACKED_CONCAT],
+    cases: &[cases::cases, packed_cases::cases],
+};
 
 const FOLLOWING: &str = include_str!("../../../shaders/shared/following.wgsl");
 

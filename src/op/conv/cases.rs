@@ -1,6 +1,6 @@
 //! Cases of the matrix kernels and their helpers.
 
-use crate::kernels;
+use super::entries;
 use crate::op::{self, ConvShape, Epilogue, OutputGradient, PoolShape, Windows};
 use crate::optimiser::Schedule;
 use crate::reference;
@@ -165,7 +165,7 @@ fn forward(s: ConvShape, relu: bool) -> Case {
     let (x, w, y) = (s.x(), s.w(), s.y());
     let bias = padded_noise("bias", &[w[0]], s.output_channels);
     Case {
-        kernel: &kernels::CONV_FORWARD,
+        kernel: &entries::CONV_FORWARD,
         inputs: vec![
             padded_noise(&name, &x, s.input_channels),
             noise("w", w.iter().product()),
@@ -200,7 +200,7 @@ fn backward_input(s: ConvShape, relu: bool) -> Case {
     let after_relu = padded_noise("x", &x, s.input_channels);
     let after_relu = after_relu.iter().map(|v| v.max(0.0)).collect();
     Case {
-        kernel: &kernels::CONV_BACKWARD_INPUT,
+        kernel: &entries::CONV_BACKWARD_INPUT,
         inputs: vec![
             padded_noise(&name, &y, s.output_channels),
             noise("w", w.iter().product()),
@@ -249,7 +249,7 @@ fn weight_case(
     let weights: usize = w.iter().product();
     let outputs = weights + if bias { w[0] } else { 0 };
     Case {
-        kernel: &kernels::CONV_BACKWARD_WEIGHT,
+        kernel: &entries::CONV_BACKWARD_WEIGHT,
         input_shapes: vec![
             y.to_vec(),
             shifts.map_or_else(|| s.x().to_vec(), |s| s.shifts().to_vec()),
@@ -322,7 +322,7 @@ fn shifts(s: ConvShape) -> Case {
     let image = x.clone();
     x.resize(pad4(x.len()), 0.0);
     Case {
-        kernel: &kernels::SHIFTS,
+        kernel: &entries::SHIFTS,
         name,
         input_shapes: vec![vec![x.len()]],
         inputs: vec![x],
@@ -354,7 +354,7 @@ fn forward_of_shifts(s: ConvShape) -> Case {
     let (copies, windows) = two_layouts(&s);
     let taps = s.kernel_height * s.kernel_width * s.input_channels;
     Case {
-        kernel: &kernels::CONV_FORWARD,
+        kernel: &entries::CONV_FORWARD,
         inputs: vec![
             copies,
             padded_noise(&name, &w, taps),
@@ -452,7 +452,7 @@ fn forward_pooled(
     let taps = s.kernel_height * s.kernel_width * s.input_channels;
     let x_shape = shifts.map_or_else(|| s.x(), |s| s.shifts());
     Case {
-        kernel: &kernels::CONV_FORWARD,
+        kernel: &entries::CONV_FORWARD,
         inputs: vec![
             x,
             padded_noise(&name, &w, s.input_channels),
@@ -491,7 +491,7 @@ fn im2col(s: ConvShape) -> Case {
     let rows = s.as_rows();
     let shape = [rows.batch, pad4(rows.input_channels)];
     Case {
-        kernel: &kernels::IM2COL,
+        kernel: &entries::IM2COL,
         inputs: vec![noise(&name, x)],
         name,
         input_shapes: vec![vec![x]],
@@ -511,7 +511,7 @@ fn im2col(s: ConvShape) -> Case {
 fn sum_partials(count: usize, splits: usize) -> Case {
     let name = format!("{count} sums of {splits}");
     Case {
-        kernel: &kernels::SUM_PARTIALS,
+        kernel: &entries::SUM_PARTIALS,
         inputs: vec![noise(&name, count * splits)],
         name,
         input_shapes: vec![vec![splits, count]],
@@ -534,7 +534,7 @@ fn relu_backward(count: usize) -> Case {
     let name = format!("{count} numbers");
     let y: Vec<f32> = noise("y", count).iter().map(|v| v.max(0.0)).collect();
     Case {
-        kernel: &kernels::RELU_BACKWARD,
+        kernel: &crate::op::activation::RELU_BACKWARD,
         inputs: vec![y],
         input_shapes: vec![vec![count]],
         output_shapes: vec![vec![count]],

@@ -1,10 +1,10 @@
 //! Windows as rows: how a layer over one or three channels reaches the dense kernels.
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
 use super::ConvShape;
 use crate::gpu::Kernel;
-use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
@@ -47,7 +47,7 @@ impl ConvShape {
 
 /// rows (positions, window) from x (batch, height, width, channels), channels not padded.
 pub fn im2col(plan: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, rows: &Tensor) {
-    record(plan, &kernels::IM2COL, label, shape, [x, rows]);
+    record(plan, &entries::IM2COL, label, shape, [x, rows]);
 }
 
 pub(super) fn record(

@@ -1,9 +1,9 @@
 //! Convolution and, as convolutions of 1 x 1 images, dense layers.
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
 use super::ConvShape;
-use crate::kernels;
 use crate::op::NOWHERE;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -236,7 +236,7 @@ pub fn conv_forward(
     let rows = windows.positions(pooled);
     let output = argmax.map_or(Write::New(y), |argmax| Write::Both(y, argmax));
     plan.dispatch(Dispatch {
-        kernel: &kernels::CONV_FORWARD,
+        kernel: &entries::CONV_FORWARD,
         label,
         constants: &constants,
         params: bytemuck::bytes_of(&params),
@@ -280,7 +280,7 @@ pub fn conv_backward_input(
         ("POINTS", f64::from(shape.is_points())),
     ];
     plan.dispatch(Dispatch {
-        kernel: &kernels::CONV_BACKWARD_INPUT,
+        kernel: &entries::CONV_BACKWARD_INPUT,
         label,
         constants: &constants,
         params: bytemuck::bytes_of(&params),
@@ -328,7 +328,7 @@ pub fn conv_backward_weight(
     ];
     let constants = [&constants[..], &windows.constants(pooled)].concat();
     plan.dispatch(Dispatch {
-        kernel: &kernels::CONV_BACKWARD_WEIGHT,
+        kernel: &entries::CONV_BACKWARD_WEIGHT,
         label,
         constants: &constants,
         params: bytemuck::bytes_of(&params),

@@ -1,10 +1,10 @@
 //! Layers of packed models: integers in, integers out (SPEC section 5).
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
 use super::{ConvShape, im2col};
 use crate::gpu::{Kernel, Path};
-use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
@@ -163,15 +163,15 @@ enum Activations {
 
 fn kernel(arithmetic: Arithmetic, sharing: Sharing, path: Path) -> (&'static Kernel, Activations) {
     match (arithmetic, sharing) {
-        (Arithmetic::Shift, Sharing::Tile) => (&kernels::PACKED_SHIFT_TILE, Activations::Words),
-        (Arithmetic::Shift, Sharing::Vector) => (&kernels::PACKED_SHIFT_VECTOR, Activations::Words),
-        (Arithmetic::Dot4, Sharing::Tile) => (&kernels::PACKED_DOT4_TILE, Activations::Bytes),
-        (Arithmetic::Dot4, Sharing::Vector) => (&kernels::PACKED_DOT4_VECTOR, Activations::Bytes),
+        (Arithmetic::Shift, Sharing::Tile) => (&entries::PACKED_SHIFT_TILE, Activations::Words),
+        (Arithmetic::Shift, Sharing::Vector) => (&entries::PACKED_SHIFT_VECTOR, Activations::Words),
+        (Arithmetic::Dot4, Sharing::Tile) => (&entries::PACKED_DOT4_TILE, Activations::Bytes),
+        (Arithmetic::Dot4, Sharing::Vector) => (&entries::PACKED_DOT4_VECTOR, Activations::Bytes),
         (Arithmetic::Float, Sharing::Tile) if path.backend().packed_lanes => {
-            (&kernels::PACKED_FLOAT_LANES, Activations::Words)
+            (&entries::PACKED_FLOAT_LANES, Activations::Words)
         }
-        (Arithmetic::Float, Sharing::Tile) => (&kernels::PACKED_FLOAT_TILE, Activations::Bytes),
-        (Arithmetic::Float, Sharing::Vector) => (&kernels::PACKED_FLOAT_VECTOR, Activations::Bytes),
+        (Arithmetic::Float, Sharing::Tile) => (&entries::PACKED_FLOAT_TILE, Activations::Bytes),
+        (Arithmetic::Float, Sharing::Vector) => (&entries::PACKED_FLOAT_VECTOR, Activations::Bytes),
     }
 }
 
@@ -273,7 +273,7 @@ pub fn packed_bytes(plan: &mut Recording, label: &str, x: &Tensor, bytes: &Tenso
         inverse_groups: 1.0 / groups as f32,
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::PACKED_BYTES,
+        kernel: &entries::PACKED_BYTES,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
@@ -293,5 +293,5 @@ pub fn packed_im2col(
     x: &Tensor,
     rows: &Tensor,
 ) {
-    im2col::record(plan, &kernels::PACKED_IM2COL, label, shape, [x, rows]);
+    im2col::record(plan, &entries::PACKED_IM2COL, label, shape, [x, rows]);
 }

@@ -1,9 +1,9 @@
 //! Shifted copies: how a layer over one or three channels reads its windows without a row for each.
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
 use super::ConvShape;
-use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
@@ -65,7 +65,7 @@ pub fn shifts(plan: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, 
         inverse_channels: 1.0 / channels as f32,
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::SHIFTS,
+        kernel: &entries::SHIFTS,
         label,
         constants: &[("CHANNELS", channels as f64)],
         params: bytemuck::bytes_of(&params),

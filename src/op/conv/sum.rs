@@ -1,8 +1,8 @@
 //! Sums of partial results.
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
@@ -25,7 +25,7 @@ pub fn sum_partials(plan: &mut Recording, label: &str, partial: &Tensor, total: 
         total_base: total.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::SUM_PARTIALS,
+        kernel: &entries::SUM_PARTIALS,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),

@@ -1,5 +1,6 @@
 //! Dense layers: every output from every input.
 
+use super::Folder;
 use serde::{Deserialize, Serialize};
 
 use super::conv::Matrix;
@@ -13,6 +14,8 @@ use crate::model::uses_rows;
 use crate::op::ConvShape;
 use crate::op::{Binding, Layout, Operation, Packing, Recorder, WeightShape};
 use crate::tensor::pad4;
+
+pub(super) const FOLDER: Folder = Folder::EMPTY;
 
 /// A dense layer: every output is a weighted sum of all inputs. Images need no flattening before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

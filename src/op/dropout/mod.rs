@@ -7,6 +7,8 @@ pub mod reference;
 mod operation;
 mod plain;
 
+use super::Folder;
+
 pub use operation::Dropout;
 
 use bytemuck::{Pod, Zeroable};
@@ -16,6 +18,11 @@ use crate::kernels;
 use crate::op::Counter;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[&DROPOUT],
+    cases: &[cases::cases],
+};
 
 /// y = x with numbers left out.
 pub static DROPOUT: Kernel = Kernel {

@@ -1,11 +1,14 @@
 //! An image as one row of numbers.
 
+use super::Folder;
 use serde::{Deserialize, Serialize};
 
 use super::integers::{IntegerBinding, Integers};
 use super::plain::{Plain, PlainView};
 use super::{Binding, Operation, Packing, Recorder};
 use crate::graph::Shape;
+
+pub(super) const FOLDER: Folder = Folder::EMPTY;
 
 /// An image as one row of numbers in the order (row, column, channel). Dense layers read images as they are, so
 /// this only says what a reader of the description expects.

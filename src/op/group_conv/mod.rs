@@ -7,6 +7,8 @@ mod packed;
 pub(crate) mod packed_cases;
 pub mod packed_reference;
 
+use super::Folder;
+
 pub use packed::{GroupCodes, PACKED_GROUP_CONV, packed_group_conv};
 
 use bytemuck::{Pod, Zeroable};
@@ -16,6 +18,16 @@ use crate::gpu::{Kernel, Mirrors};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[
+        &GROUP_CONV_FORWARD,
+        &GROUP_CONV_BACKWARD_INPUT,
+        &GROUP_CONV_BACKWARD_WEIGHT,
+        &PACKED_GROUP_CONV,
+    ],
+    cases: &[cases::cases, packed_cases::cases],
+};
 
 const GROUP_SHAPE: &str = include_str!("../../../shaders/shared/group_shape.wgsl");
 

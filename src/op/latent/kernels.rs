@@ -4,10 +4,10 @@
 //! A posterior is one row an image: `latent` means, then as many log variances, padded together to
 //! a multiple of four.
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Kernel;
-use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
@@ -49,12 +49,12 @@ struct NoiseParams {
 
 /// Random words of 32 bits, four for each texel of y, as integers.
 pub fn philox(plan: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
-    record_noise(plan, &kernels::PHILOX, label, counter, y);
+    record_noise(plan, &entries::PHILOX, label, counter, y);
 }
 
 /// y = numbers drawn from N(0, 1), from the same words.
 pub fn standard_normal(plan: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
-    record_noise(plan, &kernels::STANDARD_NORMAL, label, counter, y);
+    record_noise(plan, &entries::STANDARD_NORMAL, label, counter, y);
 }
 
 fn record_noise(
@@ -118,7 +118,7 @@ pub fn reparameterise_forward(
         z_base: z.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::REPARAMETERISE_FORWARD,
+        kernel: &entries::REPARAMETERISE_FORWARD,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
@@ -162,7 +162,7 @@ pub fn reparameterise_backward(
         d_posterior_base: d_posterior.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::REPARAMETERISE_BACKWARD,
+        kernel: &entries::REPARAMETERISE_BACKWARD,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
@@ -215,7 +215,7 @@ pub fn gaussian_kl(
         outcome_base: outcome.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::GAUSSIAN_KL,
+        kernel: &entries::GAUSSIAN_KL,
         label,
         constants: &[("PRIOR", f64::from(u8::from(prior)))],
         params: bytemuck::bytes_of(&params),

@@ -1,6 +1,11 @@
 //! The latent of a variational auto-encoder.
 
+pub(crate) mod cases;
+pub mod entries;
 mod kernels;
+pub mod reference;
+
+use super::Folder;
 
 pub use kernels::{
     Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, philox, reparameterise_backward,
@@ -17,6 +22,17 @@ use crate::model::Activation;
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[
+        &entries::PHILOX,
+        &entries::STANDARD_NORMAL,
+        &entries::REPARAMETERISE_FORWARD,
+        &entries::REPARAMETERISE_BACKWARD,
+        &entries::GAUSSIAN_KL,
+    ],
+    cases: &[cases::cases],
+};
 
 /// Samples of normal distributions, whose means and log variances it reads (Kingma, Welling 2013).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,14 @@
 //! Max pooling.
 
+pub(crate) mod cases;
+pub mod entries;
 mod integers;
 mod packed_reference;
 mod plain;
 pub mod reference;
 mod tiles;
+
+use super::Folder;
 
 use integers::PackedMaxPool;
 use plain::PlainMaxPool;
@@ -21,6 +25,15 @@ use crate::op::integers::{IntegerBinding, Integers};
 use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[
+        &entries::MAX_POOL_FORWARD,
+        &entries::MAX_UNPOOL,
+        &entries::PACKED_MAX_POOL,
+    ],
+    cases: &[cases::cases],
+};
 
 /// The largest number of each window, every channel by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

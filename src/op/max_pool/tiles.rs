@@ -1,9 +1,9 @@
 //! Max pooling over windows that do not overlap.
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Kernel;
-use crate::kernels;
 use crate::op::NOWHERE;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
@@ -94,7 +94,7 @@ pub fn max_pool_forward(
     (y, argmax): (&Tensor, Option<&Tensor>),
     relu: bool,
 ) {
-    let kernel = &kernels::MAX_POOL_FORWARD;
+    let kernel = &entries::MAX_POOL_FORWARD;
     record_forward(plan, kernel, label, shape, x, (y, argmax, relu));
 }
 
@@ -142,7 +142,7 @@ pub fn max_unpool(
         ..PoolParams::new(shape, d_x, d_y)
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::MAX_UNPOOL,
+        kernel: &entries::MAX_UNPOOL,
         label,
         constants: &[("SIZE", shape.size as f64)],
         params: bytemuck::bytes_of(&params),
@@ -164,7 +164,7 @@ pub fn packed_max_pool(
 ) {
     record_forward(
         plan,
-        &kernels::PACKED_MAX_POOL,
+        &entries::PACKED_MAX_POOL,
         label,
         shape,
         x,

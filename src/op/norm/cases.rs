@@ -1,6 +1,6 @@
 //! Cases of batch normalisation.
 
-use crate::kernels;
+use super::entries;
 use crate::op;
 use crate::optimiser::Schedule;
 use crate::reference;
@@ -130,7 +130,7 @@ pub(crate) fn of_size(rows: usize, channels: usize, splits: usize) -> Vec<Case> 
 
 fn statistics(s: Size) -> Case {
     Case {
-        kernel: &kernels::NORM_STATISTICS,
+        kernel: &entries::NORM_STATISTICS,
         name: s.name(""),
         inputs: vec![s.input("x")],
         input_shapes: vec![s.x()],
@@ -157,7 +157,7 @@ fn combine(s: Size, round: bool) -> Case {
     let block = reference::norm_combine(&partial, &zeros, (s.rows, s.splits), false, &zeros);
     let inverse = block[0][s.stored()..2 * s.stored()].to_vec();
     Case {
-        kernel: &kernels::NORM_COMBINE,
+        kernel: &entries::NORM_COMBINE,
         name: s.name(if round { ", rounded" } else { "" }),
         inputs: vec![
             partial.iter().map(|v| *v as f32).collect(),
@@ -186,7 +186,7 @@ fn combine(s: Size, round: bool) -> Case {
 fn running(s: Size, round: bool) -> Case {
     let variances = s.running();
     Case {
-        kernel: &kernels::NORM_RUNNING,
+        kernel: &entries::NORM_RUNNING,
         name: s.name(if round { ", rounded" } else { "" }),
         inputs: vec![
             s.running(),
@@ -214,7 +214,7 @@ fn relu_name(s: Size, relu: bool) -> String {
 
 fn forward(s: Size, relu: bool) -> Case {
     Case {
-        kernel: &kernels::NORM_FORWARD,
+        kernel: &entries::NORM_FORWARD,
         name: relu_name(s, relu),
         inputs: vec![s.noise("x", s.rows), s.statistics()],
         input_shapes: vec![s.x(), s.block(5)],
@@ -235,7 +235,7 @@ fn forward(s: Size, relu: bool) -> Case {
 
 fn backward_sums(s: Size, relu: bool) -> Case {
     Case {
-        kernel: &kernels::NORM_BACKWARD_SUMS,
+        kernel: &entries::NORM_BACKWARD_SUMS,
         name: relu_name(s, relu),
         inputs: vec![s.noise("x", s.rows), s.noise("d_y", s.rows), s.statistics()],
         input_shapes: vec![s.x(), s.x(), s.block(5)],
@@ -257,7 +257,7 @@ fn backward_sums(s: Size, relu: bool) -> Case {
 
 fn gradients(s: Size) -> Case {
     Case {
-        kernel: &kernels::NORM_GRADIENTS,
+        kernel: &entries::NORM_GRADIENTS,
         inputs: vec![s.noise("partial", 2 * s.splits), s.statistics()],
         input_shapes: vec![s.partial(), s.block(5)],
         output_shapes: vec![s.block(2), s.block(2)],
@@ -279,7 +279,7 @@ fn gradients(s: Size) -> Case {
 
 fn backward(s: Size, relu: bool) -> Case {
     Case {
-        kernel: &kernels::NORM_BACKWARD,
+        kernel: &entries::NORM_BACKWARD,
         name: relu_name(s, relu),
         inputs: vec![
             s.noise("x", s.rows),

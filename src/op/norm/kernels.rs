@@ -4,9 +4,9 @@
 //! gradient passes straight through in the logarithm, as the quantiser's does: with
 //! ratio = 2^round(log2 |γ/σ|) / |γ/σ| held constant, LP is a normalisation whose γ is γ · ratio.
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
@@ -65,7 +65,7 @@ pub fn norm_statistics(
         partial_base: partial.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::NORM_STATISTICS,
+        kernel: &entries::NORM_STATISTICS,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
@@ -117,7 +117,7 @@ pub fn norm_combine(
         momentum: NORM_MOMENTUM as f32,
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::NORM_COMBINE,
+        kernel: &entries::NORM_COMBINE,
         label,
         constants: &[("ROUND", f64::from(u8::from(round)))],
         params: bytemuck::bytes_of(&params),
@@ -156,7 +156,7 @@ pub fn norm_running(
         epsilon: NORM_EPSILON as f32,
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::NORM_RUNNING,
+        kernel: &entries::NORM_RUNNING,
         label,
         constants: &[("ROUND", f64::from(u8::from(round)))],
         params: bytemuck::bytes_of(&params),
@@ -197,7 +197,7 @@ pub fn norm_forward(
         y_base: y.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::NORM_FORWARD,
+        kernel: &entries::NORM_FORWARD,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
@@ -246,7 +246,7 @@ pub fn norm_backward_sums(
         partial_base: partial.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::NORM_BACKWARD_SUMS,
+        kernel: &entries::NORM_BACKWARD_SUMS,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
@@ -288,7 +288,7 @@ pub fn norm_gradients(
         gradient_base: gradients.base(),
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::NORM_GRADIENTS,
+        kernel: &entries::NORM_GRADIENTS,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),
@@ -337,7 +337,7 @@ pub fn norm_backward(
         inverse_rows: 1.0 / batch_rows as f32,
     };
     plan.dispatch(Dispatch {
-        kernel: &kernels::NORM_BACKWARD,
+        kernel: &entries::NORM_BACKWARD,
         label,
         constants: &[],
         params: bytemuck::bytes_of(&params),

@@ -1,11 +1,14 @@
 //! A row of numbers as an image.
 
+use super::Folder;
 use serde::{Deserialize, Serialize};
 
 use super::integers::{IntegerBinding, Integers};
 use super::plain::{Plain, PlainView};
 use super::{Binding, Operation, Packing, Recorder};
 use crate::graph::Shape;
+
+pub(super) const FOLDER: Folder = Folder::EMPTY;
 
 /// The numbers of a dense layer as an image, in the order (row, column, channel). The image has a multiple of
 /// four channels, so that the numbers stay where they are.

@@ -1,10 +1,10 @@
 //! Upsampling by whole factors, nearest neighbour: with a convolution after it, what a decoder uses
 //! in the place of a transposed convolution (Odena et al. 2016).
 
+use super::entries;
 use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::Kernel;
-use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::{Tensor, pad4};
 
@@ -69,7 +69,7 @@ pub fn upsample_forward(
     x: &Tensor,
     y: &Tensor,
 ) {
-    let kernel = &kernels::UPSAMPLE_FORWARD;
+    let kernel = &entries::UPSAMPLE_FORWARD;
     record(plan, kernel, label, shape, [x, y], [x, y]);
 }
 
@@ -81,7 +81,7 @@ pub fn upsample_backward(
     d_y: &Tensor,
     d_x: &Tensor,
 ) {
-    let kernel = &kernels::UPSAMPLE_BACKWARD;
+    let kernel = &entries::UPSAMPLE_BACKWARD;
     record(plan, kernel, label, shape, [d_x, d_y], [d_y, d_x]);
 }
 
@@ -133,6 +133,6 @@ pub fn packed_upsample(
     x: &Tensor,
     y: &Tensor,
 ) {
-    let kernel = &kernels::PACKED_UPSAMPLE;
+    let kernel = &entries::PACKED_UPSAMPLE;
     record(plan, kernel, label, shape, [x, y], [x, y]);
 }

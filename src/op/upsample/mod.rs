@@ -1,9 +1,14 @@
 //! Nearest-neighbour upsampling.
 
+pub(crate) mod cases;
+pub mod entries;
 mod integers;
 mod kernels;
 mod packed_reference;
 mod plain;
+pub mod reference;
+
+use super::Folder;
 
 use integers::PackedSquares;
 pub use kernels::{UpsampleShape, packed_upsample, upsample_backward, upsample_forward};
@@ -18,6 +23,15 @@ use crate::op::integers::{IntegerBinding, Integers};
 use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::verify::{self, Case};
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[
+        &entries::UPSAMPLE_FORWARD,
+        &entries::UPSAMPLE_BACKWARD,
+        &entries::PACKED_UPSAMPLE,
+    ],
+    cases: &[cases::cases],
+};
 
 /// Every pixel as a square of equal pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

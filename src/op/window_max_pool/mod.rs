@@ -9,6 +9,8 @@ mod packed;
 pub(crate) mod packed_cases;
 pub mod packed_reference;
 
+use super::Folder;
+
 pub use packed::{PACKED_WINDOW_MAX_POOL, packed_window_max_pool};
 
 use super::WindowShape;
@@ -17,6 +19,16 @@ use crate::gpu::Kernel;
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+
+pub(super) const FOLDER: Folder = Folder {
+    kernels: &[
+        &WINDOW_MAX_POOL_FORWARD,
+        &WINDOW_MAX_POOL_ARGMAX,
+        &WINDOW_MAX_POOL_BACKWARD,
+        &PACKED_WINDOW_MAX_POOL,
+    ],
+    cases: &[cases::cases, packed_cases::cases],
+};
 
 const WINDOW_SHAPE: &str = include_str!("../../../shaders/shared/window_shape.wgsl");
 const ARGMAX_KEPT: &str = include_str!("../../../shaders/shared/argmax_kept.wgsl");

@@ -1,40 +1,10 @@
-//! What variational auto-encoders add: upsampling, noise, samples, divergences, losses of images.
+//! What the kernels compute.
 
 use std::f64::consts::TAU;
 
-use crate::op::{Counter, UpsampleShape};
+use crate::op::Counter;
 use crate::optimiser::Schedule;
 use crate::rng::Philox;
-
-/// Calls `visit(offset in x, offset in y)` for every output of an upsampling.
-fn each_pair(shape: &UpsampleShape, mut visit: impl FnMut(usize, usize)) {
-    let [batch, height, width, channels] = shape.y();
-    for n in 0..batch {
-        for y in 0..height {
-            for x in 0..width {
-                for c in 0..channels {
-                    let row = n * shape.input_height + y / shape.size;
-                    let from = (row * shape.input_width + x / shape.size) * channels + c;
-                    visit(from, ((n * height + y) * width + x) * channels + c);
-                }
-            }
-        }
-    }
-}
-
-/// y = every x as a square of equal numbers.
-pub fn upsample_forward(shape: &UpsampleShape, x: &[f64]) -> Vec<f64> {
-    let mut y = vec![0.0; shape.y().iter().product()];
-    each_pair(shape, |from, to| y[to] = x[from]);
-    y
-}
-
-/// d_x: the sum of d_y over each square.
-pub fn upsample_backward(shape: &UpsampleShape, d_y: &[f64]) -> Vec<f64> {
-    let mut d_x = vec![0.0; shape.x().iter().product()];
-    each_pair(shape, |from, to| d_x[from] += d_y[to]);
-    d_x
-}
 
 /// `count` random words; see [`Counter`].
 pub fn philox(schedule: &Schedule, counter: Counter, count: usize) -> Vec<u32> {
@@ -133,83 +103,4 @@ pub fn gaussian_kl(
         ]);
     }
     [d_q, outcome]
-}
-
-/// What the losses of images read.
-#[derive(Clone, Copy)]
-pub struct ImageLossInputs<'a> {
-    /// (rows, width)
-    pub logits: &'a [f64],
-    /// (rows, width)
-    pub targets: &'a [f64],
-    /// (rows, width)
-    pub images: &'a [f64],
-    /// (rows, 4), see [`gaussian_kl`]
-    pub divergence: &'a [f64],
-    /// Real numbers in every four: 1, 3 or 4.
-    pub channels: usize,
-    /// Of the gradient.
-    pub scale: f64,
-}
-
-/// d_logits, means of pixels, and outcome (rows, 4), from the loss of a logit with a target, its
-/// slope, and the mean of a pixel.
-fn image_loss(
-    inputs: ImageLossInputs<'_>,
-    loss: impl Fn(f64, f64) -> f64,
-    slope: impl Fn(f64, f64) -> f64,
-    mean: impl Fn(f64) -> f64,
-) -> [Vec<f64>; 3] {
-    let ImageLossInputs {
-        logits,
-        targets,
-        images,
-        divergence,
-        channels,
-        scale,
-    } = inputs;
-    let rows = divergence.len() / 4;
-    let width = logits.len() / rows;
-    let (mut d_logits, mut means) = (vec![0.0; logits.len()], vec![0.0; logits.len()]);
-    let mut outcome = Vec::new();
-    for row in 0..rows {
-        let counted = divergence[4 * row + 3];
-        let (mut with_targets, mut with_images) = (0.0, 0.0);
-        for i in (row * width..(row + 1) * width).filter(|i| i % 4 < channels) {
-            with_targets += loss(logits[i], targets[i]);
-            with_images += loss(logits[i], images[i]);
-            d_logits[i] = scale * counted * slope(logits[i], targets[i]);
-            means[i] = mean(logits[i]);
-        }
-        outcome.extend([
-            with_targets * counted + divergence[4 * row],
-            divergence[4 * row + 1],
-            with_images * counted,
-            counted,
-        ]);
-    }
-    [d_logits, means, outcome]
-}
-
-/// Cross entropy of sigmoid(logits) with pixels of 0 to 1: d_logits, means, outcome.
-pub fn bernoulli_loss(inputs: ImageLossInputs<'_>) -> [Vec<f64>; 3] {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
-    image_loss(
-        inputs,
-        |x, t| softplus(x) - t * x,
-        |x, t| sigmoid(x) - t,
-        sigmoid,
-    )
-}
-
-/// -log N(target; logit, deviation²): d_logits, means, outcome.
-pub fn gaussian_loss(inputs: ImageLossInputs<'_>, deviation: f64) -> [Vec<f64>; 3] {
-    let variance = deviation * deviation;
-    image_loss(
-        inputs,
-        |x, t| 0.5 * ((x - t).powi(2) / variance + (TAU * variance).ln()),
-        |x, t| (x - t) / variance,
-        |x| x,
-    )
 }

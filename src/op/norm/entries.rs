@@ -1,0 +1,54 @@
+//! The entries of the kernels.
+
+use crate::gpu::Kernel;
+use crate::kernels::{NORM, QUANTISER, SCHEDULE, elementwise};
+
+/// Mean and squared differences over ranges of rows.
+pub static NORM_STATISTICS: Kernel = elementwise(
+    "norm_statistics",
+    "NormStatisticsParams",
+    include_str!("../../../shaders/norm/norm_statistics.wgsl"),
+    &[],
+);
+/// Statistics of a batch, and the running ones.
+pub static NORM_COMBINE: Kernel = elementwise(
+    "norm_combine",
+    "NormCombineParams",
+    include_str!("../../../shaders/norm/norm_combine.wgsl"),
+    &[NORM, QUANTISER],
+);
+/// Statistics for a test.
+pub static NORM_RUNNING: Kernel = elementwise(
+    "norm_running",
+    "NormRunningParams",
+    include_str!("../../../shaders/norm/norm_running.wgsl"),
+    &[NORM, QUANTISER],
+);
+/// Normalisation and ReLU.
+pub static NORM_FORWARD: Kernel = elementwise(
+    "norm_forward",
+    "NormForwardParams",
+    include_str!("../../../shaders/norm/norm_forward.wgsl"),
+    &[],
+);
+/// What the gradient of a normalisation sums over a batch, in partial sums.
+pub static NORM_BACKWARD_SUMS: Kernel = elementwise(
+    "norm_backward_sums",
+    "NormBackwardSumsParams",
+    include_str!("../../../shaders/norm/norm_backward_sums.wgsl"),
+    &[],
+);
+/// Gradients of γ and β.
+pub static NORM_GRADIENTS: Kernel = elementwise(
+    "norm_gradients",
+    "NormGradientsParams",
+    include_str!("../../../shaders/norm/norm_gradients.wgsl"),
+    &[SCHEDULE],
+);
+/// Gradient of the input of a normalisation.
+pub static NORM_BACKWARD: Kernel = elementwise(
+    "norm_backward",
+    "NormBackwardParams",
+    include_str!("../../../shaders/norm/norm_backward.wgsl"),
+    &[],
+);
