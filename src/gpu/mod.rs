@@ -1,7 +1,7 @@
 //! The only code that touches `wgpu`: opening a device, buffers, kernels, the [`Plan`], reading back.
 //!
-//! Everything above this module speaks of [`Buffer`]s and [`Dispatch`]es. A [`Plan`] is the fixed
-//! list of dispatches of one step; running, profiling, tracing and printing are four ways to walk
+//! Everything above this module speaks of [`Buffer`]s and of [recordings](crate::recording). A [`Plan`] is a recording on
+//! a device: the fixed list of dispatches of one step. Running, profiling, tracing and printing are four ways to walk
 //! that same list.
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -104,8 +104,7 @@ impl Network {
             start: None,
             memory: Memory::Transient,
         };
-        let pass = self.pass_through(plan, stretch, weights, mode);
-        pass
+        self.pass_through(plan, stretch, weights, mode)
     }
 
     /// The same with every value in a buffer of its own, see `Pass::value`.
