@@ -11,9 +11,6 @@
 //    column modulo s, its phase. The four positions of a depthwise thread have one phase; it runs over the taps of
 //    that phase.
 
-// Known when the pipeline is made, so that a division by it is cheap.
-override STRIDE: u32 = 1u;
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = thread_index(id, groups);
@@ -21,12 +18,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let block = divide_long(i, params.input_channels, params.inverse_input_channels);
     let channel = i - block * params.input_channels;
     if DEPTHWISE {
-        if block < STRIDE * STRIDE * params.phase_blocks {
-            if STRIDE == 1u {
-                depthwise(block * 4u, positions, channel);
-            } else {
-                strided(block, channel);
+        if STRIDE == 1u {
+            if block < params.batch * params.input_height * params.strips {
+                depthwise(block, channel);
             }
+        } else if block < STRIDE * STRIDE * params.phase_blocks {
+            strided(block, channel);
         }
     } else if block < positions {
         put(block, channel, grouped(block, channel));
@@ -58,50 +55,78 @@ fn readers(inputs: Pixels, tap: u32) -> Readers {
     return Readers(select(vec4u(0u), pixel, exist), exist);
 }
 
-fn depthwise(first: u32, positions: u32, channel: u32) {
-    let inputs = input_pixels(min(first + LANES, vec4u(positions - 1u)));
-    let row = params.w_base + channel * 4u * params.row;
+fn depthwise(block: u32, channel: u32) {
+    let strip = strip_of(block, params.input_height, params.inverse_input_height);
     var sums = mat4x4f();
-    for (var k = 0u; k < params.row; k++) {
-        let w = transpose(mat4x4f(
-            read_b(row + k),
-            read_b(row + params.row + k),
-            read_b(row + 2u * params.row + k),
-            read_b(row + 3u * params.row + k),
-        ));
-        sums = with_tap(sums, inputs, 4u * k, w[0], channel);
-        sums = with_tap(sums, inputs, 4u * k + 1u, w[1], channel);
-        sums = with_tap(sums, inputs, 4u * k + 2u, w[2], channel);
-        sums = with_tap(sums, inputs, 4u * k + 3u, w[3], channel);
+    if NINE {
+        let w = nine_weights(channel);
+        sums = nine(sums, strip, 0u, channel, w.top);
+        sums = nine(sums, strip, 1u, channel, w.middle);
+        sums = nine(sums, strip, 2u, channel, w.bottom);
+    } else {
+        for (var y = 0u; y < KERNEL_HEIGHT; y++) {
+            for (var x = 0u; x < KERNEL_WIDTH; x++) {
+                let line = line_of(strip, y);
+                let first = strip.column + params.padding_columns - x;
+                let outputs = mat4x4f(
+                    output_at(line, first, channel),
+                    output_at(line, first + 1u, channel),
+                    output_at(line, first + 2u, channel),
+                    output_at(line, first + 3u, channel),
+                );
+                sums = with_tap(sums, outputs, weights_of(y * KERNEL_WIDTH + x, channel));
+            }
+        }
     }
-    put(first, channel, sums[0]);
-    if first + 1u < positions { put(first + 1u, channel, sums[1]); }
-    if first + 2u < positions { put(first + 2u, channel, sums[2]); }
-    if first + 3u < positions { put(first + 3u, channel, sums[3]); }
+    let position = (strip.image * params.input_height + strip.row) * params.input_width + strip.column;
+    let there = min(params.input_width - strip.column, 4u);
+    put(position, channel, sums[0]);
+    if there > 1u { put(position + 1u, channel, sums[1]); }
+    if there > 2u { put(position + 2u, channel, sums[2]); }
+    if there > 3u { put(position + 3u, channel, sums[3]); }
 }
 
-// Past the last tap w is zero.
-fn with_tap(sums: mat4x4f, inputs: Pixels, tap: u32, w: vec4f, channel: u32) -> mat4x4f {
-    let outputs = readers(inputs, tap);
-    let texel = params.y_base + outputs.pixel * params.output_channels + channel;
-    let mask = select(vec4f(0.0), vec4f(1.0), outputs.exist);
+// Adds what row y of three taps each brings.
+fn nine(sums: mat4x4f, strip: Strip, y: u32, channel: u32, w: mat3x4f) -> mat4x4f {
+    let line = line_of(strip, y);
+    if !line.exists {
+        return sums;
+    }
+    let first = strip.column + params.padding_columns - 2u;
+    let a = output_at(line, first, channel);
+    let b = output_at(line, first + 1u, channel);
+    let c = output_at(line, first + 2u, channel);
+    let d = output_at(line, first + 3u, channel);
+    let e = output_at(line, first + 4u, channel);
+    let f = output_at(line, first + 5u, channel);
     return mat4x4f(
-        sums[0] + read_a(texel.x) * (mask.x * w),
-        sums[1] + read_a(texel.y) * (mask.y * w),
-        sums[2] + read_a(texel.z) * (mask.z * w),
-        sums[3] + read_a(texel.w) * (mask.w * w),
+        three(sums[0], c, b, a, w),
+        three(sums[1], d, c, b, w),
+        three(sums[2], e, d, c, w),
+        three(sums[3], f, e, d, w),
     );
 }
 
-// The weights of one tap of four channels.
-fn weights_of(tap: u32, channel: u32) -> vec4f {
-    let texel = params.w_base + channel * 4u * params.row + tap / 4u;
-    return vec4f(
-        number_of(read_b(texel), tap & 3u),
-        number_of(read_b(texel + params.row), tap & 3u),
-        number_of(read_b(texel + 2u * params.row), tap & 3u),
-        number_of(read_b(texel + 3u * params.row), tap & 3u),
-    );
+// A line of d_y, by its first pixel.
+struct Line {
+    first: u32,
+    exists: bool,
+}
+
+// The line whose outputs read a strip through row y of the taps.
+fn line_of(strip: Strip, y: u32) -> Line {
+    // Negative numbers become large ones, which lie outside the output too.
+    let row = strip.row + params.padding_rows - y;
+    let exists = row < params.output_height;
+    return Line((strip.image * params.output_height + select(0u, row, exists)) * params.output_width, exists);
+}
+
+// A texel of a line, zero outside of the output.
+fn output_at(line: Line, column: u32, channel: u32) -> vec4f {
+    let inside = line.exists && column < params.output_width;
+    let pixel = line.first + select(0u, column, inside);
+    let texel = read_a(params.y_base + pixel * params.output_channels + channel);
+    return select(vec4f(0.0), texel, inside);
 }
 
 fn strided(block: u32, channel: u32) {
@@ -117,17 +142,17 @@ fn strided(block: u32, channel: u32) {
     let row = line - image * params.phase_height;
     let column = position - line * params.phase_width;
     var sums = mat4x4f();
-    for (var y = 0u; first_tap.x + y * STRIDE < params.kernel_height; y++) {
+    for (var y = 0u; first_tap.x + y * STRIDE < KERNEL_HEIGHT; y++) {
         // Negative numbers become large ones, which lie outside the output too.
         let output_row = row + first_output.x - y;
-        for (var x = 0u; first_tap.y + x * STRIDE < params.kernel_width; x++) {
+        for (var x = 0u; first_tap.y + x * STRIDE < KERNEL_WIDTH; x++) {
             let output_column = column + first_output.y - x;
             let inside = (output_row < vec4u(params.output_height)) & (output_column < vec4u(params.output_width))
                 & (position < vec4u(count));
             let pixel = (image * params.output_height + output_row) * params.output_width + output_column;
             let texel = params.y_base + select(vec4u(0u), pixel, inside) * params.output_channels + channel;
             let mask = select(vec4f(0.0), vec4f(1.0), inside);
-            let tap = (first_tap.x + y * STRIDE) * params.kernel_width + first_tap.y + x * STRIDE;
+            let tap = (first_tap.x + y * STRIDE) * KERNEL_WIDTH + first_tap.y + x * STRIDE;
             let w = weights_of(tap, channel);
             sums = mat4x4f(
                 sums[0] + read_a(texel.x) * (mask.x * w),

@@ -8,8 +8,10 @@
 // The plain idea: for every weight, sum d_y * x over the positions of a range. Deviations:
 //
 // 1. Depthwise: a thread makes four taps of four channels, a 4 x 4 block, so that a d_y serves four times.
-// 2. Otherwise a thread makes a texel of a row, whose four weights may belong to different taps and inputs.
-// 3. One more block of columns is the gradient of the bias.
+// 2. Depthwise with windows of 3 x 3 (NINE), as nearly all are: a thread makes all nine taps of four channels and goes
+//    along the rows of the output with a window of nine texels, of which each step reads those of its new columns only.
+// 3. Otherwise a thread makes a texel of a row, whose four weights may belong to different taps and inputs.
+// 4. One more block of columns is the gradient of the bias.
 
 override BIAS: bool = false;
 
@@ -29,8 +31,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if DEPTHWISE {
         let k = divide_one(number, params.inverse_output_channels);
         let channel = number - k * params.output_channels;
-        if BIAS && k == params.row {
+        if BIAS && k == select(params.row, 1u, NINE) {
             output_0[base + weights + channel] = bias(range, channel);
+        } else if NINE {
+            nine(range, base, channel);
         } else {
             depthwise(range, base, k, channel);
         }
@@ -100,8 +104,86 @@ fn depthwise(range: vec2u, base: u32, k: u32, channel: u32) {
             sums[3] + read_b(texel.w) * (mask.w * d_y),
         );
     }
-    let rows = transpose(sums);
-    let first = base + channel * 4u * params.row + k;
+    put_taps(base + channel * 4u * params.row + k, sums);
+}
+
+// The first pixels of the three lines of an image that windows of one row of outputs reach, and which there are.
+struct Lines {
+    first: vec3u,
+    exist: vec3<bool>,
+}
+
+fn lines_of(image: u32, output_row: u32) -> Lines {
+    // Negative numbers become large ones, which lie outside the image too.
+    let row = output_row * STRIDE - params.padding_rows + vec3u(0u, 1u, 2u);
+    let exist = row < vec3u(params.input_height);
+    let line = image * params.input_height + select(vec3u(0u), row, exist);
+    return Lines(line * params.input_width, exist);
+}
+
+// Three texels of a column, zero outside of the image.
+fn column_of(lines: Lines, column: u32, channel: u32) -> mat3x4f {
+    let exist = lines.exist & vec3<bool>(column < params.input_width);
+    let pixel = lines.first + select(vec3u(0u), vec3u(column), exist);
+    let texel = params.x_base + pixel * params.input_channels + channel;
+    return mat3x4f(
+        select(vec4f(0.0), read_b(texel.x), exist.x),
+        select(vec4f(0.0), read_b(texel.y), exist.y),
+        select(vec4f(0.0), read_b(texel.z), exist.z),
+    );
+}
+
+fn with_column(sums: mat3x4f, inputs: mat3x4f, d_y: vec4f) -> mat3x4f {
+    return mat3x4f(sums[0] + inputs[0] * d_y, sums[1] + inputs[1] * d_y, sums[2] + inputs[2] * d_y);
+}
+
+fn nine(range: vec2u, base: u32, channel: u32) {
+    var left = mat3x4f();
+    var middle = mat3x4f();
+    var right = mat3x4f();
+    var position = range.x;
+    while position < range.y {
+        let line = divide_one(position, params.inverse_output_width);
+        let image = divide_one(line, params.inverse_output_height);
+        let lines = lines_of(image, line - image * params.output_height);
+        let start = position - line * params.output_width;
+        let end = min(range.y, position + params.output_width - start);
+        // The columns of the window, as the step before the first would leave them.
+        var column = start * STRIDE - params.padding_columns;
+        var a = mat3x4f();
+        var b = column_of(lines, column, channel);
+        var c = column_of(lines, column + 1u, channel);
+        if STRIDE == 2u {
+            c = b;
+        }
+        for (; position < end; position++) {
+            if STRIDE == 1u {
+                a = b;
+                b = c;
+            } else if STRIDE == 2u {
+                a = c;
+                b = column_of(lines, column + 1u, channel);
+            } else {
+                a = column_of(lines, column, channel);
+                b = column_of(lines, column + 1u, channel);
+            }
+            c = column_of(lines, column + 2u, channel);
+            let d_y = read_a(params.y_base + position * params.output_channels + channel);
+            left = with_column(left, a, d_y);
+            middle = with_column(middle, b, d_y);
+            right = with_column(right, c, d_y);
+            column += STRIDE;
+        }
+    }
+    let first = base + channel * 4u * params.row;
+    put_taps(first, mat4x4f(left[0], middle[0], right[0], left[1]));
+    put_taps(first + 1u, mat4x4f(middle[1], right[1], left[2], middle[2]));
+    put_taps(first + 2u, mat4x4f(right[2], vec4f(0.0), vec4f(0.0), vec4f(0.0)));
+}
+
+// Four taps of four channels.
+fn put_taps(first: u32, taps: mat4x4f) {
+    let rows = transpose(taps);
     output_0[first] = rows[0];
     output_0[first + params.row] = rows[1];
     output_0[first + 2u * params.row] = rows[2];

@@ -7,8 +7,9 @@
 //
 // The plain idea: for every output, sum x * w over the taps inside the image and the inputs of its group. Deviations:
 //
-// 1. Depthwise: a thread makes the same texel of channels at four neighbouring positions, so that the weights of
-//    four taps, read as one 4 x 4 block, serve four times.
+// 1. Depthwise: a thread makes the same texel of channels at a strip of four positions in a row, see
+//    shared/depthwise.wgsl, so that a weight serves four times and, with a stride of one, an input for every tap of
+//    a row.
 // 2. Otherwise a thread makes one texel. Its four outputs may lie in different groups and then read different
 //    inputs, number by number; with whole texels of inputs to a group (ALIGNED), texel by texel.
 
@@ -22,8 +23,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let block = divide_long(i, params.output_channels, params.inverse_output_channels);
     let channel = i - block * params.output_channels;
     if DEPTHWISE {
-        if block * 4u < positions {
-            depthwise(block * 4u, positions, channel);
+        if block < params.batch * params.output_height * params.strips {
+            depthwise(block, channel);
         }
     } else if block < positions {
         put(block, channel, grouped(block, channel));
@@ -52,43 +53,87 @@ fn windows_of(position: vec4u) -> Windows {
     return Windows(top, left, line * i32(params.input_width) + left);
 }
 
-fn depthwise(first: u32, positions: u32, channel: u32) {
-    let windows = windows_of(min(first + LANES, vec4u(positions - 1u)));
-    let row = params.w_base + channel * 4u * params.row;
+fn depthwise(block: u32, channel: u32) {
+    let strip = strip_of(block, params.output_height, params.inverse_output_height);
     var sums = mat4x4f();
-    for (var k = 0u; k < params.row; k++) {
-        let w = transpose(mat4x4f(
-            read_b(row + k),
-            read_b(row + params.row + k),
-            read_b(row + 2u * params.row + k),
-            read_b(row + 3u * params.row + k),
-        ));
-        sums = with_tap(sums, windows, 4u * k, w[0], channel);
-        sums = with_tap(sums, windows, 4u * k + 1u, w[1], channel);
-        sums = with_tap(sums, windows, 4u * k + 2u, w[2], channel);
-        sums = with_tap(sums, windows, 4u * k + 3u, w[3], channel);
+    if NINE && STRIDE <= 2u {
+        let w = nine_weights(channel);
+        sums = nine(sums, strip, 0u, channel, w.top);
+        sums = nine(sums, strip, 1u, channel, w.middle);
+        sums = nine(sums, strip, 2u, channel, w.bottom);
+    } else {
+        for (var y = 0u; y < KERNEL_HEIGHT; y++) {
+            for (var x = 0u; x < KERNEL_WIDTH; x++) {
+                let line = line_of(strip, y);
+                let first = strip.column * STRIDE + x - params.padding_columns;
+                let inputs = mat4x4f(
+                    input_at(line, first, channel),
+                    input_at(line, first + STRIDE, channel),
+                    input_at(line, first + 2u * STRIDE, channel),
+                    input_at(line, first + 3u * STRIDE, channel),
+                );
+                sums = with_tap(sums, inputs, weights_of(y * KERNEL_WIDTH + x, channel));
+            }
+        }
     }
-    put(first, channel, sums[0]);
-    if first + 1u < positions { put(first + 1u, channel, sums[1]); }
-    if first + 2u < positions { put(first + 2u, channel, sums[2]); }
-    if first + 3u < positions { put(first + 3u, channel, sums[3]); }
+    let position = (strip.image * params.output_height + strip.row) * params.output_width + strip.column;
+    let there = min(params.output_width - strip.column, 4u);
+    put(position, channel, sums[0]);
+    if there > 1u { put(position + 1u, channel, sums[1]); }
+    if there > 2u { put(position + 2u, channel, sums[2]); }
+    if there > 3u { put(position + 3u, channel, sums[3]); }
 }
 
-// Past the last tap w is zero.
-fn with_tap(sums: mat4x4f, windows: Windows, tap: u32, w: vec4f, channel: u32) -> mat4x4f {
-    let row = divide_one(tap, params.inverse_kernel_width);
-    let column = tap - row * params.kernel_width;
-    let inside = (vec4u(windows.top + i32(row)) < vec4u(params.input_height))
-        & (vec4u(windows.left + i32(column)) < vec4u(params.input_width));
-    let pixel = vec4u(windows.pixel + i32(row * params.input_width + column));
-    let texel = params.x_base + select(vec4u(0u), pixel, inside) * params.input_channels + channel;
-    let mask = select(vec4f(0.0), vec4f(1.0), inside);
+// Adds what windows of three taps in row y read, with a stride of one or two.
+fn nine(sums: mat4x4f, strip: Strip, y: u32, channel: u32, w: mat3x4f) -> mat4x4f {
+    let line = line_of(strip, y);
+    if !line.exists {
+        return sums;
+    }
+    let first = strip.column * STRIDE - params.padding_columns;
+    let a = input_at(line, first, channel);
+    let b = input_at(line, first + 1u, channel);
+    let c = input_at(line, first + 2u, channel);
+    let d = input_at(line, first + 3u, channel);
+    let e = input_at(line, first + 4u, channel);
+    let f = input_at(line, first + 5u, channel);
+    if STRIDE == 1u {
+        return mat4x4f(
+            three(sums[0], a, b, c, w),
+            three(sums[1], b, c, d, w),
+            three(sums[2], c, d, e, w),
+            three(sums[3], d, e, f, w),
+        );
+    }
+    let g = input_at(line, first + 6u, channel);
     return mat4x4f(
-        sums[0] + read_a(texel.x) * (mask.x * w),
-        sums[1] + read_a(texel.y) * (mask.y * w),
-        sums[2] + read_a(texel.z) * (mask.z * w),
-        sums[3] + read_a(texel.w) * (mask.w * w),
+        three(sums[0], a, b, c, w),
+        three(sums[1], c, d, e, w),
+        three(sums[2], e, f, g, w),
+        three(sums[3], g, input_at(line, first + 7u, channel), input_at(line, first + 8u, channel), w),
     );
+}
+
+// A line of the image, by its first pixel.
+struct Line {
+    first: u32,
+    exists: bool,
+}
+
+// The line that row y of the taps of a strip reaches.
+fn line_of(strip: Strip, y: u32) -> Line {
+    // Negative numbers become large ones, which lie outside the image too.
+    let row = strip.row * STRIDE + y - params.padding_rows;
+    let exists = row < params.input_height;
+    return Line((strip.image * params.input_height + select(0u, row, exists)) * params.input_width, exists);
+}
+
+// A texel of a line, zero outside of the image.
+fn input_at(line: Line, column: u32, channel: u32) -> vec4f {
+    let inside = line.exists && column < params.input_width;
+    let pixel = line.first + select(0u, column, inside);
+    let texel = read_a(params.x_base + pixel * params.input_channels + channel);
+    return select(vec4f(0.0), texel, inside);
 }
 
 fn grouped(position: u32, channel: u32) -> vec4f {

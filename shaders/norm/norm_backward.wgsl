@@ -6,10 +6,14 @@
 // c: statistics (5, channels), see shared/norm.wgsl
 // d: sums (2, channels), see norm_gradients
 // output_0: d_x (rows, channels)
+//
+// Threads share the texels as in norm_forward.wgsl.
 
 struct Params {
     count: u32, // texels
+    threads: u32, // a multiple of channels
     channels: u32, // texels
+    inverse_channels: f32,
     relu: u32,
     x_base: u32, // texels
     d_y_base: u32,
@@ -23,10 +27,10 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = thread_index(id, groups);
-    if i >= params.count {
+    if i >= params.threads {
         return;
     }
-    let channel = i % params.channels;
+    let channel = i - divide_long(i, params.channels, params.inverse_channels) * params.channels;
     let at = params.statistics_base + channel;
     let mean = read_c(at);
     let inverse = read_c(at + params.channels);
@@ -34,9 +38,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let beta = read_c(at + 4u * params.channels);
     let mean_g = read_d(params.sums_base + channel) * params.inverse_rows;
     let mean_product = read_d(params.sums_base + params.channels + channel) * params.inverse_rows;
-    let centred = read_a(params.x_base + i) - mean;
     let always = vec4<bool>(params.relu == 0u);
-    let open = always | (centred * factor + beta > vec4f(0.0));
-    let g = select(vec4f(0.0), read_b(params.d_y_base + i), open);
-    output_0[params.d_x_base + i] = factor * (g - mean_g - centred * inverse * mean_product);
+    for (var texel = i; texel < params.count; texel += params.threads) {
+        let centred = read_a(params.x_base + texel) - mean;
+        let open = always | (centred * factor + beta > vec4f(0.0));
+        let g = select(vec4f(0.0), read_b(params.d_y_base + texel), open);
+        output_0[params.d_x_base + texel] = factor * (g - mean_g - centred * inverse * mean_product);
+    }
 }

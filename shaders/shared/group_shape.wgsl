@@ -27,6 +27,7 @@ struct Params {
     phase_blocks: u32, // of four
     phase_height: u32,
     phase_width: u32,
+    strips: u32, // of four positions in a row of outputs, or of inputs for their gradient
     x_base: u32, // texels
     w_base: u32,
     bias_base: u32,
@@ -44,6 +45,7 @@ struct Params {
     inverse_per_split: f32,
     inverse_phase_height: f32,
     inverse_phase_width: f32,
+    inverse_strips: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 

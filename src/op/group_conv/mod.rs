@@ -29,12 +29,18 @@ pub(super) const FOLDER: Folder = Folder {
     cases: &[cases::cases, packed_cases::cases],
 };
 
+const DEPTHWISE: &str = include_str!("../../../shaders/shared/depthwise.wgsl");
 const GROUP_SHAPE: &str = include_str!("../../../shaders/shared/group_shape.wgsl");
 
 const fn kernel(name: &'static str, text: &'static str) -> Kernel {
     Kernel {
         mirrors: Mirrors::Always,
-        ..kernels::elementwise(name, "GroupParams", text, &[GROUP_SHAPE, kernels::DIVIDE])
+        ..kernels::elementwise(
+            name,
+            "GroupParams",
+            text,
+            &[GROUP_SHAPE, DEPTHWISE, kernels::DIVIDE],
+        )
     }
 }
 
@@ -81,6 +87,7 @@ struct GroupParams {
     phase_blocks: u32,
     phase_height: u32,
     phase_width: u32,
+    strips: u32,
     x_base: u32,
     w_base: u32,
     bias_base: u32,
@@ -98,6 +105,7 @@ struct GroupParams {
     inverse_per_split: f32,
     inverse_phase_height: f32,
     inverse_phase_width: f32,
+    inverse_strips: f32,
 }
 
 impl GroupParams {
@@ -144,6 +152,16 @@ impl GroupParams {
             ..Self::default()
         }
     }
+
+    /// The same for threads that work on strips of a row of so many positions.
+    fn with_strips(self, width: usize) -> Self {
+        let strips = width.div_ceil(4);
+        Self {
+            strips: strips as u32,
+            inverse_strips: 1.0 / strips as f32,
+            ..self
+        }
+    }
 }
 
 impl GroupShape {
@@ -152,26 +170,42 @@ impl GroupShape {
         self.inputs_per_group() == 1 && self.outputs_per_group() == 1
     }
 
-    fn depthwise(&self) -> (&'static str, f64) {
-        ("DEPTHWISE", f64::from(self.is_depthwise()))
+    /// What kernels know when their pipeline is made. Those that are not depthwise need no more of it, and share one.
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let depthwise = ("DEPTHWISE", f64::from(self.is_depthwise()));
+        let stride = ("STRIDE", self.conv.stride as f64);
+        let kernel = [
+            ("NINE", f64::from(self.has_nine_taps())),
+            ("KERNEL_HEIGHT", self.conv.kernel_height as f64),
+            ("KERNEL_WIDTH", self.conv.kernel_width as f64),
+        ];
+        match self.is_depthwise() {
+            true => [&[depthwise, stride], &kernel[..]].concat(),
+            false => vec![depthwise, stride],
+        }
     }
 
-    /// Threads of the forward pass: one for each texel of y, or for four if the convolution is depthwise.
+    /// Whether windows are 3 x 3, for which depthwise kernels have loops of their own.
+    fn has_nine_taps(&self) -> bool {
+        (self.conv.kernel_height, self.conv.kernel_width) == (3, 3)
+    }
+
+    /// Threads of the forward pass: one for each texel of y, or for four in a row if the convolution is depthwise.
     fn output_threads(&self) -> Grid {
         let [batch, rows, columns, channels] = self.conv.y();
-        let positions = batch * rows * columns;
         let blocks = match self.is_depthwise() {
-            true => positions.div_ceil(4),
-            false => positions,
+            true => batch * rows * columns.div_ceil(4),
+            false => batch * rows * columns,
         };
         Grid::Threads((blocks * channels / 4) as u32)
     }
 
-    /// Threads of the gradient of x: one for each texel of d_x. If the convolution is depthwise, one for four texels
-    /// of one phase, that is of rows and columns with the same remainders modulo the stride.
+    /// Threads of the gradient of x: one for each texel of d_x. If the convolution is depthwise, one for four in a row,
+    /// or with a stride for four of one phase, that is of rows and columns with the same remainders modulo the stride.
     fn input_threads(&self) -> Grid {
         let [batch, rows, columns, channels] = self.conv.x();
         let blocks = match self.is_depthwise() {
+            true if self.conv.stride == 1 => batch * rows * columns.div_ceil(4),
             true => self.conv.stride * self.conv.stride * self.phase_blocks(),
             false => batch * rows * columns,
         };
@@ -193,6 +227,7 @@ impl GroupShape {
     fn threads_per_split(&self, bias: bool) -> usize {
         let [outputs, row] = self.w();
         let weights = match self.is_depthwise() {
+            true if self.has_nine_taps() => outputs / 4,
             true => outputs / 4 * (row / 4),
             false => outputs * (row / 4),
         };
@@ -226,13 +261,13 @@ pub fn group_conv_forward(
         w_base: w.base(),
         bias_base: bias.base(),
         y_base: y.base(),
-        ..GroupParams::new(shape)
+        ..GroupParams::new(shape).with_strips(shape.conv.output_width())
     };
     let aligned = shape.inputs_per_group().is_multiple_of(4);
     plan.dispatch(Dispatch {
         kernel: &GROUP_CONV_FORWARD,
         label,
-        constants: &[shape.depthwise(), ("ALIGNED", f64::from(aligned))],
+        constants: &[&shape.constants()[..], &[("ALIGNED", f64::from(aligned))]].concat(),
         params: bytemuck::bytes_of(&params),
         reads: &[x, w, bias],
         writes: &[Write::New(y)],
@@ -254,12 +289,12 @@ pub fn group_conv_backward_input(
         x_base: d_x.base(),
         w_base: w.base(),
         y_base: d_y.base(),
-        ..GroupParams::new(shape)
+        ..GroupParams::new(shape).with_strips(shape.conv.input_width)
     };
     plan.dispatch(Dispatch {
         kernel: &GROUP_CONV_BACKWARD_INPUT,
         label,
-        constants: &[shape.depthwise(), ("STRIDE", shape.conv.stride as f64)],
+        constants: &shape.constants(),
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, w],
         writes: &[Write::New(d_x)],
@@ -294,7 +329,7 @@ pub fn group_conv_backward_weight(
     plan.dispatch(Dispatch {
         kernel: &GROUP_CONV_BACKWARD_WEIGHT,
         label,
-        constants: &[shape.depthwise(), ("BIAS", f64::from(bias))],
+        constants: &[&shape.constants()[..], &[("BIAS", f64::from(bias))]].concat(),
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, x],
         writes: &[Write::New(partial)],

@@ -102,6 +102,8 @@ pub(crate) fn cases() -> Vec<Case> {
         [7, 5, 2],
         [300, 64, 5],
         [2048, 12, 32],
+        // Several texels a thread, and a rest.
+        [4999, 60, 40],
     ] {
         cases.extend(of_size(rows, channels, splits));
     }

@@ -1,7 +1,7 @@
 //! The entries of the kernels.
 
 use crate::gpu::Kernel;
-use crate::kernels::{NORM, QUANTISER, SCHEDULE, elementwise};
+use crate::kernels::{DIVIDE, NORM, QUANTISER, SCHEDULE, elementwise};
 
 /// Mean and squared differences over ranges of rows.
 pub static NORM_STATISTICS: Kernel = elementwise(
@@ -29,7 +29,7 @@ pub static NORM_FORWARD: Kernel = elementwise(
     "norm_forward",
     "NormForwardParams",
     include_str!("../../../shaders/norm/norm_forward.wgsl"),
-    &[],
+    &[DIVIDE],
 );
 /// What the gradient of a normalisation sums over a batch, in partial sums.
 pub static NORM_BACKWARD_SUMS: Kernel = elementwise(
@@ -50,5 +50,5 @@ pub static NORM_BACKWARD: Kernel = elementwise(
     "norm_backward",
     "NormBackwardParams",
     include_str!("../../../shaders/norm/norm_backward.wgsl"),
-    &[],
+    &[DIVIDE],
 );

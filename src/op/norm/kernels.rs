@@ -168,11 +168,36 @@ pub fn norm_running(
     });
 }
 
+/// How threads share the texels of (rows, channels): each makes several of the same channels.
+struct Share {
+    threads: u32,
+    /// Texels of a row.
+    channels: u32,
+}
+
+impl Share {
+    fn of(x: &Tensor) -> Self {
+        /// Texels for one thread: then what it reads of its channels is a small part of all.
+        const MOST: usize = 8;
+        /// Threads that keep a GPU busy.
+        const WANTED: usize = 1 << 14;
+        let (rows, channels) = matrix(x);
+        let channels = channels / 4;
+        let each = (rows * channels / WANTED).clamp(1, MOST);
+        Self {
+            threads: (rows.div_ceil(each) * channels) as u32,
+            channels: channels as u32,
+        }
+    }
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct NormForwardParams {
     count: u32,
+    threads: u32,
     channels: u32,
+    inverse_channels: f32,
     relu: u32,
     x_base: u32,
     statistics_base: u32,
@@ -187,10 +212,12 @@ pub fn norm_forward(
     relu: bool,
     y: &Tensor,
 ) {
-    let (_, channels) = matrix(x);
+    let share = Share::of(x);
     let params = NormForwardParams {
         count: x.texels(),
-        channels: (channels / 4) as u32,
+        threads: share.threads,
+        channels: share.channels,
+        inverse_channels: 1.0 / share.channels as f32,
         relu: u32::from(relu),
         x_base: x.base(),
         statistics_base: statistics.base(),
@@ -204,7 +231,7 @@ pub fn norm_forward(
         reads: &[x, statistics],
         writes: &[Write::New(y)],
         schedule: false,
-        grid: Grid::Threads(params.count),
+        grid: Grid::Threads(params.threads),
         flops: 3 * x.len() as u64,
     });
 }
@@ -304,7 +331,9 @@ pub fn norm_gradients(
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct NormBackwardParams {
     count: u32,
+    threads: u32,
     channels: u32,
+    inverse_channels: f32,
     relu: u32,
     x_base: u32,
     d_y_base: u32,
@@ -324,10 +353,12 @@ pub fn norm_backward(
     batch_rows: usize,
     d_x: &Tensor,
 ) {
-    let (_, channels) = matrix(x);
+    let share = Share::of(x);
     let params = NormBackwardParams {
         count: x.texels(),
-        channels: (channels / 4) as u32,
+        threads: share.threads,
+        channels: share.channels,
+        inverse_channels: 1.0 / share.channels as f32,
         relu: u32::from(relu),
         x_base: x.base(),
         d_y_base: d_y.base(),
@@ -344,7 +375,7 @@ pub fn norm_backward(
         reads: &[x, d_y, statistics, sums],
         writes: &[Write::New(d_x)],
         schedule: false,
-        grid: Grid::Threads(params.count),
+        grid: Grid::Threads(params.threads),
         flops: 8 * x.len() as u64,
     });
 }
