@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::data_args::PictureArgs;
-use super::{CliError, read_description};
+use super::{CliError, find_model_alone};
+use crate::graph::Model;
+use crate::model::Parameters;
 use crate::suggest::did_you_mean;
 use crate::train::TrainOptions;
 
@@ -56,12 +58,13 @@ impl Default for Config {
 }
 
 /// Names for `--preset`.
-pub(crate) const PRESETS: [&str; 6] = [
+pub(crate) const PRESETS: [&str; 7] = [
     "digits",
     "mnist",
     "almost-binary",
     "cifar10",
     "cifar10-tiny",
+    "cifar10-late",
     "vae",
 ];
 
@@ -72,55 +75,82 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
         "almost-binary" => TrainOptions::almost_binary(),
         "cifar10" => TrainOptions::cifar10(),
         "cifar10-tiny" => TrainOptions::cifar10_tiny(),
+        "cifar10-late" => TrainOptions::cifar10_late(),
         "vae" => TrainOptions::auto_encoder(),
         _ => TrainOptions::default(),
     }
 }
 
-/// The preset of a model when none is named; of a description, that of the nearest kind of model.
+/// The preset of a model when none is named. It goes by what the model is, so that a description trains like the model
+/// that it describes.
 pub(crate) fn preset_of(model: &str) -> &'static str {
-    if model.ends_with(".toml") {
-        return match read_description(Path::new(model)) {
-            Ok(description) if description.likelihood.is_some() => "vae",
-            Ok(description)
-                if description
-                    .known_input()
-                    .is_none_or(|[.., channels]| channels > 1) =>
-            {
-                "cifar10-tiny"
-            }
-            _ => "digits",
-        };
-    }
-    let small_networks = ["vgg-tiny", "resnet20", "resnet18"];
-    if small_networks.contains(&model) || model.starts_with("mobilenet") {
-        "cifar10-tiny"
-    } else if model.starts_with("vgg") {
-        "cifar10"
-    } else if model.starts_with("vae") {
-        "vae"
-    } else {
-        "digits"
+    match find_model_alone(model) {
+        Ok(model) => preset_for(&model),
+        // Whoever reads the model next says what is wrong with it.
+        Err(_) => "digits",
     }
 }
 
-/// The settings of every preset, for `--help`.
+fn preset_for(model: &Model) -> &'static str {
+    /// Layers with weights, of a network that counts as deep.
+    const DEEP: usize = 17;
+    /// Weights of a network that has some to spare.
+    const LARGE: usize = 1_000_000;
+    let parameters = Parameters::new(model);
+    if model.likelihood.is_some() {
+        "vae"
+    } else if model.input[2] == 1 {
+        "digits"
+    } else if parameters.layers.len() >= DEEP {
+        "cifar10-late"
+    } else if parameters.weights() >= LARGE {
+        "cifar10"
+    } else {
+        "cifar10-tiny"
+    }
+}
+
+/// The settings of every preset, for `--help`: all of the first, of others what differs from it.
 pub(crate) fn defaults() -> String {
-    let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
-    let presets = PRESETS.map(table);
     let mut text = String::from(
-        "Presets, with settings as in a config file. Without --preset, vgg-tiny, residual networks, mobilenet and \
-         descriptions over colour images use cifar10-tiny, other VGG models cifar10, auto-encoders vae, others digits.\n",
+        "Presets, with settings as in a config file. Without --preset, networks over colour images use cifar10-late if they \
+         have 17 layers or more, else cifar10 from a million weights on and cifar10-tiny below; auto-encoders use vae, \
+         others digits. Each is digits but for what stands beside it.\n",
     );
-    let row = |key: &str, values: [String; PRESETS.len()]| {
-        let values = values.map(|v| format!("{v:14}")).concat();
-        format!("  {key:16} {}\n", values.trim_end())
-    };
-    text += &row("", PRESETS.map(str::to_owned));
-    for key in presets[0].keys() {
-        text += &row(key, presets.each_ref().map(|p| p[key].to_string()));
+    let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
+    let first = table(PRESETS[0]);
+    for name in PRESETS {
+        let differs = |(key, value): &(String, toml::Value)| {
+            name == PRESETS[0] || first.get(key) != Some(value)
+        };
+        let settings = table(name).into_iter().filter(differs);
+        let settings: Vec<String> = settings
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect();
+        text += &listed(name, &settings);
     }
     text
+}
+
+/// A name and what belongs to it, in lines that fit a terminal.
+fn listed(name: &str, items: &[String]) -> String {
+    const INDENT: usize = 16;
+    const WIDTH: usize = 98;
+    let mut text = String::new();
+    let mut line = format!("  {name:14}");
+    for (number, item) in items.iter().enumerate() {
+        let item = match number + 1 < items.len() {
+            true => format!("{item}, "),
+            false => item.clone(),
+        };
+        if line.len() + item.trim_end().len() > WIDTH {
+            text += line.trim_end();
+            text.push('\n');
+            line = " ".repeat(INDENT);
+        }
+        line += &item;
+    }
+    text + line.trim_end() + "\n"
 }
 
 /// Lays the keys of a TOML file over a configuration.
@@ -162,6 +192,32 @@ mod tests {
         assert_eq!(config.options.epochs, 3);
         assert_eq!(config.model, "lenet5");
         assert_eq!(config.options.seed, TrainOptions::default().seed);
+    }
+
+    #[test]
+    fn a_description_is_trained_with_the_preset_of_its_model() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, preset) in [
+            ("lenet5", "digits"),
+            ("lenet-small", "digits"),
+            ("vgg16", "cifar10"),
+            ("vgg7", "cifar10"),
+            ("vgg-tiny", "cifar10-tiny"),
+            ("resnet20", "cifar10-late"),
+            ("resnet18", "cifar10-late"),
+            ("mobilenet", "cifar10-late"),
+            ("mobilenet-0.5", "cifar10-late"),
+            ("vae-mlp", "vae"),
+            ("vae", "vae"),
+            ("vae-colour", "vae"),
+        ] {
+            assert_eq!(preset_of(name), preset, "{name}");
+            let path = folder.path().join("mine.toml");
+            let model = Model::by_name(name).unwrap();
+            std::fs::write(&path, model.to_toml()).unwrap();
+            assert_eq!(preset_of(&path.display().to_string()), preset, "{name}");
+        }
+        assert_eq!(preset_of("no such model"), "digits");
     }
 
     #[test]

@@ -202,6 +202,18 @@ impl TrainOptions {
         }
     }
 
+    /// Settings for deep networks on CIFAR-10: weight decay, and LP joins after two fifths of the run, when early layers
+    /// have settled. Its levels then have to move faster.
+    pub fn cifar10_late() -> Self {
+        Self {
+            weight_decay: 1.0,
+            lp_start: 0.4,
+            quantiser_rate: 2.0,
+            bits_ramp: 0.6,
+            ..Self::cifar10_tiny()
+        }
+    }
+
     /// Settings for auto-encoders, whose losses are sums over pixels: a bit is dearer in
     /// proportion.
     pub fn auto_encoder() -> Self {
