@@ -92,6 +92,12 @@ fn low_precision_joins_when_it_is_told_to() {
         "the first half is a float network's"
     );
     assert_ne!(late[2].0, late[1].0, "then levels move");
+    let last = TrainOptions {
+        lp_start: 0.99,
+        ..options()
+    };
+    let joined: Vec<bool> = (1..=4).map(|t| last.low_precision_at(t, 4)).collect();
+    assert_eq!(joined, [false, false, false, true], "at the latest");
 }
 
 #[test]

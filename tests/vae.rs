@@ -328,3 +328,44 @@ fn restored_trainers_continue_bit_for_bit() {
         assert_eq!(tested.lp.images, 8.0);
     }
 }
+
+#[test]
+fn an_auto_encoder_learns_no_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run").display().to_string();
+    for flag in ["--mix-up", "--label-smoothing"] {
+        let train = [
+            "train", "vae-mlp", "--limit", "64", flag, "0.2", "--out", &out,
+        ];
+        refuse(&train, &[&format!("{flag} 0.2"), "learns none"]);
+    }
+}
+
+#[test]
+fn low_precision_has_no_numbers_before_it_joins() {
+    let folder = tempfile::tempdir().unwrap();
+    for (model, key) in [("vae-mlp", "elbo"), ("lenet-small", "lp_accuracy")] {
+        let out = folder.path().join(model);
+        let to = out.display().to_string();
+        let start = ["train", model, "--limit", "64", "--batch-size", "32"];
+        let late = ["--epochs", "2", "--lp-start", "0.5", "--out", &to];
+        let printed = succeed(&[&start[..], &late].concat());
+        assert_eq!(printed.matches("LP joins later").count(), 1, "{printed}");
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let epochs: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let has = |epoch: usize, key: &str| !epochs[epoch][key].is_null();
+        assert!(has(0, "hp_loss") && !has(0, "lp_loss") && !has(0, "train_lp_loss"));
+        assert!(has(1, "lp_loss") && has(1, key));
+        if key == "elbo" {
+            assert!(epochs[0][key].get("lp_divergence").is_none());
+            assert!(epochs[1][key]["lp_divergence"].is_f64());
+        } else {
+            assert!(!has(0, key));
+        }
+        let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+        assert!(!page.contains("NaN"));
+    }
+}

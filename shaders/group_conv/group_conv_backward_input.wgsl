@@ -78,12 +78,7 @@ fn depthwise(block: u32, channel: u32) {
             }
         }
     }
-    let position = (strip.image * params.input_height + strip.row) * params.input_width + strip.column;
-    let there = min(params.input_width - strip.column, 4u);
-    put(position, channel, sums[0]);
-    if there > 1u { put(position + 1u, channel, sums[1]); }
-    if there > 2u { put(position + 2u, channel, sums[2]); }
-    if there > 3u { put(position + 3u, channel, sums[3]); }
+    put_strip(strip, vec2u(params.input_height, params.input_width), channel, sums);
 }
 
 // Adds what row y of three taps each brings.
@@ -107,26 +102,13 @@ fn nine(sums: mat4x4f, strip: Strip, y: u32, channel: u32, w: mat3x4f) -> mat4x4
     );
 }
 
-// A line of d_y, by its first pixel.
-struct Line {
-    first: u32,
-    exists: bool,
-}
-
 // The line whose outputs read a strip through row y of the taps.
 fn line_of(strip: Strip, y: u32) -> Line {
-    // Negative numbers become large ones, which lie outside the output too.
-    let row = strip.row + params.padding_rows - y;
-    let exists = row < params.output_height;
-    return Line((strip.image * params.output_height + select(0u, row, exists)) * params.output_width, exists);
+    return line_at(strip.image, strip.row + params.padding_rows - y, vec2u(params.output_height, params.output_width));
 }
 
-// A texel of a line, zero outside of the output.
 fn output_at(line: Line, column: u32, channel: u32) -> vec4f {
-    let inside = line.exists && column < params.output_width;
-    let pixel = line.first + select(0u, column, inside);
-    let texel = read_a(params.y_base + pixel * params.output_channels + channel);
-    return select(vec4f(0.0), texel, inside);
+    return texel_at(line, column, params.output_width, params.y_base + channel, params.output_channels);
 }
 
 fn strided(block: u32, channel: u32) {

@@ -76,12 +76,7 @@ fn depthwise(block: u32, channel: u32) {
             }
         }
     }
-    let position = (strip.image * params.output_height + strip.row) * params.output_width + strip.column;
-    let there = min(params.output_width - strip.column, 4u);
-    put(position, channel, sums[0]);
-    if there > 1u { put(position + 1u, channel, sums[1]); }
-    if there > 2u { put(position + 2u, channel, sums[2]); }
-    if there > 3u { put(position + 3u, channel, sums[3]); }
+    put_strip(strip, vec2u(params.output_height, params.output_width), channel, sums);
 }
 
 // Adds what windows of three taps in row y read, with a stride of one or two.
@@ -114,26 +109,13 @@ fn nine(sums: mat4x4f, strip: Strip, y: u32, channel: u32, w: mat3x4f) -> mat4x4
     );
 }
 
-// A line of the image, by its first pixel.
-struct Line {
-    first: u32,
-    exists: bool,
-}
-
 // The line that row y of the taps of a strip reaches.
 fn line_of(strip: Strip, y: u32) -> Line {
-    // Negative numbers become large ones, which lie outside the image too.
-    let row = strip.row * STRIDE + y - params.padding_rows;
-    let exists = row < params.input_height;
-    return Line((strip.image * params.input_height + select(0u, row, exists)) * params.input_width, exists);
+    return line_at(strip.image, strip.row * STRIDE + y - params.padding_rows, vec2u(params.input_height, params.input_width));
 }
 
-// A texel of a line, zero outside of the image.
 fn input_at(line: Line, column: u32, channel: u32) -> vec4f {
-    let inside = line.exists && column < params.input_width;
-    let pixel = line.first + select(0u, column, inside);
-    let texel = read_a(params.x_base + pixel * params.input_channels + channel);
-    return select(vec4f(0.0), texel, inside);
+    return texel_at(line, column, params.input_width, params.x_base + channel, params.input_channels);
 }
 
 fn grouped(position: u32, channel: u32) -> vec4f {

@@ -251,7 +251,7 @@ fn auto_encoder(
         images: data.test.count(),
         hp_negative_elbo: progress.hp.negative_elbo(),
         lp_negative_elbo: progress.lp.negative_elbo(),
-        terms: ElboTerms::new(progress),
+        terms: ElboTerms::new(progress, true),
         mean_bits: mean_bits(&layers),
         weighted_bits: weighted_bits(&layers),
         weight_bytes,
@@ -280,12 +280,14 @@ fn auto_encoder(
         t.hp_reconstruction,
         t.hp_divergence,
     );
-    row(
-        "low precision (LP, 2^e)",
-        report.lp_negative_elbo,
-        t.lp_reconstruction,
-        t.lp_divergence,
-    );
+    if let (Some(reconstruction), Some(divergence)) = (t.lp_reconstruction, t.lp_divergence) {
+        row(
+            "low precision (LP, 2^e)",
+            report.lp_negative_elbo,
+            reconstruction,
+            divergence,
+        );
+    }
     println!(
         "{:.2} bits a layer, {:.2} bits a weight: the weights take {} of {} ({:.1} %), biases and levels the rest",
         report.mean_bits,

@@ -30,7 +30,7 @@ pub(crate) struct ReportData<'a> {
     pub end: Vec<LayerReport>,
     /// Test images.
     pub test: &'a Images,
-    /// What LP made of them; may be empty.
+    /// What LP made of them, before it joins HP; may be empty.
     pub predictions: &'a Predictions,
     /// What only auto-encoders have.
     pub auto_encoder: Option<AutoEncoderPage>,
@@ -413,10 +413,14 @@ fn confusion(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     for (label, class) in data.test.labels.iter().zip(&data.predictions.class) {
         counts[usize::from(*label)][usize::from(*class)] += 1;
     }
-    page.push_str(
-        "<h2>What it takes for what</h2><p>Rows: what the picture shows. Columns: what LP reads.</p>\
-         <div class=\"scroll\"><table class=\"confusion\"><tr><th></th>",
-    );
+    let last = data.history.last();
+    let joined = last.is_none_or(|metrics| metrics.lp_accuracy.is_some());
+    write!(
+        page,
+        "<h2>What it takes for what</h2><p>Rows: what the picture shows. Columns: what {} reads.</p>",
+        if joined { "LP" } else { "HP" }
+    )?;
+    page.push_str("<div class=\"scroll\"><table class=\"confusion\"><tr><th></th>");
     for class in classes {
         write!(page, "<th>{}</th>", escape(class))?;
     }

@@ -19,19 +19,21 @@ pub(crate) struct ElboTerms {
     /// KL(q || N(0, 1)) of HP.
     pub hp_divergence: f64,
     /// Reconstruction of LP.
-    pub lp_reconstruction: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lp_reconstruction: Option<f64>,
     /// KL(q || N(0, 1)) of LP.
-    pub lp_divergence: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lp_divergence: Option<f64>,
 }
 
 impl ElboTerms {
-    /// From a test.
-    pub fn new(tested: &Progress) -> Self {
+    /// From a test of HP, and of LP if it has joined: else its terms are absent.
+    pub fn new(tested: &Progress, joined: bool) -> Self {
         Self {
             hp_reconstruction: tested.hp.mean_reconstruction(),
             hp_divergence: tested.hp.mean_divergence(),
-            lp_reconstruction: tested.lp.mean_reconstruction(),
-            lp_divergence: tested.lp.mean_divergence(),
+            lp_reconstruction: joined.then(|| tested.lp.mean_reconstruction()),
+            lp_divergence: joined.then(|| tested.lp.mean_divergence()),
         }
     }
 }

@@ -172,6 +172,18 @@ impl<'g> Trainer<'g> {
     ) -> Result<Self, TrainError> {
         let batch = options.batch_size;
         let mut memory = Memory::new(gpu, &model, batch, !options.exact_norm)?;
+        for (option, value) in [
+            ("mix-up", options.mix_up),
+            ("label-smoothing", options.label_smoothing),
+        ] {
+            if value > 0.0 && model.likelihood.is_some() {
+                return Err(TrainError::BadOption {
+                    option,
+                    value: value.to_string(),
+                    remedy: "it changes labels, and an auto-encoder learns none".to_owned(),
+                });
+            }
+        }
         if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
             memory = memory.with_targets();
         }
@@ -180,14 +192,7 @@ impl<'g> Trainer<'g> {
         let arena = |label| parameters.layout.allocate(gpu, label);
         let (first_moment, second_moment) = (arena("first moment")?, arena("second moment")?);
         let gradients = arena("gradients")?;
-        let state = AdamState {
-            weights: &memory.weights,
-            first_moment: &first_moment,
-            second_moment: &second_moment,
-            quantisers: parameters.quantisers,
-            decayed: parameters.scales,
-            weight_decay: options.weight_decay,
-        };
+        let state = adam_state(&memory, [&first_moment, &second_moment], &options);
         // First, because it needs the most: what follows fits into its working memory.
         let mut pool = Pool::default();
         let step =
@@ -444,6 +449,22 @@ impl<'g> Trainer<'g> {
     }
 }
 
+/// What Adam walks.
+fn adam_state<'a>(
+    memory: &'a Memory,
+    [first_moment, second_moment]: [&'a Tensor; 2],
+    options: &TrainOptions,
+) -> AdamState<'a> {
+    AdamState {
+        weights: &memory.weights,
+        first_moment,
+        second_moment,
+        quantisers: memory.parameters.quantisers,
+        decayed: memory.parameters.scales,
+        weight_decay: options.weight_decay,
+    }
+}
+
 /// Records a step.
 fn step_of(
     objective: Objective,
@@ -529,14 +550,7 @@ mod tests {
         let [gradients, first_moment, second_moment] =
             ["gradients", "first moment", "second moment"]
                 .map(|label| parameters.layout.tensor(label));
-        let state = AdamState {
-            weights: &memory.weights,
-            first_moment: &first_moment,
-            second_moment: &second_moment,
-            quantisers: parameters.quantisers,
-            decayed: parameters.scales,
-            weight_decay: 0.0,
-        };
+        let state = adam_state(&memory, [&first_moment, &second_moment], options);
         let recording = step_of(
             options.objective,
             path,

@@ -314,9 +314,10 @@ impl TrainOptions {
         }
     }
 
-    /// Whether LP learns in step `t` of `total`, counted from 1.
+    /// Whether LP learns in step `t` of `total`, counted from 1. It joins in the last step at the latest.
     pub fn low_precision_at(&self, t: u64, total: u64) -> bool {
-        let waits = self.objective == Objective::Gtc && done_before(t, total) < self.lp_start;
+        let early = t < total && done_before(t, total) < self.lp_start;
+        let waits = self.objective == Objective::Gtc && early;
         self.objective.low_precision() && !waits
     }
 

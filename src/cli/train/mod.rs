@@ -347,7 +347,7 @@ impl Session<'_> {
             lp_loss: joined(loss(&tested.lp)),
             hp_accuracy: accuracy(&tested.hp),
             lp_accuracy: accuracy(&tested.lp).and_then(joined),
-            elbo: makes_images.then(|| ElboTerms::new(tested)),
+            elbo: makes_images.then(|| ElboTerms::new(tested, !waits)),
             bit_loss: tested.bit_loss(),
             bits: tested.layers.iter().map(|l| l.bits).collect(),
             levels: tested.layers.iter().map(|l| l.range).collect(),

@@ -30,17 +30,13 @@ pub(super) const FOLDER: Folder = Folder {
 };
 
 const DEPTHWISE: &str = include_str!("../../../shaders/shared/depthwise.wgsl");
+const STRIPS: &str = include_str!("../../../shaders/shared/strips.wgsl");
 const GROUP_SHAPE: &str = include_str!("../../../shaders/shared/group_shape.wgsl");
 
-const fn kernel(name: &'static str, text: &'static str) -> Kernel {
+const fn kernel(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
     Kernel {
         mirrors: Mirrors::Always,
-        ..kernels::elementwise(
-            name,
-            "GroupParams",
-            text,
-            &[GROUP_SHAPE, DEPTHWISE, kernels::DIVIDE],
-        )
+        ..kernels::elementwise(name, "GroupParams", text, shared)
     }
 }
 
@@ -48,16 +44,19 @@ const fn kernel(name: &'static str, text: &'static str) -> Kernel {
 pub static GROUP_CONV_FORWARD: Kernel = kernel(
     "group_conv_forward",
     include_str!("../../../shaders/group_conv/group_conv_forward.wgsl"),
+    &[GROUP_SHAPE, DEPTHWISE, STRIPS, kernels::DIVIDE],
 );
 /// Gradient of x.
 pub static GROUP_CONV_BACKWARD_INPUT: Kernel = kernel(
     "group_conv_backward_input",
     include_str!("../../../shaders/group_conv/group_conv_backward_input.wgsl"),
+    &[GROUP_SHAPE, DEPTHWISE, STRIPS, kernels::DIVIDE],
 );
 /// Gradients of w and of a bias, in partial sums.
 pub static GROUP_CONV_BACKWARD_WEIGHT: Kernel = kernel(
     "group_conv_backward_weight",
     include_str!("../../../shaders/group_conv/group_conv_backward_weight.wgsl"),
+    &[GROUP_SHAPE, DEPTHWISE, kernels::DIVIDE],
 );
 
 /// The twin of `Params` in `shaders/shared/group_shape.wgsl`.
