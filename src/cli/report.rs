@@ -286,10 +286,26 @@ fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliErro
     Ok(())
 }
 
+/// A name, of a long one the end, in which layers differ.
+fn tail_of(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let end: String = name.chars().skip(length + 1 - most).collect();
+    format!("…{end}")
+}
+
 /// More lines than there are colours: a row each, an epoch a column, the darker the more.
 fn heat_map(page: &mut String, title: &str, rows: &[Series]) -> Result<(), CliError> {
     let count = rows.iter().map(|r| r.values.len()).max().unwrap_or(0);
-    let (width, left, row_height) = (420.0, 62.0, 18.0);
+    /// Characters of a name that are shown, and the width of one.
+    const MOST: usize = 26;
+    const CHARACTER: f64 = 6.4;
+    let names: Vec<String> = rows.iter().map(|row| tail_of(&row.name, MOST)).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max();
+    let left = (12.0 + CHARACTER * longest.unwrap_or(0) as f64).max(62.0);
+    let (width, row_height) = (420.0, 18.0);
     let slot = (width - left - 10.0) / count.max(1) as f64;
     let height = row_height * rows.len() as f64 + 24.0;
     let all = || rows.iter().flat_map(|r| &r.values);
@@ -298,14 +314,14 @@ fn heat_map(page: &mut String, title: &str, rows: &[Series]) -> Result<(), CliEr
         page,
         "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">"
     )?;
-    for (i, row) in rows.iter().enumerate() {
+    for (i, (row, name)) in rows.iter().zip(&names).enumerate() {
         let y = row_height * i as f64;
         write!(
             page,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
             left - 6.0,
             y + 13.0,
-            escape(&row.name)
+            escape(name)
         )?;
         for (epoch, v) in row.values.iter().enumerate() {
             let x = left + slot * epoch as f64;
@@ -528,4 +544,16 @@ fn settings(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     let options = toml::to_string(&data.header.options)?;
     write!(page, "</table></div><pre>{}</pre>", escape(&options))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tail_of;
+
+    #[test]
+    fn a_long_name_keeps_its_end() {
+        assert_eq!(tail_of("block1_1_conv1", 14), "block1_1_conv1");
+        assert_eq!(tail_of("block1_1_conv1", 8), "…1_conv1");
+        assert_eq!(tail_of("größe", 3), "…ße");
+    }
 }
