@@ -11,6 +11,7 @@ pub(crate) const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 pub(crate) const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 pub(crate) const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
+pub(crate) const MUON_NORMS: &str = include_str!("../shaders/shared/muon_norms.wgsl");
 pub(crate) const NOISE_SHAPE: &str = include_str!("../shaders/shared/noise_shape.wgsl");
 pub(crate) const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
 pub(crate) const PACKED_BLOCKS: &str = include_str!("../shaders/shared/packed_bytes_blocks.wgsl");
@@ -60,6 +61,19 @@ pub(crate) const fn elementwise(
         mirrors: Mirrors::OfMany,
         shared,
         params,
+    }
+}
+
+/// A kernel that reads every number once.
+const fn of_muon(
+    name: &'static str,
+    params: &'static str,
+    text: &'static str,
+    shared: &'static [&'static str],
+) -> Kernel {
+    Kernel {
+        mirrors: Mirrors::Never,
+        ..elementwise(name, params, text, shared)
     }
 }
 
@@ -116,6 +130,35 @@ pub static ADAM: Kernel = Kernel {
     )
 };
 
+/// Muon's momentum.
+pub static MOMENTUM: Kernel = of_muon(
+    "momentum",
+    "MomentumParams",
+    include_str!("../shaders/optimiser/momentum.wgsl"),
+    &[],
+);
+/// Updates over their norms.
+pub static UNIT_NORM: Kernel = of_muon(
+    "unit_norm",
+    "UnitNormParams",
+    include_str!("../shaders/optimiser/unit_norm.wgsl"),
+    &[MUON_NORMS],
+);
+/// The polynomial of an iteration of Newton and Schulz.
+pub static NEWTON_SCHULZ: Kernel = of_muon(
+    "newton_schulz",
+    "NewtonSchulzParams",
+    include_str!("../shaders/optimiser/newton_schulz.wgsl"),
+    &[],
+);
+/// Muon's step.
+pub static MUON: Kernel = of_muon(
+    "muon",
+    "MuonParams",
+    include_str!("../shaders/optimiser/muon.wgsl"),
+    &[MUON_NORMS, SCHEDULE],
+);
+
 /// Loss and gradient of pixels that are probabilities.
 pub static BERNOULLI_LOSS: Kernel = elementwise(
     "bernoulli_loss",
@@ -140,6 +183,10 @@ const OWN: &[&Kernel] = &[
     &QUANTISER_BACKWARD,
     &LEVELS_BACKWARD,
     &ADAM,
+    &MOMENTUM,
+    &UNIT_NORM,
+    &NEWTON_SCHULZ,
+    &MUON,
     &BERNOULLI_LOSS,
     &GAUSSIAN_LOSS,
 ];

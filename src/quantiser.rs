@@ -35,6 +35,8 @@ pub struct LayerRanges {
     pub weights: Range<usize>,
     /// Whether a batch normalisation follows: the gradient of the intercept is then zero.
     pub normalised: bool,
+    /// Whether only the slope pays for the layer's bits, not the weights of its extreme exponents.
+    pub slope_pays: bool,
 }
 
 /// What each workgroup of the quantiser's kernels walks: one dispatch does all layers.
@@ -42,7 +44,7 @@ pub struct LayerRanges {
 pub struct Spans {
     /// First span, spans, 1 if a normalisation follows, 0.
     layers: Vec<[f32; 4]>,
-    /// First texel, texels, layer, 1 if they are weights; those of weights come first.
+    /// First texel, texels, layer, 1 if they are weights, 2 if these do not pay for bits; those of weights come first.
     spans: Vec<[f32; 4]>,
     /// How many spans are of weights.
     of_weights: usize,
@@ -59,25 +61,25 @@ impl Spans {
     pub fn new(layers: &[LayerRanges], shared: &[Range<usize>]) -> Self {
         let mut spans = Vec::new();
         let mut rows = Vec::new();
-        let mut cut = |range: &Range<usize>, layer: usize, weights: bool| {
+        let mut cut = |range: &Range<usize>, layer: usize, kind: usize| {
             let texels = range.start / 4..range.end / 4;
             let whole = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
             let exact = whole && texels.end <= 1 << 24;
             assert!(exact, "{range:?} cannot be cut into spans");
             for first in texels.clone().step_by(SPAN) {
                 let count = SPAN.min(texels.end - first);
-                spans.push([first, count, layer, usize::from(weights)].map(|v| v as f32));
+                spans.push([first, count, layer, kind].map(|v| v as f32));
             }
             spans.len()
         };
         let mut first = 0;
         for (number, layer) in layers.iter().enumerate() {
-            let end = cut(&layer.weights, number, true);
+            let end = cut(&layer.weights, number, 1 + usize::from(layer.slope_pays));
             rows.push([first, end - first, usize::from(layer.normalised), 0].map(|v| v as f32));
             first = end;
         }
         for range in shared {
-            cut(range, 0, false);
+            cut(range, 0, 0);
         }
         Self {
             layers: rows,

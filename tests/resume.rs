@@ -22,7 +22,7 @@ fn arguments(data: &Path, out: &Path) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    args.extend(["--shift", "1"].map(str::to_owned));
+    args.extend(["--shift", "1", "--optimiser", "muon", "--warm-up", "0.2"].map(str::to_owned));
     args.extend(["--data".to_owned(), data.display().to_string()]);
     args.extend(["--out".to_owned(), out.display().to_string()]);
     args

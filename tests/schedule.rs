@@ -3,7 +3,7 @@
 use gtc::data::{Images, embedded_digits};
 use gtc::gpu::{Gpu, GpuOptions};
 use gtc::model::lenet_small;
-use gtc::train::{Decay, Objective, TrainOptions, Trainer};
+use gtc::train::{Decay, Objective, Optimiser, TrainOptions, Trainer};
 use pollster::block_on;
 
 fn options() -> TrainOptions {
@@ -73,6 +73,57 @@ fn a_schedule_says_when_levels_move_and_images_change() {
     assert_eq!((early.shift, early.flip), (2, true));
     let late = options.augment(0.5);
     assert_eq!((late.shift, late.flip), (0, false));
+}
+
+#[test]
+fn step_sizes_rise_and_fall() {
+    let options = TrainOptions {
+        learning_rate: 1.0,
+        muon_rate: 2.0,
+        warm_up: 0.2,
+        decay: Decay::Linear,
+        ..options()
+    };
+    for (t, rate) in [(1, 0.5), (2, 0.9), (3, 0.8), (6, 0.5), (10, 0.1)] {
+        let schedule = options.schedule(t, 10);
+        assert!((schedule.learning_rate - rate).abs() < 1e-6, "step {t}");
+        assert_eq!(schedule.muon_rate, 2.0 * schedule.learning_rate);
+    }
+}
+
+/// A step of Muon gives weights the norm that they keep, and moves singular values of the update near to one.
+#[test]
+fn muon_keeps_norms() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let images = digits();
+    let muon = TrainOptions {
+        optimiser: Optimiser::Muon,
+        ..options()
+    };
+    let mut trainer = Trainer::new(&gpu, lenet_small(), &images, muon).unwrap();
+    let weights = |trainer: &Trainer<'_>| {
+        let arena = block_on(trainer.snapshot()).unwrap().weights;
+        let layers = trainer.parameters().layers.iter();
+        let layers = layers.filter(|layer| layer.is_whole());
+        let values = layers.map(|layer| (layer.norm(), layer.weight_values(&arena)));
+        values.collect::<Vec<_>>()
+    };
+    let size = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let start = weights(&trainer);
+    trainer.train_step(&images);
+    for ((norm, before), (_, after)) in start.iter().zip(weights(&trainer)) {
+        let before: Vec<f64> = before.iter().map(|w| f64::from(*w)).collect();
+        let factor = norm / size(&before);
+        let pairs = before.iter().zip(&after);
+        let moved: Vec<f64> = pairs.map(|(b, a)| factor * b - f64::from(*a)).collect();
+        // At most sqrt(rows) or sqrt(columns) singular values of about one, times the rate.
+        let rate = f64::from(trainer.options().schedule(1, 4).muon_rate);
+        assert!(
+            (0.3..10.0).contains(&(size(&moved) / rate)),
+            "{}",
+            size(&moved)
+        );
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use gtc::op::{
 };
 use gtc::reference::PlainTrainer;
 use gtc::rng::Philox;
-use gtc::train::{Objective, TrainOptions, Trainer};
+use gtc::train::{Objective, Optimiser, TrainOptions, Trainer};
 use pollster::block_on;
 
 const STEPS: u64 = 10;
@@ -211,6 +211,16 @@ fn follow(
     part_bytes: Option<u64>,
     objective: Objective,
 ) -> (Vec<&'static str>, usize) {
+    follow_with(path, model, part_bytes, (objective, Optimiser::Adam))
+}
+
+/// The same with an optimiser of choice.
+fn follow_with(
+    path: Path,
+    model: &Model,
+    part_bytes: Option<u64>,
+    (objective, optimiser): (Objective, Optimiser),
+) -> (Vec<&'static str>, usize) {
     let gpu = gpu(Some(path), part_bytes);
     // One of the models also learns from mixed images, softened labels, and first without LP.
     let softened = model.name == "normalised";
@@ -227,6 +237,12 @@ fn follow(
         label_smoothing: if softened { 0.1 } else { 0.0 },
         target_bits: if model.name == "plain" { 1 } else { 4 },
         bits_ramp: 0.3,
+        optimiser,
+        warm_up: if optimiser == Optimiser::Muon {
+            0.4
+        } else {
+            0.0
+        },
         objective,
         ..TrainOptions::default()
     };
@@ -367,6 +383,23 @@ fn a_graph_of_all_operations_follows_the_plain_trainer() {
             "dropout",
             "upsample_backward",
         ];
+        assert!(
+            wanted.iter().all(|kernel| kernels.contains(kernel)),
+            "{kernels:?}"
+        );
+    }
+}
+
+#[test]
+fn muon_follows_the_plain_trainer() {
+    for (path, model) in [
+        (Path::Gpu, plain_layers()),
+        (Path::CpuStorage, normalised()),
+        (Path::Gpu, everything()),
+    ] {
+        let muon = (Objective::Gtc, Optimiser::Muon);
+        let (kernels, _) = follow_with(path, &model, None, muon);
+        let wanted = ["momentum", "unit_norm", "newton_schulz", "muon", "adam"];
         assert!(
             wanted.iter().all(|kernel| kernels.contains(kernel)),
             "{kernels:?}"

@@ -13,6 +13,7 @@ struct Params {
     one_minus_beta_1: f32, // apart, because 1 - 0.999 in f32 is off by 1e-5
     one_minus_beta_2: f32,
     epsilon: f32,
+    least_slope: f32, // of a layer's (intercept, slope, -, -)
     quantisers: u32, // first texel of the layers' intercepts and slopes
     decayed: u32, // texels at the start of the arenas that decay
     weight_decay: f32, // for a learning rate of one
@@ -39,7 +40,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let rate = schedule.learning_rate * multiple;
     let weight = previous_0(params.weight_base + i);
     let decay = select(0.0, params.weight_decay, i < params.decayed);
-    output_0[params.weight_base + i] = weight - rate * (change + decay * weight);
+    var moved = weight - rate * (change + decay * weight);
+    if i >= params.quantisers {
+        moved.y = max(moved.y, params.least_slope);
+    }
+    output_0[params.weight_base + i] = moved;
     output_1[params.first_base + i] = m;
     output_2[params.second_base + i] = v;
 }

@@ -6,7 +6,7 @@
 // a: parameters, as in quantiser_forward
 // b: gradients of the low-precision network, like a
 // c: levels (layers, 3, 4)
-// d: spans (spans, 4): first texel, texels, layer, 1 if they are weights
+// d: spans (spans, 4): first texel, texels, layer, 1 if they are weights, 2 if these do not pay for bits
 // output_0: gradients of the high-precision network, like a, updated
 // output_1: partial (spans, 4): sums for d_intercept and d_slope, without the bit loss
 
@@ -36,7 +36,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
                 previous_0(params.gradients_base + i) + read_b(params.lp_gradients_base + i);
         }
     } else {
-        d_quantiser = weights(first, end, span.z);
+        d_quantiser = weights(first, end, span);
     }
     sums[thread] = d_quantiser;
     workgroupBarrier();
@@ -49,14 +49,16 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
 }
 
 // A thread's share of a span of weights; returns what it adds to the sums.
-fn weights(first: u32, end: u32, layer: u32) -> vec2f {
+fn weights(first: u32, end: u32, span: vec4u) -> vec2f {
+    let layer = span.z;
     let quantiser = read_a(params.quantisers_base + layer);
     let levels = params.levels_base + 3u * layer;
     let extremes = read_c(levels);
     let members = read_c(levels + 1u);
     let per_exponent = read_c(levels + 2u).y;
     let slope = quantiser.y;
-    let lambda_bits = select(0.0, schedule.lambda_bits, extremes.z > schedule.free_exponents);
+    let pays = span.w == 1u && extremes.z > schedule.free_exponents;
+    let lambda_bits = select(0.0, schedule.lambda_bits, pays);
     let pull = lambda_bits * per_exponent * slope / LN_2;
     let top_pull = pull / max(members.x, 1.0);
     let low_pull = pull / max(members.z, 1.0);

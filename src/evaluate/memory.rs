@@ -77,7 +77,7 @@ impl Memory {
         for running in &memory.running {
             running.write(gpu, &memory.parameters.initial_running());
         }
-        memory.table.write(gpu, &memory.spans.table());
+        memory.write_spans(gpu);
         Ok(memory)
     }
 
@@ -101,7 +101,7 @@ impl Memory {
         };
         let outputs = |label| Tensor::kept(label, &[batch, outputs]);
         let running = |label| Tensor::kept(label, &[parameters.initial_running().len()]);
-        let spans = parameters.spans();
+        let spans = parameters.spans(false);
         Self {
             inputs: Inputs {
                 images: Tensor::kept("images", &[pad4(batch * pixels)]),
@@ -141,6 +141,22 @@ impl Memory {
         let labels = &self.inputs.labels;
         self.inputs.targets = Some(Tensor::kept("targets", &labels.shape));
         self
+    }
+
+    /// The same where only the slopes of matrices that Muon learns pay for bits.
+    pub(crate) fn with_muon(mut self) -> Self {
+        self.spans = self.parameters.spans(true);
+        self
+    }
+
+    /// Tells the quantiser's workgroups what they walk.
+    pub(crate) fn write_spans(&self, gpu: &Gpu) {
+        self.table.write(gpu, &self.spans.table());
+    }
+
+    /// Zeros for all outputs of the widest layer.
+    pub(crate) fn zeros(&self) -> &Tensor {
+        &self.zeros
     }
 
     /// Calls `record` with the places of all that is quantised.

@@ -1,9 +1,12 @@
 //! Where everything that is learned lies, and how it starts.
 
+use std::ops::Range;
+
 use super::Model;
 use crate::gpu::GpuError;
 use crate::graph::{INPUT, Shape};
 use crate::op::ConvShape;
+use crate::optimiser::{Muon, MuonLayer};
 use crate::quantiser::{INTERCEPT, LayerRanges, SLOPE, Spans};
 use crate::rng::Philox;
 use crate::tensor::{ArenaLayout, Tensor, pad4};
@@ -27,6 +30,8 @@ pub struct LayerParameters {
     quantiser: Option<usize>,
     /// Whether a batch normalisation follows, so that the size of its weights does not matter.
     normalised: bool,
+    /// Whether they are one matrix of a convolution.
+    whole: bool,
 }
 
 /// Where gamma, beta and the running statistics of one batch normalisation lie.
@@ -87,6 +92,23 @@ impl LayerParameters {
     /// Whether the low-precision network reads its weights as powers of two.
     pub fn is_quantised(&self) -> bool {
         self.quantiser.is_some()
+    }
+
+    /// Whether they are one matrix of a convolution, which Muon can learn.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The place of the stored weights within an arena.
+    fn range(&self) -> Range<usize> {
+        self.weight..self.weight + self.stored_weights()
+    }
+
+    /// The norm that Muon keeps the weights at. Where a normalisation follows, only the rate relative to it matters;
+    /// elsewhere it is the one that [`Parameters::initial`] starts with.
+    pub fn norm(&self) -> f64 {
+        let variance = if self.normalised { 1.0 } else { 2.0 };
+        (variance * self.shape[0] as f64).sqrt()
     }
 
     /// Whether a batch normalisation follows.
@@ -289,6 +311,7 @@ impl Parameters {
             bias: weights.bias.then(|| self.layout.reserve(&[stored])),
             quantiser: weights.quantise.then_some(0),
             normalised,
+            whole: weights.whole,
         });
     }
 
@@ -355,14 +378,29 @@ impl Parameters {
         part(arena, self.quantisers, vec![self.quantised().count(), 4])
     }
 
+    /// The matrices that Muon learns: those of convolutions over all channels.
+    pub fn muon(&self) -> Muon {
+        let matrices = self.layers.iter().filter(|layer| layer.whole);
+        let matrix = |layer: &LayerParameters| MuonLayer {
+            weights: layer.range(),
+            rows: pad4(layer.shape[0]),
+            norm: layer.norm(),
+        };
+        Muon {
+            layers: matrices.map(matrix).collect(),
+        }
+    }
+
     /// How the quantiser's workgroups share an arena: the weights of quantised layers, and what lies between,
     /// before and behind them, which both networks share.
-    pub fn spans(&self) -> Spans {
+    /// Of matrices that Muon learns (`muon`) only the slope pays for bits.
+    pub fn spans(&self, muon: bool) -> Spans {
         let layers: Vec<LayerRanges> = self
             .quantised()
             .map(|layer| LayerRanges {
-                weights: layer.weight..layer.weight + layer.stored_weights(),
+                weights: layer.range(),
                 normalised: layer.normalised,
+                slope_pays: muon && layer.whole,
             })
             .collect();
         let starts = layers

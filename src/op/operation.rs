@@ -15,6 +15,8 @@ pub struct WeightShape {
     pub bias: bool,
     /// Whether the low-precision network reads them as powers of two.
     pub quantise: bool,
+    /// Whether they are one matrix from all inputs of a window to all outputs of a convolution: what Muon learns.
+    pub whole: bool,
     /// Whether the stored taps of an output lie side by side without padding, as in [`super::GroupShape::w`].
     pub rows: bool,
 }

@@ -74,6 +74,8 @@ pub struct AdamRule {
     pub rate: f64,
     /// Draws it to zero by so many learning rates.
     pub weight_decay: f64,
+    /// It stays at this or above.
+    pub least: f64,
 }
 
 /// One step of Adam with decoupled weight decay: new (weights, first moment, second moment).
@@ -90,9 +92,14 @@ pub fn adam(
         let m_hat = m * f64::from(schedule.first_correction);
         let v_hat = v * f64::from(schedule.second_correction);
         let change = m_hat / (v_hat.sqrt() + f64::from(ADAM_EPSILON));
-        let AdamRule { rate, weight_decay } = rule(i);
+        let AdamRule {
+            rate,
+            weight_decay,
+            least,
+        } = rule(i);
         let rate = f64::from(schedule.learning_rate) * rate;
-        result[0][i] = weights[i] - rate * (change + weight_decay * weights[i]);
+        let new = weights[i] - rate * (change + weight_decay * weights[i]);
+        result[0][i] = new.max(least);
         result[1][i] = m;
         result[2][i] = v;
     }

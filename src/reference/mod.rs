@@ -6,6 +6,7 @@
 
 mod image_loss;
 mod loss;
+mod muon;
 mod packed;
 mod quantiser;
 mod trainer;
@@ -27,6 +28,7 @@ pub use crate::op::norm::reference::{
 pub use crate::op::upsample::reference::{upsample_backward, upsample_forward};
 pub use image_loss::{ImageLossInputs, bernoulli_loss, gaussian_loss};
 pub use loss::{AdamRule, Outcome, adam, metrics, softmax_cross_entropy};
+pub use muon::{momentum, muon, muon_step, newton_schulz, unit_norm};
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
 pub use quantiser::{
     Extreme, Levels, exponent, levels, levels_backward, log2_size, quantiser_backward,

@@ -2,15 +2,15 @@
 //! [`crate::train::Trainer`] must do, step by step. It walks the graph node by node, without any fusion.
 
 use super::{
-    AdamRule, adam, levels, levels_backward, quantiser_backward, quantiser_forward,
+    AdamRule, adam, levels, levels_backward, muon_step, quantiser_backward, quantiser_forward,
     softmax_cross_entropy,
 };
 use crate::graph::{INPUT, Model, Value, geometry, separate};
 use crate::model::Parameters;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, padded};
-use crate::optimiser::Schedule;
+use crate::optimiser::{LEAST_SLOPE, Schedule};
 use crate::tensor::pad4;
-use crate::train::{Objective, Snapshot, TrainOptions};
+use crate::train::{Objective, Optimiser, Snapshot, TrainOptions};
 
 /// What one node learns, or anything parallel to it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,6 +86,8 @@ struct Op {
     outputs: usize,
     /// Whether a batch normalisation follows its weights.
     normalised: bool,
+    /// The norm that Muon keeps its weights at, if it learns them.
+    muon: Option<f64>,
 }
 
 /// What a forward pass leaves.
@@ -148,6 +150,9 @@ impl PlainTrainer {
                 inputs: step.node.inputs.clone(),
                 outputs: layer.map_or(norm.map_or(0, |norm| norm.channels), |layer| layer.shape[0]),
                 normalised: layer.is_some_and(|layer| layer.is_normalised()),
+                muon: layer
+                    .filter(|layer| options.optimiser == Optimiser::Muon && layer.is_whole())
+                    .map(|layer| layer.norm()),
             });
         }
         let zero: Vec<NodeTrace> = parameters.iter().map(NodeTrace::zeros).collect();
@@ -382,12 +387,16 @@ impl PlainTrainer {
                 let found = levels(&p.weights, quantiser[0], quantiser[1]);
                 bit_loss += found.bit_loss;
                 let lambda_bits = found.lambda_bits(schedule);
+                let for_weights = match self.ops[number].muon {
+                    Some(_) => 0.0,
+                    None => lambda_bits,
+                };
                 let (weights, sums) = quantiser_backward(
                     &p.weights,
                     quantiser,
                     &lp[number][0],
                     &hp[number][0],
-                    [lambda_bits, self.options.lambda_l2],
+                    [for_weights, self.options.lambda_l2],
                 );
                 node.weights = weights;
                 let normalised = self.ops[number].normalised;
@@ -398,31 +407,53 @@ impl PlainTrainer {
         (gradients, bit_loss)
     }
 
-    /// A step of Adam.
+    /// A step of the optimiser.
     fn learn(&mut self, gradients: &[NodeTrace], schedule: &Schedule) {
-        let rule = |rate, weight_decay| AdamRule { rate, weight_decay };
-        let plain = rule(1.0, 0.0);
-        let decaying = rule(1.0, self.options.weight_decay);
-        let levels = rule(schedule.quantiser_rate.into(), 0.0);
+        let plain = AdamRule {
+            rate: 1.0,
+            weight_decay: 0.0,
+            least: f64::NEG_INFINITY,
+        };
+        let decaying = AdamRule {
+            weight_decay: self.options.weight_decay,
+            ..plain
+        };
+        let intercept = AdamRule {
+            rate: schedule.quantiser_rate.into(),
+            ..plain
+        };
+        let slope = AdamRule {
+            least: LEAST_SLOPE.into(),
+            ..intercept
+        };
         for (i, g) in gradients.iter().enumerate() {
             let (p, m, v) = (
                 &mut self.parameters[i],
                 &mut self.first[i],
                 &mut self.second[i],
             );
+            let op = &self.ops[i];
             let step = |g: &[f64], p: &mut [f64], m: &mut [f64], v: &mut [f64], rule: AdamRule| {
                 let [new, first, second] = adam(g, [p, m, v], schedule, |_| rule);
                 p.copy_from_slice(&new);
                 m.copy_from_slice(&first);
                 v.copy_from_slice(&second);
             };
-            step(
-                &g.weights,
-                &mut p.weights,
-                &mut m.weights,
-                &mut v.weights,
-                decaying,
-            );
+            match op.muon {
+                Some(size) => {
+                    let rates = [size, schedule.muon_rate.into()];
+                    let before = [&p.weights[..], &m.weights];
+                    let [new, first] = muon_step(&g.weights, before, op.outputs, rates);
+                    (p.weights, m.weights) = (new, first);
+                }
+                None => step(
+                    &g.weights,
+                    &mut p.weights,
+                    &mut m.weights,
+                    &mut v.weights,
+                    decaying,
+                ),
+            }
             step(&g.scale, &mut p.scale, &mut m.scale, &mut v.scale, plain);
             // A bias that stands alone is the beta of a normalisation.
             let rule = if g.weights.is_empty() {
@@ -437,7 +468,11 @@ impl PlainTrainer {
                 &mut m.quantiser,
                 &mut v.quantiser,
             ) {
-                step(g, p, m, v, levels);
+                for (i, rule) in [intercept, slope].into_iter().enumerate() {
+                    let only = i..i + 1;
+                    let (p, m, v) = (&mut p[only.clone()], &mut m[only.clone()], &mut v[only]);
+                    step(&g[i..=i], p, m, v, rule);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@
 
 mod options;
 
-pub use options::{Decay, MAX_LATENT, Objective, TrainOptions};
+pub use options::{Decay, MAX_LATENT, Objective, Optimiser, TrainOptions};
 
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress, Teacher};
@@ -18,7 +18,7 @@ use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, Pool, Timing, Trace};
 use crate::graph::{Model, ModelError};
 use crate::model::{Mode, Parameters};
 use crate::op::TRAINING_NOISE;
-use crate::optimiser::{AdamState, Schedule, adam};
+use crate::optimiser::{AdamState, Muon, Schedule, adam, orthogonalise};
 use crate::quantiser::quantiser_backward;
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -186,6 +186,10 @@ impl<'g> Trainer<'g> {
         }
         if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
             memory = memory.with_targets();
+        }
+        if options.optimiser == Optimiser::Muon {
+            memory = memory.with_muon();
+            memory.write_spans(gpu);
         }
         let parameters = &memory.parameters;
         memory.weights.write(gpu, &parameters.initial(options.seed));
@@ -476,7 +480,16 @@ fn step_of(
 ) -> Recording {
     let mut plan = Recording::new(path);
     record_gradients(&mut plan, objective, options, memory, gradients);
-    adam(&mut plan, "optimiser", gradients, state);
+    let end = memory.parameters.layout.len();
+    let muon = match options.optimiser {
+        Optimiser::Adam => Muon::default(),
+        Optimiser::Muon => memory.parameters.muon(),
+    };
+    let arenas = [state.weights, gradients, state.first_moment];
+    orthogonalise(&mut plan, "optimiser", &muon, arenas, memory.zeros());
+    for range in muon.others(end) {
+        adam(&mut plan, "optimiser", gradients, state, range);
+    }
     plan
 }
 
@@ -574,6 +587,13 @@ mod tests {
             for path in Path::ALL {
                 let calls = step(&model, path, &options, 1 << 27);
                 assert_eq!(calls.iter().filter(|name| **name == "adam").count(), 1);
+                let muon = TrainOptions {
+                    optimiser: Optimiser::Muon,
+                    ..options.clone()
+                };
+                let calls = step(&model, path, &muon, 1 << 27);
+                let convolves = Parameters::new(&model).muon() != Muon::default();
+                assert_eq!(calls.contains(&"muon"), convolves, "{name}");
             }
         }
     }

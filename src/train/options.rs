@@ -30,12 +30,24 @@ impl Objective {
     }
 }
 
+/// How weights follow their gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimiser {
+    /// Adam for everything. Its weight decay is decoupled, as in AdamW.
+    Adam,
+    /// Muon for the weights of convolutions over all channels, Adam for the rest.
+    Muon,
+}
+
 /// How the learning rate falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
     /// Half a cosine from the full rate to zero.
     Cosine,
+    /// In a straight line to zero.
+    Linear,
     /// Not at all.
     Constant,
 }
@@ -54,8 +66,14 @@ pub struct TrainOptions {
     pub epochs: u32,
     /// Images in a step.
     pub batch_size: usize,
+    /// How weights follow their gradients.
+    pub optimiser: Optimiser,
     /// Adam's step size at the start.
     pub learning_rate: f64,
+    /// Muon's step size at the start.
+    pub muon_rate: f64,
+    /// Part of the run over which the step sizes rise from zero.
+    pub warm_up: f64,
     /// Multiple of the learning rate for intercepts and slopes.
     pub quantiser_rate: f64,
     /// Part of the run after which intercepts and slopes stay as they are.
@@ -119,7 +137,10 @@ impl Default for TrainOptions {
         Self {
             epochs: 8,
             batch_size: 64,
+            optimiser: Optimiser::Adam,
             learning_rate: 2e-3,
+            muon_rate: 0.06,
+            warm_up: 0.0,
             quantiser_rate: 5.0,
             freeze_levels: 0.8,
             lambda_bits: 1e-2,
@@ -268,6 +289,8 @@ impl TrainOptions {
         }
         for (option, value, limit) in [
             ("learning-rate", self.learning_rate, 1e30),
+            ("muon-rate", self.muon_rate, 1e30),
+            ("warm-up", self.warm_up, 1.0),
             ("quantiser-rate", self.quantiser_rate, 1e4),
             ("lambda-bits", self.lambda_bits, 1e6),
             ("lambda-distill", self.lambda_distill, 1e6),
@@ -326,12 +349,19 @@ impl TrainOptions {
         let done = done_before(t, total);
         let rate = match self.decay {
             Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+            Decay::Linear => 1.0 - done,
             Decay::Constant => 1.0,
         };
         let ramp = |part: f64| match part > 0.0 {
             true => (done / part).min(1.0),
             false => 1.0,
         };
+        // The first step counts too: it is one step of the rise above zero.
+        let risen = match self.warm_up > 0.0 {
+            true => (t as f64 / total.max(1) as f64 / self.warm_up).min(1.0),
+            false => 1.0,
+        };
+        let rate = rate * risen;
         let quantised = self.low_precision_at(t, total);
         let moves = quantised && done < self.freeze_levels;
         let lambda_bits = match quantised {
@@ -339,6 +369,7 @@ impl TrainOptions {
             false => 0.0,
         };
         Schedule::new(t, self.learning_rate * rate, lambda_bits)
+            .with_muon_rate(self.muon_rate * rate)
             .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp))
             .with_target_bits(self.target_bits)
             .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })

@@ -158,7 +158,7 @@ fn adam(count: usize, t: u64) -> Case {
                 decayed,
                 weight_decay: 0.5,
             };
-            optimiser::adam(plan, "case", &i[0], &state);
+            optimiser::adam(plan, "case", &i[0], &state, 0..count);
         }),
         expected: Box::new(move |i, before| {
             let state = [&before[0][..], &before[1], &before[2]];
@@ -166,6 +166,10 @@ fn adam(count: usize, t: u64) -> Case {
             let rule = |i| reference::AdamRule {
                 rate: if i < quantisers { 1.0 } else { 10.0 },
                 weight_decay: if i < decayed { 0.5 } else { 0.0 },
+                least: match i >= quantisers && i % 4 == 1 {
+                    true => optimiser::LEAST_SLOPE.into(),
+                    false => f64::NEG_INFINITY,
+                },
             };
             reference::adam(&i[0], state, &schedule, rule)
                 .map(|values| Expected {

@@ -160,6 +160,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let (values, gradients) = (arena("values", &[])?, arena("gradients", &[])?);
     let levels = Tensor::new(gpu, "levels", &[1, 3, 4])?;
     let layer_ranges = LayerRanges {
+        slope_pays: false,
         weights: 0..stored,
         normalised: false,
     };

@@ -4,6 +4,7 @@
 mod elementwise;
 mod golden;
 mod image_loss;
+mod muon;
 pub(crate) mod packed;
 mod quantiser;
 
@@ -149,6 +150,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = elementwise::cases();
     all.extend(quantiser::cases());
     all.extend(image_loss::cases());
+    all.extend(muon::cases());
     all.extend(op::cases());
     in_order(all)
 }

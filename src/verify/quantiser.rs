@@ -116,6 +116,7 @@ impl Layers {
             ranges.push(LayerRanges {
                 weights: length..end,
                 normalised: number % 2 == 1,
+                slope_pays: number % 4 >= 2,
             });
             length = end + 8;
         }
@@ -315,11 +316,15 @@ fn backward(model: &Layers) -> Case {
         |model, i, before| {
             let mut values = before[0].clone();
             model.each(&i[0], |w, c, s, ranges| {
+                let slope_pays = ranges.slope_pays;
                 let (d_q, d_w) = (
                     &i[2][ranges.weights.clone()],
                     &before[0][ranges.weights.clone()],
                 );
-                let lambda_bits = reference::levels(w, c, s).lambda_bits(&model.schedule);
+                let lambda_bits = match slope_pays {
+                    true => 0.0,
+                    false => reference::levels(w, c, s).lambda_bits(&model.schedule),
+                };
                 let lambda = [lambda_bits, LAMBDA_L2];
                 let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda);
                 values[ranges.weights.clone()].copy_from_slice(&d_w);

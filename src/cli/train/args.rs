@@ -24,9 +24,19 @@ pub(crate) struct TrainArgs {
     /// Images in a step
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// How weights follow their gradients. adam: Adam for everything; with --weight-decay it is AdamW. muon: Muon
+    /// (momentum whose matrices are made orthogonal) for the weights of convolutions, Adam for the rest
+    #[arg(long, value_parser = ["adam", "muon"])]
+    optimiser: Option<String>,
     /// Adam's step size at the start
     #[arg(long, value_name = "X")]
     learning_rate: Option<f64>,
+    /// Muon's step size at the start; larger batches want a larger one
+    #[arg(long, value_name = "X")]
+    muon_rate: Option<f64>,
+    /// Part of the run over which the step sizes rise from zero, 0 to 1
+    #[arg(long, value_name = "X")]
+    warm_up: Option<f64>,
     /// Multiple of the learning rate for each layer's intercept and slope
     #[arg(long, value_name = "X")]
     quantiser_rate: Option<f64>,
@@ -61,7 +71,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X")]
     lambda_norm: Option<f64>,
     /// How the learning rate falls
-    #[arg(long, value_parser = ["cosine", "constant"])]
+    #[arg(long, value_parser = ["cosine", "linear", "constant"])]
     decay: Option<String>,
     /// gtc: both networks; direct: low precision alone; float: an ordinary network
     #[arg(long, value_parser = ["gtc", "direct", "float"])]
@@ -123,7 +133,7 @@ pub(crate) struct TrainArgs {
     pub out: Option<PathBuf>,
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "data", "limit", "epochs", "batch_size", "learning_rate", "quantiser_rate",
+        "model", "data", "limit", "epochs", "batch_size", "optimiser", "learning_rate", "muon_rate", "warm_up", "quantiser_rate",
         "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
         "flip", "random_crop", "cutout", "jitter", "mix_up", "label_smoothing", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
         "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
@@ -177,6 +187,9 @@ impl TrainArgs {
         set(&mut options.epochs, &self.epochs);
         set(&mut options.batch_size, &self.batch_size);
         set(&mut options.learning_rate, &self.learning_rate);
+        set(&mut options.muon_rate, &self.muon_rate);
+        set(&mut options.warm_up, &self.warm_up);
+        set_word(&mut options.optimiser, &self.optimiser)?;
         set(&mut options.quantiser_rate, &self.quantiser_rate);
         set(&mut options.freeze_levels, &self.freeze_levels);
         set(&mut options.lambda_bits, &self.lambda_bits);

@@ -180,6 +180,7 @@ impl Operation for Conv {
             shape: [self.outputs, rows, columns, input.channels / self.groups],
             bias: self.bias,
             quantise: self.quantise,
+            whole: self.groups == 1,
             rows: self.groups > 1,
         })
     }

@@ -85,6 +85,7 @@ impl Operation for Dense {
             shape: [self.outputs, height, width, channels],
             bias: self.bias,
             quantise: self.quantise,
+            whole: false,
             rows: false,
         })
     }

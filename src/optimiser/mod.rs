@@ -1,17 +1,15 @@
-//! Adam over whole arenas, and the numbers that change from step to step.
+//! Adam and Muon over whole arenas, and the numbers that change from step to step.
+
+mod adam;
+mod muon;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernels;
-use crate::recording::{Dispatch, Grid, Recording, Write};
-use crate::tensor::Tensor;
-
-/// Decay of the first moment.
-pub const BETA_1: f64 = 0.9;
-/// Decay of the second moment.
-pub const BETA_2: f64 = 0.999;
-/// Keeps the division finite.
-pub const ADAM_EPSILON: f32 = 1e-8;
+pub use adam::{ADAM_EPSILON, AdamState, BETA_1, BETA_2, LEAST_SLOPE, adam};
+pub use muon::{
+    ITERATIONS, MOMENTUM, Muon, MuonLayer, MuonMemory, NEWTON_SCHULZ, NORM_EPSILON, momentum, muon,
+    newton_schulz, orthogonalise, unit_norm,
+};
 
 /// The twin of `Schedule` in `shaders/shared/schedule.wgsl`.
 #[repr(C)]
@@ -39,6 +37,8 @@ pub struct Schedule {
     pub lambda_norm: f32,
     /// A layer that uses so many exponents or fewer pays nothing for its bits.
     pub free_exponents: f32,
+    /// Muon's step size.
+    pub muon_rate: f32,
 }
 
 impl Schedule {
@@ -59,6 +59,14 @@ impl Schedule {
     pub fn with_quantiser_rate(self, quantiser_rate: f64) -> Self {
         Self {
             quantiser_rate: quantiser_rate as f32,
+            ..self
+        }
+    }
+
+    /// The same with a step size for Muon.
+    pub fn with_muon_rate(self, muon_rate: f64) -> Self {
+        Self {
+            muon_rate: muon_rate as f32,
             ..self
         }
     }
@@ -94,72 +102,4 @@ impl Schedule {
             ..self
         }
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct AdamParams {
-    count: u32,
-    beta_1: f32,
-    beta_2: f32,
-    one_minus_beta_1: f32,
-    one_minus_beta_2: f32,
-    epsilon: f32,
-    quantisers: u32,
-    decayed: u32,
-    weight_decay: f32,
-    gradient_base: u32,
-    weight_base: u32,
-    first_base: u32,
-    second_base: u32,
-}
-
-/// Parallel arenas that one optimiser step walks.
-pub struct AdamState<'a> {
-    /// What is learned.
-    pub weights: &'a Tensor,
-    /// Running mean of the gradients.
-    pub first_moment: &'a Tensor,
-    /// Running mean of their squares.
-    pub second_moment: &'a Tensor,
-    /// First float of the layers' intercepts and slopes, which end the arenas.
-    pub quantisers: usize,
-    /// Floats at the start of the arenas that decay: weights and biases.
-    pub decayed: usize,
-    /// A step draws each of them to zero by its learning rate times this.
-    pub weight_decay: f64,
-}
-
-/// One step of Adam with decoupled weight decay (Loshchilov, Hutter 2019, Algorithm 2) over everything in the arenas.
-pub fn adam(plan: &mut Recording, label: &str, gradients: &Tensor, state: &AdamState<'_>) {
-    let params = AdamParams {
-        count: gradients.texels(),
-        beta_1: BETA_1 as f32,
-        beta_2: BETA_2 as f32,
-        one_minus_beta_1: (1.0 - BETA_1) as f32,
-        one_minus_beta_2: (1.0 - BETA_2) as f32,
-        epsilon: ADAM_EPSILON,
-        quantisers: (state.quantisers / 4) as u32,
-        decayed: (state.decayed / 4) as u32,
-        weight_decay: state.weight_decay as f32,
-        gradient_base: gradients.base(),
-        weight_base: state.weights.base(),
-        first_base: state.first_moment.base(),
-        second_base: state.second_moment.base(),
-    };
-    plan.dispatch(Dispatch {
-        kernel: &kernels::ADAM,
-        label,
-        constants: &[],
-        params: bytemuck::bytes_of(&params),
-        reads: &[gradients],
-        writes: &[
-            Write::Update(state.weights),
-            Write::Update(state.first_moment),
-            Write::Update(state.second_moment),
-        ],
-        schedule: true,
-        grid: Grid::Threads(params.count),
-        flops: 12 * gradients.len() as u64,
-    });
 }
