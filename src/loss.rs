@@ -14,6 +14,8 @@ struct SoftmaxParams {
     classes: u32,
     texels: u32,
     scale: f32,
+    temperature: f32,
+    label_share: f32,
     logits_base: u32,
     targets_base: u32,
     labels_base: u32,
@@ -28,19 +30,41 @@ pub struct LossOutputs<'a> {
     pub d_logits: &'a Tensor,
     /// softmax(logits), (rows, classes).
     pub probabilities: &'a Tensor,
-    /// (rows, 4): cross entropy with the targets, 1 if the label won, cross entropy with the
+    /// (rows, 4): the loss, 1 if the label won, cross entropy with the
     /// label, 1 if the row counts.
     pub outcome: &'a Tensor,
 }
 
-/// Cross entropy of softmax(`logits`) against `targets`, both (rows, classes), with
-/// d_logits = `scale` (probabilities - targets). `labels` are one-hot; a row of zeros is padding.
+/// How a network learns from targets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lesson {
+    /// Multiplies the gradient of the logits.
+    pub scale: f32,
+    /// Softens targets and probabilities, see `shaders/loss/softmax_cross_entropy.wgsl`; 1: they stay as they are.
+    pub temperature: f32,
+    /// Part of the loss that is the cross entropy with the labels instead.
+    pub label_share: f32,
+}
+
+impl Lesson {
+    /// From targets as they are.
+    pub fn plain(scale: f32) -> Self {
+        Self {
+            scale,
+            temperature: 1.0,
+            label_share: 0.0,
+        }
+    }
+}
+
+/// Cross entropy of softmax(`logits`) against `targets`, both (rows, classes), and its gradient. `labels` are one-hot;
+/// a row of zeros is padding.
 pub fn softmax_cross_entropy(
     plan: &mut Recording,
     label: &str,
     classes: usize,
     [logits, targets, labels]: [&Tensor; 3],
-    scale: f32,
+    lesson: Lesson,
     outputs: &LossOutputs<'_>,
 ) {
     let width = logits.shape[logits.shape.len() - 1];
@@ -49,7 +73,9 @@ pub fn softmax_cross_entropy(
         rows: rows as u32,
         classes: classes as u32,
         texels: (width / 4) as u32,
-        scale,
+        scale: lesson.scale,
+        temperature: lesson.temperature,
+        label_share: lesson.label_share,
         logits_base: logits.base(),
         targets_base: targets.base(),
         labels_base: labels.base(),
@@ -70,7 +96,7 @@ pub fn softmax_cross_entropy(
         ],
         schedule: false,
         grid: Grid::Threads(params.rows),
-        flops: 8 * logits.len() as u64,
+        flops: 16 * logits.len() as u64,
     });
 }
 

@@ -1,6 +1,7 @@
 //! The reference's gradients against finite differences of its forward functions, away from the
 //! kinks of ReLU, max and round; its quantiser against the golden values.
 
+use gtc::loss::Lesson;
 use gtc::op::{self, Activate, GroupShape, WindowShape};
 use gtc::op::{ConvShape, PoolShape, UpsampleShape};
 use gtc::reference as r;
@@ -192,10 +193,18 @@ fn cross_entropy_gradient_is_that_of_its_loss() {
         let sum: f64 = t.iter().sum();
         t.iter_mut().for_each(|v| *v /= sum);
     }
-    let loss = |x: &[f64]| r::softmax_cross_entropy(x, &targets, &labels, width, classes, 0.3);
-    check("d_logits", &logits, &loss(&logits).d_logits, |x| {
-        0.3 * loss(x).outcome.iter().step_by(4).sum::<f64>()
-    });
+    for (temperature, label_share) in [(1.0, 0.0), (4.0, 0.0), (0.5, 0.25)] {
+        let lesson = Lesson {
+            scale: 0.25,
+            temperature,
+            label_share,
+        };
+        let loss =
+            |x: &[f64]| r::softmax_cross_entropy(x, &targets, &labels, width, classes, lesson);
+        check("d_logits", &logits, &loss(&logits).d_logits, |x| {
+            0.25 * loss(x).outcome.iter().step_by(4).sum::<f64>()
+        });
+    }
 }
 
 /// Where rounding is left out the quantiser is smooth: sgn(w) 2^(c + s log2(|w| + eps)). Its

@@ -1,6 +1,6 @@
 //! What changes in the course of a run: levels that are left as they are, images that are.
 
-use gtc::data::{Images, embedded_digits};
+use gtc::data::{Flip, Images, embedded_digits};
 use gtc::gpu::{Gpu, GpuOptions};
 use gtc::model::lenet_small;
 use gtc::train::{Decay, Objective, Optimiser, TrainOptions, Trainer};
@@ -56,7 +56,7 @@ fn a_schedule_says_when_levels_move_and_images_change() {
         freeze_levels: 0.8,
         augment_until: 0.5,
         shift: 2,
-        flip: true,
+        flip: Flip::Random,
         quantiser_rate: 3.0,
         ..options()
     };
@@ -70,9 +70,9 @@ fn a_schedule_says_when_levels_move_and_images_change() {
     };
     assert_eq!(float.schedule(1, 10).quantiser_rate, 0.0);
     let early = options.augment(0.49);
-    assert_eq!((early.shift, early.flip), (2, true));
+    assert_eq!((early.shift, early.flip), (2, Flip::Random));
     let late = options.augment(0.5);
-    assert_eq!((late.shift, late.flip), (0, false));
+    assert_eq!((late.shift, late.flip), (0, Flip::Never));
 }
 
 #[test]

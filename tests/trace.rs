@@ -235,6 +235,8 @@ fn follow_with(
         lp_start: if softened { 0.3 } else { 0.0 },
         mix_up: if softened { 0.7 } else { 0.0 },
         label_smoothing: if softened { 0.1 } else { 0.0 },
+        temperature: if softened { 2.0 } else { 1.0 },
+        lp_labels: if softened { 0.25 } else { 0.0 },
         target_bits: if model.name == "plain" { 1 } else { 4 },
         bits_ramp: 0.3,
         optimiser,

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::rng::Philox;
 
 /// Height over width of a random crop lies between this and its inverse, as of torchvision's
@@ -13,13 +15,64 @@ const TRIES: usize = 10;
 /// Shares of red, green and blue in the grey of a colour (ITU-R BT.709).
 const GREY: [f32; 3] = [0.2126, 0.7152, 0.0722];
 
+/// Which images are mirrored, left to right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "FlipWord", into = "FlipWord")]
+pub enum Flip {
+    /// None.
+    #[default]
+    Never,
+    /// Each with probability one half.
+    Random,
+    /// Half of them in the first epoch, drawn by the seed; in every later one those that were not in the one before. So a
+    /// pair of epochs shows every image both ways (Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU").
+    Alternate,
+}
+
+/// [`Flip`] in files: false, true or "alternate".
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum FlipWord {
+    Known(bool),
+    Word(String),
+}
+
+impl TryFrom<FlipWord> for Flip {
+    type Error = String;
+
+    fn try_from(word: FlipWord) -> Result<Self, String> {
+        match word {
+            FlipWord::Known(true) => Ok(Self::Random),
+            FlipWord::Known(false) => Ok(Self::Never),
+            FlipWord::Word(word) => match word.as_str() {
+                "true" => Ok(Self::Random),
+                "false" => Ok(Self::Never),
+                "alternate" => Ok(Self::Alternate),
+                _ => Err(format!(
+                    "flip is true, false or \"alternate\", not \"{word}\""
+                )),
+            },
+        }
+    }
+}
+
+impl From<Flip> for FlipWord {
+    fn from(flip: Flip) -> Self {
+        match flip {
+            Flip::Never => Self::Known(false),
+            Flip::Random => Self::Known(true),
+            Flip::Alternate => Self::Word("alternate".to_owned()),
+        }
+    }
+}
+
 /// What may happen to a training image. The default: nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Augment {
     /// Largest shift in pixels, up or down and left or right.
     pub shift: u32,
-    /// Whether every second image is mirrored, left to right.
-    pub flip: bool,
+    /// Which images are mirrored, left to right.
+    pub flip: Flip,
     /// Smallest part of an image's area that a random crop shows, scaled to the full size; 1: none is
     /// cropped.
     pub crop: f64,
@@ -39,7 +92,7 @@ impl Default for Augment {
     fn default() -> Self {
         Self {
             shift: 0,
-            flip: false,
+            flip: Flip::Never,
             crop: 1.0,
             cutout: 0,
             jitter: 0.0,
@@ -92,13 +145,22 @@ impl Augment {
     /// switched off changes none of those.
     pub fn draw(self, seed: u64, epoch: u32, i: u32) -> Augmentation {
         const STREAM: u64 = 2 << 32;
+        const FLIPS: u64 = 3 << 32;
         if self == Self::default() {
             return Augmentation::default();
         }
         let mut rng = Philox::new(seed, STREAM + u64::from(epoch) + (u64::from(i) << 34));
         let most = self.shift;
         let shift = [(); 2].map(|()| rng.below(2 * most + 1) as i32 - most as i32);
-        let flip = self.flip && rng.below(2) == 1;
+        let flip = match self.flip {
+            Flip::Never => false,
+            Flip::Random => rng.below(2) == 1,
+            // The image's own number of no epoch, so that epochs differ by their parity alone.
+            Flip::Alternate => {
+                let first = Philox::new(seed, FLIPS + u64::from(i)).below(2) == 1;
+                first ^ (epoch % 2 == 1)
+            }
+        };
         let crop = (self.crop < 1.0).then(|| draw_crop(&mut rng, self.crop));
         let cutout = (self.cutout > 0).then(|| Cutout {
             middle: [(); 2].map(|()| rng.next_u32()),
@@ -324,7 +386,7 @@ mod tests {
     fn draws_reach_both_ends_and_depend_on_image_and_epoch() {
         let augment = Augment {
             shift: 2,
-            flip: true,
+            flip: Flip::Random,
             ..Augment::default()
         };
         let first = draws(augment, 0);
@@ -340,10 +402,34 @@ mod tests {
     }
 
     #[test]
+    fn alternating_mirrors_show_every_image_both_ways_in_two_epochs() {
+        let augment = Augment {
+            flip: Flip::Alternate,
+            ..Augment::default()
+        };
+        let first = draws(augment, 0);
+        let flipped = first.iter().filter(|d| d.flip).count();
+        assert!((60..140).contains(&flipped), "{flipped} of 200 mirrored");
+        let pairs = first.iter().zip(draws(augment, 1));
+        assert!(pairs.into_iter().all(|(a, b)| a.flip != b.flip));
+        assert_eq!(first, draws(augment, 2));
+        for (word, flip) in [
+            ("flip = true", Flip::Random),
+            ("flip = false", Flip::Never),
+            ("flip = 'alternate'", Flip::Alternate),
+        ] {
+            let table: toml::Table = word.parse().unwrap();
+            assert_eq!(table["flip"].clone().try_into(), Ok(flip));
+        }
+        let wrong: toml::Table = "flip = 'sideways'".parse().unwrap();
+        assert!(Flip::deserialize(wrong["flip"].clone()).is_err());
+    }
+
+    #[test]
     fn another_kind_leaves_shifts_and_mirrors_as_they_were() {
         let plain = Augment {
             shift: 2,
-            flip: true,
+            flip: Flip::Random,
             ..Augment::default()
         };
         let all = Augment {

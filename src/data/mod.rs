@@ -10,7 +10,7 @@ pub mod folder;
 mod idx;
 mod pixels;
 
-pub use augment::{Augment, Augmentation, Crop, Cutout, mix_up, smooth};
+pub use augment::{Augment, Augmentation, Crop, Cutout, Flip, mix_up, smooth};
 pub use cifar::{
     CIFAR_RECORD, CIFAR_SIDE, CIFAR10_CLASSES, CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10,
     parse_cifar10,

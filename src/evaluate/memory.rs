@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::gpu::{Gpu, GpuError};
-use crate::loss::{LossOutputs, image_loss, metrics, softmax_cross_entropy};
+use crate::loss::{Lesson, LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{Images, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
 use crate::op::{Counter, gaussian_kl, standard_normal};
 use crate::quantiser::{Quantised, Spans, quantiser_forward};
@@ -238,15 +238,15 @@ impl Memory {
     }
 
     /// Records the forward pass of one network on what [`Memory::prepare`] made, and its loss.
-    /// `network` is 0 for HP, 1 for LP; `scale` multiplies the gradient of the logits, which is
-    /// returned.
+    /// `network` is 0 for HP, 1 for LP; `lesson` says how the network learns from its targets. Returns the gradient
+    /// of the logits too.
     pub fn judge(
         &self,
         plan: &mut Recording,
         (network, mode): (usize, Mode),
         batch: &Batch,
         teacher: Teacher<'_>,
-        scale: f32,
+        lesson: Lesson,
     ) -> (Pass, Tensor) {
         let weights = self.weights_of(network);
         let mut pass = self.network.forward(plan, &batch.input, weights, mode);
@@ -278,15 +278,15 @@ impl Memory {
             };
             let operands = (posterior, teacher, labels);
             let made = [&d_posterior, &divergence];
-            gaussian_kl(plan, &label, latent, operands, scale, made);
+            gaussian_kl(plan, &label, latent, operands, lesson.scale, made);
             let how = (likelihood, self.channels());
             let operands = [&logits, targets, &batch.targets, &divergence];
-            image_loss(plan, &label, how, operands, scale, &outputs);
+            image_loss(plan, &label, how, operands, lesson.scale, &outputs);
             pass.d_posterior = Some(d_posterior);
         } else {
             let operands = [&logits, targets, labels];
             let classes = self.network.classes();
-            softmax_cross_entropy(plan, &label, classes, operands, scale, &outputs);
+            softmax_cross_entropy(plan, &label, classes, operands, lesson, &outputs);
         }
         (pass, d_logits)
     }

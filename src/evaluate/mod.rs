@@ -11,6 +11,7 @@ use std::ops::Range;
 use crate::data::{Augmentation, Images, mix_up, smooth};
 use crate::gpu::{Gpu, GpuError, Plan, Pool, Readback};
 use crate::graph::{INPUT, Value};
+use crate::loss::Lesson;
 use crate::model::{Activation, Mode, Model, Network, Parameters, Pass};
 use crate::op::{TEST_NOISE, standard_normal};
 use crate::optimiser::Schedule;
@@ -311,7 +312,8 @@ impl<'g> Evaluator<'g> {
         let mut plan = Recording::new(self.gpu.path());
         let batch = self.memory.prepare(&mut plan, TEST_NOISE);
         let lp = (1, Mode::Train);
-        self.memory.judge(&mut plan, lp, &batch, Teacher::Data, 0.0);
+        self.memory
+            .judge(&mut plan, lp, &batch, Teacher::Data, Lesson::plain(0.0));
         let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         self.quantise_plan.run(self.gpu, &[]);
         for number in 0..batches {
@@ -406,7 +408,13 @@ fn test_plan(
     let mut plan = Recording::new(gpu.path());
     let batch = memory.prepare(&mut plan, TEST_NOISE);
     for network in networks.clone() {
-        memory.judge(&mut plan, (network, Mode::Test), &batch, Teacher::Data, 0.0);
+        memory.judge(
+            &mut plan,
+            (network, Mode::Test),
+            &batch,
+            Teacher::Data,
+            Lesson::plain(0.0),
+        );
     }
     memory.count(&mut plan, &batch, networks);
     gpu.plan_in(plan, pool)

@@ -1,5 +1,6 @@
 //! Losses, totals and the optimiser.
 
+use crate::loss::Lesson;
 use crate::optimiser::{ADAM_EPSILON, BETA_1, BETA_2, Schedule};
 
 /// What `softmax_cross_entropy` writes.
@@ -8,12 +9,33 @@ pub struct Outcome {
     pub d_logits: Vec<f64>,
     /// (rows, width)
     pub probabilities: Vec<f64>,
-    /// (rows, 4): cross entropy with the targets, 1 if the label won, cross entropy with the
+    /// (rows, 4): the loss, 1 if the label won, cross entropy with the
     /// label, 1 if the row counts.
     pub outcome: Vec<f64>,
 }
 
-/// Cross entropy of softmax(logits) with targets; all (rows, width), of which the first
+/// p^(1/T) over its sum; for a temperature of one p as it is.
+fn softened(p: &[f64], temperature: f64) -> Vec<f64> {
+    if temperature == 1.0 {
+        return p.to_vec();
+    }
+    let powers: Vec<f64> = p.iter().map(|p| p.powf(1.0 / temperature)).collect();
+    let total: f64 = powers.iter().sum();
+    powers
+        .iter()
+        .map(|power| power / total.max(1e-30))
+        .collect()
+}
+
+/// log softmax
+fn log_softmax(row: &[f64]) -> Vec<f64> {
+    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_total = row.iter().map(|v| (v - top).exp()).sum::<f64>().ln() + top;
+    row.iter().map(|v| v - log_total).collect()
+}
+
+/// (1 - share) T² times the cross entropy of softened probabilities with softened targets, and `share` of that with the
+/// labels; all (rows, width), of which the first
 /// `classes` columns are real. A row of `labels` that is all zero counts for nothing. The label
 /// wins when no logit is larger and no equal one stands before it.
 pub fn softmax_cross_entropy(
@@ -22,8 +44,10 @@ pub fn softmax_cross_entropy(
     labels: &[f64],
     width: usize,
     classes: usize,
-    scale: f64,
+    lesson: Lesson,
 ) -> Outcome {
+    let [scale, temperature, share] =
+        [lesson.scale, lesson.temperature, lesson.label_share].map(f64::from);
     let mut result = Outcome {
         d_logits: vec![0.0; logits.len()],
         probabilities: vec![0.0; logits.len()],
@@ -31,22 +55,27 @@ pub fn softmax_cross_entropy(
     };
     for first in (0..logits.len()).step_by(width) {
         let row = &logits[first..first + classes];
-        let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let log_total = row.iter().map(|v| (v - top).exp()).sum::<f64>().ln() + top;
         let label = (0..classes).find(|&c| labels[first + c] > 0.0);
         let counted = if label.is_some() { 1.0 } else { 0.0 };
+        let logs = log_softmax(row);
+        let divided: Vec<f64> = row.iter().map(|v| v / temperature).collect();
+        let soft_logs = log_softmax(&divided);
+        let targets = softened(&targets[first..first + classes], temperature);
         let mut cross = 0.0;
         for c in 0..classes {
-            let probability = (row[c] - log_total).exp();
-            let target = targets[first + c] * counted;
-            cross += target * (log_total - row[c]);
-            result.probabilities[first + c] = probability;
-            result.d_logits[first + c] = scale * (probability * counted - target);
+            let target = targets[c] * counted;
+            cross -= target * soft_logs[c];
+            result.probabilities[first + c] = logs[c].exp();
+            let soft = soft_logs[c].exp() * counted - target;
+            let hard = logs[c].exp() * counted - labels[first + c];
+            result.d_logits[first + c] =
+                scale * ((1.0 - share) * temperature * soft + share * hard);
         }
         let won = label.is_some_and(|l| {
             row[..l].iter().all(|v| *v < row[l]) && row[l..].iter().all(|v| *v <= row[l])
         });
-        let hard = label.map_or(0.0, |l| log_total - row[l]);
+        let hard = label.map_or(0.0, |l| -logs[l]);
+        let cross = (1.0 - share) * temperature * temperature * cross + share * hard;
         result
             .outcome
             .extend([cross, f64::from(u8::from(won)), hard, counted]);

@@ -6,6 +6,7 @@ use super::{
     softmax_cross_entropy,
 };
 use crate::graph::{INPUT, Model, Value, geometry, separate};
+use crate::loss::Lesson;
 use crate::model::Parameters;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, padded};
 use crate::optimiser::{LEAST_SLOPE, Schedule};
@@ -308,9 +309,10 @@ impl PlainTrainer {
             })
             .collect();
         let classes = self.classes;
-        let loss = |logits: &[f64], targets: &[f64], scale: f64| {
-            softmax_cross_entropy(logits, targets, &one_hot, width, classes, scale)
+        let loss = |logits: &[f64], targets: &[f64], lesson: Lesson| {
+            softmax_cross_entropy(logits, targets, &one_hot, width, classes, lesson)
         };
+        let plain = Lesson::plain(scale as f32);
         let mean = |outcome: &[f64]| outcome.iter().step_by(4).sum::<f64>() * scale;
 
         self.step += 1;
@@ -318,7 +320,7 @@ impl PlainTrainer {
         let mut hp = None;
         if self.options.objective != Objective::Direct {
             let pass = self.forward(0, &x, &weights, &schedule);
-            let found = loss(pass.logits(), &stored, scale);
+            let found = loss(pass.logits(), &stored, plain);
             let gradients = self.backward(&pass, &weights, found.d_logits, &schedule);
             hp = Some((gradients, found.probabilities, mean(&found.outcome)));
         }
@@ -327,10 +329,9 @@ impl PlainTrainer {
             let pass = self.forward(1, &x, &values, &schedule);
             let found = match &hp {
                 Some((_, probabilities, _)) => {
-                    let distill = self.options.lambda_distill * scale;
-                    loss(pass.logits(), probabilities, distill)
+                    loss(pass.logits(), probabilities, self.options.distillation())
                 }
-                None => loss(pass.logits(), &stored, scale),
+                None => loss(pass.logits(), &stored, plain),
             };
             let gradients = self.backward(&pass, &values, found.d_logits, &schedule);
             lp = Some((gradients, mean(&found.outcome)));

@@ -16,6 +16,7 @@ use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress, Teacher};
 use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, Pool, Timing, Trace};
 use crate::graph::{Model, ModelError};
+use crate::loss::Lesson;
 use crate::model::{Mode, Parameters};
 use crate::op::TRAINING_NOISE;
 use crate::optimiser::{AdamState, Muon, Schedule, adam, orthogonalise};
@@ -175,12 +176,14 @@ impl<'g> Trainer<'g> {
         for (option, value) in [
             ("mix-up", options.mix_up),
             ("label-smoothing", options.label_smoothing),
+            ("lp-labels", options.lp_labels),
+            ("temperature", options.temperature - 1.0),
         ] {
-            if value > 0.0 && model.likelihood.is_some() {
+            if value != 0.0 && model.likelihood.is_some() {
                 return Err(TrainError::BadOption {
                     option,
                     value: value.to_string(),
-                    remedy: "it changes labels, and an auto-encoder learns none".to_owned(),
+                    remedy: "it is about labels, and an auto-encoder learns none".to_owned(),
                 });
             }
         }
@@ -512,7 +515,8 @@ fn record_gradients(
     let mut teacher = None;
     if objective.high_precision() {
         let data = Teacher::Data;
-        let (pass, d_logits) = memory.judge(plan, (0, Mode::Train), &batch, data, scale);
+        let lesson = Lesson::plain(scale);
+        let (pass, d_logits) = memory.judge(plan, (0, Mode::Train), &batch, data, lesson);
         net.backward(plan, &pass, memory.weights_of(0), &d_logits, gradients);
         teacher = Some(pass);
     } else {
@@ -520,14 +524,11 @@ fn record_gradients(
         plan.clear(&gradients.buffer);
     }
     if objective.low_precision() {
-        let (teacher, scale) = match &teacher {
-            Some(pass) => (
-                Teacher::HighPrecision(pass),
-                options.lambda_distill as f32 * scale,
-            ),
-            None => (Teacher::Data, scale),
+        let (teacher, lesson) = match &teacher {
+            Some(pass) => (Teacher::HighPrecision(pass), options.distillation()),
+            None => (Teacher::Data, Lesson::plain(scale)),
         };
-        let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &batch, teacher, scale);
+        let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &batch, teacher, lesson);
         net.backward(plan, &pass, memory.weights_of(1), &d_logits, &lp_gradients);
     } else if quantise {
         // Of a float network only the L2 term is left.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::data::Augment;
-use crate::loss::Likelihood;
+use crate::data::{Augment, Flip};
+use crate::loss::{Lesson, Likelihood};
 use crate::model::LATENT;
 use crate::optimiser::Schedule;
 
@@ -87,6 +87,10 @@ pub struct TrainOptions {
     pub bits_ramp: f64,
     /// Weight of the distillation loss.
     pub lambda_distill: f64,
+    /// Temperature that softens what LP learns of HP; 1: it stays as it is.
+    pub temperature: f64,
+    /// Part of LP's loss that comes from the labels instead of HP.
+    pub lp_labels: f64,
     /// Weight of ½Σ‖w‖².
     pub lambda_l2: f64,
     /// A step draws each weight and bias of convolutions and dense layers to zero by its learning rate times this.
@@ -102,8 +106,8 @@ pub struct TrainOptions {
     pub objective: Objective,
     /// Largest random shift of a training image, in pixels, up or down and left or right.
     pub shift: u32,
-    /// Whether every second training image is mirrored, left to right.
-    pub flip: bool,
+    /// Which training images are mirrored, left to right.
+    pub flip: Flip,
     /// Smallest part of a training image's area that a random crop shows, scaled to the full size; 1: none
     /// is cropped.
     pub random_crop: f64,
@@ -147,6 +151,8 @@ impl Default for TrainOptions {
             target_bits: 1,
             bits_ramp: 0.5,
             lambda_distill: 1.0,
+            temperature: 1.0,
+            lp_labels: 0.0,
             lambda_l2: 0.0,
             weight_decay: 0.0,
             lp_start: 0.0,
@@ -154,7 +160,7 @@ impl Default for TrainOptions {
             decay: Decay::Cosine,
             objective: Objective::Gtc,
             shift: 0,
-            flip: false,
+            flip: Flip::Never,
             random_crop: 1.0,
             cutout: 0,
             jitter: 0.0,
@@ -206,7 +212,7 @@ impl TrainOptions {
             quantiser_rate: 1.0,
             freeze_levels: 0.8,
             shift: 4,
-            flip: true,
+            flip: Flip::Random,
             ..Self::default()
         }
     }
@@ -284,6 +290,10 @@ impl TrainOptions {
             let remedy = format!("it must be 1 to {MAX_BITS} bits");
             return bad("target-bits", self.target_bits.to_string(), remedy);
         }
+        if !(0.1..=100.0).contains(&self.temperature) {
+            let remedy = "it must be 0.1 to 100".to_owned();
+            return bad("temperature", self.temperature.to_string(), remedy);
+        }
         if self.epochs == 0 {
             return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
         }
@@ -294,6 +304,7 @@ impl TrainOptions {
             ("quantiser-rate", self.quantiser_rate, 1e4),
             ("lambda-bits", self.lambda_bits, 1e6),
             ("lambda-distill", self.lambda_distill, 1e6),
+            ("lp-labels", self.lp_labels, 1.0),
             ("lambda-l2", self.lambda_l2, 1e6),
             ("weight-decay", self.weight_decay, 1e3),
             ("lp-start", self.lp_start, 0.99),
@@ -315,6 +326,15 @@ impl TrainOptions {
             }
         }
         Ok(())
+    }
+
+    /// How LP learns from HP.
+    pub fn distillation(&self) -> Lesson {
+        Lesson {
+            scale: self.lambda_distill as f32 / self.batch_size as f32,
+            temperature: self.temperature as f32,
+            label_share: self.lp_labels as f32,
+        }
     }
 
     /// What happens to training images when `done` of the run, 0 to 1, is over.

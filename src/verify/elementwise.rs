@@ -2,7 +2,7 @@
 
 use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
-use crate::loss::{self, LossOutputs};
+use crate::loss::{self, Lesson, LossOutputs};
 use crate::optimiser::{self, AdamState, Schedule};
 use crate::reference;
 use crate::tensor::pad4;
@@ -10,8 +10,9 @@ use crate::tensor::pad4;
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for [rows, classes] in [[1, 1], [3, 4], [70, 10], [64, 13]] {
-        cases.push(softmax(rows, classes, false));
-        cases.push(softmax(rows, classes, true));
+        cases.push(softmax(rows, classes, false, [1.0, 0.0]));
+        cases.push(softmax(rows, classes, true, [1.0, 0.0]));
+        cases.push(softmax(rows, classes, true, [3.0, 0.3]));
     }
     for rows in [1, 64, 200] {
         cases.push(metrics(rows, None));
@@ -25,12 +26,13 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Hard: the targets are the labels. Soft: they are probabilities. Every seventh row is padding.
-fn softmax(rows: usize, classes: usize, soft: bool) -> Case {
+fn softmax(rows: usize, classes: usize, soft: bool, [temperature, label_share]: [f32; 2]) -> Case {
     let width = pad4(classes);
-    let name = format!(
-        "{rows} rows of {classes}{}",
-        if soft { ", soft" } else { "" }
-    );
+    let name = match (soft, temperature == 1.0) {
+        (false, _) => format!("{rows} rows of {classes}"),
+        (true, true) => format!("{rows} rows of {classes}, soft"),
+        (true, false) => format!("{rows} rows of {classes}, temperature {temperature}"),
+    };
     let logits: Vec<f32> = padded_noise(&name, &[rows, width], classes)
         .iter()
         .map(|v| v * 8.0)
@@ -51,6 +53,11 @@ fn softmax(rows: usize, classes: usize, soft: bool) -> Case {
         labels.clone()
     };
     let scale = 0.5 / rows as f32;
+    let lesson = Lesson {
+        scale,
+        temperature,
+        label_share,
+    };
     Case {
         kernel: &kernels::SOFTMAX_CROSS_ENTROPY,
         name,
@@ -66,17 +73,11 @@ fn softmax(rows: usize, classes: usize, soft: bool) -> Case {
                 outcome: &o[2],
             };
             let inputs = [&i[0], &i[1], &i[2]];
-            loss::softmax_cross_entropy(plan, "case", classes, inputs, scale, &outputs);
+            loss::softmax_cross_entropy(plan, "case", classes, inputs, lesson, &outputs);
         }),
         expected: Box::new(move |i, _| {
-            let answer = reference::softmax_cross_entropy(
-                &i[0],
-                &i[1],
-                &i[2],
-                width,
-                classes,
-                f64::from(scale),
-            );
+            let answer =
+                reference::softmax_cross_entropy(&i[0], &i[1], &i[2], width, classes, lesson);
             // exp and log of a driver may be off by a few ulp of their argument.
             let near = |size: f64| Tolerance {
                 absolute: 4e-6 * size,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
 use crate::cli::data_args::PictureArgs;
 use crate::cli::{CliError, DeviceArgs};
+use crate::data::Flip;
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
@@ -57,6 +58,12 @@ pub(crate) struct TrainArgs {
     /// Weight of the low-precision network's distillation loss
     #[arg(long, value_name = "X")]
     lambda_distill: Option<f64>,
+    /// Softens what low precision learns of high precision: both outputs are divided by it first. 1: as they are
+    #[arg(long, value_name = "X")]
+    temperature: Option<f64>,
+    /// Part of low precision's loss that comes from the labels instead of high precision, 0 to 1
+    #[arg(long, value_name = "X")]
+    lp_labels: Option<f64>,
     /// Weight of half the sum of all squared weights
     #[arg(long, value_name = "X")]
     lambda_l2: Option<f64>,
@@ -79,9 +86,10 @@ pub(crate) struct TrainArgs {
     /// Move each training image at random by up to N pixels, up or down and left or right
     #[arg(long, value_name = "N")]
     shift: Option<u32>,
-    /// Mirror every second training image, left to right
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    flip: Option<bool>,
+    /// Mirror training images, left to right: each with probability one half; or alternate: half of them in the first
+    /// epoch, then in turns those that were not in the epoch before
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_parser = ["true", "false", "alternate"])]
+    flip: Option<String>,
     /// Show a random part of each training image at its full size: at least this part of its area, 0.05
     /// to 1. 1: all of it
     #[arg(long, value_name = "X")]
@@ -134,7 +142,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "optimiser", "learning_rate", "muon_rate", "warm_up", "quantiser_rate",
-        "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
+        "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "temperature", "lp_labels", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
         "flip", "random_crop", "cutout", "jitter", "mix_up", "label_smoothing", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
         "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
@@ -196,12 +204,14 @@ impl TrainArgs {
         set(&mut options.target_bits, &self.target_bits);
         set(&mut options.bits_ramp, &self.bits_ramp);
         set(&mut options.lambda_distill, &self.lambda_distill);
+        set(&mut options.temperature, &self.temperature);
+        set(&mut options.lp_labels, &self.lp_labels);
         set(&mut options.lambda_l2, &self.lambda_l2);
         set(&mut options.weight_decay, &self.weight_decay);
         set(&mut options.lp_start, &self.lp_start);
         set(&mut options.lambda_norm, &self.lambda_norm);
         set(&mut options.shift, &self.shift);
-        set(&mut options.flip, &self.flip);
+        set_word(&mut options.flip, &self.flip)?;
         set(&mut options.random_crop, &self.random_crop);
         set(&mut options.cutout, &self.cutout);
         set(&mut options.jitter, &self.jitter);
@@ -209,7 +219,7 @@ impl TrainArgs {
         set(&mut options.label_smoothing, &self.label_smoothing);
         set(&mut options.augment_until, &self.augment_until);
         if self.augment.is_some() {
-            (options.shift, options.flip) = (0, false);
+            (options.shift, options.flip) = (0, Flip::Never);
             (options.random_crop, options.cutout) = (1.0, 0);
             (options.jitter, options.mix_up) = (0.0, 0.0);
         }
