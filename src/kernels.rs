@@ -105,6 +105,13 @@ pub static LEVELS: Kernel = elementwise(
     include_str!("../shaders/quantiser/levels.wgsl"),
     &[EXTREMES],
 );
+/// Whether all layers fit into a budget.
+pub static BUDGET: Kernel = elementwise(
+    "budget",
+    "BudgetParams",
+    include_str!("../shaders/quantiser/budget.wgsl"),
+    &[],
+);
 /// Gradients of both networks together: through Q, with bit loss and L2.
 pub static QUANTISER_BACKWARD: Kernel = elementwise(
     "quantiser_backward",
@@ -180,6 +187,7 @@ const OWN: &[&Kernel] = &[
     &METRICS,
     &QUANTISER_FORWARD,
     &LEVELS,
+    &BUDGET,
     &QUANTISER_BACKWARD,
     &LEVELS_BACKWARD,
     &ADAM,

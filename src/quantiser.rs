@@ -37,12 +37,14 @@ pub struct LayerRanges {
     pub normalised: bool,
     /// Whether only the slope pays for the layer's bits, not the weights of its extreme exponents.
     pub slope_pays: bool,
+    /// Exponents that it need not pay for; none: as many as the schedule says.
+    pub free_exponents: Option<f32>,
 }
 
 /// What each workgroup of the quantiser's kernels walks: one dispatch does all layers.
 #[derive(Clone, Debug)]
 pub struct Spans {
-    /// First span, spans, 1 if a normalisation follows, 0.
+    /// First span, spans, 1 if a normalisation follows, 0 or one more than the exponents that are free.
     layers: Vec<[f32; 4]>,
     /// First texel, texels, layer, 1 if they are weights, 2 if these do not pay for bits; those of weights come first.
     spans: Vec<[f32; 4]>,
@@ -75,7 +77,10 @@ impl Spans {
         let mut first = 0;
         for (number, layer) in layers.iter().enumerate() {
             let end = cut(&layer.weights, number, 1 + usize::from(layer.slope_pays));
-            rows.push([first, end - first, usize::from(layer.normalised), 0].map(|v| v as f32));
+            let [first_span, spans] = [first, end - first].map(|v| v as f32);
+            let normalised = f32::from(u8::from(layer.normalised));
+            let free = layer.free_exponents.map_or(0.0, |free| free + 1.0);
+            rows.push([first_span, spans, normalised, free]);
             first = end;
         }
         for range in shared {
@@ -188,6 +193,37 @@ pub fn levels(plan: &mut Recording, label: &str, model: &Quantised<'_>, partial:
         schedule: false,
         grid: model.for_layers(),
         flops: partial.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct BudgetParams {
+    layers: u32,
+    budget: f32,
+    layers_base: u32,
+    levels_base: u32,
+}
+
+/// Lets no layer pay for bits while all `levels` (layers, 3, 4) together take at most `budget` bits for their
+/// weights, whose numbers are in `counts` (layers, 4).
+pub fn budget(plan: &mut Recording, label: &str, counts: &Tensor, budget: f32, levels: &Tensor) {
+    let params = BudgetParams {
+        layers: levels.shape[0] as u32,
+        budget,
+        layers_base: counts.base(),
+        levels_base: levels.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::BUDGET,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[counts],
+        writes: &[Write::Update(levels)],
+        schedule: false,
+        grid: Grid::Groups([1, 1, 1]),
+        flops: 2 * u64::from(params.layers),
     });
 }
 

@@ -12,7 +12,7 @@ use gtc::gpu::{Gpu, Path};
 use gtc::infer::{Inference, best};
 use gtc::model::{LayerValues, Model, NAMES, Parameters};
 use gtc::op::{Arithmetic, ConvShape};
-use gtc::pack::{Activations, PackError, PackedModel, Trained, decode, encode, pack};
+use gtc::pack::{Activations, PackError, PackedModel, PackedSize, Trained, decode, encode, pack};
 use gtc::reference;
 use gtc::rng::Philox;
 use gtc::train::{TrainOptions, Trainer};
@@ -25,6 +25,7 @@ fn every_model_gives_the_definitions_integers() {
     for name in NAMES {
         let model = Model::by_name(name).unwrap();
         let packed = packed(device(), &model, Activations::Eight, 0.3);
+        check_size(&packed);
         let inputs = two_inputs(&packed);
         let wanted: Vec<Vec<i32>> = inputs
             .iter()
@@ -45,6 +46,22 @@ fn every_model_gives_the_definitions_integers() {
         let got = logits(&mut small, &inputs);
         assert_eq!(got, wanted, "{name}, least code");
     }
+}
+
+/// A budget of bytes is kept only if the size of the file is known before it is made.
+fn check_size(packed: &PackedModel) {
+    let parameters = Parameters::new(&packed.model);
+    let bits = parameters.quantised().map(|layer| {
+        let found = packed.layers.iter().find(|known| known.name == layer.name);
+        found.map_or(0, |known| known.bits)
+    });
+    let known = PackedSize::of(&packed.model).unwrap().bytes(bits) as i64;
+    let file = encode(packed).unwrap().len() as i64;
+    let name = &packed.model.name;
+    assert!(
+        (known - file).abs() <= 400,
+        "{name}: {known} instead of {file} bytes"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use gtc::data::{Flip, Images, embedded_digits};
 use gtc::gpu::{Gpu, GpuOptions};
 use gtc::model::lenet_small;
+use gtc::pack::PackedSize;
 use gtc::train::{Decay, Objective, Optimiser, TrainOptions, Trainer};
 use pollster::block_on;
 
@@ -192,18 +193,18 @@ fn a_float_network_does_not_mind_its_bits() {
     assert_ne!(free[0].1, free[1].1);
 }
 
-/// Bits of the layers after a run in which they cost more than everything else.
-fn bits(gpu: &Gpu, target_bits: u32) -> Vec<u32> {
+/// Bits of the layers after a run in which they cost more than everything else, with other options laid over it.
+fn bits(gpu: &Gpu, change: impl FnOnce(&mut TrainOptions)) -> Vec<u32> {
     let images = digits();
-    let options = TrainOptions {
+    let mut options = TrainOptions {
         epochs: 100,
         lambda_bits: 0.3,
         decay: Decay::Constant,
         bits_ramp: 0.0,
         freeze_levels: 1.0,
-        target_bits,
         ..options()
     };
+    change(&mut options);
     let mut trainer = Trainer::new(gpu, lenet_small(), &images, options).unwrap();
     for _ in 0..trainer.total_steps() {
         trainer.train_step(&images);
@@ -215,11 +216,69 @@ fn bits(gpu: &Gpu, target_bits: u32) -> Vec<u32> {
 #[test]
 fn bits_fall_to_their_target_and_no_further() {
     let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
-    let fallen = bits(&gpu, 1);
+    let fallen = bits(&gpu, |_| ());
     assert!(fallen.iter().all(|bits| *bits <= 2), "{fallen:?}");
     // Small layers jump over a level now and then.
-    let kept = bits(&gpu, 3);
+    let kept = bits(&gpu, |options| options.target_bits = 3);
     assert!(kept.iter().all(|bits| [2, 3].contains(bits)), "{kept:?}");
     let full = kept.iter().filter(|bits| **bits == 3).count();
     assert!(full >= 3, "{kept:?}");
+}
+
+#[test]
+fn a_layer_may_have_a_target_of_its_own() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let own = bits(&gpu, |options| {
+        options.layer_bits.insert("fc1".to_owned(), 4);
+    });
+    let names = ["conv1", "conv2", "fc1", "fc2", "fc3"];
+    for (name, bits) in names.iter().zip(&own) {
+        match *name {
+            "fc1" => assert!(*bits >= 3, "{own:?}"),
+            _ => assert!(*bits <= 2, "{own:?}"),
+        }
+    }
+    let nobody = TrainOptions {
+        layer_bits: [("fc9".to_owned(), 2)].into(),
+        ..options()
+    };
+    let refused = Trainer::new(&gpu, lenet_small(), &digits(), nobody);
+    let message = refused.err().map(|error| error.to_string());
+    assert!(message.is_some_and(|text| text.contains("fc9") && text.contains("fc3")));
+}
+
+#[test]
+fn bits_fall_until_the_packed_file_fits_and_no_further() {
+    let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
+    let size = PackedSize::of(&lenet_small()).unwrap();
+    let least = size.bytes([1; 5]);
+    let target = size.bytes([3; 5]);
+    let fallen = bits(&gpu, |options| options.target_size = target as u64);
+    let bytes = size.bytes(fallen.iter().copied());
+    assert!(bytes <= target, "{bytes} of {target} bytes: {fallen:?}");
+    let free = bits(&gpu, |_| ());
+    assert!(size.bytes(free) < bytes, "it stops when it fits");
+    let small = TrainOptions {
+        target_size: least as u64 - 1,
+        ..options()
+    };
+    let refused = Trainer::new(&gpu, lenet_small(), &digits(), small);
+    let message = refused.err().map(|error| error.to_string());
+    assert!(message.is_some_and(|text| text.contains(&least.to_string())));
+}
+
+#[test]
+fn the_price_of_bits_doubles_while_a_file_is_too_large() {
+    let free = TrainOptions {
+        bits_ramp: 0.5,
+        ..options()
+    };
+    let bound = TrainOptions {
+        target_size: 1000,
+        ..free.clone()
+    };
+    let price = |options: &TrainOptions, t| options.schedule(t, 100).lambda_bits;
+    assert_eq!(price(&bound, 51), price(&free, 51));
+    let ratio = price(&bound, 61) / price(&free, 61);
+    assert!((ratio - 4.0).abs() < 1e-5, "{ratio}");
 }

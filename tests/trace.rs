@@ -1,9 +1,12 @@
 //! Ten steps of the whole trainer on the device beside the plain f64 trainer, which walks the graph without any
 //! fusion: losses, all gradients, all parameters.
 
+use std::collections::BTreeMap;
+
 use gtc::data::{Images, epoch_order};
 use gtc::gpu::{Gpu, GpuOptions, Path};
 use gtc::graph::{Builder, Model};
+use gtc::model::Parameters;
 use gtc::op::{
     Activation, Add, AveragePool, Concat, Conv, Dense, Dropout, Flatten, GlobalAveragePool,
     MaxPool, Norm, Pair, Reshape, Upsample,
@@ -238,6 +241,15 @@ fn follow_with(
         temperature: if softened { 2.0 } else { 1.0 },
         lp_labels: if softened { 0.25 } else { 0.0 },
         target_bits: if model.name == "plain" { 1 } else { 4 },
+        // A model of its own bits, and one that fits into its budget, so that nothing is paid.
+        layer_bits: match model.name.as_str() {
+            "normalised" => BTreeMap::from([(Parameters::new(model).layers[0].name.clone(), 2)]),
+            _ => BTreeMap::new(),
+        },
+        target_size: match (model.name.as_str(), path) {
+            ("plain", Path::Gpu) => 1 << 20,
+            _ => 0,
+        },
         bits_ramp: 0.3,
         optimiser,
         warm_up: if optimiser == Optimiser::Muon {

@@ -1,10 +1,11 @@
 // The exponents each layer uses, its bits and its bit loss (SPEC section 2; the paper's Eq. 10).
 //
 // a: partial (spans, 2, 4) of quantiser_forward
-// b: layers (layers, 4): first span, spans
+// b: layers (layers, 4): first span, spans, -, see output_0
 // output_0: (layers, 3, 4): largest and smallest exponent, exponents in use r, bits;
 //           weights in the top exponent, their mean log2(|w| + eps), the same of the bottom;
-//           2^bits, 2^bits / r, d 2^bits / d slope, 0
+//           2^bits, 2^bits / r, d 2^bits / d slope, the fourth number of b: 0, or one more than the
+//           exponents that the layer need not pay for
 
 struct Params {
     partial_base: u32, // texels
@@ -15,7 +16,8 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3u) {
-    let spans = vec2u(read_b(params.layers_base + group.x).xy);
+    let layer = read_b(params.layers_base + group.x);
+    let spans = vec2u(layer.xy);
     var top = NO_TOP;
     var low = NO_LOW;
     for (var i = spans.x + thread; i < spans.x + spans.y; i += 64u) {
@@ -41,5 +43,5 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let at = params.levels_base + 3u * group.x;
     output_0[at] = select(vec4f(0.0, 0.0, 1.0, 1.0), vec4f(top.x, low.x, range, bits), some);
     output_0[at + 1u] = vec4f(top.y, top_mean, low.y, low_mean);
-    output_0[at + 2u] = vec4f(price, price / range, price / range * (top_mean - low_mean), 0.0);
+    output_0[at + 2u] = vec4f(price, price / range, price / range * (top_mean - low_mean), layer.w);
 }

@@ -32,8 +32,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
             sum += sums[i];
         }
         let levels = params.levels_base + 3u * group.x;
-        let pays = read_b(levels).z > schedule.free_exponents;
-        sum.y += select(0.0, schedule.lambda_bits * read_b(levels + 2u).z, pays);
+        let bits = read_b(levels + 2u);
+        let pays = read_b(levels).z > free_exponents(bits.w);
+        sum.y += select(0.0, schedule.lambda_bits * bits.z, pays);
         sum.x = select(sum.x, 0.0, layer.z != 0u);
         output_0[params.gradients_base + group.x] = sum;
     }

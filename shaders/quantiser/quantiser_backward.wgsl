@@ -55,11 +55,11 @@ fn weights(first: u32, end: u32, span: vec4u) -> vec2f {
     let levels = params.levels_base + 3u * layer;
     let extremes = read_c(levels);
     let members = read_c(levels + 1u);
-    let per_exponent = read_c(levels + 2u).y;
+    let price = read_c(levels + 2u);
     let slope = quantiser.y;
-    let pays = span.w == 1u && extremes.z > schedule.free_exponents;
+    let pays = span.w == 1u && extremes.z > free_exponents(price.w);
     let lambda_bits = select(0.0, schedule.lambda_bits, pays);
-    let pull = lambda_bits * per_exponent * slope / LN_2;
+    let pull = lambda_bits * price.y * slope / LN_2;
     let top_pull = pull / max(members.x, 1.0);
     let low_pull = pull / max(members.z, 1.0);
     var d_intercept = vec4f(0.0);

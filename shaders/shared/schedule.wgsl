@@ -15,3 +15,8 @@ struct Schedule {
     muon_rate: f32,
 }
 @group(0) @binding(13) var<uniform> schedule: Schedule;
+
+// Exponents that a layer need not pay for: its own number less one, or where that is 0 the schedule's.
+fn free_exponents(own: f32) -> f32 {
+    return select(schedule.free_exponents, own - 1.0, own > 0.0);
+}

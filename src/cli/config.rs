@@ -160,7 +160,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let given: toml::Table = text.parse().map_err(|e| format!("{shown}: {e}"))?;
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
-    known.extend(["data", "limit", "from", "adapter", "path"].map(str::to_owned));
+    known.extend(["data", "limit", "from", "adapter", "path", "layer_bits"].map(str::to_owned));
     known.extend(PictureArgs::NAMES.map(str::to_owned));
     for (key, value) in given {
         if !known.contains(&key) {

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use crate::gpu::{Gpu, GpuError};
 use crate::loss::{Lesson, LossOutputs, image_loss, metrics, softmax_cross_entropy};
-use crate::model::{Images, Inputs, Mode, Model, Network, Parameters, Pass, Weights};
+use crate::model::{
+    BitBudget, Images, Inputs, Mode, Model, Network, Parameters, Pass, Prices, Weights,
+};
 use crate::op::{Counter, gaussian_kl, standard_normal};
-use crate::quantiser::{Quantised, Spans, quantiser_forward};
+use crate::quantiser::{Quantised, Spans, budget, quantiser_forward};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
@@ -38,6 +40,8 @@ pub(crate) struct Memory {
     model: Model,
     /// Of an auto-encoder, (batch, padded latent).
     noise: Option<Tensor>,
+    /// What all layers' weights may take.
+    budget: Option<BitBudget>,
 }
 
 /// What a batch is made into before the networks run.
@@ -101,7 +105,7 @@ impl Memory {
         };
         let outputs = |label| Tensor::kept(label, &[batch, outputs]);
         let running = |label| Tensor::kept(label, &[parameters.initial_running().len()]);
-        let spans = parameters.spans(false);
+        let spans = parameters.spans(&Prices::default());
         Self {
             inputs: Inputs {
                 images: Tensor::kept("images", &[pad4(batch * pixels)]),
@@ -122,6 +126,7 @@ impl Memory {
             round_norm,
             model: model.clone(),
             noise,
+            budget: None,
         }
     }
 
@@ -143,10 +148,25 @@ impl Memory {
         self
     }
 
-    /// The same where only the slopes of matrices that Muon learns pay for bits.
-    pub(crate) fn with_muon(mut self) -> Self {
-        self.spans = self.parameters.spans(true);
+    /// The same with other prices of bits, which [`Memory::write_spans`] must tell the device.
+    pub(crate) fn with_prices(mut self, prices: Prices) -> Self {
+        self.spans = self.parameters.spans(&prices);
+        self.budget = prices.budget;
         self
+    }
+
+    /// Records that layers pay for no bits once they fit into their budget, if they have one.
+    pub(crate) fn keep_budget(&self, plan: &mut Recording) {
+        let Some(known) = &self.budget else {
+            return;
+        };
+        let rows = known
+            .weights
+            .iter()
+            .flat_map(|count| [*count as f32, 0.0, 0.0, 0.0]);
+        let words: Vec<u32> = rows.map(f32::to_bits).collect();
+        let counts = plan.constant_of("weights of layers", &[words.len() / 4, 4], &words);
+        budget(plan, "quantise", &counts, known.bits, &self.levels);
     }
 
     /// Tells the quantiser's workgroups what they walk.

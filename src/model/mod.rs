@@ -10,7 +10,7 @@ mod parameters;
 pub use activation::{Activation, Parts};
 pub use forward::Images;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
-pub use parameters::{LayerParameters, LayerValues, NormParameters, Parameters};
+pub use parameters::{BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices};
 pub(crate) use parameters::{check_positions, uses_rows};
 
 pub use crate::graph::{

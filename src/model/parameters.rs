@@ -1,12 +1,13 @@
 //! Where everything that is learned lies, and how it starts.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::Model;
 use crate::gpu::GpuError;
 use crate::graph::{INPUT, Shape};
 use crate::op::ConvShape;
-use crate::optimiser::{Muon, MuonLayer};
+use crate::optimiser::{Muon, MuonLayer, free_exponents};
 use crate::quantiser::{INTERCEPT, LayerRanges, SLOPE, Spans};
 use crate::rng::Philox;
 use crate::tensor::{ArenaLayout, Tensor, pad4};
@@ -221,6 +222,26 @@ impl NormParameters {
     }
 }
 
+/// How layers pay for their bits.
+#[derive(Clone, Debug, Default)]
+pub struct Prices {
+    /// Whether of matrices that Muon learns only the slope pays.
+    pub slopes_pay: bool,
+    /// Target bits of layers that have their own.
+    pub bits: BTreeMap<String, u32>,
+    /// While all layers together fit in, none pays.
+    pub budget: Option<BitBudget>,
+}
+
+/// A number of bits for the weights of all layers together.
+#[derive(Clone, Debug)]
+pub struct BitBudget {
+    /// Bits.
+    pub bits: f32,
+    /// Weights of each quantised layer.
+    pub weights: Vec<usize>,
+}
+
 /// The layout of a model's arenas: weights and biases of all layers, one behind the other, then gammas and betas, then
 /// intercepts and slopes.
 #[derive(Clone, Debug)]
@@ -393,14 +414,17 @@ impl Parameters {
 
     /// How the quantiser's workgroups share an arena: the weights of quantised layers, and what lies between,
     /// before and behind them, which both networks share.
-    /// Of matrices that Muon learns (`muon`) only the slope pays for bits.
-    pub fn spans(&self, muon: bool) -> Spans {
+    pub fn spans(&self, prices: &Prices) -> Spans {
         let layers: Vec<LayerRanges> = self
             .quantised()
             .map(|layer| LayerRanges {
                 weights: layer.range(),
                 normalised: layer.normalised,
-                slope_pays: muon && layer.whole,
+                slope_pays: prices.slopes_pay && layer.whole,
+                free_exponents: prices
+                    .bits
+                    .get(&layer.name)
+                    .map(|bits| free_exponents(*bits)),
             })
             .collect();
         let starts = layers

@@ -41,6 +41,14 @@ pub struct Schedule {
     pub muon_rate: f32,
 }
 
+/// Exponents that a layer of so many target bits need not pay for, see [`Schedule::with_target_bits`].
+pub fn free_exponents(bits: u32) -> f32 {
+    match bits {
+        ..=2 => (2 * bits.saturating_sub(1)) as f32,
+        _ => (f64::from(bits - 1).exp2() - 1.0) as f32,
+    }
+}
+
 impl Schedule {
     /// The numbers of step `t`, counted from 1.
     pub fn new(t: u64, learning_rate: f64, lambda_bits: f64) -> Self {
@@ -83,10 +91,7 @@ impl Schedule {
     /// then it does not hover at an edge. Two bits have no such place, for one exponent fewer is one bit.
     pub fn with_target_bits(self, bits: u32) -> Self {
         Self {
-            free_exponents: match bits {
-                ..=2 => (2 * bits.saturating_sub(1)) as f32,
-                _ => (f64::from(bits - 1).exp2() - 1.0) as f32,
-            },
+            free_exponents: free_exponents(bits),
             ..self
         }
     }

@@ -3,12 +3,15 @@
 
 mod codes;
 mod file;
+mod size;
 mod steps;
 
 pub use codes::unpacked;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::load;
 pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
+
+pub use size::PackedSize;
 
 use crate::evaluate::Calibration;
 use crate::graph::{INPUT, Model};

@@ -63,9 +63,10 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// The schedule's λ_bits, or zero for a layer whose exponents are free.
-    pub fn lambda_bits(&self, schedule: &Schedule) -> f64 {
-        match self.range > f64::from(schedule.free_exponents) {
+    /// The schedule's λ_bits, or zero for a layer whose exponents are free: as many as it says itself, or else the
+    /// schedule.
+    pub fn lambda_bits(&self, schedule: &Schedule, own: Option<f32>) -> f64 {
+        match self.range > f64::from(own.unwrap_or(schedule.free_exponents)) {
             true => schedule.lambda_bits.into(),
             false => 0.0,
         }
@@ -101,6 +102,13 @@ pub fn levels(weights: &[f64], intercept: f64, slope: f64) -> Levels {
         bit_loss,
         d_slope: bit_loss / range * (top.mean_log - low.mean_log),
     }
+}
+
+/// What [`Schedule::free_exponents`] is to each layer: with a budget in bits none pays while all fit in. Layers are (bits,
+/// weights), and the result is `own` of [`Levels::lambda_bits`] where the budget decides it.
+pub fn budget(layers: &[(f64, f64)], budget: f64) -> Option<f32> {
+    let used: f64 = layers.iter().map(|(bits, weights)| bits * weights).sum();
+    (used <= budget).then_some(f32::INFINITY)
 }
 
 /// `d_w` plus the gradient through Q, the bit loss and the L2 term; then the sums for

@@ -2,14 +2,15 @@
 //! [`crate::train::Trainer`] must do, step by step. It walks the graph node by node, without any fusion.
 
 use super::{
-    AdamRule, adam, levels, levels_backward, muon_step, quantiser_backward, quantiser_forward,
-    softmax_cross_entropy,
+    AdamRule, adam, budget, levels, levels_backward, muon_step, quantiser_backward,
+    quantiser_forward, softmax_cross_entropy,
 };
 use crate::graph::{INPUT, Model, Value, geometry, separate};
 use crate::loss::Lesson;
 use crate::model::Parameters;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, padded};
-use crate::optimiser::{LEAST_SLOPE, Schedule};
+use crate::optimiser::{LEAST_SLOPE, Schedule, free_exponents};
+use crate::pack::PackedSize;
 use crate::tensor::pad4;
 use crate::train::{Objective, Optimiser, Snapshot, TrainOptions};
 
@@ -111,6 +112,7 @@ pub struct PlainTrainer {
     pixels: usize,
     classes: usize,
     options: TrainOptions,
+    size: PackedSize,
     total_steps: u64,
     step: u64,
     parameters: Vec<NodeTrace>,
@@ -162,6 +164,7 @@ impl PlainTrainer {
             pixels: model.input[0] * model.input[1],
             classes: model.classes,
             options,
+            size: PackedSize::of(model).unwrap_or_else(|e| panic!("{e}")),
             total_steps,
             step: 0,
             parameters,
@@ -364,6 +367,30 @@ impl PlainTrainer {
         }
     }
 
+    /// Exponents that each node need not pay for, where it has its own number.
+    fn free_exponents(&self) -> Vec<Option<f32>> {
+        let options = &self.options;
+        let within = (options.target_size > 0).then(|| {
+            let quantised = self
+                .parameters
+                .iter()
+                .filter_map(|p| p.quantiser.map(|q| (p, q)));
+            let bits = quantised.map(|(p, [c, s])| levels(&p.weights, c, s).bits);
+            let weights = self.size.weights.iter().map(|count| *count as f64);
+            let layers: Vec<(f64, f64)> = bits.zip(weights).collect();
+            let room = options.target_size as f64 - self.size.rest as f64;
+            budget(&layers, 8.0 * room)
+        });
+        let own = |p: &NodeTrace| {
+            options
+                .layer_bits
+                .get(&p.name)
+                .map(|bits| free_exponents(*bits))
+        };
+        let nodes = self.parameters.iter();
+        nodes.map(|p| within.flatten().or_else(|| own(p))).collect()
+    }
+
     /// The gradients of both networks together, and the sum of 2^bits.
     fn gradients(
         &self,
@@ -372,6 +399,7 @@ impl PlainTrainer {
     ) -> (Vec<NodeTrace>, f64) {
         let mut bit_loss = 0.0;
         let mut gradients = Vec::new();
+        let frees = self.free_exponents();
         for (number, p) in self.parameters.iter().enumerate() {
             let both = |part: usize| -> Vec<f64> {
                 let pairs = hp[number][part].iter().zip(&lp[number][part]);
@@ -387,7 +415,7 @@ impl PlainTrainer {
             if let Some(quantiser) = p.quantiser {
                 let found = levels(&p.weights, quantiser[0], quantiser[1]);
                 bit_loss += found.bit_loss;
-                let lambda_bits = found.lambda_bits(schedule);
+                let lambda_bits = found.lambda_bits(schedule, frees[number]);
                 let for_weights = match self.ops[number].muon {
                     Some(_) => 0.0,
                     None => lambda_bits,

@@ -17,9 +17,10 @@ use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress, Tea
 use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, Pool, Timing, Trace};
 use crate::graph::{Model, ModelError};
 use crate::loss::Lesson;
-use crate::model::{Mode, Parameters};
+use crate::model::{BitBudget, Mode, Parameters, Prices};
 use crate::op::TRAINING_NOISE;
 use crate::optimiser::{AdamState, Muon, Schedule, adam, orthogonalise};
+use crate::pack::{PackError, PackedSize};
 use crate::quantiser::quantiser_backward;
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -59,6 +60,9 @@ pub enum TrainError {
     /// The model and the images do not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The size of the packed file could not be found out.
+    #[error(transparent)]
+    Pack(#[from] PackError),
     /// The device failed.
     #[error(transparent)]
     Gpu(#[from] GpuError),
@@ -190,10 +194,8 @@ impl<'g> Trainer<'g> {
         if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
             memory = memory.with_targets();
         }
-        if options.optimiser == Optimiser::Muon {
-            memory = memory.with_muon();
-            memory.write_spans(gpu);
-        }
+        memory = memory.with_prices(prices(&model, &options)?);
+        memory.write_spans(gpu);
         let parameters = &memory.parameters;
         memory.weights.write(gpu, &parameters.initial(options.seed));
         let arena = |label| parameters.layout.allocate(gpu, label);
@@ -456,6 +458,55 @@ impl<'g> Trainer<'g> {
     }
 }
 
+/// How the layers of a model pay for their bits.
+fn prices(model: &Model, options: &TrainOptions) -> Result<Prices, TrainError> {
+    let parameters = Parameters::new(model);
+    let names: Vec<&str> = parameters
+        .quantised()
+        .map(|layer| layer.name.as_str())
+        .collect();
+    for (name, bits) in &options.layer_bits {
+        if !names.contains(&name.as_str()) {
+            return Err(TrainError::BadOption {
+                option: "target-bits",
+                value: format!("{name}={bits}"),
+                remedy: format!(
+                    "quantised layers of {} are {}",
+                    model.name,
+                    names.join(", ")
+                ),
+            });
+        }
+    }
+    let budget = match options.target_size {
+        0 => None,
+        target => {
+            let size = PackedSize::of(model)?;
+            let least = size.bytes(names.iter().map(|_| 1));
+            let target = target as usize;
+            if least > target {
+                return Err(TrainError::BadOption {
+                    option: "target-size",
+                    value: format!("{target}"),
+                    remedy: format!(
+                        "with one bit for every weight the packed file of {} has {least} bytes",
+                        model.name
+                    ),
+                });
+            }
+            Some(BitBudget {
+                bits: 8.0 * (target - size.rest) as f32,
+                weights: size.weights,
+            })
+        }
+    };
+    Ok(Prices {
+        slopes_pay: options.optimiser == Optimiser::Muon,
+        bits: options.layer_bits.clone(),
+        budget,
+    })
+}
+
 /// What Adam walks.
 fn adam_state<'a>(
     memory: &'a Memory,
@@ -510,6 +561,7 @@ fn record_gradients(
     let quantise = objective.low_precision() || options.lambda_l2 > 0.0;
     if quantise {
         memory.quantise(plan);
+        memory.keep_budget(plan);
     }
     let batch = memory.prepare(plan, TRAINING_NOISE);
     let mut teacher = None;

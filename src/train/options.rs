@@ -1,5 +1,7 @@
 //! Everything that decides what is learned, and how it changes in the course of a run.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
@@ -83,6 +85,12 @@ pub struct TrainOptions {
     /// Bits that each layer may keep: it pays for them only while one exponent more would need more. 1: it always
     /// pays.
     pub target_bits: u32,
+    /// The same of single layers, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub layer_bits: BTreeMap<String, u32>,
+    /// Bytes that the packed file may have: no layer pays for bits while it fits, and while it does not the price doubles
+    /// every twentieth of the run once the ramp of λ_bits is over. 0: any number.
+    pub target_size: u64,
     /// Part of the run over which λ_bits rises linearly from zero.
     pub bits_ramp: f64,
     /// Weight of the distillation loss.
@@ -149,6 +157,8 @@ impl Default for TrainOptions {
             freeze_levels: 0.8,
             lambda_bits: 1e-2,
             target_bits: 1,
+            layer_bits: BTreeMap::new(),
+            target_size: 0,
             bits_ramp: 0.5,
             lambda_distill: 1.0,
             temperature: 1.0,
@@ -294,6 +304,12 @@ impl TrainOptions {
             let remedy = "it must be 0.1 to 100".to_owned();
             return bad("temperature", self.temperature.to_string(), remedy);
         }
+        for (layer, bits) in &self.layer_bits {
+            if !(1..=MAX_BITS).contains(bits) {
+                let remedy = format!("it must be 1 to {MAX_BITS} bits");
+                return bad("target-bits", format!("{layer}={bits}"), remedy);
+            }
+        }
         if self.epochs == 0 {
             return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
         }
@@ -364,6 +380,16 @@ impl TrainOptions {
         self.objective.low_precision() && !waits
     }
 
+    /// How many times dearer bits have become because of a target size.
+    fn pressure(&self, done: f64) -> f64 {
+        /// Part of a run in which the price doubles.
+        const DOUBLES_IN: f64 = 0.05;
+        match self.target_size > 0 {
+            true => ((done - self.bits_ramp).max(0.0) / DOUBLES_IN).exp2(),
+            false => 1.0,
+        }
+    }
+
     /// Learning rates, λ_bits and λ_norm of step `t` of `total`, counted from 1.
     pub fn schedule(&self, t: u64, total: u64) -> Schedule {
         let done = done_before(t, total);
@@ -385,7 +411,7 @@ impl TrainOptions {
         let quantised = self.low_precision_at(t, total);
         let moves = quantised && done < self.freeze_levels;
         let lambda_bits = match quantised {
-            true => self.lambda_bits * ramp(self.bits_ramp),
+            true => self.lambda_bits * ramp(self.bits_ramp) * self.pressure(done),
             false => 0.0,
         };
         Schedule::new(t, self.learning_rate * rate, lambda_bits)

@@ -161,6 +161,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let levels = Tensor::new(gpu, "levels", &[1, 3, 4])?;
     let layer_ranges = LayerRanges {
         slope_pays: false,
+        free_exponents: None,
         weights: 0..stored,
         normalised: false,
     };

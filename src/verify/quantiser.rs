@@ -48,7 +48,7 @@ fn wide(v: f32) -> f64 {
     f64::from(v)
 }
 
-fn levels_values(l: &reference::Levels) -> Vec<f64> {
+fn levels_values(l: &reference::Levels, free_exponents: Option<f32>) -> Vec<f64> {
     vec![
         f64::from(l.top.exponent),
         f64::from(l.low.exponent),
@@ -61,7 +61,7 @@ fn levels_values(l: &reference::Levels) -> Vec<f64> {
         l.bit_loss,
         l.bit_loss / l.range,
         l.d_slope,
-        0.0,
+        f64::from(free_exponents.map_or(0.0, |free| free + 1.0)),
     ]
 }
 
@@ -87,7 +87,46 @@ pub(super) fn cases() -> Vec<Case> {
     all.name += ", target 3 bits";
     all.schedule = all.schedule.with_target_bits(3);
     cases.extend([backward(&all), levels_backward(&all)]);
+    for (layers, bits) in [(1, 100.0), (70, 1e4), (70, 3e5)] {
+        cases.push(budget(layers, bits));
+    }
     cases
+}
+
+/// Layers of 10, 20, ... weights and 1 to 5 bits, within a budget or not.
+fn budget(layers: usize, bits: f32) -> Case {
+    let count = |layer: usize| 10.0 * (layer + 1) as f32;
+    let counts: Vec<f32> = (0..layers)
+        .flat_map(|layer| [count(layer), 0.0, 0.0, 0.0])
+        .collect();
+    let mut levels = noise("levels", 12 * layers);
+    for (layer, row) in levels.chunks_mut(12).enumerate() {
+        row[3] = (1 + layer % 5) as f32;
+        row[11] = 0.0;
+    }
+    Case {
+        initial: vec![Some(levels)],
+        ..Case::new(
+            &kernels::BUDGET,
+            format!("{layers} layers, {bits} bits"),
+            vec![(counts, vec![layers, 4])],
+            vec![vec![layers, 3, 4]],
+            Box::new(move |plan, i, o| quantiser::budget(plan, "case", &i[0], bits, &o[0])),
+            Box::new(move |i, before| {
+                let rows = before[0].chunks(12).zip(i[0].chunks(4));
+                let layers: Vec<(f64, f64)> = rows.map(|(row, count)| (row[3], count[0])).collect();
+                let free = reference::budget(&layers, wide(bits));
+                let mut values = before[0].clone();
+                if free.is_some() {
+                    values.chunks_mut(12).for_each(|row| row[11] = 1000.0);
+                }
+                vec![Expected {
+                    values,
+                    tolerance: Tolerance::EXACT,
+                }]
+            }),
+        )
+    }
 }
 
 /// Where the biases of a layer of [`Layers`] lie: right behind its weights.
@@ -117,6 +156,7 @@ impl Layers {
                 weights: length..end,
                 normalised: number % 2 == 1,
                 slope_pays: number % 4 >= 2,
+                free_exponents: (number == 4).then_some(2.0),
             });
             length = end + 8;
         }
@@ -182,8 +222,8 @@ impl Layers {
 
     /// (layers, 3, 4)
     fn stored_levels(&self, parameters: &[f64]) -> Vec<f64> {
-        let levels = self.each(parameters, |w, c, s, _| {
-            levels_values(&reference::levels(w, c, s))
+        let levels = self.each(parameters, |w, c, s, ranges| {
+            levels_values(&reference::levels(w, c, s), ranges.free_exponents)
         });
         levels.concat()
     }
@@ -323,7 +363,8 @@ fn backward(model: &Layers) -> Case {
                 );
                 let lambda_bits = match slope_pays {
                     true => 0.0,
-                    false => reference::levels(w, c, s).lambda_bits(&model.schedule),
+                    false => reference::levels(w, c, s)
+                        .lambda_bits(&model.schedule, ranges.free_exponents),
                 };
                 let lambda = [lambda_bits, LAMBDA_L2];
                 let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda);
@@ -369,7 +410,7 @@ fn levels_backward(model: &Layers) -> Case {
                 let zeros = vec![0.0; w.len()];
                 let (_, sums) = reference::quantiser_backward(w, [c, s], d_q, &zeros, [0.0; 2]);
                 let levels = known.next().copied().unwrap_or_else(|| unreachable!());
-                let lambda_bits = levels.lambda_bits(&model.schedule);
+                let lambda_bits = levels.lambda_bits(&model.schedule, ranges.free_exponents);
                 let [d_c, d_s] =
                     reference::levels_backward(sums, &levels, lambda_bits, ranges.normalised);
                 vec![d_c, d_s, 0.0, 0.0]

@@ -49,9 +49,13 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X")]
     lambda_bits: Option<f64>,
     /// Bits that each layer may keep: it pays for them only while another level would need more.
-    /// 1: it always pays
-    #[arg(long, value_name = "N")]
-    target_bits: Option<u32>,
+    /// 1: it always pays. Layers may have their own: 2,conv1=4,fc=1
+    #[arg(long, value_name = "N,LAYER=N,...", value_delimiter = ',')]
+    target_bits: Option<Vec<String>>,
+    /// Size of the packed file, such as 300kB or 1.2MB. While it fits no layer pays for bits; while it does not, their
+    /// price rises
+    #[arg(long, value_name = "SIZE")]
+    target_size: Option<bytesize::ByteSize>,
     /// Part of the run over which that price rises from zero, 0 to 1
     #[arg(long, value_name = "X")]
     bits_ramp: Option<f64>,
@@ -142,7 +146,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "data", "limit", "epochs", "batch_size", "optimiser", "learning_rate", "muon_rate", "warm_up", "quantiser_rate",
-        "freeze_levels", "lambda_bits", "target_bits", "bits_ramp", "lambda_distill", "temperature", "lp_labels", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
+        "freeze_levels", "lambda_bits", "target_bits", "target_size", "bits_ramp", "lambda_distill", "temperature", "lp_labels", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
         "flip", "random_crop", "cutout", "jitter", "mix_up", "label_smoothing", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
         "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
@@ -201,7 +205,24 @@ impl TrainArgs {
         set(&mut options.quantiser_rate, &self.quantiser_rate);
         set(&mut options.freeze_levels, &self.freeze_levels);
         set(&mut options.lambda_bits, &self.lambda_bits);
-        set(&mut options.target_bits, &self.target_bits);
+        for part in self.target_bits.iter().flatten() {
+            let bits = |text: &str| {
+                let bad = |_| format!("--target-bits {part}: '{text}' is no number of bits");
+                text.trim().parse().map_err(bad)
+            };
+            match part.split_once('=') {
+                Some((layer, text)) => {
+                    options
+                        .layer_bits
+                        .insert(layer.trim().to_owned(), bits(text)?);
+                }
+                None => options.target_bits = bits(part)?,
+            }
+        }
+        set(
+            &mut options.target_size,
+            &self.target_size.map(|size| size.as_u64()),
+        );
         set(&mut options.bits_ramp, &self.bits_ramp);
         set(&mut options.lambda_distill, &self.lambda_distill);
         set(&mut options.temperature, &self.temperature);

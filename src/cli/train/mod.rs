@@ -21,7 +21,7 @@ use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
-use super::{CliError, DeviceArgs, facts_of, find_model, input_of, load_trained};
+use super::{CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, load_trained};
 use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
@@ -29,6 +29,7 @@ use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::{Gpu, Timing};
 use crate::graph::{Description, Model, vae_colour};
 use crate::inspect::inspect;
+use crate::pack::PackedSize;
 use crate::train::{Objective, Snapshot, Trainer};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
@@ -131,6 +132,10 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         stop,
         saved: Instant::now(),
         history: Vec::new(),
+        size: match config.options.target_size {
+            0 => None,
+            _ => Some(PackedSize::of(&described)?),
+        },
         folder: match &resumed {
             Some((folder, ..)) => RunFolder::resume(folder.path())?.0,
             None => RunFolder::create(args.out.as_deref(), &config, &described)?,
@@ -193,6 +198,8 @@ struct Session<'a> {
     stop: Arc<AtomicBool>,
     saved: Instant,
     history: Vec<EpochMetrics>,
+    /// Of the packed file, if it has a target.
+    size: Option<PackedSize>,
 }
 
 impl Session<'_> {
@@ -289,6 +296,7 @@ impl Session<'_> {
         let snapshot = self.trainer.snapshot().await?;
         let page = self.report(&snapshot, &predictions)?;
         let folder = self.folder.path().display();
+        self.judge_size();
         println!("\nmodel   {}", self.folder.model().display());
         println!("report  {} (open it in a browser)", page.display());
         println!("next    gtc inspect {folder}");
@@ -363,9 +371,10 @@ impl Session<'_> {
         let hp = hp.unwrap_or_default();
         let result = match lp {
             Some(lp) => format!(
-                "HP {hp}, LP {lp}; bits {:?} (mean {:.2})",
+                "HP {hp}, LP {lp}; bits {:?} (mean {:.2}{})",
                 metrics.bits,
-                tested.mean_bits()
+                tested.mean_bits(),
+                self.shown_size(&metrics.bits)
             ),
             None => format!("HP {hp}; LP joins later"),
         };
@@ -373,6 +382,33 @@ impl Session<'_> {
         self.folder.append(&metrics)?;
         self.history.push(metrics);
         Ok(())
+    }
+
+    /// What the packed file will have, where that has a target.
+    fn shown_size(&self, bits: &[u32]) -> String {
+        match &self.size {
+            Some(size) => {
+                let bytes = size.bytes(bits.iter().copied()) as u64;
+                format!(", packed about {}", human_bytes(bytes))
+            }
+            None => String::new(),
+        }
+    }
+
+    /// Says whether the packed file fits, where it should.
+    fn judge_size(&self) {
+        let target = self.trainer.options().target_size;
+        let (Some(size), Some(last)) = (&self.size, self.history.last()) else {
+            return;
+        };
+        let bytes = size.bytes(last.bits.iter().copied()) as u64;
+        let [about, wanted] = [bytes, target].map(human_bytes);
+        if bytes > target {
+            println!(
+                "note: the packed file will have about {about}, more than --target-size {wanted}: \
+                 a larger --lambda-bits or --quantiser-rate, or more epochs, bring it down"
+            );
+        }
     }
 
     fn save(&mut self, snapshot: Snapshot) -> Result<(), CliError> {
