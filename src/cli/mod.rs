@@ -21,6 +21,7 @@ mod report;
 mod report_vae;
 mod run_folder;
 mod sample;
+mod sweep;
 mod train;
 mod tuning;
 mod verify;
@@ -71,6 +72,8 @@ enum Command {
     /// Teach a model, its levels and its weights together.
     #[command(after_help = config::defaults())]
     Train(Box<train::TrainArgs>),
+    /// Train a model at several prices of bits, and draw accuracy against bits.
+    Sweep(sweep::SweepArgs),
     /// List the models of the program, print one as a description, or check a description.
     Models(models::ModelsArgs),
     /// Measure a trained model on test images.
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),

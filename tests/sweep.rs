@@ -1,0 +1,77 @@
+//! A sweep trains one run for each price and seed, goes on where it was stopped, and draws what came out.
+
+mod common;
+
+use common::{refuse, succeed};
+
+/// The words of a sweep over two prices with runs of two steps.
+fn words(out: &std::path::Path, prices: &str) -> Vec<String> {
+    let out = out.display().to_string();
+    let words = [
+        "sweep",
+        "lenet-small",
+        "--lambda-bits",
+        prices,
+        "--out",
+        &out,
+        "--",
+        "--limit",
+        "32",
+        "--batch-size",
+        "16",
+        "--epochs",
+        "1",
+    ];
+    words.map(str::to_owned).to_vec()
+}
+
+fn given(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_sweep_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep");
+    let text = succeed(&given(&words(&out, "0.001,0.1")));
+    assert!(text.contains("run 2 of 2"), "{text}");
+    let table = std::fs::read_to_string(out.join("sweep.md")).unwrap();
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(
+        table.contains("| 0.001 | 1 |") && table.contains("| 0.1 | 1 |"),
+        "{table}"
+    );
+    let picture = std::fs::read_to_string(out.join("sweep.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("bits a weight"));
+    // Two points of each network, and two of the legend.
+    assert_eq!(picture.matches("<circle").count(), 6, "{picture}");
+
+    // As if it had been stopped: the first run before its first checkpoint, the second one is done.
+    let first = out.join("lambda-0.001-seed-1");
+    std::fs::remove_file(first.join("model.safetensors")).unwrap();
+    let text = succeed(&given(&words(&out, "0.001,0.1")));
+    assert_eq!(
+        text.matches("results go to").count(),
+        1,
+        "one run is trained: {text}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(out.join("sweep.md")).unwrap(),
+        table
+    );
+
+    refuse(&given(&words(&out, "0.001,0.2")), &["another sweep"]);
+}
+
+#[test]
+fn mistakes_are_found_before_the_first_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep");
+    refuse(&given(&words(&out, "0.1,0.1")), &["twice"]);
+    for (flag, says) in [("--seed=2", "--seed"), ("--no-such-flag", "--no-such-flag")] {
+        let mut words = words(&out, "0.1");
+        words.push(flag.to_owned());
+        refuse(&given(&words), &[says]);
+    }
+    assert!(!out.exists(), "nothing was begun");
+}
