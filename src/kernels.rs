@@ -65,7 +65,7 @@ pub(crate) const fn elementwise(
 }
 
 /// A kernel that reads every number once.
-const fn of_muon(
+const fn of_optimiser(
     name: &'static str,
     params: &'static str,
     text: &'static str,
@@ -126,40 +126,43 @@ pub static LEVELS_BACKWARD: Kernel = elementwise(
     include_str!("../shaders/quantiser/levels_backward.wgsl"),
     &[SCHEDULE],
 );
-/// One optimiser step.
-pub static ADAM: Kernel = Kernel {
-    mirrors: Mirrors::Never,
-    ..elementwise(
-        "adam",
-        "AdamParams",
-        include_str!("../shaders/optimiser/adam.wgsl"),
-        &[SCHEDULE],
-    )
-};
-
+/// A step of Adam.
+pub static ADAM: Kernel = of_optimiser(
+    "adam",
+    "AdamParams",
+    include_str!("../shaders/optimiser/adam.wgsl"),
+    &[SCHEDULE],
+);
+/// A step of stochastic gradient descent.
+pub static SGD: Kernel = of_optimiser(
+    "sgd",
+    "SgdParams",
+    include_str!("../shaders/optimiser/sgd.wgsl"),
+    &[SCHEDULE],
+);
 /// Muon's momentum.
-pub static MOMENTUM: Kernel = of_muon(
+pub static MOMENTUM: Kernel = of_optimiser(
     "momentum",
     "MomentumParams",
     include_str!("../shaders/optimiser/momentum.wgsl"),
     &[],
 );
 /// Updates over their norms.
-pub static UNIT_NORM: Kernel = of_muon(
+pub static UNIT_NORM: Kernel = of_optimiser(
     "unit_norm",
     "UnitNormParams",
     include_str!("../shaders/optimiser/unit_norm.wgsl"),
     &[MUON_NORMS],
 );
 /// The polynomial of an iteration of Newton and Schulz.
-pub static NEWTON_SCHULZ: Kernel = of_muon(
+pub static NEWTON_SCHULZ: Kernel = of_optimiser(
     "newton_schulz",
     "NewtonSchulzParams",
     include_str!("../shaders/optimiser/newton_schulz.wgsl"),
     &[],
 );
 /// Muon's step.
-pub static MUON: Kernel = of_muon(
+pub static MUON: Kernel = of_optimiser(
     "muon",
     "MuonParams",
     include_str!("../shaders/optimiser/muon.wgsl"),
@@ -191,6 +194,7 @@ const OWN: &[&Kernel] = &[
     &QUANTISER_BACKWARD,
     &LEVELS_BACKWARD,
     &ADAM,
+    &SGD,
     &MOMENTUM,
     &UNIT_NORM,
     &NEWTON_SCHULZ,

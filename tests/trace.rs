@@ -422,6 +422,19 @@ fn muon_follows_the_plain_trainer() {
 }
 
 #[test]
+fn stochastic_gradient_descent_follows_the_plain_trainer() {
+    for (path, model) in [
+        (Path::Gpu, plain_layers()),
+        (Path::CpuStorage, normalised()),
+    ] {
+        let sgd = (Objective::Gtc, Optimiser::Sgd);
+        let (kernels, _) = follow_with(path, &model, None, sgd);
+        let of = |name| kernels.iter().filter(|kernel| **kernel == name).count();
+        assert_eq!([of("sgd"), of("adam")], [1, 1]);
+    }
+}
+
+#[test]
 fn low_precision_alone_follows_it_too() {
     for (path, model) in [
         (Path::Gpu, plain_layers()),

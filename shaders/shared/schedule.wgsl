@@ -12,7 +12,8 @@ struct Schedule {
     quantiser_rate: f32, // multiple of the learning rate for intercepts and slopes
     lambda_norm: f32, // of the distance of gammas from those that rounded factors stand for
     free_exponents: f32, // a layer that uses no more of them pays nothing
-    muon_rate: f32,
+    muon_rate: f32, // the step sizes of other optimisers than Adam
+    sgd_rate: f32,
 }
 @group(0) @binding(13) var<uniform> schedule: Schedule;
 

@@ -322,7 +322,7 @@ fn picture(model: &str, rows: &[Row]) -> Result<String, CliError> {
             .axis_desc_style(("sans-serif", 15))
             .light_line_style(TRANSPARENT)
             .draw()?;
-        for ((name, colour), points) in ["HP (float weights)", "LP (powers of two)"]
+        for ((name, colour), points) in ["HP (float weights of the same run)", "LP (powers of two)"]
             .into_iter()
             .zip(COLOURS)
             .zip(&all)

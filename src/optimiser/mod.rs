@@ -1,7 +1,8 @@
-//! Adam and Muon over whole arenas, and the numbers that change from step to step.
+//! Adam, Muon and stochastic gradient descent over whole arenas, and the numbers that change from step to step.
 
 mod adam;
 mod muon;
+mod sgd;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -10,6 +11,8 @@ pub use muon::{
     ITERATIONS, MOMENTUM, Muon, MuonLayer, MuonMemory, NEWTON_SCHULZ, NORM_EPSILON, momentum, muon,
     newton_schulz, orthogonalise, unit_norm,
 };
+
+pub use sgd::{SGD_MOMENTUM, sgd};
 
 /// The twin of `Schedule` in `shaders/shared/schedule.wgsl`.
 #[repr(C)]
@@ -39,6 +42,8 @@ pub struct Schedule {
     pub free_exponents: f32,
     /// Muon's step size.
     pub muon_rate: f32,
+    /// That of stochastic gradient descent.
+    pub sgd_rate: f32,
 }
 
 /// Exponents that a layer of so many target bits need not pay for, see [`Schedule::with_target_bits`].
@@ -75,6 +80,14 @@ impl Schedule {
     pub fn with_muon_rate(self, muon_rate: f64) -> Self {
         Self {
             muon_rate: muon_rate as f32,
+            ..self
+        }
+    }
+
+    /// The same with a step size for stochastic gradient descent.
+    pub fn with_sgd_rate(self, sgd_rate: f64) -> Self {
+        Self {
+            sgd_rate: sgd_rate as f32,
             ..self
         }
     }

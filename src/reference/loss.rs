@@ -1,7 +1,7 @@
 //! Losses, totals and the optimiser.
 
 use crate::loss::Lesson;
-use crate::optimiser::{ADAM_EPSILON, BETA_1, BETA_2, Schedule};
+use crate::optimiser::{ADAM_EPSILON, BETA_1, BETA_2, SGD_MOMENTUM, Schedule};
 
 /// What `softmax_cross_entropy` writes.
 pub struct Outcome {
@@ -92,6 +92,23 @@ pub fn metrics(outcome: &[f64], totals: &[f64]) -> Vec<f64> {
         result.iter_mut().zip(sums).for_each(|(t, s)| *t += s);
     } else {
         result[4] += 1.0;
+    }
+    result
+}
+
+/// One step of stochastic gradient descent with Nesterov's momentum and decoupled weight decay: new (weights, momentum).
+pub fn sgd(
+    gradients: &[f64],
+    [weights, momentum]: [&[f64]; 2],
+    schedule: &Schedule,
+    weight_decay: impl Fn(usize) -> f64,
+) -> [Vec<f64>; 2] {
+    let mut result = [weights.to_vec(), momentum.to_vec()];
+    for (i, g) in gradients.iter().enumerate() {
+        let m = SGD_MOMENTUM * momentum[i] + g;
+        let step = g + SGD_MOMENTUM * m + weight_decay(i) * weights[i];
+        result[0][i] = weights[i] - f64::from(schedule.sgd_rate) * step;
+        result[1][i] = m;
     }
     result
 }

@@ -3,7 +3,7 @@
 
 use super::{
     AdamRule, adam, budget, levels, levels_backward, muon_step, quantiser_backward,
-    quantiser_forward, softmax_cross_entropy,
+    quantiser_forward, sgd, softmax_cross_entropy,
 };
 use crate::graph::{INPUT, Model, Value, geometry, separate};
 use crate::loss::Lesson;
@@ -462,7 +462,18 @@ impl PlainTrainer {
                 &mut self.second[i],
             );
             let op = &self.ops[i];
-            let step = |g: &[f64], p: &mut [f64], m: &mut [f64], v: &mut [f64], rule: AdamRule| {
+            let descends = self.options.optimiser == Optimiser::Sgd;
+            let step = |g: &[f64],
+                        p: &mut [f64],
+                        m: &mut [f64],
+                        v: &mut [f64],
+                        (rule, of_levels): (AdamRule, bool)| {
+                if descends && !of_levels {
+                    let [new, momentum] = sgd(g, [p, m], schedule, |_| rule.weight_decay);
+                    p.copy_from_slice(&new);
+                    m.copy_from_slice(&momentum);
+                    return;
+                }
                 let [new, first, second] = adam(g, [p, m, v], schedule, |_| rule);
                 p.copy_from_slice(&new);
                 m.copy_from_slice(&first);
@@ -480,17 +491,29 @@ impl PlainTrainer {
                     &mut p.weights,
                     &mut m.weights,
                     &mut v.weights,
-                    decaying,
+                    (decaying, false),
                 ),
             }
-            step(&g.scale, &mut p.scale, &mut m.scale, &mut v.scale, plain);
+            step(
+                &g.scale,
+                &mut p.scale,
+                &mut m.scale,
+                &mut v.scale,
+                (plain, false),
+            );
             // A bias that stands alone is the beta of a normalisation.
             let rule = if g.weights.is_empty() {
                 plain
             } else {
                 decaying
             };
-            step(&g.bias, &mut p.bias, &mut m.bias, &mut v.bias, rule);
+            step(
+                &g.bias,
+                &mut p.bias,
+                &mut m.bias,
+                &mut v.bias,
+                (rule, false),
+            );
             if let (Some(g), Some(p), Some(m), Some(v)) = (
                 &g.quantiser,
                 &mut p.quantiser,
@@ -500,7 +523,7 @@ impl PlainTrainer {
                 for (i, rule) in [intercept, slope].into_iter().enumerate() {
                     let only = i..i + 1;
                     let (p, m, v) = (&mut p[only.clone()], &mut m[only.clone()], &mut v[only]);
-                    step(&g[i..=i], p, m, v, rule);
+                    step(&g[i..=i], p, m, v, (rule, true));
                 }
             }
         }

@@ -19,7 +19,7 @@ use crate::graph::{Model, ModelError};
 use crate::loss::Lesson;
 use crate::model::{BitBudget, Mode, Parameters, Prices};
 use crate::op::TRAINING_NOISE;
-use crate::optimiser::{AdamState, Muon, Schedule, adam, orthogonalise};
+use crate::optimiser::{AdamState, Muon, Schedule, adam, orthogonalise, sgd};
 use crate::pack::{PackError, PackedSize};
 use crate::quantiser::quantiser_backward;
 use crate::recording::Recording;
@@ -536,12 +536,22 @@ fn step_of(
     record_gradients(&mut plan, objective, options, memory, gradients);
     let end = memory.parameters.layout.len();
     let muon = match options.optimiser {
-        Optimiser::Adam => Muon::default(),
         Optimiser::Muon => memory.parameters.muon(),
+        Optimiser::Adam | Optimiser::Sgd => Muon::default(),
     };
     let arenas = [state.weights, gradients, state.first_moment];
     orthogonalise(&mut plan, "optimiser", &muon, arenas, memory.zeros());
-    for range in muon.others(end) {
+    let levels = memory.parameters.quantisers;
+    let others = match options.optimiser {
+        Optimiser::Adam | Optimiser::Muon => muon.others(end),
+        Optimiser::Sgd => {
+            sgd(&mut plan, "optimiser", gradients, state, 0..levels);
+            std::iter::once(levels..end)
+                .filter(|range| !range.is_empty())
+                .collect()
+        }
+    };
+    for range in others {
         adam(&mut plan, "optimiser", gradients, state, range);
     }
     plan

@@ -37,9 +37,12 @@ impl Objective {
 #[serde(rename_all = "lowercase")]
 pub enum Optimiser {
     /// Adam for everything. Its weight decay is decoupled, as in AdamW.
+    #[serde(alias = "adamw")]
     Adam,
     /// Muon for the weights of convolutions over all channels, Adam for the rest.
     Muon,
+    /// Stochastic gradient descent with Nesterov's momentum; Adam for intercepts and slopes alone.
+    Sgd,
 }
 
 /// How the learning rate falls.
@@ -74,6 +77,8 @@ pub struct TrainOptions {
     pub learning_rate: f64,
     /// Muon's step size at the start.
     pub muon_rate: f64,
+    /// Step size of stochastic gradient descent at the start.
+    pub sgd_rate: f64,
     /// Part of the run over which the step sizes rise from zero.
     pub warm_up: f64,
     /// Multiple of the learning rate for intercepts and slopes.
@@ -152,6 +157,7 @@ impl Default for TrainOptions {
             optimiser: Optimiser::Adam,
             learning_rate: 2e-3,
             muon_rate: 0.06,
+            sgd_rate: 0.05,
             warm_up: 0.0,
             quantiser_rate: 5.0,
             freeze_levels: 0.8,
@@ -316,6 +322,7 @@ impl TrainOptions {
         for (option, value, limit) in [
             ("learning-rate", self.learning_rate, 1e30),
             ("muon-rate", self.muon_rate, 1e30),
+            ("sgd-rate", self.sgd_rate, 1e30),
             ("warm-up", self.warm_up, 1.0),
             ("quantiser-rate", self.quantiser_rate, 1e4),
             ("lambda-bits", self.lambda_bits, 1e6),
@@ -416,6 +423,7 @@ impl TrainOptions {
         };
         Schedule::new(t, self.learning_rate * rate, lambda_bits)
             .with_muon_rate(self.muon_rate * rate)
+            .with_sgd_rate(self.sgd_rate * rate)
             .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp))
             .with_target_bits(self.target_bits)
             .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })

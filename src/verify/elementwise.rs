@@ -22,6 +22,9 @@ pub(super) fn cases() -> Vec<Case> {
     for (count, t) in [(4, 1), (1000, 1), (5000, 1000)] {
         cases.push(adam(count, t));
     }
+    for count in [4, 5000] {
+        cases.push(sgd(count));
+    }
     cases
 }
 
@@ -128,6 +131,44 @@ fn metrics(rows: usize, broken: Option<f32>) -> Case {
                     .concat(),
                 tolerance: Tolerance::sum_of(rows),
             }]
+        }),
+    }
+}
+
+fn sgd(count: usize) -> Case {
+    let schedule = Schedule::default().with_sgd_rate(0.1);
+    let decayed = count / 16 * 4;
+    Case {
+        kernel: &kernels::SGD,
+        inputs: vec![noise("g", count)],
+        name: format!("{count} numbers"),
+        input_shapes: vec![vec![count]],
+        output_shapes: vec![vec![count]; 2],
+        initial: vec![Some(noise("w", count)), Some(noise("m", count))],
+        schedule,
+        record: Box::new(move |plan, i, o| {
+            let state = AdamState {
+                weights: &o[0],
+                first_moment: &o[1],
+                second_moment: &o[1],
+                quantisers: count,
+                decayed,
+                weight_decay: 0.5,
+            };
+            optimiser::sgd(plan, "case", &i[0], &state, 0..count);
+        }),
+        expected: Box::new(move |i, before| {
+            let state = [&before[0][..], &before[1]];
+            let decay = |i| if i < decayed { 0.5 } else { 0.0 };
+            reference::sgd(&i[0], state, &schedule, decay)
+                .map(|values| Expected {
+                    values,
+                    tolerance: Tolerance {
+                        absolute: 1e-6,
+                        relative: 1e-6,
+                    },
+                })
+                .into()
         }),
     }
 }

@@ -26,8 +26,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// How weights follow their gradients. adam: Adam for everything; with --weight-decay it is AdamW. muon: Muon
-    /// (momentum whose matrices are made orthogonal) for the weights of convolutions, Adam for the rest
-    #[arg(long, value_parser = ["adam", "muon"])]
+    /// (momentum whose matrices are made orthogonal) for the weights of convolutions, Adam for the rest. sgd: stochastic
+    /// gradient descent with Nesterov's momentum of 0.9, Adam for intercepts and slopes
+    #[arg(long, value_parser = ["adam", "adamw", "muon", "sgd"])]
     optimiser: Option<String>,
     /// Adam's step size at the start
     #[arg(long, value_name = "X")]
@@ -35,6 +36,9 @@ pub(crate) struct TrainArgs {
     /// Muon's step size at the start; larger batches want a larger one
     #[arg(long, value_name = "X")]
     muon_rate: Option<f64>,
+    /// Step size of sgd at the start
+    #[arg(long, value_name = "X")]
+    sgd_rate: Option<f64>,
     /// Part of the run over which the step sizes rise from zero, 0 to 1
     #[arg(long, value_name = "X")]
     warm_up: Option<f64>,
@@ -145,7 +149,7 @@ pub(crate) struct TrainArgs {
     pub out: Option<PathBuf>,
     /// Continue the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "data", "limit", "epochs", "batch_size", "optimiser", "learning_rate", "muon_rate", "warm_up", "quantiser_rate",
+        "model", "data", "limit", "epochs", "batch_size", "optimiser", "learning_rate", "muon_rate", "sgd_rate", "warm_up", "quantiser_rate",
         "freeze_levels", "lambda_bits", "target_bits", "target_size", "bits_ramp", "lambda_distill", "temperature", "lp_labels", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
         "flip", "random_crop", "cutout", "jitter", "mix_up", "label_smoothing", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
         "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
@@ -200,6 +204,7 @@ impl TrainArgs {
         set(&mut options.batch_size, &self.batch_size);
         set(&mut options.learning_rate, &self.learning_rate);
         set(&mut options.muon_rate, &self.muon_rate);
+        set(&mut options.sgd_rate, &self.sgd_rate);
         set(&mut options.warm_up, &self.warm_up);
         set_word(&mut options.optimiser, &self.optimiser)?;
         set(&mut options.quantiser_rate, &self.quantiser_rate);
