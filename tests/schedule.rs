@@ -4,7 +4,7 @@ use gtc::data::{Flip, Images, embedded_digits};
 use gtc::gpu::{Gpu, GpuOptions};
 use gtc::model::lenet_small;
 use gtc::pack::PackedSize;
-use gtc::train::{Decay, Objective, Optimiser, TrainOptions, Trainer};
+use gtc::train::{Decay, Objective, Optimiser, QuantiserRate, TrainOptions, Trainer};
 use pollster::block_on;
 
 fn options() -> TrainOptions {
@@ -58,7 +58,7 @@ fn a_schedule_says_when_levels_move_and_images_change() {
         augment_until: 0.5,
         shift: 2,
         flip: Flip::Random,
-        quantiser_rate: 3.0,
+        quantiser_rate: QuantiserRate::Times(3.0),
         ..options()
     };
     let rates: Vec<f32> = (1..=10)
@@ -74,6 +74,28 @@ fn a_schedule_says_when_levels_move_and_images_change() {
     assert_eq!((early.shift, early.flip), (2, Flip::Random));
     let late = options.augment(0.5);
     assert_eq!((late.shift, late.flip), (0, Flip::Never));
+}
+
+/// The step sizes of slopes add up to the same way, however long a run is.
+#[test]
+fn slopes_may_travel_as_far_in_every_run() {
+    for (total, lp_start) in [(50, 0.0), (1000, 0.5)] {
+        let options = TrainOptions {
+            quantiser_rate: QuantiserRate::Auto,
+            lp_start,
+            ..options()
+        };
+        let steps = (1..=total).map(|t| options.schedule(t, total));
+        let way: f32 = steps.map(|s| s.learning_rate * s.quantiser_rate).sum();
+        assert!((way - 1.5).abs() < 1e-3, "{way}");
+    }
+    for (text, rate) in [
+        ("auto", QuantiserRate::Auto),
+        ("2", QuantiserRate::Times(2.0)),
+    ] {
+        assert_eq!(text.parse(), Ok(rate));
+    }
+    assert!("fast".parse::<QuantiserRate>().is_err());
 }
 
 #[test]

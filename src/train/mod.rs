@@ -10,7 +10,7 @@
 
 mod options;
 
-pub use options::{Decay, MAX_LATENT, Objective, Optimiser, TrainOptions};
+pub use options::{Decay, MAX_LATENT, Objective, Optimiser, QuantiserRate, TrainOptions};
 
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress, Teacher};

@@ -57,6 +57,60 @@ pub enum Decay {
     Constant,
 }
 
+/// Multiple of Adam's step size for intercepts and slopes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RateWord", into = "RateWord")]
+pub enum QuantiserRate {
+    /// This one.
+    Times(f64),
+    /// As large as a slope needs to fall from one to zero, and half as much more, while levels may move: it depends on the
+    /// length of the run. Adam's steps have the size of its rate, whatever the gradient.
+    Auto,
+}
+
+/// How far a slope can travel with [`QuantiserRate::Auto`].
+const SLOPE_TRAVEL: f64 = 1.5;
+
+/// [`QuantiserRate`] in files: a number or "auto".
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum RateWord {
+    Times(f64),
+    Word(String),
+}
+
+impl TryFrom<RateWord> for QuantiserRate {
+    type Error = String;
+
+    fn try_from(word: RateWord) -> Result<Self, String> {
+        match word {
+            RateWord::Times(times) => Ok(Self::Times(times)),
+            RateWord::Word(word) => word.parse(),
+        }
+    }
+}
+
+impl From<QuantiserRate> for RateWord {
+    fn from(rate: QuantiserRate) -> Self {
+        match rate {
+            QuantiserRate::Times(times) => Self::Times(times),
+            QuantiserRate::Auto => Self::Word("auto".to_owned()),
+        }
+    }
+}
+
+impl std::str::FromStr for QuantiserRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Self::Auto),
+            (_, Ok(times)) => Ok(Self::Times(times)),
+            _ => Err(format!("'{text}' is neither a number nor auto")),
+        }
+    }
+}
+
 /// Largest latent that makes sense for small images.
 pub const MAX_LATENT: usize = 1024;
 
@@ -82,7 +136,7 @@ pub struct TrainOptions {
     /// Part of the run over which the step sizes rise from zero.
     pub warm_up: f64,
     /// Multiple of the learning rate for intercepts and slopes.
-    pub quantiser_rate: f64,
+    pub quantiser_rate: QuantiserRate,
     /// Part of the run after which intercepts and slopes stay as they are.
     pub freeze_levels: f64,
     /// Weight of the bit loss once the ramp is over.
@@ -159,7 +213,7 @@ impl Default for TrainOptions {
             muon_rate: 0.06,
             sgd_rate: 0.05,
             warm_up: 0.0,
-            quantiser_rate: 5.0,
+            quantiser_rate: QuantiserRate::Times(5.0),
             freeze_levels: 0.8,
             lambda_bits: 1e-2,
             target_bits: 1,
@@ -199,7 +253,7 @@ impl TrainOptions {
         Self {
             epochs: 10,
             lambda_bits: 4e-3,
-            quantiser_rate: 1.0,
+            quantiser_rate: QuantiserRate::Times(1.0),
             shift: 1,
             augment_until: 0.8,
             ..Self::default()
@@ -211,21 +265,26 @@ impl TrainOptions {
         Self {
             epochs: 6,
             lambda_bits: 2e-2,
-            quantiser_rate: 1.0,
+            quantiser_rate: QuantiserRate::Times(1.0),
             freeze_levels: 1.0,
             shift: 1,
             ..Self::default()
         }
     }
 
-    /// Settings for the VGG models on CIFAR-10: random crops and mirrors, factors of batch normalisations
-    /// drawn to powers of two, the last fifth of the run with levels that stay.
+    /// Settings for the VGG models on CIFAR-10: Muon; random crops and mirrors; LP joins in the middle of the run, when
+    /// early layers have settled, with factors of batch normalisations drawn to powers of two; levels stay for the last
+    /// fifth.
     pub fn cifar10() -> Self {
         Self {
-            epochs: 20,
-            lambda_bits: 4e-3,
+            epochs: 16,
+            optimiser: Optimiser::Muon,
+            warm_up: 0.05,
+            lp_start: 0.5,
+            bits_ramp: 0.75,
+            lambda_bits: 8e-3,
             lambda_norm: 0.2,
-            quantiser_rate: 1.0,
+            quantiser_rate: QuantiserRate::Auto,
             freeze_levels: 0.8,
             shift: 4,
             flip: Flip::Random,
@@ -237,7 +296,8 @@ impl TrainOptions {
     /// closer together, by LP's loss and by the factors of batch normalisations.
     pub fn cifar10_tiny() -> Self {
         Self {
-            lambda_bits: 8e-3,
+            epochs: 15,
+            lambda_bits: 1.6e-2,
             target_bits: 3,
             lambda_distill: 1.5,
             lambda_norm: 1.0,
@@ -245,14 +305,17 @@ impl TrainOptions {
         }
     }
 
-    /// Settings for deep networks on CIFAR-10: weight decay, and LP joins after two fifths of the run, when early layers
-    /// have settled. Its levels then have to move faster.
+    /// Settings for deep networks on CIFAR-10: Adam with weight decay; LP joins after two fifths of the run.
     pub fn cifar10_late() -> Self {
         Self {
+            epochs: 20,
+            optimiser: Optimiser::Adam,
+            warm_up: 0.0,
             weight_decay: 1.0,
             lp_start: 0.4,
-            quantiser_rate: 2.0,
             bits_ramp: 0.6,
+            lambda_bits: 8e-3,
+            quantiser_rate: QuantiserRate::Times(2.0),
             ..Self::cifar10_tiny()
         }
     }
@@ -306,6 +369,12 @@ impl TrainOptions {
             let remedy = format!("it must be 1 to {MAX_BITS} bits");
             return bad("target-bits", self.target_bits.to_string(), remedy);
         }
+        if let QuantiserRate::Times(times) = self.quantiser_rate
+            && !(0.0..=1e4).contains(&times)
+        {
+            let remedy = "it must be 0 to 10000, or auto".to_owned();
+            return bad("quantiser-rate", times.to_string(), remedy);
+        }
         if !(0.1..=100.0).contains(&self.temperature) {
             let remedy = "it must be 0.1 to 100".to_owned();
             return bad("temperature", self.temperature.to_string(), remedy);
@@ -324,7 +393,6 @@ impl TrainOptions {
             ("muon-rate", self.muon_rate, 1e30),
             ("sgd-rate", self.sgd_rate, 1e30),
             ("warm-up", self.warm_up, 1.0),
-            ("quantiser-rate", self.quantiser_rate, 1e4),
             ("lambda-bits", self.lambda_bits, 1e6),
             ("lambda-distill", self.lambda_distill, 1e6),
             ("lp-labels", self.lp_labels, 1.0),
@@ -397,26 +465,51 @@ impl TrainOptions {
         }
     }
 
-    /// Learning rates, λ_bits and λ_norm of step `t` of `total`, counted from 1.
-    pub fn schedule(&self, t: u64, total: u64) -> Schedule {
+    /// What all step sizes are multiplied by in step `t` of `total`, counted from 1.
+    fn rate(&self, t: u64, total: u64) -> f64 {
         let done = done_before(t, total);
-        let rate = match self.decay {
+        let falls = match self.decay {
             Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
             Decay::Linear => 1.0 - done,
             Decay::Constant => 1.0,
         };
+        // The first step counts too: it is one step of the rise above zero.
+        let rises = match self.warm_up > 0.0 {
+            true => (t as f64 / total.max(1) as f64 / self.warm_up).min(1.0),
+            false => 1.0,
+        };
+        falls * rises
+    }
+
+    /// Whether intercepts and slopes learn in step `t` of `total`.
+    fn levels_move(&self, t: u64, total: u64) -> bool {
+        self.low_precision_at(t, total) && done_before(t, total) < self.freeze_levels
+    }
+
+    /// The multiple of the learning rate for intercepts and slopes.
+    fn level_rate(&self, total: u64) -> f64 {
+        match self.quantiser_rate {
+            QuantiserRate::Times(times) => times,
+            QuantiserRate::Auto => {
+                let moving = (1..=total).filter(|t| self.levels_move(*t, total));
+                let way: f64 = moving
+                    .map(|t| self.learning_rate * self.rate(t, total))
+                    .sum();
+                if way > 0.0 { SLOPE_TRAVEL / way } else { 0.0 }
+            }
+        }
+    }
+
+    /// Learning rates, λ_bits and λ_norm of step `t` of `total`, counted from 1.
+    pub fn schedule(&self, t: u64, total: u64) -> Schedule {
+        let done = done_before(t, total);
+        let rate = self.rate(t, total);
         let ramp = |part: f64| match part > 0.0 {
             true => (done / part).min(1.0),
             false => 1.0,
         };
-        // The first step counts too: it is one step of the rise above zero.
-        let risen = match self.warm_up > 0.0 {
-            true => (t as f64 / total.max(1) as f64 / self.warm_up).min(1.0),
-            false => 1.0,
-        };
-        let rate = rate * risen;
         let quantised = self.low_precision_at(t, total);
-        let moves = quantised && done < self.freeze_levels;
+        let moves = self.levels_move(t, total);
         let lambda_bits = match quantised {
             true => self.lambda_bits * ramp(self.bits_ramp) * self.pressure(done),
             false => 0.0,
@@ -426,7 +519,7 @@ impl TrainOptions {
             .with_sgd_rate(self.sgd_rate * rate)
             .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp))
             .with_target_bits(self.target_bits)
-            .with_quantiser_rate(if moves { self.quantiser_rate } else { 0.0 })
+            .with_quantiser_rate(if moves { self.level_rate(total) } else { 0.0 })
             .with_noise(ramp(self.kl_warmup), self.seed, t)
     }
 }

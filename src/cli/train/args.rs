@@ -6,6 +6,7 @@ use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
 use crate::cli::data_args::PictureArgs;
 use crate::cli::{CliError, DeviceArgs};
 use crate::data::Flip;
+use crate::train::QuantiserRate;
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
@@ -42,9 +43,10 @@ pub(crate) struct TrainArgs {
     /// Part of the run over which the step sizes rise from zero, 0 to 1
     #[arg(long, value_name = "X")]
     warm_up: Option<f64>,
-    /// Multiple of the learning rate for each layer's intercept and slope
-    #[arg(long, value_name = "X")]
-    quantiser_rate: Option<f64>,
+    /// Multiple of the learning rate for each layer's intercept and slope; auto: as large as a slope needs to reach zero
+    /// while levels may move
+    #[arg(long, value_name = "X|auto")]
+    quantiser_rate: Option<QuantiserRate>,
     /// Part of the run after which intercepts and slopes stay as they are, 0 to 1: weights then
     /// settle on levels that no longer move
     #[arg(long, value_name = "X")]
