@@ -196,3 +196,23 @@ fn a_full_disk_leaves_the_old_checkpoint() {
     assert!(!out.join("model.tmp").exists());
     succeed(&["inspect", out.to_str().unwrap()]);
 }
+
+/// `nohup` and a shell that goes on after its terminal closed set the signal to be ignored.
+#[test]
+fn a_signal_that_is_ignored_when_the_run_begins_stays_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    write_data(&data, 640, 40);
+    let program = env!("CARGO_BIN_EXE_gtc");
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", program])
+        .args(arguments(&data, &out))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(&mut child, &out.join("metrics.jsonl"), 1);
+    signal(&child, "HUP");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(metrics(&out).len(), 4, "all epochs");
+}

@@ -21,6 +21,7 @@ mod report;
 mod report_vae;
 mod run_folder;
 mod sample;
+mod signals;
 mod sweep;
 mod train;
 mod tuning;

@@ -11,6 +11,7 @@ use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::run_folder::{EpochMetrics, RunFolder};
+use super::signals::on_stop;
 use super::{Cli, CliError, human_bytes};
 use crate::checkpoint::write_atomically;
 use crate::graph::Model;
@@ -84,7 +85,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
     // The run in hand stops after its step and saves; then the sweep stops too.
     let stopped = Arc::new(AtomicBool::new(false));
     let asked = stopped.clone();
-    ctrlc::set_handler(move || asked.store(true, Ordering::SeqCst))?;
+    on_stop(move || asked.store(true, Ordering::SeqCst))?;
     let mut rows = Vec::new();
     let runs = plan.lambda_bits.len() * plan.seeds.len();
     for &lambda_bits in &plan.lambda_bits {

@@ -21,6 +21,7 @@ use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
+use super::signals::on_stop;
 use super::{CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, load_trained};
 use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
@@ -106,7 +107,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     .open()?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
-    ctrlc::set_handler(move || {
+    on_stop(move || {
         if asked.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }

@@ -1,0 +1,35 @@
+//! How a running command is asked to stop.
+
+use super::CliError;
+
+/// Calls `stop` for Ctrl-C, and on Unix when the process is told to end or its terminal closes. A signal that whoever
+/// started the process has set to be ignored, as `nohup` does with the one of a closing terminal, stays ignored.
+pub(super) fn on_stop(stop: impl FnMut() + Send + 'static) -> Result<(), CliError> {
+    #[cfg(unix)]
+    let ignored = ignored();
+    ctrlc::set_handler(stop)?;
+    #[cfg(unix)]
+    for signal in ignored {
+        // SAFETY: sets the action of a signal to one that runs no code.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+    Ok(())
+}
+
+/// Which of the signals that `ctrlc` handles the process ignores so far.
+#[cfg(unix)]
+fn ignored() -> Vec<libc::c_int> {
+    let is_ignored = |signal: &libc::c_int| {
+        // SAFETY: zeros are a valid `sigaction`; with no new action the call only reads the old one.
+        let (asked, action) = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            let asked = libc::sigaction(*signal, std::ptr::null(), &mut action);
+            (asked, action)
+        };
+        asked == 0 && action.sa_sigaction == libc::SIG_IGN
+    };
+    let handled = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+    handled.into_iter().filter(is_ignored).collect()
+}
