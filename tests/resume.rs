@@ -216,3 +216,35 @@ fn a_signal_that_is_ignored_when_the_run_begins_stays_ignored() {
     assert!(child.wait().unwrap().success());
     assert_eq!(metrics(&out).len(), 4, "all epochs");
 }
+
+/// A full disk behind standard output loses what is printed, and nothing else.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_whose_output_is_full_learns_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    write_data(&data, 64, 10);
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let run = |words: &[String]| {
+        let mut program = gtc();
+        program.args(words).stdout(full()).stderr(Stdio::piped());
+        finish(program.spawn().unwrap().wait_with_output().unwrap())
+    };
+    let (code, _, stderr) = run(&arguments(&data, &out));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("standard output"), "{stderr}");
+    assert_eq!(metrics(&out).len(), 4, "all epochs");
+    for words in ["models", "adapters"] {
+        let (code, _, stderr) = run(&[words.to_owned()]);
+        assert_eq!(code, 2, "{stderr}");
+        assert!(
+            stderr.contains("standard output") && !stderr.contains("panicked"),
+            "{stderr}"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! `gtc adapters`
 
+use crate::cli::output::say;
 use std::process::ExitCode;
 
 use super::{CliError, print_json, tuning};
@@ -45,10 +46,10 @@ pub(super) fn run(args: &AdaptersArgs) -> Result<ExitCode, CliError> {
     } in &reports
     {
         let mark = if a.default { "*" } else { " " };
-        println!("{mark} {}: {} ({}, {})", a.index, a.name, a.kind, a.backend);
-        println!("     driver {}, {} kernels", a.driver, a.path);
+        say!("{mark} {}: {} ({}, {})", a.index, a.name, a.kind, a.backend);
+        say!("     driver {}, {} kernels", a.driver, a.path);
         if !kernels.shapes.is_empty() {
-            println!("     packed layers that ran here, with what each took (milliseconds):");
+            say!("     packed layers that ran here, with what each took (milliseconds):");
         }
         for (shape, trials) in &kernels.shapes {
             let times = trials.iter().map(|t| {
@@ -59,9 +60,9 @@ pub(super) fn run(args: &AdaptersArgs) -> Result<ExitCode, CliError> {
                 format!("{} {} {time}", t.kernel.name(), t.sharing.name())
             });
             let times: Vec<String> = times.collect();
-            println!("       {shape}: {}", times.join(", "));
+            say!("       {shape}: {}", times.join(", "));
         }
     }
-    println!("* is used unless --adapter names another, by number or by a part of its name.");
+    say!("* is used unless --adapter names another, by number or by a part of its name.");
     Ok(ExitCode::SUCCESS)
 }

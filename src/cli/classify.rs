@@ -1,5 +1,6 @@
 //! `gtc classify`
 
+use crate::cli::output::{say, say_error};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -131,7 +132,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
     match failed.count() {
         0 => Ok(ExitCode::SUCCESS),
         failed => {
-            eprintln!("{failed} of {} pictures could not be read", rows.len());
+            say_error!("{failed} of {} pictures could not be read", rows.len());
             Ok(ExitCode::FAILURE)
         }
     }
@@ -198,7 +199,7 @@ fn print(row: &Row) {
     let answer = match row {
         Row::Read(answer) => answer,
         Row::Failed { error, .. } => {
-            eprintln!("{error}");
+            say_error!("{error}");
             return;
         }
     };
@@ -209,7 +210,7 @@ fn print(row: &Row) {
         (false, true) => "  (dark on light: inverted)",
         (false, false) => "",
     };
-    println!("{}: {}{note}", answer.image, guesses.join(", "));
+    say!("{}: {}{note}", answer.image, guesses.join(", "));
 }
 
 /// The probabilities of every image, by LP of a trained model.

@@ -1,5 +1,6 @@
 //! Which data a command reads, and how: the options that all commands with `--data` share.
 
+use crate::cli::output::say_error;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -214,18 +215,18 @@ pub(crate) fn show(bar: &ProgressBar, done: usize, total: usize) {
 /// Says what a person should know about a folder of pictures.
 fn mention(folder: &Path, loaded: &Loaded) {
     for warning in &loaded.warnings {
-        eprintln!("note: {warning}");
+        say_error!("note: {warning}");
     }
     if loaded.skipped.count() > 0 {
         let shown = folder.display();
-        eprintln!(
+        say_error!(
             "note: {shown}: files that are no pictures were left alone: {}.",
             loaded.skipped
         );
     }
     if !loaded.broken.is_empty() {
         let first = &loaded.broken[0];
-        eprintln!(
+        say_error!(
             "note: {}: {} broken picture(s) left out, the first is {} ({}). `gtc data check` names all.",
             folder.display(),
             loaded.broken.len(),

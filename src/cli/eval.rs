@@ -1,5 +1,6 @@
 //! `gtc eval`
 
+use crate::cli::output::say;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -134,7 +135,7 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
         print_json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say!(
         "{} test images of {} on {}: {:.2} % right, loss {:.4}",
         report.images,
         data.name,
@@ -143,7 +144,7 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
         report.loss
     );
     for choice in &report.layers {
-        println!(
+        say!(
             "  {:10} {:5} {}",
             choice.layer,
             choice.kernel.name(),
@@ -151,9 +152,11 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
         );
     }
     if let Some(operations) = &report.operations {
-        println!(
+        say!(
             "an image takes {} additions, {} shifts, {} multiplications",
-            operations.additions, operations.shifts, operations.multiplications
+            operations.additions,
+            operations.shifts,
+            operations.multiplications
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -265,13 +268,14 @@ fn auto_encoder(
         print_json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say!(
         "{} test images of {}, nats an image",
-        report.images, data.name
+        report.images,
+        data.name
     );
-    println!("                               -ELBO = reconstruction + KL(q || N(0, 1))");
+    say!("                               -ELBO = reconstruction + KL(q || N(0, 1))");
     let row = |name, elbo: f64, reconstruction: f64, divergence: f64| {
-        println!("{name:28} {elbo:8.2}   {reconstruction:14.2}   {divergence:.2}");
+        say!("{name:28} {elbo:8.2}   {reconstruction:14.2}   {divergence:.2}");
     };
     let t = &report.terms;
     row(
@@ -288,7 +292,7 @@ fn auto_encoder(
             divergence,
         );
     }
-    println!(
+    say!(
         "{:.2} bits a layer, {:.2} bits a weight: the weights take {} of {} ({:.1} %), biases and levels the rest",
         report.mean_bits,
         report.weighted_bits,
@@ -297,14 +301,16 @@ fn auto_encoder(
         100.0 * report.weight_bytes as f64 / report.all_bytes as f64
     );
     if !report.judged.is_empty() {
-        println!(
-            "images    count  confidence  label entropy  Fréchet distance from the test images"
-        );
+        say!("images    count  confidence  label entropy  Fréchet distance from the test images");
     }
     for row in &report.judged {
-        println!(
+        say!(
             "{:6} {:8}  {:10.4}  {:13.4}  {:.4}",
-            row.images, row.count, row.confidence, row.label_entropy, row.frechet_distance
+            row.images,
+            row.count,
+            row.confidence,
+            row.label_entropy,
+            row.frechet_distance
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -354,15 +360,15 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
     if args.json {
         print_json(&report)?;
     } else {
-        println!(
+        say!(
             "{} test images of {} on {}",
             report.images,
             data.name,
             gpu.name()
         );
-        println!("                              accuracy    loss");
+        say!("                              accuracy    loss");
         let row = |name, accuracy: f64, loss: f64| {
-            println!("{name:28} {:8.2} %  {loss:.4}", 100.0 * accuracy);
+            say!("{name:28} {:8.2} %  {loss:.4}", 100.0 * accuracy);
         };
         row(
             "high precision (HP, floats)",

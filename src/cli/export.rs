@@ -1,5 +1,6 @@
 //! `gtc export`
 
+use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
     let file = encode_weights(&checkpoint, args.half)?;
     write_atomically(&args.out, &file)?;
     let size = human_bytes(file.len() as u64);
-    println!(
+    say!(
         "weights of {}: {} ({size})",
         checkpoint.header.model,
         args.out.display()

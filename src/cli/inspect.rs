@@ -1,5 +1,6 @@
 //! `gtc inspect`
 
+use crate::cli::output::say;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -118,15 +119,15 @@ fn packed(args: &InspectArgs, model: &PackedModel) -> Result<ExitCode, CliError>
         ),
         None => report.model.clone(),
     };
-    println!(
+    say!(
         "{what} trained on {}, packed: {}-bit activations, {} in all",
         report.data,
         report.activation_bits,
         human_bytes(report.bytes as u64)
     );
-    println!("  layer        weights  bits  units in, out  shifts     largest sum  levels");
+    say!("  layer        weights  bits  units in, out  shifts     largest sum  levels");
     for row in &report.layers {
-        println!(
+        say!(
             "  {:10} {:9}  {:4}   2^{:<4} 2^{:<4}  {:3} to {:3}  {:10}  {}",
             row.name,
             row.weights,
@@ -139,9 +140,11 @@ fn packed(args: &InspectArgs, model: &PackedModel) -> Result<ExitCode, CliError>
             levels_text(&row.levels)
         );
     }
-    println!(
+    say!(
         "\nan image takes {} additions, {} shifts, {} multiplications",
-        report.operations.additions, report.operations.shifts, report.operations.multiplications
+        report.operations.additions,
+        report.operations.shifts,
+        report.operations.multiplications
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -159,15 +162,18 @@ fn trained(args: &InspectArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliE
         return Ok(ExitCode::SUCCESS);
     }
     let header = &checkpoint.header;
-    println!(
+    say!(
         "{} trained on {}, {} steps, seed {}",
-        header.model, header.data, header.step, header.options.seed
+        header.model,
+        header.data,
+        header.step,
+        header.options.seed
     );
     for layer in &report.layers {
         print_layer(layer);
     }
     let weights: usize = report.layers.iter().map(|l| l.weights).sum();
-    println!(
+    say!(
         "\n{weights} weights, {:.2} bits a layer, {:.2} bits a weight: {} instead of {} as floats",
         report.mean_bits,
         report.weighted_bits,
@@ -178,9 +184,14 @@ fn trained(args: &InspectArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliE
 }
 
 fn print_layer(layer: &LayerReport) {
-    println!(
+    say!(
         "\n{}  {:?}  {} weights  {} bits  Q = ±2^round({:.3} + {:.3} log2|w|)",
-        layer.name, layer.shape, layer.weights, layer.bits, layer.intercept, layer.slope
+        layer.name,
+        layer.shape,
+        layer.weights,
+        layer.bits,
+        layer.intercept,
+        layer.slope
     );
     let most = layer
         .histogram
@@ -193,13 +204,13 @@ fn print_layer(layer: &LayerReport) {
         let count = negative + positive;
         let bar = "#".repeat((count * 48).div_ceil(most));
         let e = layer.exponent_min + i as i32;
-        println!(
+        say!(
             "  ±2^{e:<4} {:5.1} %  {bar}",
             100.0 * count as f64 / layer.weights as f64
         );
     }
     if layer.zeros > 0 {
-        println!(
+        say!(
             "  0       {:5.1} %",
             100.0 * layer.zeros as f64 / layer.weights as f64
         );

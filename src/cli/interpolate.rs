@@ -1,5 +1,6 @@
 //! `gtc interpolate`
 
+use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -72,7 +73,7 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
         let picture = rows(&lines, steps.min(32), args.scale.unwrap_or(2));
         save(&args.out, &picture)?;
     }
-    println!(
+    say!(
         "{steps} steps from {} to {}: {}",
         args.from.display(),
         args.to.display(),

@@ -11,6 +11,7 @@ mod export;
 mod inspect;
 mod interpolate;
 mod models;
+mod output;
 mod pack_model;
 mod picture_files;
 mod pictures;
@@ -27,6 +28,7 @@ mod train;
 mod tuning;
 mod verify;
 
+use crate::cli::output::{say, say_error};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -167,12 +169,21 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Verify(args) => verify::run(&args),
     };
-    match result {
+    let code = match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            say_error!("error: {error}");
             ExitCode::from(2)
         }
+    };
+    match output::failure() {
+        Some(error) => {
+            say_error!(
+                "error: standard output: {error}. What is missing there was done all the same."
+            );
+            ExitCode::from(2)
+        }
+        None => code,
     }
 }
 
@@ -252,7 +263,7 @@ pub(crate) fn facts_of(data: &Dataset) -> DataFacts {
 
 /// Prints one JSON document.
 fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `gtc models`
 
+use crate::cli::output::{say, say_part};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,7 +55,7 @@ struct CheckArgs {
 pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode, CliError> {
     match &args.command {
         None => list(args.json)?,
-        Some(ModelsCommand::Show(args)) => print!("{}", describe(&args.model)?.to_toml()),
+        Some(ModelsCommand::Show(args)) => say_part!("{}", describe(&args.model)?.to_toml()),
         Some(ModelsCommand::Check(args)) => check(args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -104,10 +105,10 @@ fn list(json: bool) -> Result<(), CliError> {
     if json {
         return print_json(&rows);
     }
-    println!("  name         input       layers     weights  multiply-adds  for");
+    say!("  name         input       layers     weights  multiply-adds  for");
     for row in &rows {
         let [height, width, channels] = row.input;
-        println!(
+        say!(
             "  {:12} {:11} {:6}  {:>10}  {:>13}  {}",
             row.name,
             format!("{height}x{width}x{channels}"),
@@ -117,7 +118,7 @@ fn list(json: bool) -> Result<(), CliError> {
             row.summary
         );
     }
-    println!(
+    say!(
         "\nClassifiers take the size and the classes of their data set. mobilenet-0.5 is mobilenet at half of its\n\
          width. One of your own: gtc models show resnet20 > mine.toml, edit it, gtc models check mine.toml,\n\
          gtc train mine.toml --data DIR"
@@ -263,11 +264,12 @@ fn explain(model: &Model) -> Checked {
 
 fn print_checked(checked: &Checked) {
     let [height, width, channels] = checked.input;
-    println!(
+    say!(
         "{}: images of {height} x {width} x {channels}, {} outputs",
-        checked.model, checked.outputs
+        checked.model,
+        checked.outputs
     );
-    println!(
+    say!(
         "  node                 operation              output            learns  multiply-adds  settings"
     );
     for row in &checked.nodes {
@@ -286,9 +288,9 @@ fn print_checked(checked: &Checked) {
             number(row.multiply_adds),
             row.settings
         );
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
-    println!(
+    say!(
         "\n  {} weights, {} as 32-bit floats, {} with one bit each; {} multiply-adds an image",
         count(checked.weights as u64),
         super::human_bytes(checked.float_bytes as u64),
@@ -296,6 +298,6 @@ fn print_checked(checked: &Checked) {
         count(checked.multiply_adds)
     );
     for note in &checked.notes {
-        println!("  note: {note}");
+        say!("  note: {note}");
     }
 }

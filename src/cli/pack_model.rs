@@ -1,5 +1,6 @@
 //! `gtc pack`
 
+use crate::cli::output::{say, say_error};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -145,7 +146,7 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
          become the power of two next to it, which costs accuracy"
     );
     if args.force {
-        eprintln!("warning: {what}");
+        say_error!("warning: {what}");
         return Ok(());
     }
     let quantise = match model.likelihood {
@@ -334,13 +335,13 @@ fn print(report: &PackReport, model: &str) {
             "sample",
         ),
     };
-    println!(
+    say!(
         "{model}, {}-bit activations: {what}",
         report.activation_bits
     );
-    println!("  layer        weights  bits      bytes  shifts     levels");
+    say!("  layer        weights  bits      bytes  shifts     levels");
     for row in &report.layers {
-        println!(
+        say!(
             "  {:10} {:9}  {:4} {:10}  {:3} to {:3}  {}",
             row.name,
             row.weights,
@@ -352,22 +353,24 @@ fn print(report: &PackReport, model: &str) {
         );
     }
     for row in report.layers.iter().filter(|row| row.zeros_replaced > 0) {
-        println!(
+        say!(
             "  {}: {} of {} weights were zero and took the smallest level, which saves a bit each",
-            row.name, row.zeros_replaced, row.weights
+            row.name,
+            row.zeros_replaced,
+            row.weights
         );
     }
-    println!("\n  {cost}");
-    println!(
+    say!("\n  {cost}");
+    say!(
         "  size      {}, 1/{:.1} of its weights and biases as floats ({})",
         human_bytes(report.bytes as u64),
         report.float_bytes as f64 / report.bytes as f64,
         human_bytes(report.float_bytes as u64)
     );
-    println!(
+    say!(
         "  formula   {}: bits × weights as the paper counts them, a zero free of charge",
         human_bytes(report.formula_bytes as u64)
     );
-    println!("\npacked  {}", report.file);
-    println!("next    gtc {next} {}", report.file);
+    say!("\npacked  {}", report.file);
+    say!("next    gtc {next} {}", report.file);
 }

@@ -1,5 +1,6 @@
 //! Picture files, and folders of them, as a model reads them.
 
+use crate::cli::output::say_error;
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
@@ -83,7 +84,7 @@ impl Reads {
         for path in paths {
             let prepared = self.read(path)?;
             if prepared.blank {
-                eprintln!("note: {}: nothing is on this picture", path.display());
+                say_error!("note: {}: nothing is on this picture", path.display());
             }
             images.pixels.extend(prepared.pixels);
             images.labels.push(0);

@@ -1,5 +1,6 @@
 //! `gtc plan`
 
+use crate::cli::output::say;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -81,26 +82,26 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     for (name, plan) in &plans {
         print_plan(name, plan);
     }
-    println!("memory");
+    say!("memory");
     for m in &memory {
         let mirror = match m.mirror_bytes {
             0 => String::new(),
             bytes => format!("  + {} mirror texture", human_bytes(bytes)),
         };
-        println!("  {:18} {:>12}{mirror}", m.buffer, human_bytes(m.bytes));
+        say!("  {:18} {:>12}{mirror}", m.buffer, human_bytes(m.bytes));
     }
-    println!(
+    say!(
         "  {:18} {:>12}",
         "peak, all of it",
         human_bytes(total_bytes)
     );
     let (count, bytes) = trainer.pool().placed();
-    println!(
+    say!(
         "  working memory holds {count} tensors of {} in turn",
         human_bytes(bytes)
     );
     if trainer.parts() > 1 {
-        println!(
+        say!(
             "  one binding cannot hold a tensor of all images: every operation runs on {} parts of the batch",
             trainer.parts()
         );
@@ -109,19 +110,23 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
 }
 
 fn print_plan(name: &str, plan: &Plan) {
-    println!(
+    say!(
         "{name}: {} dispatches in {} passes, {} submission(s)",
         plan.rows().len(),
         plan.passes(),
         plan.submissions()
     );
-    println!(
+    say!(
         "  {:16} {:22} {:>14} {:>9} {:>9}  shapes",
-        "what", "kernel", "grid", "MFLOP", "MB"
+        "what",
+        "kernel",
+        "grid",
+        "MFLOP",
+        "MB"
     );
     for row in plan.rows() {
         let [x, y, z] = row.grid;
-        println!(
+        say!(
             "  {:16} {:22} {:>14} {:9.2} {:9.2}  {:?} -> {:?}",
             row.label,
             row.kernel,
@@ -134,7 +139,7 @@ fn print_plan(name: &str, plan: &Plan) {
     }
     let flops: u64 = plan.rows().iter().map(|r| r.flops).sum();
     let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();
-    println!(
+    say!(
         "  {:.2} GFLOP, {:.2} GB\n",
         flops as f64 / 1e9,
         bytes as f64 / 1e9

@@ -1,5 +1,6 @@
 //! `gtc quantise`
 
+use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -190,10 +191,10 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
 }
 
 fn print(report: &QuantiseReport) {
-    println!("{}, without further training", report.model);
-    println!("  layer        weights  bits   zeros  slope  squared error  levels");
+    say!("{}, without further training", report.model);
+    say!("  layer        weights  bits   zeros  slope  squared error  levels");
     for row in &report.layers {
-        println!(
+        say!(
             "  {:10} {:9}  {:4} {:6.1} %  {:5.3}  {:11.2} %  {}",
             row.name,
             row.weights,
@@ -204,12 +205,12 @@ fn print(report: &QuantiseReport) {
             super::pack_model::levels_text(&row.levels)
         );
     }
-    println!(
+    say!(
         "\n  accuracy  {:.2} % as floats, {:.2} % as powers of two ({} test images)",
         100.0 * report.float_accuracy,
         100.0 * report.lp_accuracy,
         report.images
     );
-    println!("\nmodel   {}", report.file);
-    println!("next    gtc pack {}", report.file);
+    say!("\nmodel   {}", report.file);
+    say!("next    gtc pack {}", report.file);
 }

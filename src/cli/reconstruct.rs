@@ -1,5 +1,6 @@
 //! `gtc reconstruct`
 
+use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,7 +65,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
     }
     let lines = [("original", &images), ("HP", &made[0]), ("LP", &made[1])];
     save(&args.out, &rows(&lines, COLUMNS, args.scale))?;
-    println!(
+    say!(
         "{} images, as they are and as HP and LP reconstruct them: {}",
         images.count(),
         args.out.display()

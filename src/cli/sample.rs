@@ -1,5 +1,6 @@
 //! `gtc sample`
 
+use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,7 +62,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
         })
         .collect();
     save(&args.out, &side_by_side(&grids))?;
-    println!("{} samples of {what}: {}", args.count, args.out.display());
+    say!("{} samples of {what}: {}", args.count, args.out.display());
     Ok(ExitCode::SUCCESS)
 }
 

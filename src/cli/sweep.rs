@@ -1,5 +1,6 @@
 //! `gtc sweep`
 
+use crate::cli::output::{say, say_part};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -92,13 +93,13 @@ pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
         for &seed in &plan.seeds {
             let name = format!("lambda-{lambda_bits}-seed-{seed}");
             let path = folder.join(&name);
-            println!("run {} of {runs}: {}", rows.len() + 1, path.display());
+            say!("run {} of {runs}: {}", rows.len() + 1, path.display());
             let row = match finished(&path, lambda_bits, seed)? {
                 Some(row) => row,
                 None => {
                     let done = train(&plan, &path, lambda_bits, seed)?;
                     if stopped.load(Ordering::SeqCst) {
-                        println!("\nstopped. Say the same again to go on.");
+                        say!("\nstopped. Say the same again to go on.");
                         return Ok(ExitCode::from(130));
                     }
                     if !done {
@@ -121,9 +122,9 @@ pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
             )?;
         }
     }
-    print!("\n{}", table(&rows));
-    println!("\ntable    {}", folder.join("sweep.md").display());
-    println!(
+    say_part!("\n{}", table(&rows));
+    say!("\ntable    {}", folder.join("sweep.md").display());
+    say!(
         "picture  {} (open it in a browser)",
         folder.join("sweep.svg").display()
     );

@@ -1,5 +1,6 @@
 //! What was measured on this machine's adapters, kept between runs.
 
+use crate::cli::output::say_error;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -96,7 +97,7 @@ pub(super) fn inference<'g>(
     bar.finish_and_clear();
     let inference = Inference::tuned(gpu, model, batch, kernel, tuning)?;
     if new && let Err(error) = keep(&remembered) {
-        eprintln!("note: the timings of kernels could not be kept for the next time: {error}");
+        say_error!("note: the timings of kernels could not be kept for the next time: {error}");
     }
     Ok(inference)
 }

@@ -1,5 +1,6 @@
 //! `gtc verify`
 
+use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,7 +94,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
 }
 
 fn print(report: &VerifyReport) {
-    println!(
+    say!(
         "{} ({}), {} kernels{}",
         report.adapter,
         report.driver,
@@ -112,14 +113,14 @@ fn print(report: &VerifyReport) {
         let failed = of.iter().filter(|r| r.failure.is_some()).count();
         let worst = of.iter().map(|r| r.max_error).fold(0.0, f64::max);
         let word = if failed == 0 { "agrees" } else { "FAILS" };
-        println!(
+        say!(
             "  {:22} {word:7} {:3} cases, largest error {:5.1} % of the allowed",
             name,
             of.len(),
             100.0 * worst
         );
         for case in of.iter().filter(|r| r.failure.is_some()) {
-            println!(
+            say!(
                 "      [{}] {}",
                 case.case,
                 case.failure.as_deref().unwrap_or("")
@@ -132,13 +133,16 @@ fn print(report: &VerifyReport) {
         } else {
             "FAILS"
         };
-        println!(
+        say!(
             "  {:22} {word:7} {} layers, {} values, largest relative error {:.1e}",
-            "golden values", golden.layers, golden.values, golden.max_error
+            "golden values",
+            golden.layers,
+            golden.values,
+            golden.max_error
         );
         for failure in &golden.failures {
-            println!("      {failure}");
+            say!("      {failure}");
         }
     }
-    println!("{} cases, {} failed", report.cases, report.failed);
+    say!("{} cases, {} failed", report.cases, report.failed);
 }

@@ -5,6 +5,7 @@ mod kernels;
 mod plot;
 mod train;
 
+use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -250,17 +251,17 @@ fn show<R: Serialize, const N: usize>(
         });
     }
     if args.csv {
-        println!("{}", heads.join(","));
+        say!("{}", heads.join(","));
         for row in &rows {
             let quoted = cells(row).map(|cell| match cell.contains(',') {
                 true => format!("\"{cell}\""),
                 false => cell,
             });
-            println!("{}", quoted.join(","));
+            say!("{}", quoted.join(","));
         }
         return Ok(());
     }
-    println!(
+    say!(
         "{} ({}), {} kernels\n",
         gpu.name(),
         gpu.driver(),
@@ -283,10 +284,10 @@ fn show<R: Serialize, const N: usize>(
             })
             .collect();
         let between = if args.markdown { " | " } else { "  " };
-        println!("{edge} {} {edge}", line.join(between));
+        say!("{edge} {} {edge}", line.join(between));
         if i == 0 && args.markdown {
             let rule: Vec<String> = widths.iter().map(|w| "-".repeat(*w)).collect();
-            println!("| {} |", rule.join(" | "));
+            say!("| {} |", rule.join(" | "));
         }
     }
     Ok(())

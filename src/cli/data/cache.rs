@@ -1,5 +1,6 @@
 //! `gtc data cache`
 
+use crate::cli::output::say;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -34,7 +35,7 @@ pub(super) fn run(args: &CacheArgs) -> Result<ExitCode, CliError> {
     if args.clear {
         let cleared = clear_cache(&folder).map_err(|e| format!("{shown}: {e}"))?;
         if !args.json {
-            println!(
+            say!(
                 "{shown}: {} file(s) removed, {}",
                 cleared.0,
                 human_bytes(cleared.1)
@@ -52,7 +53,7 @@ pub(super) fn run(args: &CacheArgs) -> Result<ExitCode, CliError> {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{shown}: {} file(s), {}", files.len(), human_bytes(bytes));
+    say!("{shown}: {} file(s), {}", files.len(), human_bytes(bytes));
     for file in &files {
         let [height, width, channels] = file.size;
         let what = match &file.source {
@@ -62,10 +63,10 @@ pub(super) fn run(args: &CacheArgs) -> Result<ExitCode, CliError> {
             ),
             None => "unfinished or damaged; it is replaced when its data are read again".to_owned(),
         };
-        println!("  {:>10}  {what}", human_bytes(file.bytes));
+        say!("  {:>10}  {what}", human_bytes(file.bytes));
     }
     if !files.is_empty() {
-        println!("remove  gtc data cache --clear");
+        say!("remove  gtc data cache --clear");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `gtc data check`
 
+use crate::cli::output::say;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -50,7 +51,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
     if !is_picture_folder(folder) {
         // Says what is wrong with a folder of any kind, and is content with one of another kind.
         let data = crate::data::read_folder(folder)?;
-        println!(
+        say!(
             "{}: {} in the files of a published format: {} training and {} test images of {:?}, {} classes",
             folder.display(),
             data.name,
@@ -77,7 +78,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
         })?;
     } else {
         print(&found);
-        println!("sheet   {}", out.display());
+        say!("sheet   {}", out.display());
     }
     // Broken pictures are to be mended before anything is trained.
     Ok(match found.broken.is_empty() || options.skip_broken {
@@ -147,20 +148,24 @@ fn print(found: &Survey) {
         .map(|class| class.name.chars().count())
         .max();
     let width = widest.unwrap_or(0).max("class".len());
-    println!(
+    say!(
         "label  {:width$}  {:>8}  {:>8}",
-        "class", "training", "test"
+        "class",
+        "training",
+        "test"
     );
     for (label, class) in found.classes.iter().enumerate() {
-        println!(
+        say!(
             "{label:5}  {:width$}  {:8}  {:8}",
-            class.name, class.train, class.test
+            class.name,
+            class.train,
+            class.test
         );
     }
     let sum = |of: fn(&crate::data::folder::ClassCount) -> usize| -> usize {
         found.classes.iter().map(of).sum()
     };
-    println!(
+    say!(
         "{:5}  {:width$}  {:8}  {:8}",
         "",
         "all",
@@ -168,22 +173,25 @@ fn print(found: &Survey) {
         sum(|c| c.test)
     );
     let size = |[height, width]: [usize; 2]| format!("{width}x{height}");
-    println!(
+    say!(
         "sizes   smallest {}, median {}, largest {} pixels (width x height)",
         size(found.smallest),
         size(found.median),
         size(found.largest)
     );
     let modes = &found.modes;
-    println!(
+    say!(
         "kinds   {} colour, {} grey; {} with transparent pixels, {} with 16 bits a channel",
-        modes.colour, modes.grey, modes.transparent, modes.deep
+        modes.colour,
+        modes.grey,
+        modes.transparent,
+        modes.deep
     );
     if found.skipped.count() > 0 {
-        println!("skipped {}", found.skipped);
+        say!("skipped {}", found.skipped);
     }
     for warning in &found.warnings {
-        println!("warning {warning}");
+        say!("warning {warning}");
     }
     list("broken", &found.broken, |b: &Broken| {
         format!("{}: {}", b.file, b.reason)
@@ -206,11 +214,11 @@ fn list<T>(heading: &str, items: &[T], text: impl Fn(&T) -> String) {
     if items.is_empty() {
         return;
     }
-    println!("warning {} {heading}:", items.len());
+    say!("warning {} {heading}:", items.len());
     for item in items.iter().take(PRINTED) {
-        println!("  {}", text(item));
+        say!("  {}", text(item));
     }
     if items.len() > PRINTED {
-        println!("  and {} more", items.len() - PRINTED);
+        say!("  and {} more", items.len() - PRINTED);
     }
 }

@@ -1,5 +1,6 @@
 //! One file over HTTP: resumed where it was cut, given up when it stalls.
 
+use crate::cli::output::say_error;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -54,7 +55,7 @@ impl Download {
         let mut reason = String::new();
         for attempt in 0..self.attempts {
             if attempt > 0 {
-                eprintln!("{}: {reason}; going on from there", self.address);
+                say_error!("{}: {reason}; going on from there", self.address);
                 std::thread::sleep(Duration::from_millis(200 << attempt));
             }
             match self.attempt() {

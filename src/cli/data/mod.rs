@@ -7,6 +7,7 @@ mod download;
 mod import;
 mod published;
 
+use crate::cli::output::say;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -107,7 +108,7 @@ fn get(set: &DataSet, to: &Path, mirror: Option<&str>, stall: Duration) -> Resul
             attempts: 4,
         };
         if download.run()? == Fetched::Here {
-            println!("{name}: here already");
+            say!("{name}: here already");
         }
     }
     if let Err(error) = import(set, &parts, to) {
@@ -131,7 +132,7 @@ fn already_there(set: &DataSet, to: &Path) -> Result<bool, CliError> {
         std::fs::read(to.join(&file.name)).is_ok_and(|bytes| import::md5(&bytes) == file.md5)
     });
     if complete {
-        println!("{}: complete already, every checksum agrees", to.display());
+        say!("{}: complete already, every checksum agrees", to.display());
         return Ok(true);
     }
     match entries.next() {
@@ -145,13 +146,13 @@ fn already_there(set: &DataSet, to: &Path) -> Result<bool, CliError> {
 }
 
 fn done(set: &DataSet, to: &Path) {
-    println!(
+    say!(
         "{}: {} files in {}, every checksum agrees",
         set.title,
         set.files.len(),
         to.display()
     );
-    println!(
+    say!(
         "next    gtc train {} --data {}",
         set.suggestion,
         to.display()

@@ -4,6 +4,7 @@ mod args;
 
 pub(crate) use args::TrainArgs;
 
+use crate::cli::output::say;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -222,7 +223,7 @@ impl Session<'_> {
 
     fn introduce(&self, gpu: &Gpu) {
         let o = self.trainer.options();
-        println!(
+        say!(
             "{} ({} weights) on {}: {} training and {} test images",
             self.header.model,
             self.trainer.parameters().weights(),
@@ -230,8 +231,8 @@ impl Session<'_> {
             self.data.train.count(),
             self.data.test.count()
         );
-        println!("device: {} ({} kernels)", gpu.name(), gpu.path().name());
-        println!(
+        say!("device: {} ({} kernels)", gpu.name(), gpu.path().name());
+        say!(
             "{} epochs of {} steps of {} images, seed {}; results go to {}",
             o.epochs,
             self.trainer.steps_per_epoch(),
@@ -239,7 +240,7 @@ impl Session<'_> {
             o.seed,
             self.folder.path().display()
         );
-        println!("Ctrl-C stops after the step and saves.\n");
+        say!("Ctrl-C stops after the step and saves.\n");
     }
 
     async fn train(&mut self) -> Result<ExitCode, CliError> {
@@ -291,16 +292,16 @@ impl Session<'_> {
             }
         }
         if !tested_once {
-            println!("This run was finished already; making its report again.");
+            say!("This run was finished already; making its report again.");
             predictions = self.trainer.test(&self.data.test, |_| ()).await?.1;
         }
         let snapshot = self.trainer.snapshot().await?;
         let page = self.report(&snapshot, &predictions)?;
         let folder = self.folder.path().display();
         self.judge_size();
-        println!("\nmodel   {}", self.folder.model().display());
-        println!("report  {} (open it in a browser)", page.display());
-        println!("next    gtc inspect {folder}");
+        say!("\nmodel   {}", self.folder.model().display());
+        say!("report  {} (open it in a browser)", page.display());
+        say!("next    gtc inspect {folder}");
         Ok(ExitCode::SUCCESS)
     }
 
@@ -379,7 +380,7 @@ impl Session<'_> {
             ),
             None => format!("HP {hp}; LP joins later"),
         };
-        println!("epoch {epoch:3}: test {what} {result}; {images_per_second:.0} images/s");
+        say!("epoch {epoch:3}: test {what} {result}; {images_per_second:.0} images/s");
         self.folder.append(&metrics)?;
         self.history.push(metrics);
         Ok(())
@@ -405,7 +406,7 @@ impl Session<'_> {
         let bytes = size.bytes(last.bits.iter().copied()) as u64;
         let [about, wanted] = [bytes, target].map(human_bytes);
         if bytes > target {
-            println!(
+            say!(
                 "note: the packed file will have about {about}, more than --target-size {wanted}: \
                  a larger --lambda-bits or --quantiser-rate, or more epochs, bring it down"
             );
@@ -500,7 +501,7 @@ impl Session<'_> {
     async fn interrupted(&mut self) -> Result<ExitCode, CliError> {
         self.save(self.trainer.snapshot().await?)?;
         let folder = self.folder.path().display();
-        println!(
+        say!(
             "stopped and saved after step {} of {}. Continue with: gtc train --resume {folder}",
             self.trainer.steps_done(),
             self.trainer.total_steps()
@@ -517,7 +518,7 @@ impl Session<'_> {
         let timings = block_on(self.trainer.profile_step(&self.data.train))?;
         self.trainer.restore(&before);
         if timings.is_empty() {
-            println!("this adapter has no timestamps; no profile\n");
+            say!("this adapter has no timestamps; no profile\n");
             return Ok(());
         }
         print_profile(&timings);
@@ -528,7 +529,7 @@ impl Session<'_> {
 /// The time of one step: each kernel with all its dispatches, then those of each layer that take longest.
 fn print_profile(timings: &[Timing]) {
     let total: f64 = timings.iter().map(|t| t.microseconds).sum();
-    println!("one step: {:.1} ms", total / 1e3);
+    say!("one step: {:.1} ms", total / 1e3);
     let kernels = sums(timings, |t| (t.kernel, String::new()));
     print_timings("calls", &kernels, total, 0.001);
     let calls = sums(timings, |t| (t.kernel, t.label.clone()));
@@ -576,12 +577,16 @@ fn sums(timings: &[Timing], key: impl Fn(&Timing) -> (&'static str, String)) -> 
 
 /// A table of those `rows` that take more than `part` of the `total` time; `label` heads the second column.
 fn print_timings(label: &str, rows: &[Timing], total: f64, part: f64) {
-    println!(
+    say!(
         "  {:22} {label:24} {:>9} {:>6} {:>8} {:>7}",
-        "kernel", "ms", "%", "GFLOP/s", "GB/s"
+        "kernel",
+        "ms",
+        "%",
+        "GFLOP/s",
+        "GB/s"
     );
     for r in rows.iter().filter(|r| r.microseconds > part * total) {
-        println!(
+        say!(
             "  {:22} {:24} {:9.3} {:6.1} {:8.2} {:7.2}",
             r.kernel,
             r.label,
@@ -591,5 +596,5 @@ fn print_timings(label: &str, rows: &[Timing], total: f64, part: f64) {
             r.bytes as f64 / r.microseconds / 1e3
         );
     }
-    println!();
+    say!();
 }

@@ -1,0 +1,53 @@
+//! Text for people: standard output and standard error, of which each may be full or gone.
+//!
+//! `println!` panics there. Here a command that lost its output goes on, so that no work is lost with it, and the program
+//! ends with a message and exit code 2.
+
+use std::fmt::Arguments;
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+/// Why standard output failed first.
+static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Writes to standard output, and keeps the first failure for [`failure`].
+pub(super) fn write(text: Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_fmt(text).and_then(|()| out.flush())
+        && let Ok(mut failure) = FAILURE.lock()
+    {
+        failure.get_or_insert(error);
+    }
+}
+
+/// Writes to standard error. Nobody can be told if that fails.
+pub(super) fn write_error(text: Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Why standard output failed, if it did; asked once.
+pub(super) fn failure() -> Option<io::Error> {
+    FAILURE.lock().ok().and_then(|mut failure| failure.take())
+}
+
+/// A line on standard output: `println!` without its panic.
+macro_rules! say {
+    () => { $crate::cli::output::write(format_args!("\n")) };
+    ($($text:tt)*) => {
+        $crate::cli::output::write(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
+/// The same without the end of the line.
+macro_rules! say_part {
+    ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*)) };
+}
+
+/// A line on standard error: `eprintln!` without its panic.
+macro_rules! say_error {
+    ($($text:tt)*) => {
+        $crate::cli::output::write_error(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
+pub(crate) use {say, say_error, say_part};
