@@ -292,13 +292,13 @@ impl TrainOptions {
         }
     }
 
-    /// Settings for a small VGG, which has nothing to spare: three bits for every layer, and both networks held
+    /// Settings for a small VGG, which has nothing to spare: two bits for every layer that can, and both networks held
     /// closer together, by LP's loss and by the factors of batch normalisations.
     pub fn cifar10_tiny() -> Self {
         Self {
             epochs: 15,
             lambda_bits: 1.6e-2,
-            target_bits: 3,
+            target_bits: 2,
             lambda_distill: 1.5,
             lambda_norm: 1.0,
             ..Self::cifar10()
@@ -315,6 +315,7 @@ impl TrainOptions {
             lp_start: 0.4,
             bits_ramp: 0.6,
             lambda_bits: 8e-3,
+            target_bits: 3,
             quantiser_rate: QuantiserRate::Times(2.0),
             ..Self::cifar10_tiny()
         }
