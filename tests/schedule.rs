@@ -114,7 +114,8 @@ fn step_sizes_rise_and_fall() {
     }
 }
 
-/// A step of Muon gives weights the norm that they keep, and moves singular values of the update near to one.
+/// A step of Muon first gives weights their norm, whatever they had, and then goes by an update whose singular values are
+/// about one.
 #[test]
 fn muon_keeps_norms() {
     let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));
@@ -124,29 +125,44 @@ fn muon_keeps_norms() {
         ..options()
     };
     let mut trainer = Trainer::new(&gpu, lenet_small(), &images, muon).unwrap();
-    let weights = |trainer: &Trainer<'_>| {
-        let arena = block_on(trainer.snapshot()).unwrap().weights;
-        let layers = trainer.parameters().layers.iter();
-        let layers = layers.filter(|layer| layer.is_whole());
-        let values = layers.map(|layer| (layer.norm(), layer.weight_values(&arena)));
-        values.collect::<Vec<_>>()
-    };
-    let size = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let start = weights(&trainer);
+    let mut start = block_on(trainer.snapshot()).unwrap();
+    start.weights.iter_mut().for_each(|w| *w *= 3.0);
+    trainer.restore(&start);
     trainer.train_step(&images);
-    for ((norm, before), (_, after)) in start.iter().zip(weights(&trainer)) {
-        let before: Vec<f64> = before.iter().map(|w| f64::from(*w)).collect();
-        let factor = norm / size(&before);
+    let end = block_on(trainer.snapshot()).unwrap();
+    let size = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let rate = f64::from(trainer.options().schedule(1, 4).muon_rate);
+    let layers = trainer.parameters().layers.iter();
+    for layer in layers.filter(|layer| layer.is_whole()) {
+        let [before, after] = [&start, &end].map(|snapshot| -> Vec<f64> {
+            let weights = layer.weight_values(&snapshot.weights);
+            weights.into_iter().map(f64::from).collect()
+        });
+        let factor = layer.norm() / size(&before);
         let pairs = before.iter().zip(&after);
-        let moved: Vec<f64> = pairs.map(|(b, a)| factor * b - f64::from(*a)).collect();
-        // At most sqrt(rows) or sqrt(columns) singular values of about one, times the rate.
-        let rate = f64::from(trainer.options().schedule(1, 4).muon_rate);
+        let update: Vec<f64> = pairs.map(|(b, a)| (factor * b - a) / rate).collect();
+        let most = (layer.shape[0].min(layer.fan_in()) as f64).sqrt();
+        let found = size(&update);
         assert!(
-            (0.3..10.0).contains(&(size(&moved) / rate)),
-            "{}",
-            size(&moved)
+            (0.3 * most..1.25 * most).contains(&found),
+            "{found} of {most}"
         );
     }
+}
+
+/// A run of any length finds its rate in a thousand steps.
+#[test]
+fn slopes_of_a_long_run_travel_as_far() {
+    let options = TrainOptions {
+        quantiser_rate: QuantiserRate::Auto,
+        lp_start: 0.5,
+        warm_up: 0.05,
+        ..options()
+    };
+    let total = 3456;
+    let steps = (1..=total).map(|t| options.schedule(t, total));
+    let way: f32 = steps.map(|s| s.learning_rate * s.quantiser_rate).sum();
+    assert!((way - 1.5).abs() < 0.01, "{way}");
 }
 
 #[test]

@@ -492,10 +492,14 @@ impl TrainOptions {
         match self.quantiser_rate {
             QuantiserRate::Times(times) => times,
             QuantiserRate::Auto => {
-                let moving = (1..=total).filter(|t| self.levels_move(*t, total));
+                // Of a long run these steps stand for all: the whole way is asked for in every step.
+                let points = total.min(1000);
+                let steps = (0..points).map(|point| 1 + point * total / points);
+                let moving = steps.filter(|t| self.levels_move(*t, total));
                 let way: f64 = moving
                     .map(|t| self.learning_rate * self.rate(t, total))
                     .sum();
+                let way = way * total as f64 / points as f64;
                 if way > 0.0 { SLOPE_TRAVEL / way } else { 0.0 }
             }
         }
