@@ -40,6 +40,9 @@ pub struct Header {
     pub classes: Vec<String>,
     /// Training images in that data set.
     pub images: usize,
+    /// A hash of those images and their labels, absent in older files: by it a run knows its data wherever they lie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_hash: Option<String>,
     /// Steps done.
     pub step: u64,
     /// How it was and will be trained.
@@ -408,32 +411,6 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
             },
         },
         header,
-    })
-}
-
-/// Writes a file so that at every moment either the old or the new one is there, whole: into a
-/// temporary file beside it, to the disk, then renamed.
-///
-/// # Errors
-/// [`CheckpointError::Io`]; the old file is then as it was.
-#[cfg(not(target_arch = "wasm32"))]
-pub fn write_atomically(path: &std::path::Path, data: &[u8]) -> Result<(), CheckpointError> {
-    use std::io::Write;
-    let io = |error: std::io::Error| CheckpointError::Io {
-        file: path.display().to_string(),
-        reason: format!("{error}. The file that was there before is untouched"),
-    };
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(data)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        // Best effort: a full disk wants the room back.
-        std::fs::remove_file(&temporary).ok();
-        io(error)
     })
 }
 

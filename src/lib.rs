@@ -66,6 +66,8 @@ pub mod judge;
 pub mod train;
 
 pub mod checkpoint;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod files;
 pub mod fit;
 pub mod foreign;
 pub mod inspect;

@@ -81,6 +81,7 @@ fn small_checkpoint() -> &'static [u8] {
                 data: "noise".to_owned(),
                 classes: (0..10).map(|c| c.to_string()).collect(),
                 images: 10,
+                data_hash: None,
                 step: 0,
                 options: TrainOptions::default(),
             },

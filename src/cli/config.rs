@@ -1,5 +1,6 @@
 //! The settings of a run: defaults, then a preset, then a TOML file, then flags.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,86 @@ pub(crate) struct Config {
     /// How to train.
     #[serde(flatten)]
     pub options: TrainOptions,
+    /// What was changed while the run was under way, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub change: Vec<Change>,
+}
+
+/// A setting that was changed when a run was continued.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// Steps that were done with the value before.
+    pub step: u64,
+    /// Name of the setting.
+    pub setting: String,
+    /// Its value before, absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<toml::Value>,
+    /// Its value after, absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<toml::Value>,
+}
+
+/// Settings without which the state of a run has no meaning: they stay as they are until its end.
+const FIXED: [&str; 8] = [
+    "batch_size",
+    "optimiser",
+    "objective",
+    "lp_start",
+    "exact_norm",
+    "latent",
+    "likelihood",
+    "seed",
+];
+
+/// What differs between two sets of options.
+///
+/// # Errors
+/// Names the first setting that must not differ within a run.
+pub(crate) fn changes(
+    step: u64,
+    before: &TrainOptions,
+    after: &TrainOptions,
+) -> Result<Vec<Change>, CliError> {
+    let [before, after] = [before, after].map(toml::Table::try_from);
+    let (before, after) = (before?, after?);
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let mut found = Vec::new();
+    for name in names {
+        let [from, to] = [&before, &after].map(|table| table.get(name).cloned());
+        if from == to {
+            continue;
+        }
+        if FIXED.contains(&name.as_str()) {
+            let [from, to] = [from, to].map(|value| shown(&value));
+            return Err(format!(
+                "{name} was {from} and cannot become {to}: what the run has learned so far stands on it. \
+                 Start a new run for that"
+            )
+            .into());
+        }
+        found.push(Change {
+            step,
+            setting: name.clone(),
+            from,
+            to,
+        });
+    }
+    Ok(found)
+}
+
+/// A value of a setting in words.
+fn shown(value: &Option<toml::Value>) -> String {
+    value
+        .as_ref()
+        .map_or("unset".to_owned(), |value| value.to_string())
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (from, to) = (shown(&self.from), shown(&self.to));
+        write!(f, "{} {from} -> {to}", self.setting)
+    }
 }
 
 impl Default for Config {
@@ -53,6 +134,7 @@ impl Default for Config {
             path: None,
             pictures: PictureArgs::default(),
             options: TrainOptions::default(),
+            change: Vec::new(),
         }
     }
 }
@@ -163,6 +245,10 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     known.extend(["data", "limit", "from", "adapter", "path", "layer_bits"].map(str::to_owned));
     known.extend(PictureArgs::NAMES.map(str::to_owned));
     for (key, value) in given {
+        // What happened to the run that the file is of is not what the next one is to do.
+        if key == "change" {
+            continue;
+        }
         if !known.contains(&key) {
             let hint = did_you_mean(&key, known.iter().map(String::as_str));
             known.sort();
@@ -229,6 +315,33 @@ mod tests {
             error.contains("c.toml") && error.contains("many"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_run_may_change_what_its_state_does_not_stand_on() {
+        let before = TrainOptions::default();
+        let longer = TrainOptions {
+            epochs: 20,
+            ..before.clone()
+        };
+        let found = changes(7, &before, &longer).unwrap();
+        let texts: Vec<String> = found.iter().map(Change::to_string).collect();
+        assert_eq!(texts, ["epochs 8 -> 20"]);
+        let config = Config {
+            options: longer,
+            change: found,
+            ..Config::default()
+        };
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+        // The file begins another run without its history.
+        assert!(laid_over(&text).unwrap().change.is_empty());
+        let other = TrainOptions {
+            seed: 2,
+            ..before.clone()
+        };
+        let error = changes(7, &before, &other).unwrap_err().to_string();
+        assert!(error.contains("seed was 1"), "{error}");
     }
 
     #[test]

@@ -4,11 +4,17 @@ use crate::cli::output::say_error;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
 use super::CliError;
+use crate::checkpoint::Header;
 use crate::data::folder::{FolderOptions, Loaded, Resize, open_folder};
-use crate::data::{Dataset, embedded_digits};
+use crate::data::{Dataset, EMBEDDED_DIGITS, Images, embedded_digits};
+use crate::graph::Model;
+
+/// Images whose pixels tell data sets apart.
+const HASHED: usize = 10_000;
 
 /// How a folder of pictures is read. All other data come as they are.
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -192,6 +198,119 @@ pub(crate) fn load_data(
     bar.finish_and_clear();
     mention(folder, &loaded);
     Ok(loaded.data)
+}
+
+/// What a trained model says of the data it learned from.
+pub(crate) struct Learned<'l> {
+    /// The model as it was named: the folder of a run, or a file.
+    pub path: &'l Path,
+    /// Name of the data set; empty if nothing is known.
+    pub data: &'l str,
+    /// Names of the classes.
+    pub classes: &'l [String],
+    /// (height, width, channels) of its images.
+    pub input: [usize; 3],
+}
+
+impl<'l> Learned<'l> {
+    /// What a checkpoint says.
+    pub fn of(path: &'l Path, header: &'l Header, model: &Model) -> Self {
+        Self {
+            path,
+            data: &header.data,
+            classes: &header.classes,
+            input: model.input,
+        }
+    }
+
+    /// The data to use with the model: those of `given`, the value of the option `--flag`; or those of the run that it
+    /// lies in; or the digits inside the program, if it learned from them.
+    ///
+    /// # Errors
+    /// If the model learned from data that are not known to be anywhere, and if the data cannot be read.
+    pub fn load(
+        &self,
+        flag: &str,
+        given: Option<&Path>,
+        pictures: &PictureArgs,
+    ) -> Result<Dataset, CliError> {
+        let folder = match given {
+            Some(folder) => Some(folder.to_owned()),
+            None => self.own_data(flag)?,
+        };
+        let pictures = pictures.or_of_run(self.path);
+        let classes = (!self.classes.is_empty()).then_some(self.classes);
+        let data = load_data(folder.as_deref(), &pictures, Some(self.input), classes)?;
+        if !self.classes.is_empty() && data.classes != self.classes {
+            let few = |classes: &[String]| {
+                let dots = if classes.len() > 3 { ", ..." } else { "" };
+                format!("{}{dots}", classes[..classes.len().min(3)].join(", "))
+            };
+            say_error!(
+                "note: the classes of {} are {}; this model learned {} from {}. Are these the right data?",
+                data.name,
+                few(&data.classes),
+                few(self.classes),
+                self.data
+            );
+        }
+        Ok(data)
+    }
+
+    /// The folder of the data that the model learned from; `None` for the digits inside the program.
+    fn own_data(&self, flag: &str) -> Result<Option<PathBuf>, CliError> {
+        let shown = self.path.display();
+        let folder = match self.path.is_dir() {
+            true => Some(self.path),
+            false => self.path.parent(),
+        };
+        let config = folder.and_then(|f| std::fs::read_to_string(f.join("config.toml")).ok());
+        let config: toml::Table = config.unwrap_or_default().parse().unwrap_or_default();
+        if let Some(data) = config.get("data").and_then(toml::Value::as_str) {
+            return match Path::new(data).is_dir() {
+                true => Ok(Some(data.into())),
+                false => Err(format!(
+                    "{data}: the data that {shown} learned from are not there any more. Name them with {flag} DIR"
+                )
+                .into()),
+            };
+        }
+        if self.data == EMBEDDED_DIGITS {
+            return Ok(None);
+        }
+        if self.data.is_empty() && self.input == [28, 28, 1] {
+            say_error!(
+                "note: nothing is known of the data that {shown} learned from; using the digits inside this program. \
+                 {flag} DIR names others"
+            );
+            return Ok(None);
+        }
+        let what = match self.data {
+            "" => "nothing is known of the data that it learned from".to_owned(),
+            data => format!("it learned from {data}"),
+        };
+        Err(format!("{shown}: {what}. Name a folder of such data with {flag} DIR").into())
+    }
+}
+
+/// A name for images that goes by what they are, not by where they lie: a hash of their size, of all labels, and of the
+/// pixels of up to [`HASHED`] of them at equal distances.
+pub(crate) fn fingerprint(images: &Images) -> String {
+    let mut hash = Md5::new();
+    for number in images.size().into_iter().chain([images.count()]) {
+        hash.update((number as u64).to_le_bytes());
+    }
+    for label in &images.labels {
+        hash.update(label.to_le_bytes());
+    }
+    let hashed = images.count().min(HASHED);
+    for i in 0..hashed {
+        hash.update(images.image(i * images.count() / hashed));
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A bar that appears with the first picture.

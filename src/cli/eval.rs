@@ -6,16 +6,17 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::data_args::{PictureArgs, load_data};
+use super::data_args::{Learned, PictureArgs};
 use super::pack_model::accuracy;
 use super::run_folder::ElboTerms;
 use super::{
-    AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, human_bytes, load_trained, print_json,
-    tuning,
+    AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, human_bytes, load_trained, outputs,
+    print_json, quoted, tuning,
 };
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::Checkpoint;
 use crate::data::Dataset;
 use crate::evaluate::{Evaluator, Progress};
+use crate::files;
 use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::Gpu;
 use crate::infer::{Choice, probabilities};
@@ -29,7 +30,8 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     model: ModelArg,
     /// Folder with one folder of pictures for each class, or with the files of MNIST, Fashion-MNIST,
-    /// CIFAR-10 or CIFAR-100, whose test images are used [default: the digits inside the program]
+    /// CIFAR-10 or CIFAR-100, whose test images are used [default: the data of the model's run, or the digits inside the
+    /// program if it learned from those]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Images at a time
@@ -87,6 +89,9 @@ struct Logits<'l> {
 }
 
 pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
+    if let Some(path) = &args.logits {
+        outputs::check(path, &outputs::JSON, &[&args.model.model])?;
+    }
     match args.model.load()? {
         AnyModel::Trained(checkpoint) => trained(args, &checkpoint),
         AnyModel::Packed(model) => packed(args, *model),
@@ -95,9 +100,13 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
 
 fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
     args.model.refuse_decoder(&model)?;
-    let pictures = args.pictures.or_of_run(&args.model.model);
-    let (takes, classes) = (Some(model.model.input), Some(&model.classes[..]));
-    let data = load_data(args.data.as_deref(), &pictures, takes, classes)?;
+    let learned = Learned {
+        path: &args.model.model,
+        data: &model.data,
+        classes: &model.classes,
+        input: model.model.input,
+    };
+    let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
     model.model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let operations = args.count_ops.then(|| model.operations());
@@ -129,7 +138,7 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
             logit_scale: scale,
             logits: &logits,
         };
-        checkpoint::write_atomically(path, serde_json::to_string(&file)?.as_bytes())?;
+        files::write(path, serde_json::to_string(&file)?.as_bytes())?;
     }
     if args.json {
         print_json(&report)?;
@@ -323,16 +332,15 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
         (args.count_ops, "--count-ops"),
     ] {
         if given {
-            let model = args.model.model.display();
+            let model = quoted(&args.model.model);
             return Err(
                 format!("{flag} is for packed models: make one with `gtc pack {model}`").into(),
             );
         }
     }
     let model = checkpoint.header.model()?;
-    let pictures = args.pictures.or_of_run(&args.model.model);
-    let classes = Some(&checkpoint.header.classes[..]);
-    let data = load_data(args.data.as_deref(), &pictures, Some(model.input), classes)?;
+    let learned = Learned::of(&args.model.model, &checkpoint.header, &model);
+    let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
     model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;

@@ -4,8 +4,9 @@ use crate::cli::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CliError, TrainedArg, human_bytes};
-use crate::checkpoint::{encode_weights, write_atomically};
+use super::{CliError, TrainedArg, human_bytes, outputs};
+use crate::checkpoint::encode_weights;
+use crate::files;
 
 #[derive(clap::Args)]
 pub(crate) struct ExportArgs {
@@ -20,9 +21,10 @@ pub(crate) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
+    outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model.model])?;
     let checkpoint = args.model.load("has none left to export")?;
     let file = encode_weights(&checkpoint, args.half)?;
-    write_atomically(&args.out, &file)?;
+    files::write(&args.out, &file)?;
     let size = human_bytes(file.len() as u64);
     say!(
         "weights of {}: {} ({size})",

@@ -8,7 +8,7 @@ use pollster::block_on;
 
 use super::picture_files::Reads;
 use super::pictures::{Grid, format_of, picture_path, rows, save, save_gif, side_by_side};
-use super::{AutoEncoderArg, CliError, DeviceArgs};
+use super::{AutoEncoderArg, CliError, DeviceArgs, outputs};
 use crate::generate::Which;
 
 #[derive(clap::Args)]
@@ -35,6 +35,7 @@ pub(crate) struct InterpolateArgs {
 }
 
 pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
+    outputs::check(&args.out, &outputs::PICTURE, &[&args.from, &args.to])?;
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
     let reads = Reads::new(model.input, &checkpoint.header.classes);

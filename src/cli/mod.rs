@@ -12,6 +12,7 @@ mod inspect;
 mod interpolate;
 mod models;
 mod output;
+mod outputs;
 mod pack_model;
 mod picture_files;
 mod pictures;
@@ -405,10 +406,23 @@ impl ModelArg {
         let shown = self.model.display();
         Err(format!(
             "{shown}: the packed decoder of {}, which draws pictures and reads none. Let it draw with \
-             `gtc sample {shown}`",
-            packed.model.name
+             `gtc sample {}`",
+            packed.model.name,
+            quoted(&self.model)
         )
         .into())
+    }
+}
+
+/// A path as a word of a shell: in quotes if it needs them.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain =
+        |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c) || (cfg!(windows) && c == '\\');
+    match !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
+        true => text,
+        false if cfg!(windows) => format!("\"{text}\""),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 

@@ -6,12 +6,24 @@
 use std::fmt::Arguments;
 use std::io::{self, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether standard output belongs to a file that the user asked for, `-o /dev/stdout`: people then read standard error.
+static GIVEN_AWAY: AtomicBool = AtomicBool::new(false);
+
+/// Keeps words off standard output from now on.
+pub(super) fn give_away() {
+    GIVEN_AWAY.store(true, Ordering::Relaxed);
+}
 
 /// Why standard output failed first.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Writes to standard output, and keeps the first failure for [`failure`].
 pub(super) fn write(text: Arguments<'_>) {
+    if GIVEN_AWAY.load(Ordering::Relaxed) {
+        return write_error(text);
+    }
     let mut out = io::stdout().lock();
     if let Err(error) = out.write_fmt(text).and_then(|()| out.flush())
         && let Ok(mut failure) = FAILURE.lock()

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::data_args::{PictureArgs, load_data};
-use super::{CliError, DeviceArgs, TrainedArg, human_bytes, print_json, tuning};
-use crate::checkpoint::{self, Checkpoint};
+use super::data_args::{Learned, PictureArgs};
+use super::{CliError, DeviceArgs, TrainedArg, human_bytes, outputs, print_json, quoted, tuning};
+use crate::checkpoint::Checkpoint;
 use crate::data::Images;
 use crate::evaluate::Evaluator;
+use crate::files;
 use crate::generate::{Generator, Which, draw_latents, mean_difference};
 use crate::gpu::Gpu;
 use crate::infer::{Inference, best, pictures};
@@ -98,33 +99,6 @@ enum Cost {
     },
 }
 
-/// The data a model is calibrated on: the named folder, or what its run used, or the digits.
-fn calibration_data(args: &PackArgs, checkpoint: &Checkpoint) -> Result<PathBuf, CliError> {
-    if let Some(folder) = &args.calibrate {
-        return Ok(folder.clone());
-    }
-    let folder = match args.model.model.is_dir() {
-        true => args.model.model.clone(),
-        false => args
-            .model
-            .model
-            .parent()
-            .unwrap_or(Path::new("."))
-            .to_owned(),
-    };
-    let config = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
-    let config: toml::Table = config.parse().unwrap_or_default();
-    match config.get("data").and_then(toml::Value::as_str) {
-        Some(data) if Path::new(data).is_dir() => Ok(data.into()),
-        Some(data) => Err(format!(
-            "{data}: the data this model was trained on is not there any more. Name data with --calibrate."
-        )
-        .into()),
-        None if checkpoint.header.model()?.input == [28, 28, 1] => Ok(PathBuf::new()),
-        None => Err("name data of the model's kind with --calibrate".into()),
-    }
-}
-
 /// Whether a model was trained as floats alone and nothing gave it levels since: every layer's intercept and
 /// slope are what they began with.
 fn has_no_levels(checkpoint: &Checkpoint, model: &Model) -> bool {
@@ -141,6 +115,7 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
         return Ok(());
     }
     let (shown, name) = (args.model.model.display(), &model.name);
+    let word = quoted(&args.model.model);
     let what = format!(
         "{shown}: trained as floats (--objective float), so its layers have no levels yet: each weight would \
          become the power of two next to it, which costs accuracy"
@@ -150,25 +125,27 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
         return Ok(());
     }
     let quantise = match model.likelihood {
-        None => format!("`gtc quantise {shown} -o FILE.safetensors` (at once) or "),
+        None => format!("`gtc quantise {word} -o FILE.safetensors` (at once) or "),
         Some(_) => String::new(),
     };
     Err(format!(
-        "{what}. Give it levels first, with {quantise}`gtc train {name} --from {shown}` (it learns them); \
+        "{what}. Give it levels first, with {quantise}`gtc train {name} --from {word}` (it learns them); \
          --force packs it as it is"
     )
     .into())
 }
 
 pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_file(&args.model.model));
+    outputs::check(&out, &outputs::PACKED, &[&args.model.model])?;
     let checkpoint = args.model.load("cannot be packed again")?;
     let model = checkpoint.header.model()?;
     check_levels(args, &checkpoint, &model)?;
-    let folder = calibration_data(args, &checkpoint)?;
-    let pictures = args.pictures.or_of_run(&args.model.model);
-    let folder = (!folder.as_os_str().is_empty()).then_some(folder.as_path());
-    let classes = Some(&checkpoint.header.classes[..]);
-    let data = load_data(folder, &pictures, Some(model.input), classes)?;
+    let learned = Learned::of(&args.model.model, &checkpoint.header, &model);
+    let data = learned.load("--calibrate", args.calibrate.as_deref(), &args.pictures)?;
     model.check_images(&data.test)?;
     let activations = match args.activations.as_str() {
         "16" => Activations::Sixteen,
@@ -195,11 +172,7 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         Some(_) => decoder_cost(&gpu, &checkpoint, &mut inference)?,
         None => classifier_cost(args, &mut evaluator, &mut inference, &data.test)?,
     };
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| default_file(&args.model.model));
-    checkpoint::write_atomically(&out, &bytes)?;
+    files::write(&out, &bytes)?;
     let mut report = report(&out, bytes.len(), inference.model(), cost);
     let trained = inspect(evaluator.parameters(), &checkpoint.snapshot.weights);
     let trained = &trained[model.encoder_weights()..];
@@ -372,5 +345,5 @@ fn print(report: &PackReport, model: &str) {
         human_bytes(report.formula_bytes as u64)
     );
     say!("\npacked  {}", report.file);
-    say!("next    gtc {next} {}", report.file);
+    say!("next    gtc {next} {}", quoted(report.file.as_ref()));
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::CliError;
-use crate::checkpoint::write_atomically;
 use crate::data::Images;
+use crate::files::{self, Destination};
 
 /// Side of a letter, in pixels.
 const LETTER: u32 = 8;
@@ -184,11 +184,14 @@ pub(crate) const FORMATS: [(&str, ImageFormat); 5] = [
 /// Quality of JPEG files, of 100.
 const JPEG_QUALITY: u8 = 92;
 
-/// The format that a file's suffix names.
+/// The format that a file's suffix names; PNG for a device or a pipe, which has none.
 ///
 /// # Errors
 /// For no suffix and for an unknown one, with the known ones.
 pub(crate) fn format_of(path: &Path) -> Result<ImageFormat, String> {
+    if matches!(files::destination(path), Ok(Destination::Stream(_))) {
+        return Ok(ImageFormat::Png);
+    }
     let suffix = path.extension().map(|s| s.to_string_lossy().to_lowercase());
     let known = FORMATS.map(|(suffix, _)| format!(".{suffix}")).join(", ");
     let Some(suffix) = suffix else {
@@ -218,7 +221,7 @@ pub(crate) fn save(path: &Path, picture: &RgbImage) -> Result<(), CliError> {
         }
         format => picture.write_to(&mut bytes, format)?,
     }
-    Ok(write_atomically(path, &bytes.into_inner())?)
+    Ok(files::write(path, &bytes.into_inner())?)
 }
 
 /// Writes an animation that repeats for ever.
@@ -236,5 +239,5 @@ pub(crate) fn save_gif(
         encoder.encode_frame(image::Frame::from_parts(picture, 0, 0, delay))?;
     }
     drop(encoder);
-    Ok(write_atomically(path, &bytes)?)
+    Ok(files::write(path, &bytes)?)
 }

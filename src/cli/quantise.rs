@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use pollster::block_on;
 use serde::Serialize;
 
-use super::data_args::{PictureArgs, load_data};
-use super::{CliError, DeviceArgs, packed_already, print_json};
-use crate::checkpoint::{self, Checkpoint, Header, write_atomically};
+use super::data_args::{Learned, PictureArgs};
+use super::{CliError, DeviceArgs, outputs, packed_already, print_json, quoted};
+use crate::checkpoint::{self, Checkpoint, Header};
 use crate::evaluate::{Evaluator, Progress};
+use crate::files;
 use crate::fit::fit_all;
 use crate::foreign;
 use crate::graph::Description;
@@ -36,7 +37,7 @@ pub(crate) struct QuantiseArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=6))]
     bits: u32,
     /// Data whose test images measure the cost, and whose training images settle batch normalisations
-    /// [default: the digits inside the program]
+    /// [default: the data of the model's run, or the digits inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -99,6 +100,7 @@ fn read(args: &QuantiseArgs) -> Result<Checkpoint, CliError> {
             data: String::new(),
             classes: Vec::new(),
             images: 0,
+            data_hash: None,
             step: 0,
             options: TrainOptions::default(),
         },
@@ -114,17 +116,16 @@ fn read(args: &QuantiseArgs) -> Result<Checkpoint, CliError> {
 }
 
 pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
+    outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model])?;
     let mut checkpoint = read(args)?;
     let model = checkpoint.header.model()?;
     if model.likelihood.is_some() {
         let name = model.name;
         return Err(format!("{name}: an auto-encoder; only classifiers are quantised").into());
     }
-    let pictures = args.pictures.or_of_run(&args.model);
-    let known = checkpoint.header.classes.clone();
-    let classes = (!known.is_empty()).then_some(&known[..]);
-    let data = load_data(args.data.as_deref(), &pictures, Some(model.input), classes)?;
-    if known.is_empty() {
+    let learned = Learned::of(&args.model, &checkpoint.header, &model);
+    let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
+    if checkpoint.header.classes.is_empty() {
         checkpoint.header.data.clone_from(&data.name);
         checkpoint.header.classes.clone_from(&data.classes);
         checkpoint.header.images = data.train.count();
@@ -159,7 +160,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     }
     let after = test(&mut evaluator, data.test.count() + settling)?;
     bar.finish_and_clear();
-    write_atomically(&args.out, &checkpoint::encode(&checkpoint)?)?;
+    files::write(&args.out, &checkpoint::encode(&checkpoint)?)?;
     let layers = inspect(&parameters, &checkpoint.snapshot.weights);
     let report = QuantiseReport {
         file: args.out.display().to_string(),
@@ -212,5 +213,5 @@ fn print(report: &QuantiseReport) {
         report.images
     );
     say!("\nmodel   {}", report.file);
-    say!("next    gtc pack {}", report.file);
+    say!("next    gtc pack {}", quoted(report.file.as_ref()));
 }

@@ -1,15 +1,15 @@
 //! `gtc reconstruct`
 
 use crate::cli::output::say;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::data_args::{PictureArgs, load_data};
+use super::data_args::{Learned, PictureArgs};
 use super::picture_files::Reads;
 use super::pictures::{picture_path, rows, save};
-use super::{AutoEncoderArg, CliError, DeviceArgs};
+use super::{AutoEncoderArg, CliError, DeviceArgs, outputs};
 use crate::data::{Images, Pixels};
 use crate::generate::Which;
 
@@ -24,8 +24,8 @@ pub(crate) struct ReconstructArgs {
     /// images]
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Folder whose test images are used where none are named [default: the digits inside the
-    /// program]
+    /// Folder whose test images are used where none are named [default: the data of the model's run, or the digits inside
+    /// the program if it learned from those]
     #[arg(long, value_name = "DIR", conflicts_with = "images")]
     data: Option<PathBuf>,
     /// Test images, where none are named
@@ -44,11 +44,13 @@ pub(crate) struct ReconstructArgs {
 }
 
 pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
+    let inputs: Vec<&Path> = args.images.iter().map(PathBuf::as_path).collect();
+    outputs::check(&args.out, &outputs::PICTURE, &inputs)?;
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
     let images = if args.images.is_empty() {
-        let pictures = args.pictures.or_of_run(&args.model.model);
-        let data = load_data(args.data.as_deref(), &pictures, Some(model.input), None)?;
+        let learned = Learned::of(&args.model.model, &checkpoint.header, &model);
+        let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
         model.check_images(&data.test)?;
         spread(&data.test, args.count as usize)
     } else {

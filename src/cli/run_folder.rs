@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::CliError;
 use super::config::Config;
-use crate::checkpoint::{self, Checkpoint, write_atomically};
+use crate::checkpoint::{self, Checkpoint};
 use crate::evaluate::Progress;
+use crate::files::{self, Lock, LockError};
 use crate::graph::Model;
 
 /// Terms of negative evidence lower bounds, means over test images, in nats.
@@ -74,9 +75,25 @@ pub(crate) struct EpochMetrics {
     pub images_per_second: f64,
 }
 
+/// Files that a run makes, apart from samples.
+const OWN: [&str; 6] = [
+    "config.toml",
+    "model.toml",
+    "metrics.jsonl",
+    "model.safetensors",
+    "report.html",
+    LOCK,
+];
+/// Held by the process that trains.
+const LOCK: &str = "run.lock";
+/// How the names of pictures of samples begin.
+const SAMPLES: &str = "samples-epoch-";
+
 /// Where a run keeps what it makes.
 pub(crate) struct RunFolder {
     path: PathBuf,
+    /// Kept by the process that may write here.
+    _lock: Option<Lock>,
 }
 
 impl RunFolder {
@@ -92,13 +109,16 @@ impl RunFolder {
             None => model.name.as_str().into(),
         };
         let path = match wanted {
-            Some(path) => path.to_owned(),
-            None => (1..)
-                .map(|n| PathBuf::from(format!("runs/{name}-{n}")))
-                .find(|path| !path.exists())
-                .ok_or("no free name for a run folder")?,
+            Some(path) => {
+                std::fs::create_dir_all(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                path.to_owned()
+            }
+            None => next_free(&name)?,
         };
-        let folder = Self { path };
+        let folder = Self {
+            _lock: own(&path, LOCK, "trains the run in this folder")?,
+            path,
+        };
         if folder.model().exists() || folder.file("config.toml").exists() {
             let shown = folder.path.display();
             return Err(format!(
@@ -106,26 +126,31 @@ impl RunFolder {
             )
             .into());
         }
-        std::fs::create_dir_all(&folder.path)
-            .map_err(|e| format!("{}: {e}", folder.path.display()))?;
-        write_atomically(
-            &folder.file("config.toml"),
-            toml::to_string(config)?.as_bytes(),
-        )?;
-        write_atomically(&folder.file("model.toml"), model.to_toml().as_bytes())?;
+        folder.save_config(config)?;
+        files::write(&folder.file("model.toml"), model.to_toml().as_bytes())?;
         Ok(folder)
     }
 
-    /// Opens the folder of an interrupted run, with its settings and its last checkpoint.
+    /// Replaces the settings.
+    pub fn save_config(&self, config: &Config) -> Result<(), CliError> {
+        let text = toml::to_string(config)?;
+        Ok(files::write(&self.file("config.toml"), text.as_bytes())?)
+    }
+
+    /// Opens the folder of an interrupted run, with its settings and its last checkpoint. No other process may go on with
+    /// it until the folder is dropped.
     pub fn resume(path: &Path) -> Result<(Self, Config, Checkpoint), CliError> {
-        let folder = Self {
+        let mut folder = Self {
             path: path.to_owned(),
+            _lock: None,
         };
         let file = folder.file("config.toml");
         let shown = file.display();
         let text = std::fs::read_to_string(&file)
             .map_err(|e| format!("{shown}: {e}. Is {} the folder of a run?", path.display()))?;
         let config: Config = toml::from_str(&text).map_err(|e| format!("{shown}: {e}"))?;
+        folder._lock = own(path, LOCK, "trains the run in this folder")?;
+        files::remove_unfinished(path, &OWN);
         let model = folder.model();
         if !model.exists() {
             let shown = path.display();
@@ -153,19 +178,26 @@ impl RunFolder {
         Ok((folder, config, checkpoint))
     }
 
+    /// Whether a file belongs to a run, so that nothing else may be written there.
+    pub fn owns(file: &Path) -> bool {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let samples = name.starts_with(SAMPLES) && name.ends_with(".png");
+        let of_a_run = || file.with_file_name("config.toml").exists();
+        (OWN.contains(&&*name) || samples) && of_a_run()
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// Keeps a picture of samples after an epoch.
     pub fn save_samples(&self, epoch: u32, png: &[u8]) -> Result<(), CliError> {
-        let name = format!("samples-epoch-{epoch:03}.png");
-        Ok(write_atomically(&self.file(&name), png)?)
+        Ok(files::write(&self.file(&samples_name(epoch)), png)?)
     }
 
     /// The picture of samples after an epoch, if there is one.
     pub fn samples(&self, epoch: u32) -> Option<Vec<u8>> {
-        std::fs::read(self.file(&format!("samples-epoch-{epoch:03}.png"))).ok()
+        std::fs::read(self.file(&samples_name(epoch))).ok()
     }
 
     /// The folder.
@@ -180,7 +212,7 @@ impl RunFolder {
 
     /// Replaces the checkpoint, all or nothing.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), CliError> {
-        Ok(write_atomically(
+        Ok(files::write(
             &self.model(),
             &checkpoint::encode(checkpoint)?,
         )?)
@@ -189,7 +221,7 @@ impl RunFolder {
     /// Replaces the report.
     pub fn save_report(&self, page: &str) -> Result<PathBuf, CliError> {
         let path = self.file("report.html");
-        write_atomically(&path, page.as_bytes())?;
+        files::write(&path, page.as_bytes())?;
         Ok(path)
     }
 
@@ -214,7 +246,7 @@ impl RunFolder {
             kept.push('\n');
         }
         if kept != text {
-            write_atomically(&path, kept.as_bytes())?;
+            files::write(&path, kept.as_bytes())?;
         }
         Ok(lines)
     }
@@ -230,4 +262,45 @@ impl RunFolder {
             .and_then(|mut file| file.write_all(line.as_bytes()))
             .map_err(|e| format!("{}: {e}", path.display()).into())
     }
+}
+
+/// Makes the first of `runs/NAME-1`, `runs/NAME-2`, ... that is not there yet.
+fn next_free(name: &str) -> Result<PathBuf, CliError> {
+    let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
+    let all = Path::new("runs");
+    std::fs::create_dir_all(all).map_err(|e| failed(all, e))?;
+    for n in 1.. {
+        let path = all.join(format!("{name}-{n}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            // Another process may take a name at the same moment.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(failed(&path, e).into()),
+        }
+    }
+    Err("no free name for a run folder".into())
+}
+
+/// Makes this process the only one that may write into a folder. `does` says what for, of whoever holds it.
+pub(crate) fn own(folder: &Path, lock: &str, does: &str) -> Result<Option<Lock>, CliError> {
+    let host = sysinfo::System::host_name().unwrap_or_default();
+    let owner = format!("process {} on {host}", std::process::id());
+    let shown = folder.display();
+    Lock::take(&folder.join(lock), &owner).map_err(|error| match error {
+        LockError::Held(holder) => {
+            let holder = match holder.as_str() {
+                "" => "another process",
+                holder => holder,
+            };
+            format!(
+                "{shown}: {holder} {does} now. Wait until it has ended, or stop it with Ctrl-C, upon which it saves"
+            )
+            .into()
+        }
+        LockError::Io(error) => format!("{shown}: {lock}: {error}").into(),
+    })
+}
+
+fn samples_name(epoch: u32) -> String {
+    format!("{SAMPLES}{epoch:03}.png")
 }

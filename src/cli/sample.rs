@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use pollster::block_on;
 
 use super::pictures::{Grid, picture_path, save, side_by_side};
-use super::{AnyModel, AutoEncoderArg, CliError, DeviceArgs, KernelArgs, tuning};
+use super::{AnyModel, AutoEncoderArg, CliError, DeviceArgs, KernelArgs, outputs, tuning};
 use crate::checkpoint::Checkpoint;
 use crate::data::Images;
 use crate::generate::{Which, draw_latents};
@@ -43,6 +43,7 @@ pub(crate) struct SampleArgs {
 type Panels = Vec<(String, Images)>;
 
 pub(super) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
+    outputs::check(&args.out, &outputs::PICTURE, &[&args.model.model])?;
     let (panels, what) = match args.model.any()? {
         AnyModel::Trained(checkpoint) => (
             trained(args, &checkpoint)?,

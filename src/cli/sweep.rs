@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::run_folder::{EpochMetrics, RunFolder};
 use super::signals::on_stop;
 use super::{Cli, CliError, human_bytes};
-use crate::checkpoint::write_atomically;
+use crate::files;
 use crate::graph::Model;
 use crate::model::Parameters;
 use crate::pack::PackedSize;
@@ -115,8 +115,8 @@ pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
             };
             rows.push(row);
             // After every run, so that what is there can be looked at.
-            write_atomically(&folder.join("sweep.md"), table(&rows).as_bytes())?;
-            write_atomically(
+            files::write(&folder.join("sweep.md"), table(&rows).as_bytes())?;
+            files::write(
                 &folder.join("sweep.svg"),
                 picture(&plan.model, &rows)?.as_bytes(),
             )?;
@@ -180,7 +180,7 @@ fn keep_plan(folder: &Path, plan: &Plan) -> Result<(), CliError> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             std::fs::create_dir_all(folder).map_err(|e| format!("{shown}: {e}"))?;
-            Ok(write_atomically(&file, toml::to_string(plan)?.as_bytes())?)
+            Ok(files::write(&file, toml::to_string(plan)?.as_bytes())?)
         }
         Err(error) => Err(format!("{}: {error}", file.display()).into()),
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use pollster::block_on;
 
 use super::CliError;
-use crate::checkpoint::write_atomically;
+use crate::files;
 use crate::gpu::{AdapterSummary, Gpu, Path};
 use crate::infer::Inference;
 use crate::kernels;
@@ -69,7 +69,7 @@ fn keep(remembered: &Remembered) -> Result<(), CliError> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    write_atomically(&file, serde_json::to_string_pretty(remembered)?.as_bytes())?;
+    files::write(&file, serde_json::to_string_pretty(remembered)?.as_bytes())?;
     Ok(())
 }
 

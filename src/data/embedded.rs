@@ -8,23 +8,26 @@ const TRAIN_LABELS: &[u8] = include_bytes!("../../assets/digits/train-labels.idx
 const TEST_IMAGES: &[u8] = include_bytes!("../../assets/digits/test-images.idx.gz");
 const TEST_LABELS: &[u8] = include_bytes!("../../assets/digits/test-labels.idx.gz");
 
+/// Their name, as of a data set.
+pub const EMBEDDED_DIGITS: &str = "embedded digits";
+
 /// The embedded digits: 600 and 100 of each class, 28 x 28 pixels, grey.
 ///
 /// # Errors
 /// None unless the crate's own assets are damaged.
 pub fn embedded_digits() -> Result<Dataset, DataError> {
     let images = |images: &[u8], labels: &[u8]| -> Result<Images, DataError> {
-        let ([_, height, width], pixels) = parse_images("embedded digits", images)?;
+        let ([_, height, width], pixels) = parse_images(EMBEDDED_DIGITS, images)?;
         Ok(Images {
             height,
             width,
             channels: 1,
             pixels: pixels.into(),
-            labels: parse_labels("embedded digits", labels, 10)?,
+            labels: parse_labels(EMBEDDED_DIGITS, labels, 10)?,
         })
     };
     Ok(Dataset {
-        name: "embedded digits".to_owned(),
+        name: EMBEDDED_DIGITS.to_owned(),
         classes: (0..10).map(|digit: u8| digit.to_string()).collect(),
         train: images(TRAIN_IMAGES, TRAIN_LABELS)?,
         test: images(TEST_IMAGES, TEST_LABELS)?,

@@ -19,7 +19,7 @@ pub use cifar100::{
     CIFAR100_CLASSES, CIFAR100_RECORD, CIFAR100_TEST, CIFAR100_TRAIN, parse_cifar100,
 };
 pub use drawn::centre_drawing;
-pub use embedded::embedded_digits;
+pub use embedded::{EMBEDDED_DIGITS, embedded_digits};
 pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
 pub use pixels::Pixels;
 

@@ -39,7 +39,7 @@ pub enum TrainError {
     /// The loss became infinite or not a number.
     #[error(
         "the loss stopped being a number at step {step}. The last checkpoint is untouched; \
-         start again from it with a smaller --learning-rate or --lambda-bits."
+         go on from it with smaller steps: --resume RUN with another --learning-rate, or with Muon --muon-rate."
     )]
     NotFinite {
         /// Counted from 1.

@@ -253,6 +253,7 @@ impl Learner {
                 data: self.digits.name.clone(),
                 classes: self.digits.classes.clone(),
                 images: self.digits.train.count(),
+                data_hash: None,
                 step: snapshot.step,
                 options: self.trainer.options().clone(),
             },

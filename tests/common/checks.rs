@@ -426,6 +426,7 @@ pub fn checkpoint_survives(model: &Model) -> Result<(), String> {
             data: "noise".to_owned(),
             classes: class_names(model),
             images: 6,
+            data_hash: None,
             step: 3,
             options: TrainOptions::default(),
         },

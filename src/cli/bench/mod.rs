@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::pictures::picture_path;
-use super::{CliError, DeviceArgs, print_json};
+use super::{CliError, DeviceArgs, outputs, print_json};
 use crate::data::Images;
 use crate::gpu::Gpu;
 use crate::model::Model;
@@ -109,6 +109,9 @@ struct Report<R> {
 pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
         return Err(format!("--seconds {}: give more than 0, up to 3600", args.seconds).into());
+    }
+    if let Some(path) = &args.plot {
+        outputs::check(path, &outputs::PICTURE, &[])?;
     }
     let least = Duration::from_secs_f64(args.seconds);
     let started = Instant::now();

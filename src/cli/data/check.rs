@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::data_args::{PictureArgs, progress, show};
 use crate::cli::pictures::{picture_path, rows, save};
-use crate::cli::{CliError, print_json};
+use crate::cli::{CliError, outputs, print_json};
 use crate::data::folder::{Broken, Copy, Survey, is_picture_folder, survey};
 use crate::data::{Images, Pixels};
 
@@ -62,13 +62,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
         );
         return Ok(ExitCode::SUCCESS);
     }
+    let out = args.out.clone().unwrap_or_else(|| sheet_file(folder));
+    outputs::check(&out, &outputs::PICTURE, &[])?;
     let options = args.pictures.options(None)?;
     let bar = progress();
     let found = survey(folder, &options, SHOWN, &|done, total| {
         show(&bar, done, total)
     })?;
     bar.finish_and_clear();
-    let out = args.out.clone().unwrap_or_else(|| sheet_file(folder));
     save(&out, &sheet(&found))?;
     if args.json {
         print_json(&CheckReport {

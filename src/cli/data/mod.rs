@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::CliError;
+use super::{CliError, quoted};
 use download::{Download, Fetched};
 use import::import;
 use published::{DataSet, NAMES};
@@ -152,11 +152,7 @@ fn done(set: &DataSet, to: &Path) {
         set.files.len(),
         to.display()
     );
-    say!(
-        "next    gtc train {} --data {}",
-        set.suggestion,
-        to.display()
-    );
+    say!("next    gtc train {} --data {}", set.suggestion, quoted(to));
 }
 
 /// A name beside a folder's: where things lie until they are complete.

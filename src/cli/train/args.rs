@@ -149,12 +149,11 @@ pub(crate) struct TrainArgs {
     /// Folder for everything the run makes [default: runs/MODEL-N]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Continue the run in this folder
+    /// Continue the run in this folder. --data says where its data are now; --epochs, rates, prices and most other
+    /// settings may be changed from here on, which is written down in its config.toml
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "data", "limit", "epochs", "batch_size", "optimiser", "learning_rate", "muon_rate", "sgd_rate", "warm_up", "quantiser_rate",
-        "freeze_levels", "lambda_bits", "target_bits", "target_size", "bits_ramp", "lambda_distill", "temperature", "lp_labels", "lambda_l2", "weight_decay", "lp_start", "lambda_norm", "decay", "objective", "shift",
-        "flip", "random_crop", "cutout", "jitter", "mix_up", "label_smoothing", "augment_until", "augment", "exact_norm", "latent", "likelihood", "kl_warmup", "preset", "from", "seed", "out", "config",
-        "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
+        "model", "limit", "batch_size", "optimiser", "lp_start", "objective", "exact_norm", "latent", "likelihood", "preset", "from",
+        "seed", "out", "config", "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
     pub resume: Option<PathBuf>,
     /// TOML file with settings; flags override it
@@ -187,6 +186,12 @@ impl TrainArgs {
             None => preset_of(&config.model),
         });
         config = from_file(&config)?;
+        self.apply(&mut config)?;
+        Ok(config)
+    }
+
+    /// Puts what the flags say into a configuration.
+    pub fn apply(&self, config: &mut Config) -> Result<(), CliError> {
         fn set<T: Clone>(target: &mut T, value: &Option<T>) {
             if let Some(value) = value {
                 *target = value.clone();
@@ -259,13 +264,21 @@ impl TrainArgs {
         set_word(&mut options.decay, &self.decay)?;
         set_word(&mut options.objective, &self.objective)?;
         set(&mut config.model, &self.model);
-        config.data = self.data.clone().or(config.data);
+        fn set_some<T: Clone>(target: &mut Option<T>, value: &Option<T>) {
+            if value.is_some() {
+                target.clone_from(value);
+            }
+        }
+        if let Some(data) = &self.data {
+            // Whole, so that the run goes on from any folder.
+            config.data = Some(std::path::absolute(data)?);
+        }
         config.pictures = self.pictures.or(&config.pictures);
-        config.limit = self.limit.or(config.limit);
-        config.from = self.from.clone().or(config.from);
-        config.adapter = self.device.adapter.clone().or(config.adapter);
+        set_some(&mut config.limit, &self.limit);
+        set_some(&mut config.from, &self.from);
+        set_some(&mut config.adapter, &self.device.adapter);
         config.checked |= self.device.checked;
-        config.path = self.device.path.or(config.path);
-        Ok(config)
+        set_some(&mut config.path, &self.device.path);
+        Ok(())
     }
 }

@@ -15,15 +15,17 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
-use super::config::Config;
-use super::data_args::load_data;
+use super::config::{Change, Config, changes};
+use super::data_args::{fingerprint, load_data};
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
 use super::signals::on_stop;
-use super::{CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, load_trained};
+use super::{
+    CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, load_trained, quoted,
+};
 use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
 use crate::data::Dataset;
 use crate::evaluate::{Predictions, Progress, Totals};
@@ -42,30 +44,39 @@ const DRAWN: usize = 64;
 const LOOK_EVERY: u64 = 4;
 
 pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
-    let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
-    let mut config = match &resumed {
-        Some((_, config, _)) => config.clone(),
-        None => args.resolve()?,
+    let (mut config, old) = match args.resume.as_deref().map(RunFolder::resume).transpose()? {
+        Some((folder, config, checkpoint)) => (config, Some((folder, checkpoint))),
+        None => (args.resolve()?, None),
     };
-    if resumed.is_some() {
-        config.adapter = args.device.adapter.clone().or(config.adapter);
-        config.checked |= args.device.checked;
-        config.path = args.device.path.or(config.path);
+    if old.is_some() {
+        args.apply(&mut config)?;
     }
-    let takes = match &resumed {
-        Some((_, _, checkpoint)) => Some(checkpoint.header.model()?.input),
+    let resumed = old.as_ref().map(|(_, checkpoint)| checkpoint);
+    let takes = match resumed {
+        Some(checkpoint) => Some(checkpoint.header.model()?.input),
         None => input_of(&config.model)?,
     };
+    if let (Some((folder, _)), Some(data)) = (&old, &config.data)
+        && !data.exists()
+    {
+        return Err(format!(
+            "{}: the data of this run are not there any more. Say where they are now: \
+             gtc train --resume {} --data DIR",
+            data.display(),
+            quoted(folder.path())
+        )
+        .into());
+    }
     let mut data = load_data(config.data.as_deref(), &config.pictures, takes, None)?;
-    let mut model = match &resumed {
-        Some((_, _, checkpoint)) => checkpoint.header.model()?,
+    let mut model = match resumed {
+        Some(checkpoint) => checkpoint.header.model()?,
         None => find_model(&config.model, Some(&facts_of(&data)))?,
     };
     if model.name == "vae" && data.train.size() == vae_colour().input {
         model = vae_colour();
         config.model = model.name.clone();
     }
-    if model.latent().is_none() {
+    if resumed.is_none() && model.latent().is_none() {
         for (flag, given) in [
             ("--latent", args.latent.is_some()),
             ("--likelihood", args.likelihood.is_some()),
@@ -96,7 +107,11 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     }
     model.check_data(&data)?;
     config.options.check(data.train.count())?;
-    let start = match (&resumed, &config.from) {
+    let data_hash = fingerprint(&data.train);
+    if let Some((folder, checkpoint)) = &old {
+        check_continuation(folder, checkpoint, &mut config, &data, &data_hash)?;
+    }
+    let start = match (resumed, &config.from) {
         (None, Some(path)) => Some(starting_weights(path, &model)?),
         _ => None,
     };
@@ -114,18 +129,34 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         }
     })?;
     let trainer = Trainer::new(&gpu, model, &data.train, config.options.clone())?;
+    let (data_name, classes) = match resumed {
+        // The same images under another name do not make another run.
+        Some(checkpoint) => (&checkpoint.header.data, &checkpoint.header.classes),
+        None => (&data.name, &data.classes),
+    };
     let header = Header {
         version: VERSION,
         model: trainer.model().name.clone(),
         graph: Some(Description::of(trainer.model())),
-        data: data.name.clone(),
-        classes: data.classes.clone(),
+        data: data_name.clone(),
+        classes: classes.clone(),
         images: data.train.count(),
+        data_hash: Some(data_hash),
         step: 0,
         options: config.options.clone(),
     };
     let described = trainer.model().clone();
     let generator = Generator::new(&gpu, described.clone(), DRAWN)?;
+    let (folder, resumed) = match old {
+        Some((folder, checkpoint)) => {
+            folder.save_config(&config)?;
+            (folder, Some(checkpoint))
+        }
+        None => {
+            let folder = RunFolder::create(args.out.as_deref(), &config, &described)?;
+            (folder, None)
+        }
+    };
     let mut session = Session {
         trainer,
         generator,
@@ -138,12 +169,9 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
             0 => None,
             _ => Some(PackedSize::of(&described)?),
         },
-        folder: match &resumed {
-            Some((folder, ..)) => RunFolder::resume(folder.path())?.0,
-            None => RunFolder::create(args.out.as_deref(), &config, &described)?,
-        },
+        folder,
     };
-    if let Some((_, _, checkpoint)) = &resumed {
+    if let Some(checkpoint) = &resumed {
         session.continue_from(checkpoint)?;
     }
     if let Some(snapshot) = &start {
@@ -154,6 +182,53 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         session.profile()?;
     }
     block_on(session.train())
+}
+
+/// Checks that a run may go on with these settings and data, and writes into the settings what has changed.
+fn check_continuation(
+    folder: &RunFolder,
+    checkpoint: &Checkpoint,
+    config: &mut Config,
+    data: &Dataset,
+    data_hash: &str,
+) -> Result<(), CliError> {
+    let old = &checkpoint.header;
+    let shown = folder.path().display();
+    let same_data = match &old.data_hash {
+        Some(hash) => hash == data_hash,
+        None => (&old.data, old.images) == (&data.name, data.train.count()),
+    };
+    if !same_data {
+        return Err(format!(
+            "{shown}: the {} training images of {} are not the {} of {} that this run has learned from. \
+             Name the folder that holds those: gtc train --resume {} --data DIR",
+            data.train.count(),
+            data.name,
+            old.images,
+            old.data,
+            quoted(folder.path())
+        )
+        .into());
+    }
+    let changed = changes(old.step, &old.options, &config.options)
+        .map_err(|error| format!("{shown}: {error}"))?;
+    let per_epoch = (data.train.count() / config.options.batch_size).max(1) as u64;
+    let epochs = old.step.div_ceil(per_epoch);
+    if u64::from(config.options.epochs) < epochs {
+        return Err(format!(
+            "{shown}: the run is in epoch {epochs} already and cannot end after {}",
+            config.options.epochs
+        )
+        .into());
+    }
+    for change in changed {
+        say!("from step {} on: {change}", change.step);
+        let repeats = |old: &Change| (old.step, &old.setting) == (change.step, &change.setting);
+        // Written by a continuation that ended before its first checkpoint.
+        config.change.retain(|old| !repeats(old));
+        config.change.push(change);
+    }
+    Ok(())
 }
 
 /// What a description says of an auto-encoder goes before the defaults of options, and flags before that.
@@ -206,15 +281,6 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn continue_from(&mut self, checkpoint: &Checkpoint) -> Result<(), CliError> {
-        let (old, new) = (&checkpoint.header, &self.header);
-        if (&old.data, old.images, &old.options) != (&new.data, new.images, &new.options) {
-            return Err(format!(
-                "{}: the checkpoint was made with other data or settings than config.toml says; \
-                 restore the folder's files, or start a new run.",
-                self.folder.path().display()
-            )
-            .into());
-        }
         self.trainer.restore(&checkpoint.snapshot);
         let epochs = self.trainer.steps_done() / self.trainer.steps_per_epoch();
         self.history = self.folder.metrics_until(epochs as u32)?;
@@ -297,11 +363,10 @@ impl Session<'_> {
         }
         let snapshot = self.trainer.snapshot().await?;
         let page = self.report(&snapshot, &predictions)?;
-        let folder = self.folder.path().display();
         self.judge_size();
         say!("\nmodel   {}", self.folder.model().display());
         say!("report  {} (open it in a browser)", page.display());
-        say!("next    gtc inspect {folder}");
+        say!("next    gtc inspect {}", quoted(self.folder.path()));
         Ok(ExitCode::SUCCESS)
     }
 
@@ -500,11 +565,11 @@ impl Session<'_> {
 
     async fn interrupted(&mut self) -> Result<ExitCode, CliError> {
         self.save(self.trainer.snapshot().await?)?;
-        let folder = self.folder.path().display();
         say!(
-            "stopped and saved after step {} of {}. Continue with: gtc train --resume {folder}",
+            "stopped and saved after step {} of {}. Continue with: gtc train --resume {}",
             self.trainer.steps_done(),
-            self.trainer.total_steps()
+            self.trainer.total_steps(),
+            quoted(self.folder.path())
         );
         Ok(ExitCode::SUCCESS)
     }
