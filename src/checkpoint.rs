@@ -16,6 +16,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::foreign::other_format;
 use crate::graph::{DataFacts, Description, INPUT, Model, ModelError};
 use crate::model::{LayerValues, NormParameters, Parameters};
 use crate::tensor::pad4;
@@ -90,7 +91,8 @@ pub enum CheckpointError {
     },
     /// Not a safetensors file, or not a whole one.
     #[error(
-        "{file}: not a whole safetensors file ({reason}). If it was copied, copy it again; the file it came from is intact."
+        "{file}: not a whole safetensors file ({reason}). If it was copied or fetched, the copy may be cut short: compare \
+         its size with that of the file it came from."
     )]
     Damaged {
         /// The file.
@@ -99,7 +101,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A safetensors file of something else.
-    #[error("{file}: not a checkpoint of gtc: {reason}")]
+    #[error("{file}: {reason}")]
     Foreign {
         /// The file.
         file: String,
@@ -126,7 +128,8 @@ pub enum CheckpointError {
     },
     /// NaN or infinity in what should be numbers.
     #[error(
-        "{file}: tensor '{tensor}' holds {value} at {at}: the run it came from diverged. Use an earlier checkpoint."
+        "{file}: tensor '{tensor}' holds {value} at {at}, which no network can use: its training diverged, or the file is \
+         damaged. Use an earlier checkpoint."
     )]
     NotFinite {
         /// The file.
@@ -277,13 +280,16 @@ pub fn is_checkpoint(data: &[u8]) -> bool {
 /// # Errors
 /// [`CheckpointError`] for anything that is not exactly what [`encode`] writes.
 pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
-    let damaged = |e: safetensors::SafeTensorError| CheckpointError::Damaged {
-        file: file.to_owned(),
-        reason: e.to_string(),
-    };
     let foreign = |reason: String| CheckpointError::Foreign {
         file: file.to_owned(),
-        reason,
+        reason: format!("not a checkpoint of gtc: {reason}"),
+    };
+    let damaged = |e: safetensors::SafeTensorError| match other_format(data) {
+        Some(reason) => foreign(reason),
+        None => CheckpointError::Damaged {
+            file: file.to_owned(),
+            reason: e.to_string(),
+        },
     };
     let (_, metadata) = SafeTensors::read_metadata(data).map_err(damaged)?;
     let tensors = SafeTensors::deserialize(data).map_err(damaged)?;
@@ -291,7 +297,13 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
         .metadata()
         .as_ref()
         .and_then(|map| map.get("gtc"))
-        .ok_or_else(|| foreign("no metadata of gtc in it".to_owned()))?;
+        .ok_or_else(|| {
+            foreign(
+                "a safetensors file of another program. If it holds a float network with PyTorch's layout, \
+                 `gtc quantise` gives it levels and makes it one"
+                    .to_owned(),
+            )
+        })?;
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|e| foreign(format!("metadata: {e}")))?;
     let version = value["version"]
@@ -393,7 +405,13 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
     for (network, arena) in NETWORKS.iter().zip(&mut running) {
         for norm in &parameters.norms {
             let name = format!("{}.running_{network}", norm_name(norm));
-            norm.place_running(arena, &read(&name, &[2, norm.channels])?);
+            let statistics = read(&name, &[2, norm.channels])?;
+            if let Some(variance) = statistics[norm.channels..].iter().find(|v| **v < 0.0) {
+                let reason =
+                    format!("tensor '{name}' holds {variance}, and no variance is negative");
+                return Err(foreign(reason));
+            }
+            norm.place_running(arena, &statistics);
         }
     }
     let mut arenas = arenas.into_iter();

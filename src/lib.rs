@@ -71,6 +71,7 @@ pub mod files;
 pub mod fit;
 pub mod foreign;
 pub mod inspect;
+pub mod rescale;
 
 pub mod pack;
 

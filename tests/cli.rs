@@ -247,11 +247,13 @@ fn flags_override_the_config_file() {
 }
 
 #[test]
-fn gzipped_fashion_data_is_read_with_its_class_names() {
+fn gzipped_data_are_read_with_the_names_of_their_classes() {
     use std::io::Write;
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("fashion-mnist");
     write_data(&data, 20, 10);
+    // A folder's name says nothing of what is in it.
+    assert_eq!(gtc::data::read_folder(&data).unwrap().classes[9], "9");
     for entry in std::fs::read_dir(&data).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
@@ -261,18 +263,21 @@ fn gzipped_fashion_data_is_read_with_its_class_names() {
         encoder.finish().unwrap();
         std::fs::remove_file(path).unwrap();
     }
+    let names: Vec<String> = (0..10).map(|class| format!("thing {class}")).collect();
+    std::fs::write(data.join("classes.txt"), names.join("\n")).unwrap();
     let data = gtc::data::read_folder(&data).unwrap();
-    assert_eq!(data.classes[9], "Ankle boot");
+    assert_eq!(data.classes[9], "thing 9");
     assert_eq!((data.train.count(), data.test.count()), (20, 10));
 }
 
 #[test]
 fn exported_weights_are_used_and_not_continued() {
-    let (run, _) = trained();
+    let (run, data) = trained();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    succeed(&["export", run, "-o", &at("full.safetensors")]);
-    succeed(&["export", run, "-o", &at("half.safetensors"), "--half"]);
+    let export = ["export", run, "--to", "gtc", "-o"];
+    succeed(&[&export[..], &[&at("full.safetensors")]].concat());
+    succeed(&[&export[..], &[&at("half.safetensors"), "--half"]].concat());
     let load = |path: &Path| checkpoint::load(path).unwrap().snapshot;
     let original = load(&Path::new(run).join("model.safetensors"));
     let full = load(&folder.path().join("full.safetensors"));
@@ -286,7 +291,7 @@ fn exported_weights_are_used_and_not_continued() {
     let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
     assert!(size("half.safetensors") * 10 < size("full.safetensors") * 6);
     let eval = |model: &str| -> Value {
-        serde_json::from_str(&succeed(&["eval", model, "--json"])).unwrap()
+        serde_json::from_str(&succeed(&["eval", model, "--data", data, "--json"])).unwrap()
     };
     assert_eq!(eval(&at("full.safetensors")), eval(run));
 

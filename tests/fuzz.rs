@@ -5,10 +5,12 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use gtc::checkpoint::{self, Checkpoint, Header, VERSION};
-use gtc::data::{encode_images, encode_labels, parse_images, parse_labels};
+use gtc::data::{encode_images, encode_labels, parse_images, parse_labels, read_folder};
+use gtc::foreign::{self, Network, Tensors};
 use gtc::model::{Model, Parameters};
 use gtc::train::{Snapshot, TrainOptions};
 use proptest::prelude::*;
+use safetensors::SafeTensors;
 
 /// Ways a file goes wrong.
 #[derive(Clone, Debug)]
@@ -148,6 +150,80 @@ proptest! {
             prop_assert!(checkpoint.snapshot.weights.iter().all(|v| v.is_finite()));
         }
     }
+}
+
+/// A network as PyTorch has it, behind a wrapper's prefix.
+fn pytorch_file() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let checkpoint = checkpoint::decode("good", small_checkpoint()).unwrap();
+        let plain = foreign::encode(&checkpoint, Network::HighPrecision, false).unwrap();
+        let tensors = SafeTensors::deserialize(&plain).unwrap();
+        let wrapped = tensors
+            .iter()
+            .map(|(name, view)| (format!("module.{name}"), view));
+        safetensors::serialize(wrapped, None).unwrap()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_files_of_pytorch(damages in damage(), head in 0usize..3000, mask in 1u8..) {
+        let mut bytes = apply(pytorch_file(), &damages);
+        if let Some(byte) = bytes.get_mut(head) {
+            *byte ^= mask;
+        }
+        let _ = foreign::other_format(&bytes);
+        if let Ok(tensors) = Tensors::new("fuzz", &bytes)
+            && let Ok(found) = foreign::decode(tensors, None)
+        {
+            let (mut weights, mut running) = (found.weights, found.running);
+            prop_assert!(weights.iter().chain(&running).all(|v| v.is_finite()));
+            gtc::rescale::rescale(&found.model, &mut weights, &mut running);
+        }
+    }
+
+    #[test]
+    fn damaged_indices_of_files(damages in damage()) {
+        let index = br#"{"metadata": {}, "weight_map": {"module.conv1.weight": "a.safetensors"}}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.safetensors.index.json");
+        std::fs::write(&file, apply(index, &damages)).unwrap();
+        prop_assert!(Tensors::open(&file).is_err(), "there is no such file");
+    }
+
+    /// Labels of 32 bits, and the names of classes in a mapping beside them.
+    #[test]
+    fn damaged_labels_and_mappings(damages in damage(), more in damage()) {
+        let words = [0x0c02u32, 3, 2, 1, 50, 2, 60, 1, 70];
+        let wide: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        let wide = apply(&wide, &damages);
+        if let Ok(labels) = parse_labels("fuzz", &wide, 10) {
+            prop_assert!(labels.iter().all(|l| *l < 10));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["train", "test"] {
+            let at = |rest: &str| folder.path().join(format!("emnist-letters-{part}-{rest}"));
+            std::fs::write(at("images-idx3-ubyte"), encode_images(2, 2, &[5; 12])).unwrap();
+            std::fs::write(at("labels-idx2-int"), &wide).unwrap();
+        }
+        let mapping = folder.path().join("emnist-letters-mapping.txt");
+        std::fs::write(mapping, apply(b"0 48\n1 65 97\n2 66 98\n", &more)).unwrap();
+        if let Ok(data) = read_folder(folder.path()) {
+            let labels = data.train.labels.iter().chain(&data.test.labels);
+            let classes = data.classes.len();
+            prop_assert!(labels.into_iter().all(|label| usize::from(*label) < classes));
+        }
+    }
+}
+
+#[test]
+fn files_of_pytorch_survive_undamaged() {
+    let found = foreign::decode(Tensors::new("good", pytorch_file()).unwrap(), None).unwrap();
+    assert_eq!(found.model.name, "vgg-tiny");
+    assert!(found.notes[0].contains("module."), "{:?}", found.notes);
 }
 
 #[test]

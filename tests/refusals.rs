@@ -188,7 +188,7 @@ fn damaged_checkpoints_are_refused() {
         &good[..good.len() - 100],
         &["truncated.safetensors", "not a whole"],
     );
-    attempt("empty", &[], &["empty.safetensors", "not a whole"]);
+    attempt("empty", &[], &["empty.safetensors", "the file is empty"]);
     attempt(
         "text",
         b"hello, this is no model at all",

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::picture_files::{Reads, pictures_below};
+use super::picture_files::{Reads, pictures_below, spread};
 use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, print_json, tuning};
 use crate::checkpoint::Checkpoint;
 use crate::data::Images;
@@ -19,12 +19,13 @@ use crate::pack::PackedModel;
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// Pictures (PNG, JPEG, GIF or BMP) of any size, and folders of them, which are walked in the order of names.
+    /// Pictures (PNG, JPEG, WebP, GIF or BMP) of any size, folders of them, which are walked in the order of names, patterns
+    /// such as '*.png', and - for standard input.
     ///
     /// Digits may be dark on light, transparent, on grey paper and anywhere on the picture. Other pictures keep
     /// their proportions: grey ones are fitted into the model's size, colour ones cut to the middle. A picture
-    /// of the model's own size is taken pixel by pixel. Files in a folder that cannot be read are named and
-    /// counted; the exit code is then 1.
+    /// of the model's own size is taken pixel by pixel. Files that cannot be read are named and counted; the exit
+    /// code is then 1.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     /// Classes to name for each picture, the most probable first
@@ -138,12 +139,14 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Reads all pictures: (those that can be read, every file). Of a file that was named itself, an error ends the
-/// program; in a folder it is kept.
+/// Reads all pictures: (those that can be read, every file). An error is kept beside the answers of the others; only that
+/// of a single picture ends the program.
 fn load_all(args: &ClassifyArgs, reads: Reads) -> Result<(Images, Vec<File>), CliError> {
     let mut images = reads.none();
     let mut files = Vec::new();
-    for named in &args.images {
+    let named = spread(&args.images)?;
+    let alone = named.len() == 1;
+    for named in &named {
         let folder = named.is_dir();
         let paths = match folder {
             true => pictures_below(named)?,
@@ -159,8 +162,8 @@ fn load_all(args: &ClassifyArgs, reads: Reads) -> Result<(Images, Vec<File>), Cl
                         blank: prepared.blank,
                     })
                 }
-                Err(error) if folder => Err(error.to_string()),
-                Err(error) => return Err(error),
+                Err(error) if alone && !folder => return Err(error),
+                Err(error) => Err(error.to_string()),
             };
             let name = path.display().to_string();
             files.push(File { name, read });

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::CliError;
 use crate::checkpoint::Header;
 use crate::data::folder::{FolderOptions, Loaded, Resize, open_folder};
-use crate::data::{Dataset, EMBEDDED_DIGITS, Images, embedded_digits};
+use crate::data::{Dataset, EMBEDDED_DIGITS, Images, embedded_digits, is_there};
 use crate::graph::Model;
 
 /// Images whose pixels tell data sets apart.
@@ -267,7 +267,7 @@ impl<'l> Learned<'l> {
         let config = folder.and_then(|f| std::fs::read_to_string(f.join("config.toml")).ok());
         let config: toml::Table = config.unwrap_or_default().parse().unwrap_or_default();
         if let Some(data) = config.get("data").and_then(toml::Value::as_str) {
-            return match Path::new(data).is_dir() {
+            return match is_there(Path::new(data)) {
                 true => Ok(Some(data.into())),
                 false => Err(format!(
                     "{data}: the data that {shown} learned from are not there any more. Name them with {flag} DIR"

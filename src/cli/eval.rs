@@ -325,6 +325,36 @@ fn auto_encoder(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses to call something an accuracy if numbers on the way to it were none.
+fn check_finite(
+    args: &EvalArgs,
+    evaluator: &mut Evaluator<'_>,
+    progress: &Progress,
+    data: &Dataset,
+) -> Result<(), CliError> {
+    let shown = args.model.model.display();
+    for (network, name) in ["high precision", "low precision"].into_iter().enumerate() {
+        let lost = progress.not_finite[network];
+        let node = pollster::block_on(evaluator.first_not_finite(network, &data.test))?;
+        if lost == 0 && node.is_none() {
+            continue;
+        }
+        let place = node.map_or(String::new(), |node| {
+            format!(
+                ", the first of them behind '{node}' in the first {} images",
+                args.batch_size
+            )
+        });
+        return Err(format!(
+            "{shown}: {name} computes numbers that are infinite or none (in the outputs of {lost} batches of {}){place}: \
+             what it answers is no result. Its weights or statistics are too large, or damaged",
+            args.batch_size
+        )
+        .into());
+    }
+    Ok(())
+}
+
 fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliError> {
     for (given, flag) in [
         (args.kernel.kernel.is_some(), "--kernel"),
@@ -355,6 +385,7 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
     let tick = |done: usize| bar.set_position(done as u64);
     let (progress, _) = pollster::block_on(evaluator.test(&data.test, tick))?;
     bar.finish_and_clear();
+    check_finite(args, &mut evaluator, &progress, &data)?;
     if evaluator.model().likelihood.is_some() {
         return auto_encoder(args, checkpoint, &progress, &data, &gpu);
     }

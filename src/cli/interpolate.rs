@@ -15,7 +15,7 @@ use crate::generate::Which;
 pub(crate) struct InterpolateArgs {
     #[command(flatten)]
     model: AutoEncoderArg,
-    /// The first picture, of any size (PNG, JPEG, GIF or BMP), prepared as `gtc classify` does
+    /// The first picture, of any size (PNG, JPEG, WebP, GIF or BMP; - for standard input), prepared as `gtc classify` does
     #[arg(value_name = "A")]
     from: PathBuf,
     /// The last picture
@@ -39,7 +39,11 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
     let reads = Reads::new(model.input, &checkpoint.header.classes);
-    let ends = reads.read_all(&[args.from.clone(), args.to.clone()])?;
+    let mut ends = reads.none();
+    for path in [&args.from, &args.to] {
+        ends.pixels.extend(reads.read_shown(path)?.pixels);
+        ends.labels.push(0);
+    }
     let gpu = args.device.open()?;
     let steps = args.steps as usize;
     let mut generator = args.model.generator(&gpu, &checkpoint, steps.min(64))?;

@@ -92,7 +92,7 @@ enum Command {
     Interpolate(interpolate::InterpolateArgs),
     /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
     Pack(pack_model::PackArgs),
-    /// Write a model's weights alone, without the state of training, as half precision if wished.
+    /// Write a model's weights for PyTorch, or for this program without the state of training.
     Export(export::ExportArgs),
     /// Give a float model levels without training: one of this program's, or one in PyTorch's layout.
     Quantise(quantise::QuantiseArgs),
@@ -150,6 +150,12 @@ pub fn main() -> ExitCode {
     // SAFETY: the first thing the process does; no thread and no handler exists yet.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+    // A library below the Vulkan loader complains on standard error if this is not set, though all is well without.
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: as above, no other thread reads the environment yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),

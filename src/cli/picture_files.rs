@@ -1,47 +1,74 @@
 //! Picture files, and folders of them, as a model reads them.
 
 use crate::cli::output::say_error;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
-
 use super::CliError;
-use super::pictures::FORMATS;
 use crate::data::Images;
+use crate::data::folder::{self, SUFFIXES};
 use crate::picture::{Look, Picture, Prepared, prepare};
 
-/// Largest side of a picture taken for sensible, in pixels.
-const MAX_SIDE: u32 = 16_384;
+/// Largest file of a picture that is read, in bytes.
+const MOST_BYTES: u64 = 1 << 30;
+/// The name that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// Reads a picture and turns it upright, as its EXIF data says.
 pub(super) fn read_picture(path: &Path) -> Result<Picture, CliError> {
     let shown = path.display();
-    let unreadable = |reason: &dyn std::fmt::Display| {
-        format!(
-            "{shown}: not a picture that can be read ({reason}). PNG, JPEG, GIF and BMP files with up \
-             to {MAX_SIDE} pixels a side can be."
-        )
-    };
     if path.is_dir() {
         return Err(format!("{shown}: a folder, not a picture. Name the pictures in it").into());
     }
-    let mut reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|e| format!("{shown}: {e}"))?;
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    reader.limits(limits);
-    let upright = || {
-        let mut decoder = reader.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        let mut picture = DynamicImage::from_decoder(decoder)?;
-        picture.apply_orientation(orientation);
-        Ok::<_, image::ImageError>(picture)
+    let mut bytes = Vec::new();
+    let read = match path == Path::new(STANDARD_INPUT) {
+        true => std::io::stdin()
+            .lock()
+            .take(MOST_BYTES)
+            .read_to_end(&mut bytes),
+        // Whatever can be opened: also a pipe.
+        false => {
+            std::fs::File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes))
+        }
     };
-    let picture = upright().map_err(|e| unreadable(&e))?.into_rgba8();
-    let width = picture.width() as usize;
-    Ok(Picture::new(width, picture.into_raw()).ok_or_else(|| unreadable(&"it has no pixels"))?)
+    read.map_err(|e| format!("{shown}: {e}"))?;
+    let pixels = match bytes.is_empty() {
+        true => Err("the file is empty".to_owned()),
+        false => folder::read_picture(&bytes),
+    };
+    let unreadable = |reason: &str| {
+        format!(
+            "{shown}: not a picture that can be read ({reason}). PNG, JPEG, WebP, GIF and BMP files can be"
+        )
+    };
+    let pixels = pixels.map_err(|reason| unreadable(&reason))?;
+    let width = pixels.width() as usize;
+    Ok(Picture::new(width, pixels.into_raw()).ok_or_else(|| unreadable("it has no pixels"))?)
+}
+
+/// The files that patterns stand for, where no shell has put them in their place; other paths as they are.
+///
+/// # Errors
+/// For a pattern that is none, and for one that nothing fits.
+pub(super) fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut all = Vec::new();
+    for path in paths {
+        let text = path.to_string_lossy();
+        if path.exists() || !text.contains(['*', '?', '[']) {
+            all.push(path.clone());
+            continue;
+        }
+        let failed = |reason: &dyn std::fmt::Display| format!("{text}: {reason}");
+        let found = glob::glob(&text).map_err(|e| failed(&e))?;
+        let before = all.len();
+        for path in found {
+            all.push(path.map_err(|e| failed(&e))?);
+        }
+        if all.len() == before {
+            return Err(failed(&"no file fits this pattern").into());
+        }
+    }
+    Ok(all)
 }
 
 /// What a model reads.
@@ -67,6 +94,15 @@ impl Reads {
         Ok(prepare(&read_picture(path)?, self.look, self.input))
     }
 
+    /// The same, with a word on stderr if the picture is blank.
+    pub fn read_shown(&self, path: &Path) -> Result<Prepared, CliError> {
+        let prepared = self.read(path)?;
+        if prepared.blank {
+            say_error!("note: {}: nothing is on this picture", path.display());
+        }
+        Ok(prepared)
+    }
+
     /// Images to put pictures into.
     pub fn none(&self) -> Images {
         let [height, width, channels] = self.input;
@@ -78,18 +114,33 @@ impl Reads {
         }
     }
 
-    /// Picture files as the model reads them; says on stderr which of them are blank.
-    pub fn read_all(&self, paths: &[PathBuf]) -> Result<Images, CliError> {
+    /// Picture files as the model reads them; says on stderr which of them are blank. Those that cannot be read are named
+    /// and left out: (the others, the number left out).
+    ///
+    /// # Errors
+    /// If none can be read.
+    pub fn read_all(&self, paths: &[PathBuf]) -> Result<(Images, usize), CliError> {
         let mut images = self.none();
+        let mut failed = Vec::new();
         for path in paths {
-            let prepared = self.read(path)?;
-            if prepared.blank {
-                say_error!("note: {}: nothing is on this picture", path.display());
-            }
+            let prepared = match self.read_shown(path) {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    failed.push(error);
+                    continue;
+                }
+            };
             images.pixels.extend(prepared.pixels);
             images.labels.push(0);
         }
-        Ok(images)
+        if images.count() > 0 {
+            failed.iter().for_each(|error| say_error!("{error}"));
+            return Ok((images, failed.len()));
+        }
+        match failed.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok((images, 0)),
+        }
     }
 }
 
@@ -100,7 +151,7 @@ pub(super) fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     walk(folder, &mut found)?;
     found.sort();
     if found.is_empty() {
-        let known = FORMATS.map(|(suffix, _)| format!(".{suffix}")).join(", ");
+        let known = SUFFIXES.map(|suffix| format!(".{suffix}")).join(", ");
         return Err(format!("{}: no pictures in this folder ({known})", folder.display()).into());
     }
     Ok(found)
@@ -117,10 +168,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), CliError> {
         let suffix = path.extension().map(|s| s.to_string_lossy().to_lowercase());
         if entry.file_type().map_err(failed)?.is_dir() {
             walk(&path, found)?;
-        } else if FORMATS
-            .iter()
-            .any(|(name, _)| suffix.as_deref() == Some(name))
-        {
+        } else if suffix.is_some_and(|suffix| SUFFIXES.contains(&suffix.as_str())) {
             found.push(path);
         }
     }

@@ -1,6 +1,6 @@
 //! `gtc quantise`
 
-use crate::cli::output::say;
+use crate::cli::output::{say, say_error};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,15 +8,19 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::data_args::{Learned, PictureArgs};
-use super::{CliError, DeviceArgs, outputs, packed_already, print_json, quoted};
+use super::pictures::slice;
+use super::{CliError, DeviceArgs, find_model_alone, outputs, packed_already, print_json, quoted};
 use crate::checkpoint::{self, Checkpoint, Header};
+use crate::data::Dataset;
 use crate::evaluate::{Evaluator, Progress};
 use crate::files;
 use crate::fit::fit_all;
-use crate::foreign;
-use crate::graph::Description;
+use crate::foreign::{self, Tensors};
+use crate::gpu::Gpu;
+use crate::graph::{Description, Model, Scaling};
 use crate::inspect::{inspect, mean_bits};
 use crate::pack;
+use crate::rescale::rescale;
 use crate::train::{Snapshot, TrainOptions};
 
 /// Images at a time.
@@ -26,13 +30,16 @@ const SETTLING: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct QuantiseArgs {
-    /// A float model: the folder of a run, a .safetensors file of this program or one in PyTorch's layout;
-    /// not a packed .gtc file
+    /// A float model, not a packed .gtc file: the folder of a run, a .safetensors file of this program or one in
+    /// PyTorch's layout, or the index of several (model.safetensors.index.json)
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// The model to write
     #[arg(short, long, value_name = "FILE.safetensors")]
     out: PathBuf,
+    /// Accuracy in percent that the float model is known to have: an error if it is measured to be lower here
+    #[arg(long, value_name = "PERCENT")]
+    expect: Option<f64>,
     /// Most bits of a weight, in every layer
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=6))]
     bits: u32,
@@ -40,6 +47,12 @@ pub(crate) struct QuantiseArgs {
     /// [default: the data of the model's run, or the digits inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// What the model is, if it comes from elsewhere: a name, see `gtc models`, or a description that ends in .toml
+    /// [default: the one that fits]
+    #[arg(long = "model", value_name = "NAME|FILE.toml")]
+    described: Option<String>,
+    #[command(flatten)]
+    scaling: ScalingArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
@@ -47,6 +60,169 @@ pub(crate) struct QuantiseArgs {
     json: bool,
     #[command(flatten)]
     pictures: PictureArgs,
+}
+
+/// What is done to pixels before the network reads them. Without these options it is what the model's description says.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Pixels of a model from elsewhere")]
+struct ScalingArgs {
+    /// Subtracted from pixels of 0 to 1: one number, or one for each of red, green and blue
+    #[arg(
+        long,
+        value_name = "X[,X,X]",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    mean: Option<Vec<f32>>,
+    /// What pixels are divided by after that
+    #[arg(
+        long,
+        value_name = "X[,X,X]",
+        value_delimiter = ',',
+        visible_alias = "std"
+    )]
+    deviation: Option<Vec<f32>>,
+    /// The numbers that black and white become, instead: -1..1, 0..255, 0..1
+    #[arg(long, value_name = "A..B", allow_hyphen_values = true, conflicts_with_all = ["mean", "deviation"])]
+    range: Option<String>,
+}
+
+impl ScalingArgs {
+    /// The scaling that was asked for.
+    fn scaling(&self) -> Result<Option<Scaling>, CliError> {
+        if let Some(text) = &self.range {
+            let ends = text.split_once("..").and_then(|(low, high)| {
+                let number = |text: &str| text.trim().parse::<f32>().ok();
+                Some((number(low)?, number(high)?))
+            });
+            return match ends.and_then(|(low, high)| Scaling::to_range(low, high)) {
+                Some(scaling) => Ok(Some(scaling)),
+                None => Err(format!(
+                    "--range {text}: two numbers, the smaller first, such as -1..1"
+                )
+                .into()),
+            };
+        }
+        if self.mean.is_none() && self.deviation.is_none() {
+            return Ok(None);
+        }
+        let three = |flag: &str, numbers: &Option<Vec<f32>>, usual: f32| match numbers.as_deref() {
+            None => Ok([usual; 3]),
+            Some([one]) => Ok([*one; 3]),
+            Some([red, green, blue]) => Ok([*red, *green, *blue]),
+            Some(other) => Err(format!(
+                "--{flag}: {} numbers; one or three are needed",
+                other.len()
+            )),
+        };
+        let scaling = Scaling {
+            mean: three("mean", &self.mean, 0.0)?,
+            deviation: three("deviation", &self.deviation, 1.0)?,
+        };
+        match scaling.is_usable() {
+            true => Ok(Some(scaling)),
+            false => {
+                Err("--mean and --deviation: finite numbers, and deviations above zero".into())
+            }
+        }
+    }
+}
+
+/// Scalings that networks are often trained with, for a look at which one a file was made for.
+fn usual_scalings() -> Vec<(&'static str, Scaling)> {
+    let normal = |mean, deviation| Scaling { mean, deviation };
+    vec![
+        ("--range 0..1", Scaling::NONE),
+        ("--range -1..1", normal([0.5; 3], [0.5; 3])),
+        ("--range 0..255", normal([0.0; 3], [1.0 / 255.0; 3])),
+        (
+            "--mean 0.1307 --deviation 0.3081",
+            normal([0.1307; 3], [0.3081; 3]),
+        ),
+        (
+            "--mean 0.4914,0.4822,0.4465 --deviation 0.247,0.2435,0.2616",
+            Scaling::CIFAR10,
+        ),
+        (
+            "--mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225",
+            normal([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ),
+    ]
+}
+
+/// Images that a scaling is judged by.
+const JUDGED: usize = 1000;
+/// By how much another scaling must be better, in accuracy, so that the one in use is taken for a mistake.
+const CLEARLY: f64 = 0.02;
+
+/// Refuses a scaling of pixels that was not asked for, if another one that is often used fits a model from elsewhere better.
+fn check_scaling(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    data: &Dataset,
+    used: &Model,
+) -> Result<(), CliError> {
+    let few = slice(&data.test, 0..data.test.count().min(JUDGED));
+    let accuracy = |scaling: Scaling| -> Result<f64, CliError> {
+        let model = Model {
+            scaling,
+            ..used.clone()
+        };
+        let mut evaluator = Evaluator::new(gpu, model, BATCH, false)?;
+        evaluator.set_weights(&checkpoint.snapshot.weights);
+        evaluator.set_running(&checkpoint.snapshot.running);
+        Ok(block_on(evaluator.test(&few, |_| ()))?.0.hp.accuracy())
+    };
+    let found = accuracy(used.scaling)?;
+    let mut best = (found, "");
+    for (flags, scaling) in usual_scalings() {
+        let other = match scaling == used.scaling {
+            true => found,
+            false => accuracy(scaling)?,
+        };
+        if other > best.0 {
+            best = (other, flags);
+        }
+    }
+    let (most, flags) = best;
+    if most < found + CLEARLY {
+        return Ok(());
+    }
+    let same = usual_scalings();
+    let same = same.iter().find(|(_, scaling)| *scaling == used.scaling);
+    let keep = same.map_or("--mean and --deviation", |(flags, _)| *flags);
+    Err(format!(
+        "the float network names {:.1} % of {} test images rightly, and {:.1} % with {flags}: it was trained on other \
+         pixels. Say which it reads: {flags}, or {keep} to leave it as it is",
+        100.0 * found,
+        few.count(),
+        100.0 * most
+    )
+    .into())
+}
+
+/// Compares the accuracy of the float model with what is expected of it, or at least of any model.
+fn judge_float(args: &QuantiseArgs, accuracy: f64, classes: usize) -> Result<(), CliError> {
+    /// Percent by which two programs may differ.
+    const ROUNDING: f64 = 0.5;
+    let percent = 100.0 * accuracy;
+    let shown = args.model.display();
+    if let Some(expected) = args.expect
+        && percent + ROUNDING < expected
+    {
+        return Err(format!(
+            "{shown}: as floats {percent:.2} % here, and {expected} % were expected: its pixels, its classes or the data \
+             differ from those that it was measured on. See --mean, --deviation, --range and --data"
+        )
+        .into());
+    }
+    if accuracy * (classes as f64) < 2.0 {
+        say_error!(
+            "note: {shown}: as floats it names {percent:.1} % rightly, hardly more than by guessing: its pixels, its classes \
+             or the data may be others than it was trained on"
+        );
+    }
+    Ok(())
 }
 
 /// One layer in what `--json` prints.
@@ -77,20 +253,46 @@ struct QuantiseReport {
 
 /// A model of either kind: this program's, or one in PyTorch's layout, whose header names no data yet.
 fn read(args: &QuantiseArgs) -> Result<Checkpoint, CliError> {
-    if args.model.is_dir() {
-        return Ok(checkpoint::load(&args.model)?);
-    }
     let file = args.model.display().to_string();
-    let bytes = std::fs::read(&args.model).map_err(|e| format!("{file}: {e}"))?;
-    if checkpoint::is_checkpoint(&bytes) {
-        return Ok(checkpoint::decode(&file, &bytes)?);
+    let scaling = args.scaling.scaling()?;
+    let own = |checkpoint: Checkpoint| match args.described.is_some() || scaling.is_some() {
+        true => Err(format!(
+            "{file}: a model of this program, which knows what it is and how it reads pixels; --model, --mean, \
+             --deviation and --range are for models from elsewhere"
+        )),
+        false => Ok(checkpoint),
+    };
+    if args.model.join("model.safetensors").exists() {
+        return Ok(own(checkpoint::load(&args.model)?)?);
     }
-    if pack::is_packed(&bytes) {
-        let packed = pack::decode(&file, &bytes)?;
-        let reason = "has levels already, and no float weights to fit other levels to";
-        return Err(packed_already(&args.model, &packed, reason).into());
+    let shards = args.model.is_dir() || file.ends_with(".index.json");
+    let tensors = match shards {
+        true => Tensors::open(&args.model)?,
+        false => {
+            let bytes = std::fs::read(&args.model).map_err(|e| format!("{file}: {e}"))?;
+            if checkpoint::is_checkpoint(&bytes) {
+                return Ok(own(checkpoint::decode(&file, &bytes)?)?);
+            }
+            if pack::is_packed(&bytes) {
+                let packed = pack::decode(&file, &bytes)?;
+                let reason = "has levels already, and no float weights to fit other levels to";
+                return Err(packed_already(&args.model, &packed, reason).into());
+            }
+            Tensors::new(&file, &bytes)?
+        }
+    };
+    let wanted = args
+        .described
+        .as_deref()
+        .map(find_model_alone)
+        .transpose()?;
+    let mut found = foreign::decode(tensors, wanted.as_ref())?;
+    for note in &found.notes {
+        say_error!("note: {file}: {note}");
     }
-    let found = foreign::decode(&file, &bytes)?;
+    if let Some(scaling) = scaling {
+        found.model.scaling = scaling;
+    }
     let blank = vec![0.0; found.weights.len()];
     Ok(Checkpoint {
         header: Header {
@@ -125,13 +327,19 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     }
     let learned = Learned::of(&args.model, &checkpoint.header, &model);
     let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
-    if checkpoint.header.classes.is_empty() {
+    let from_elsewhere = checkpoint.header.classes.is_empty();
+    if from_elsewhere {
         checkpoint.header.data.clone_from(&data.name);
         checkpoint.header.classes.clone_from(&data.classes);
         checkpoint.header.images = data.train.count();
     }
     model.check_images(&data.test)?;
     let gpu = args.device.open()?;
+    if from_elsewhere && args.scaling.scaling()?.is_none() {
+        check_scaling(&gpu, &checkpoint, &data, &model)?;
+    }
+    let snapshot = &mut checkpoint.snapshot;
+    rescale(&model, &mut snapshot.weights, &mut snapshot.running[0]);
     let round_norm = !checkpoint.header.options.exact_norm;
     let mut evaluator = Evaluator::new(&gpu, model, BATCH, round_norm)?;
     let parameters = evaluator.parameters().clone();
@@ -149,6 +357,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     evaluator.set_weights(&snapshot.weights);
     evaluator.set_running(&snapshot.running);
     let before = test(&mut evaluator, 0)?;
+    judge_float(args, before.hp.accuracy(), data.classes.len())?;
     let fits = fit_all(&parameters, &mut snapshot.weights, args.bits);
     evaluator.set_weights(&snapshot.weights);
     if normalised {

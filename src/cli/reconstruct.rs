@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use pollster::block_on;
 
 use super::data_args::{Learned, PictureArgs};
-use super::picture_files::Reads;
+use super::picture_files::{self, Reads};
 use super::pictures::{picture_path, rows, save};
 use super::{AutoEncoderArg, CliError, DeviceArgs, outputs};
 use crate::data::{Images, Pixels};
@@ -20,7 +20,7 @@ const COLUMNS: usize = 16;
 pub(crate) struct ReconstructArgs {
     #[command(flatten)]
     model: AutoEncoderArg,
-    /// Pictures of any size (PNG, JPEG, GIF or BMP), prepared as `gtc classify` does [default: the first test
+    /// Pictures of any size (PNG, JPEG, WebP, GIF or BMP; - for standard input), prepared as `gtc classify` does [default: the first test
     /// images]
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
@@ -48,13 +48,14 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
     outputs::check(&args.out, &outputs::PICTURE, &inputs)?;
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
-    let images = if args.images.is_empty() {
+    let (images, left_out) = if args.images.is_empty() {
         let learned = Learned::of(&args.model.model, &checkpoint.header, &model);
         let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
         model.check_images(&data.test)?;
-        spread(&data.test, args.count as usize)
+        (spread(&data.test, args.count as usize), 0)
     } else {
-        Reads::new(model.input, &checkpoint.header.classes).read_all(&args.images)?
+        Reads::new(model.input, &checkpoint.header.classes)
+            .read_all(&picture_files::spread(&args.images)?)?
     };
     let gpu = args.device.open()?;
     let mut generator = args
@@ -72,7 +73,10 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         images.count(),
         args.out.display()
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(match left_out {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }
 
 /// Images from the whole of a set, at equal distances, so that sorted sets show every class.

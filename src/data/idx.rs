@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use super::DataError;
-#[cfg(not(target_arch = "wasm32"))]
-use super::{Dataset, Images, folder_name, list_folder, read_file};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
+/// Labels of 32 bits, big-endian.
+const WIDE_LABELS_MAGIC: u32 = 0x0000_0c01;
+/// Several numbers of 32 bits an image, as QMNIST has them, of which the first is the label.
+const WIDE_ROWS_MAGIC: u32 = 0x0000_0c02;
 /// Largest height or width taken for sensible.
 pub const MAX_SIDE: u32 = 4096;
 /// Largest data taken for sensible.
@@ -75,13 +77,21 @@ fn header(
             "an image side of {side} pixels (1 to {MAX_SIDE} are possible)"
         )));
     }
-    let bytes = words
-        .iter()
-        .try_fold(1u64, |product, word| product.checked_mul(u64::from(*word)));
+    let bytes = words.iter().try_fold(width(magic), |product, word| {
+        product.checked_mul(u64::from(*word))
+    });
     let total = bytes
         .filter(|bytes| *bytes <= MAX_BYTES)
         .ok_or_else(|| absurd(format!("{words:?} would be more than 4 GiB")))?;
     Ok((words, header + total))
+}
+
+/// Bytes of a number.
+fn width(magic: u32) -> u64 {
+    match magic {
+        WIDE_LABELS_MAGIC | WIDE_ROWS_MAGIC => 4,
+        _ => 1,
+    }
 }
 
 /// Unpacks gzip, never beyond what the IDX header inside promises plus one byte.
@@ -144,13 +154,32 @@ pub fn parse_images(file: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), D
     Ok((size, data[16..].to_vec()))
 }
 
-/// The labels of an IDX file, plain or gzipped, each checked against the number of classes.
+/// The labels of an IDX file, plain or gzipped, each checked against the number of classes. They are bytes, or numbers of
+/// 32 bits, alone or as the first of several for each image.
 ///
 /// # Errors
 /// [`DataError`] for anything that is not exactly such a file.
 pub fn parse_labels(file: &str, bytes: &[u8], classes: usize) -> Result<Vec<u16>, DataError> {
-    let (_, data) = parse(file, bytes, LABELS_MAGIC, "files of labels", 1)?;
-    let labels: Vec<u16> = data[8..].iter().map(|label| u16::from(*label)).collect();
+    let magic = magic_of(bytes);
+    let (labels, header, row) = match magic {
+        Some(WIDE_LABELS_MAGIC | WIDE_ROWS_MAGIC) => {
+            let magic = magic.unwrap_or_default();
+            let dimensions = if magic == WIDE_LABELS_MAGIC { 1 } else { 2 };
+            let (words, data) = parse(file, bytes, magic, "files of labels", dimensions)?;
+            let columns = words.get(1).map_or(1, |columns| *columns as usize);
+            let (header, row) = (4 + 4 * dimensions, 4 * columns);
+            let rows = data[header..].chunks_exact(row);
+            // What does not fit is outside of all classes anyway.
+            let label = |row: &[u8]| be32(row, 0).and_then(|v| u16::try_from(v).ok());
+            let labels = rows.map(|row| label(row).unwrap_or(u16::MAX)).collect();
+            (labels, header, row)
+        }
+        _ => {
+            let (_, data) = parse(file, bytes, LABELS_MAGIC, "files of labels", 1)?;
+            let labels: Vec<u16> = data[8..].iter().map(|label| u16::from(*label)).collect();
+            (labels, 8, 1)
+        }
+    };
     match labels
         .iter()
         .position(|label| usize::from(*label) >= classes)
@@ -158,12 +187,24 @@ pub fn parse_labels(file: &str, bytes: &[u8], classes: usize) -> Result<Vec<u16>
         None => Ok(labels),
         Some(image) => Err(DataError::BadLabel {
             file: file.to_owned(),
-            offset: 8 + image,
+            offset: header + row * image,
             label: labels[image],
             image,
             classes,
         }),
     }
+}
+
+/// The first four bytes of a file, unpacked if it is gzipped.
+fn magic_of(bytes: &[u8]) -> Option<u32> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return be32(bytes, 0);
+    }
+    let mut head = Vec::new();
+    let decoder = flate2::read::GzDecoder::new(bytes);
+    // What cannot be unpacked is named by whoever unpacks all of it.
+    decoder.take(4).read_to_end(&mut head).ok()?;
+    be32(&head, 0)
 }
 
 /// An IDX file of images (count, height, width).
@@ -185,128 +226,4 @@ pub fn encode_labels(labels: &[u8]) -> Vec<u8> {
     }
     bytes.extend_from_slice(labels);
     bytes
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-const FASHION: [&str; 10] = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-];
-
-/// Reads a folder in MNIST's format: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the
-/// same with `t10k`, each plain or `.gz`; a dot instead of the last dash is fine. Fashion-MNIST
-/// is recognised by the folder's name and gets its class names. A file `classes.txt` with a name on
-/// each line gives other classes than the ten digits, up to 256. Images may have any size.
-///
-/// # Errors
-/// [`DataError`], naming the file, the place and the remedy.
-#[cfg(not(target_arch = "wasm32"))]
-pub(super) fn read(folder: &std::path::Path) -> Result<Dataset, DataError> {
-    let name = folder_name(folder);
-    let classes: Vec<String> = if let Some(listed) = class_list(folder)? {
-        listed
-    } else if name.to_lowercase().contains("fashion") {
-        FASHION.map(str::to_owned).to_vec()
-    } else {
-        (0..10).map(|digit: u8| digit.to_string()).collect()
-    };
-    let train = read_pair(folder, "train", classes.len())?;
-    let test = read_pair(folder, "t10k", classes.len())?;
-    if train.size() != test.size() {
-        let text = |images: &Images| format!("{}x{}", images.height, images.width);
-        let folder = folder.display().to_string();
-        return Err(DataError::SizesDiffer(folder, text(&train), text(&test)));
-    }
-    Ok(Dataset {
-        name,
-        classes,
-        train,
-        test,
-    })
-}
-
-/// The names in `classes.txt`, if there is one.
-#[cfg(not(target_arch = "wasm32"))]
-fn class_list(folder: &std::path::Path) -> Result<Option<Vec<String>>, DataError> {
-    let Some(bytes) = read_file(&folder.join("classes.txt"))? else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(Some(lines.map(str::to_owned).collect()))
-}
-
-/// Whether a folder holds any file in MNIST's format.
-#[cfg(all(feature = "pictures", not(target_arch = "wasm32")))]
-pub(super) fn is_here(folder: &std::path::Path) -> bool {
-    let parts = [
-        ("train-images", "idx3-ubyte"),
-        ("train-labels", "idx1-ubyte"),
-        ("t10k-images", "idx3-ubyte"),
-        ("t10k-labels", "idx1-ubyte"),
-    ];
-    let mut names = parts.iter().flat_map(|(stem, suffix)| names(stem, suffix));
-    names.any(|name| folder.join(name).is_file())
-}
-
-/// How a file in MNIST's format may be called.
-#[cfg(not(target_arch = "wasm32"))]
-fn names(stem: &str, suffix: &str) -> [String; 4] {
-    [
-        format!("{stem}-{suffix}"),
-        format!("{stem}-{suffix}.gz"),
-        format!("{stem}.{suffix}"),
-        format!("{stem}.{suffix}.gz"),
-    ]
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn read_pair(folder: &std::path::Path, part: &str, classes: usize) -> Result<Images, DataError> {
-    let (images_file, bytes) = find(folder, &format!("{part}-images"), "idx3-ubyte")?;
-    let ([images, height, width], pixels) = parse_images(&images_file, &bytes)?;
-    let (labels_file, bytes) = find(folder, &format!("{part}-labels"), "idx1-ubyte")?;
-    let labels = parse_labels(&labels_file, &bytes, classes)?;
-    if images != labels.len() {
-        return Err(DataError::CountMismatch {
-            images_file,
-            images,
-            labels_file,
-            labels: labels.len(),
-        });
-    }
-    Ok(Images {
-        height,
-        width,
-        channels: 1,
-        pixels: pixels.into(),
-        labels,
-    })
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn find(
-    folder: &std::path::Path,
-    stem: &str,
-    suffix: &str,
-) -> Result<(String, Vec<u8>), DataError> {
-    let names = names(stem, suffix);
-    for name in &names {
-        let path = folder.join(name);
-        if let Some(bytes) = read_file(&path)? {
-            return Ok((path.display().to_string(), bytes));
-        }
-    }
-    Err(DataError::Missing {
-        folder: folder.display().to_string(),
-        wanted: names.join(", "),
-        present: list_folder(folder),
-    })
 }

@@ -8,6 +8,8 @@ mod embedded;
 #[cfg(all(feature = "pictures", not(target_arch = "wasm32")))]
 pub mod folder;
 mod idx;
+#[cfg(not(target_arch = "wasm32"))]
+mod idx_folder;
 mod pixels;
 
 pub use augment::{Augment, Augmentation, Crop, Cutout, Flip, mix_up, smooth};
@@ -40,6 +42,14 @@ pub enum DataError {
         wanted: String,
         /// What is there instead.
         present: String,
+    },
+    /// More than one data set.
+    #[error("{folder}: several data sets are here. Name one of them: {}", found.join(", "))]
+    Several {
+        /// The folder.
+        folder: String,
+        /// What to name instead.
+        found: Vec<String>,
     },
     /// The operating system refused.
     #[error("{file}: {reason}")]
@@ -199,6 +209,24 @@ impl Dataset {
 /// [`DataError`], naming the file, the place and the remedy.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
+    let other = |reason: &str| {
+        Err(DataError::Unreadable {
+            file: folder.display().to_string(),
+            reason: reason.to_owned(),
+        })
+    };
+    if folder.is_file() {
+        return other(
+            "a file, and --data names a folder. Unpack an archive first, and name the folder that comes out of it",
+        );
+    }
+    let pickled = ["data_batch_1", "cifar-10-batches-py", "cifar-100-python"];
+    if pickled.iter().any(|name| folder.join(name).exists()) {
+        return other(
+            "CIFAR in its version for Python, which only Python reads. `gtc data cifar10` fetches the binary version, \
+             which has the same images",
+        );
+    }
     for place in [folder, &folder.join("cifar-10-batches-bin")] {
         if cifar::is_here(place) {
             return cifar::read(place);
@@ -209,7 +237,13 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
             return cifar100::read(place);
         }
     }
-    idx::read(folder)
+    idx_folder::read(folder)
+}
+
+/// Whether a path leads to something that may be data: a folder, or what the names of files in one begin with.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn is_there(path: &std::path::Path) -> bool {
+    path.is_dir() || idx_folder::is_here(path)
 }
 
 /// Whether a folder holds any of the files that [`read_folder`] reads.
@@ -217,7 +251,7 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
 fn holds_files(folder: &std::path::Path) -> bool {
     let ten = [folder, &folder.join("cifar-10-batches-bin")].map(cifar::is_here);
     let hundred = [folder, &folder.join("cifar-100-binary")].map(cifar100::is_here);
-    ten.contains(&true) || hundred.contains(&true) || idx::is_here(folder)
+    ten.contains(&true) || hundred.contains(&true) || idx_folder::is_here(folder)
 }
 
 /// The name of a folder, for reports.

@@ -210,8 +210,10 @@ impl<'g> Evaluator<'g> {
             hp: Totals::new(&totals[0..4]),
             lp: Totals::new(&totals[8..12]),
             layers: layers.collect(),
+            not_finite: [totals[4] as u64, totals[12] as u64],
         };
-        Ok((progress, totals[4].max(totals[12]) as u64))
+        let lost = progress.not_finite[0].max(progress.not_finite[1]);
+        Ok((progress, lost))
     }
 
     /// What the low-precision network makes of the first batch of `images`, value by value, and its decoder
@@ -220,6 +222,38 @@ impl<'g> Evaluator<'g> {
     /// # Errors
     /// [`GpuError`] when memory is refused or the device fails meanwhile.
     pub async fn calibrate(&mut self, images: &Images) -> Result<Calibration, GpuError> {
+        self.values_of(1, images).await
+    }
+
+    /// The name of the first node whose numbers are infinite or not numbers in the first batch of `images`, in network
+    /// `network` (0: HP, 1: LP), if there is one. A ReLU makes zero of what is not a number, so that nothing may show in
+    /// the outputs.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory is refused or the device fails meanwhile.
+    pub async fn first_not_finite(
+        &mut self,
+        network: usize,
+        images: &Images,
+    ) -> Result<Option<String>, GpuError> {
+        let values = self.values_of(network, images).await?.values;
+        let last = self.model.graph.output() + 1;
+        let first = last - values.len();
+        let broken = |values: &Vec<f32>| values.iter().any(|v| !v.is_finite());
+        let at = values.iter().position(broken).map(|at| first + at);
+        Ok(at.map(|value| match value {
+            INPUT => "the images".to_owned(),
+            value => self.model.graph.nodes[value - 1].name.clone(),
+        }))
+    }
+
+    /// What network `network` makes of the first batch of `images`, see [`Evaluator::calibrate`].
+    async fn values_of(
+        &mut self,
+        network: usize,
+        images: &Images,
+    ) -> Result<Calibration, GpuError> {
+        let used = network;
         let which: Vec<u32> = (0..images.count().min(self.batch) as u32).collect();
         self.upload(images, &which, |_| Augmentation::default());
         self.quantise_plan.run(self.gpu, &[]);
@@ -228,7 +262,7 @@ impl<'g> Evaluator<'g> {
         if let Some(noise) = self.memory.noise() {
             network = network.with_noise(noise);
         }
-        let weights = self.memory.weights_of(1);
+        let weights = self.memory.weights_of(used);
         let mut plan = Recording::new(self.gpu.path());
         if let Some(noise) = self.memory.noise() {
             standard_normal(&mut plan, "noise", TEST_NOISE, noise);

@@ -76,6 +76,8 @@ pub struct Progress {
     pub lp: Totals,
     /// One entry a layer.
     pub layers: Vec<LayerBits>,
+    /// Batches whose loss was infinite or not a number, of HP and of LP; they are in no sum.
+    pub not_finite: [u64; 2],
 }
 
 impl Progress {

@@ -24,6 +24,15 @@ impl Scaling {
         deviation: [0.247_03, 0.243_49, 0.261_59],
     };
 
+    /// Pixels of 0 to 1 made into numbers from `low` to `high`; `None` if that is no range.
+    pub fn to_range(low: f32, high: f32) -> Option<Self> {
+        let scaling = Self {
+            mean: [-low / (high - low); 3],
+            deviation: [1.0 / (high - low); 3],
+        };
+        (low < high && scaling.is_usable()).then_some(scaling)
+    }
+
     /// The pixels of an image, bytes (pixels, channels), as networks read them.
     pub fn apply(&self, image: &[u8], channels: usize) -> Vec<f32> {
         let each = image.iter().enumerate();

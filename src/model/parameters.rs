@@ -33,6 +33,8 @@ pub struct LayerParameters {
     normalised: bool,
     /// Whether they are one matrix of a convolution.
     whole: bool,
+    /// Whether they are of a dense layer.
+    dense: bool,
 }
 
 /// Where gamma, beta and the running statistics of one batch normalisation lie.
@@ -98,6 +100,11 @@ impl LayerParameters {
     /// Whether they are one matrix of a convolution, which Muon can learn.
     pub fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Whether they are of a dense layer, not of a convolution.
+    pub fn is_dense(&self) -> bool {
+        self.dense
     }
 
     /// The place of the stored weights within an arena.
@@ -333,6 +340,7 @@ impl Parameters {
             quantiser: weights.quantise.then_some(0),
             normalised,
             whole: weights.whole,
+            dense: !weights.whole && !weights.rows,
         });
     }
 

@@ -103,6 +103,11 @@ pub trait Operation {
         false
     }
 
+    /// Whether inputs twice as large only make outputs twice as large.
+    fn keeps_scale(&self) -> bool {
+        self.is_view()
+    }
+
     /// What it is for the fusion pass.
     fn fusible(&self) -> Fusible {
         Fusible::No

@@ -49,6 +49,18 @@ pub enum PackError {
         /// The node.
         node: String,
     },
+    /// A number that is added to sums and does not fit 32 bits in their unit.
+    #[error(
+        "layer '{layer}': {offset:.3e} is added to an output, so much more than its weights ever make of its inputs that \
+         it does not fit 32 bits in their unit. Look at its bias, or at the statistics of the normalisation behind it; a \
+         network from elsewhere may be read with other pixels than it was trained on (`gtc quantise --range`)."
+    )]
+    Offset {
+        /// The layer.
+        layer: String,
+        /// The bias, or what a normalisation adds.
+        offset: f64,
+    },
     /// A sum that does not fit 32 bits.
     #[error(
         "layer '{layer}' has exponents {} to {}: with {activations}-bit activations its sums could leave \

@@ -510,7 +510,13 @@ fn pack_layer(
         };
         let sign = if *factor < 0.0 { -1.0 } else { 1.0 };
         let whole = (sign * offset / f64::from(unit).exp2()).round();
-        if !(-31..=31).contains(&places) || whole.abs() >= f64::from(i32::MAX) {
+        if whole.abs() >= f64::from(i32::MAX) {
+            return Err(PackError::Offset {
+                layer: source.name.to_owned(),
+                offset: *offset,
+            });
+        }
+        if !(-31..=31).contains(&places) {
             return Err(overflow(activations.bits()));
         }
         bias.push(whole as i32);

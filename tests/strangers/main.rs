@@ -5,5 +5,8 @@
 mod common;
 
 mod data;
+mod models;
 mod outputs;
+mod pictures;
 mod runs;
+mod words;

@@ -116,6 +116,6 @@ fn a_suffix_says_what_is_written() {
         refuse(&["pack", model, "-o", &at(name)], &words);
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    succeed(&["export", model, "-o", &at("without")]);
+    succeed(&["export", model, "--to", "gtc", "-o", &at("without")]);
     succeed(&["inspect", &at("without")]);
 }

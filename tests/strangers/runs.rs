@@ -41,7 +41,7 @@ impl Place {
     }
 
     fn text(&self, file: &str) -> String {
-        fs::read_to_string(self.0.path().join(file)).unwrap()
+        fs::read_to_string(self.0.path().join(file)).unwrap_or_default()
     }
 }
 

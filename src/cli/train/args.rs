@@ -168,6 +168,18 @@ pub(crate) struct TrainArgs {
     pub pictures: PictureArgs,
 }
 
+/// A path that a text file can hold.
+fn in_words(path: PathBuf) -> Result<PathBuf, CliError> {
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(format!(
+            "{}: a name that is not UTF-8, which the run's config.toml cannot hold. Rename it, or name a link to it",
+            path.display()
+        )
+        .into()),
+    }
+}
+
 impl TrainArgs {
     /// Defaults, then the preset, then the file, then the flags.
     pub fn resolve(&self) -> Result<Config, CliError> {
@@ -271,11 +283,13 @@ impl TrainArgs {
         }
         if let Some(data) = &self.data {
             // Whole, so that the run goes on from any folder.
-            config.data = Some(std::path::absolute(data)?);
+            config.data = Some(in_words(std::path::absolute(data)?)?);
         }
         config.pictures = self.pictures.or(&config.pictures);
         set_some(&mut config.limit, &self.limit);
-        set_some(&mut config.from, &self.from);
+        if let Some(from) = &self.from {
+            config.from = Some(in_words(from.clone())?);
+        }
         set_some(&mut config.adapter, &self.device.adapter);
         config.checked |= self.device.checked;
         set_some(&mut config.path, &self.device.path);

@@ -27,7 +27,7 @@ use super::{
     CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, load_trained, quoted,
 };
 use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
-use crate::data::Dataset;
+use crate::data::{Dataset, is_there};
 use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::{Gpu, Timing};
@@ -57,7 +57,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         None => input_of(&config.model)?,
     };
     if let (Some((folder, _)), Some(data)) = (&old, &config.data)
-        && !data.exists()
+        && !is_there(data)
     {
         return Err(format!(
             "{}: the data of this run are not there any more. Say where they are now: \
@@ -306,6 +306,12 @@ impl Session<'_> {
             o.seed,
             self.folder.path().display()
         );
+        let left = self.data.train.count() % o.batch_size;
+        if left > 0 {
+            say!(
+                "{left} images of each epoch, others every time, are left out: they do not fill a batch."
+            );
+        }
         say!("Ctrl-C stops after the step and saves.\n");
     }
 

@@ -81,6 +81,12 @@ pub(super) fn picture(
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it breaks the decoder".to_owned()))
 }
 
+/// A picture file as it is to be seen, of any size and kind.
+pub(super) fn whole(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let work = || decode(bytes, true).map(|(image, _)| image);
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it breaks the decoder".to_owned()))
+}
+
 /// Decodes the first frame and turns it the way it is to be seen.
 fn decode(bytes: &[u8], exif: bool) -> Result<(DynamicImage, Kind), String> {
     let format = image::guess_format(bytes)

@@ -296,6 +296,14 @@ impl Loaded {
 /// Called from several threads with the number of pictures done and of all pictures.
 pub type Tick<'t> = &'t (dyn Fn(usize, usize) + Sync);
 
+/// The picture in the bytes of a file, turned upright, as red, green, blue and opacity.
+///
+/// # Errors
+/// What is wrong with the bytes, in words.
+pub fn read_picture(bytes: &[u8]) -> Result<image::RgbaImage, String> {
+    Ok(decode::whole(bytes)?.into_rgba8())
+}
+
 /// Whether a folder holds class folders with pictures.
 pub fn is_picture_folder(folder: &Path) -> bool {
     scan::has_class_folders(folder)

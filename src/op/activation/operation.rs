@@ -121,6 +121,13 @@ impl Operation for Activation {
         }
     }
 
+    fn keeps_scale(&self) -> bool {
+        match self.kind {
+            Kind::Relu | Kind::LeakyRelu => true,
+            Kind::Relu6 => false,
+        }
+    }
+
     fn fusible(&self) -> Fusible {
         match self.kind {
             Kind::Relu => Fusible::Relu,

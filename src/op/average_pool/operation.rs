@@ -82,6 +82,10 @@ impl Operation for AveragePool {
         windows(&self.over(1, inputs[0].as_image()?))
     }
 
+    fn keeps_scale(&self) -> bool {
+        true
+    }
+
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         Some(Box::new(Averager(self.over(bind.batch, bind.input()))))
     }
@@ -106,6 +110,10 @@ impl Operation for GlobalAveragePool {
 
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
         windows(&Self::over(1, inputs[0].as_image()?))
+    }
+
+    fn keeps_scale(&self) -> bool {
+        true
     }
 
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {

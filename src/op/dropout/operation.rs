@@ -39,6 +39,10 @@ impl Operation for Dropout {
         }
     }
 
+    fn keeps_scale(&self) -> bool {
+        true
+    }
+
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         Some(Box::new(Dropper {
             shape: bind.stored(bind.output),

@@ -139,6 +139,10 @@ impl Operation for MaxPool {
         }
     }
 
+    fn keeps_scale(&self) -> bool {
+        true
+    }
+
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         let shape = self.over(bind.batch, bind.input());
         Some(match self.tiles() {

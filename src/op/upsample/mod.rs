@@ -67,6 +67,10 @@ impl Operation for Upsample {
         Ok(Shape::image([height, width, channels]))
     }
 
+    fn keeps_scale(&self) -> bool {
+        true
+    }
+
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         Some(Box::new(Squares(self.geometry(bind.batch, bind.input()))))
     }
