@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{CliError, DeviceArgs, print_json};
+use crate::suggest::did_you_mean;
 use crate::verify::{
     CaseReport, GoldenLayer, GoldenReport, cases, check_golden, model_cases, run_case,
 };
@@ -19,6 +20,12 @@ pub(crate) struct VerifyArgs {
     /// Check the kernels at the shapes of this model's layers, two images at a time
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Only kernels whose names hold this
+    #[arg(long, value_name = "WORD")]
+    only: Option<String>,
+    /// Only every Nth case: a quick look
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    every: u32,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
@@ -51,11 +58,22 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
             Some(layers)
         }
     };
-    let gpu = args.device.open()?;
-    let cases = match &args.model {
+    let mut cases = match &args.model {
         Some(name) => model_cases(&super::find_model_alone(name)?, 2),
         None => cases(),
     };
+    if let Some(word) = &args.only {
+        cases.retain(|case| case.kernel.name.contains(word.as_str()));
+    }
+    let cases: Vec<_> = cases.into_iter().step_by(args.every as usize).collect();
+    if cases.is_empty() {
+        let word = args.only.as_deref().unwrap_or_default();
+        let names = crate::kernels::all();
+        let names = names.iter().map(|kernel| kernel.name);
+        let hint = did_you_mean(word, names);
+        return Err(format!("--only {word}: no case is of such a kernel{hint}").into());
+    }
+    let gpu = args.device.open()?;
     let bar = if args.json {
         indicatif::ProgressBar::hidden()
     } else {

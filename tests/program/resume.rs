@@ -1,13 +1,9 @@
 //! Interrupted runs end where uninterrupted ones do, bit for bit.
-#![cfg(unix)]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use common::{finish, gtc, refuse, succeed, write_data};
+use crate::common::{finish, gtc, refuse, succeed, write_data};
 
 fn arguments(data: &Path, out: &Path) -> Vec<String> {
     let mut args: Vec<String> = [

@@ -1,10 +1,8 @@
 //! Folders of pictures: which files are read, as which class, in which order and half.
 
-mod common;
-
 use std::path::Path;
 
-use common::pictures::{QUIET, Tree, count, encoded, gradient, small, warned};
+use crate::common::pictures::{QUIET, Tree, count, encoded, gradient, small, warned};
 use gtc::data::folder::{FolderOptions, open_folder, read_pictures};
 use gtc::data::{Images, read_folder};
 use image::{DynamicImage, GrayImage, ImageFormat};
@@ -283,7 +281,7 @@ fn images_of_an_idx_file_written_out_come_back_in_order() {
         folder.path().join("idx/data"),
         folder.path().join("png/data"),
     );
-    common::write_data(&idx, 120, 30);
+    crate::common::write_data(&idx, 120, 30);
     let data = read_folder(&idx).unwrap();
     as_pictures(&data.train, &png.join("train"));
     as_pictures(&data.test, &png.join("test"));

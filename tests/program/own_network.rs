@@ -1,10 +1,8 @@
 //! A network of one's own on pictures of one's own: the five commands of the README, as they stand there.
 
-mod common;
-
 use std::path::Path;
 
-use common::{finish, gtc};
+use crate::common::{finish, gtc};
 use image::{Rgb, RgbImage};
 
 /// The commands of the README's section on own networks, without their indentation.

@@ -1,8 +1,6 @@
 //! A sweep trains one run for each price and seed, goes on where it was stopped, and draws what came out.
 
-mod common;
-
-use common::{refuse, succeed};
+use crate::common::{refuse, succeed};
 
 /// The words of a sweep over two prices with runs of two steps.
 fn words(out: &std::path::Path, prices: &str) -> Vec<String> {

@@ -1,11 +1,9 @@
 //! Pictures as people make them are read as well as the images of a data set.
 
-mod common;
-
 use std::path::Path;
 
-use common::packing::device;
-use common::{json, refuse, run, succeed};
+use crate::common::packing::device;
+use crate::common::{json, refuse, run, succeed};
 use gtc::data::{Images, embedded_digits};
 use gtc::infer::{Inference, best};
 use gtc::picture::{Look, Picture, prepare};

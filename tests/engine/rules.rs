@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Words of programs that measure time, one a line.
-const CLOCKS: &str = include_str!("files/clock_words.txt");
+const CLOCKS: &str = include_str!("../files/clock_words.txt");
 
 /// Test programs below a folder: Rust files, and those that the browser's test runner runs.
 fn test_files(folder: &Path) -> Vec<PathBuf> {

@@ -1,11 +1,9 @@
 //! Files that version 0.1.0 wrote are read by the program of today as they were then. How they were made
 //! stands in `tests/files/README.md`.
 
-mod common;
-
 use std::path::Path;
 
-use common::{json, succeed};
+use crate::common::{json, succeed};
 use gtc::data::embedded_digits;
 use image::{GrayImage, RgbImage};
 use serde_json::Value;

@@ -1,10 +1,8 @@
 //! Models as text: what is printed reads back to the same model. What does not fit: see `bad_descriptions.rs`.
 
-mod common;
-
 use std::panic::catch_unwind;
 
-use common::described::{AUTO_ENCODER, GOOD, changed, read, refuse};
+use crate::common::described::{AUTO_ENCODER, GOOD, changed, read, refuse};
 use gtc::graph::{Builder, DataFacts, Description, Graph, Model, NAMES, Node, Scaling};
 use gtc::loss::Likelihood;
 use gtc::op::{

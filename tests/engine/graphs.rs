@@ -1,16 +1,14 @@
 //! Two hundred random graphs: what holds for the models of the program holds for every graph.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use common::checks::{
+use crate::common::checks::{
     Followed, checkpoint_survives, device_of, follow_one_step, fusion_changes_nothing,
     integers_are_near_the_floats, kernels_give_the_definitions_integers, pack_random,
     packed_file_survives,
 };
-use common::random_graphs::{may_have_floats, random_auto_encoder, random_model};
+use crate::common::random_graphs::{may_have_floats, random_auto_encoder, random_model};
 use gtc::gpu::{Gpu, Path};
 use gtc::graph::{Description, Model};
 use gtc::pack::{Activations, PackError};

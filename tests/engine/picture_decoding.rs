@@ -1,8 +1,6 @@
 //! What single pictures become, and which are refused.
 
-mod common;
-
-use common::pictures::{Tree, encoded, gradient, seen, small};
+use crate::common::pictures::{Tree, encoded, gradient, seen, small};
 use gtc::data::folder::{FolderOptions, Resize};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, LumaA, Rgba, RgbaImage};
 

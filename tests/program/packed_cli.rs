@@ -1,13 +1,11 @@
 //! Packed models and quantised ones on the command line, from outside.
 
-mod common;
-
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use common::{finish, gtc, json, refuse, succeed, trained};
-use safetensors::tensor::{Dtype, TensorView};
+use crate::common::{finish, gtc, json, refuse, succeed, trained};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
 /// The small run of [`trained`], packed.
@@ -166,7 +164,7 @@ fn a_float_model_is_packed_only_by_force_or_with_levels() {
     ];
     refuse(&pack_run, &words);
     assert!(!Path::new(&out).exists());
-    let (code, _, stderr) = common::run(&[&pack_run[..], &["--force"]].concat());
+    let (code, _, stderr) = crate::common::run(&[&pack_run[..], &["--force"]].concat());
     assert_eq!(code, 0, "{stderr}");
     assert!(
         stderr.contains("warning") && stderr.contains("trained as floats"),
@@ -293,6 +291,16 @@ fn float_models_get_levels_without_training() {
     let other = quantise(&foreign, &theirs, "3");
     for key in ["layers", "float_accuracy", "lp_accuracy", "mean_bits"] {
         assert_eq!(report[key], other[key], "{key}");
+    }
+    // `gtc export` writes the same layout, which is written down a second time here.
+    let exported = path("exported.safetensors");
+    succeed(&["export", run, "-o", &exported]);
+    let [ours_bytes, theirs_bytes] = [&exported, &foreign].map(|f| std::fs::read(f).unwrap());
+    let [a, b] = [&ours_bytes, &theirs_bytes].map(|f| SafeTensors::deserialize(f).unwrap());
+    assert_eq!(a.len(), b.len());
+    for (name, view) in b.iter() {
+        let found = a.tensor(name).unwrap();
+        assert_eq!((found.shape(), found.data()), (view.shape(), view.data()), "{name}");
     }
     // What it writes is a model like any other.
     let eval = json(&["eval", &theirs, "--data", data, "--json"]);

@@ -1,16 +1,14 @@
 //! Every operation of the table in a small graph of its own: a new operation is tested as soon as it has an entry
 //! here, and without one a test fails.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::checks::{
+use crate::common::checks::{
     Followed, checkpoint_survives, device_of, follow_one_step, fusion_changes_nothing,
     integers_are_near_the_floats, kernels_give_the_definitions_integers, pack_random,
     packed_file_survives,
 };
-use common::plain::gradients_are_finite_differences;
+use crate::common::plain::gradients_are_finite_differences;
 use gtc::gpu::Path;
 use gtc::graph::{Description, Model};
 use gtc::op::Op;
@@ -244,7 +242,7 @@ fn every_operation_refuses_too_few_and_too_many_inputs() {
 fn the_gradients_of_every_operation_are_finite_differences() {
     for_entries(|_, model| {
         let nodes = model.graph.nodes.iter().enumerate();
-        // The plain loops know no noise, so they have no latent: see tests/vae.rs.
+        // The plain loops know no noise, so they have no latent: see vae.rs.
         let plain = nodes.filter(|(_, node)| node.op.operation().latent().is_none());
         plain
             .into_iter()
@@ -257,7 +255,7 @@ fn a_training_step_of_every_operation_is_that_of_the_plain_walker() {
     for gpu in paths() {
         for_entries(|entry, model| {
             if model.likelihood.is_some() {
-                // Auto-encoders have no plain walker: see tests/vae.rs.
+                // Auto-encoders have no plain walker: see vae.rs.
                 return Ok(());
             }
             let near = |e| format!("on {:?}: {e}", gpu.path());

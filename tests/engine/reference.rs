@@ -235,7 +235,7 @@ fn straight_through_gradient_is_that_of_the_unrounded_quantiser() {
 
 #[test]
 fn the_reference_matches_the_golden_values() {
-    let text = include_str!("../assets/golden/quantiser.json");
+    let text = include_str!("../../assets/golden/quantiser.json");
     let layers: Vec<GoldenLayer> = serde_json::from_str(text).unwrap();
     for layer in &layers {
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * (1.0 + b.abs());

@@ -1,8 +1,6 @@
 //! What a newcomer sees: `gtc train` with nothing else must learn the embedded digits.
 
-mod common;
-
-use common::succeed;
+use crate::common::succeed;
 
 #[test]
 fn the_default_run_learns_digits_with_few_levels() {

@@ -1,9 +1,7 @@
 //! Packed decoders of auto-encoders: the definition's integers everywhere, and the pictures of the floats
 //! they come from.
 
-mod common;
-
-use common::packing::{
+use crate::common::packing::{
     device, gpu, logits, noise_images, pack_weights, packed, small_file, two_inputs,
 };
 use gtc::data::{Images, embedded_digits};

@@ -1,9 +1,7 @@
 //! Descriptions that do not fit are answered with an error that names the thing and, for a mistyped name, the nearest
 //! one.
 
-mod common;
-
-use common::described::{AUTO_ENCODER, GOOD, changed, read, refuse};
+use crate::common::described::{AUTO_ENCODER, GOOD, changed, read, refuse};
 use gtc::graph::{Description, MOST_TEXT, Model};
 
 #[test]

@@ -1,10 +1,8 @@
 //! `gtc train --from`: a run that begins with the weights of another.
 
-mod common;
-
 use std::path::Path;
 
-use common::{json, refuse, succeed, trained, write_data};
+use crate::common::{json, refuse, succeed, trained, write_data};
 use gtc::checkpoint;
 
 #[test]

@@ -1,10 +1,8 @@
 //! Decoded pictures are kept, and never wrong.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::pictures::{Tree, small, warned};
+use crate::common::pictures::{Tree, small, warned};
 use gtc::data::folder::{FolderOptions, Loaded, Resize};
 
 fn with(place: &Path) -> FolderOptions {

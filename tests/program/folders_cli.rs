@@ -1,11 +1,9 @@
 //! Folders of pictures on the command line.
 
-mod common;
-
 use std::path::Path;
 
-use common::pictures::{Tree, encoded, gradient};
-use common::{gtc, json, refuse, succeed, write_data};
+use crate::common::pictures::{Tree, encoded, gradient};
+use crate::common::{gtc, json, refuse, succeed, write_data};
 use gtc::checkpoint;
 use gtc::data::{Images, read_folder};
 use image::{DynamicImage, GrayImage, ImageFormat};
@@ -199,7 +197,7 @@ fn the_cache_is_listed_and_emptied() {
             .env("GTC_CACHE_DIR", &place)
             .output()
             .unwrap();
-        common::finish(output)
+        crate::common::finish(output)
     };
     let train = [
         "train",

@@ -1,8 +1,6 @@
 //! Large batches: worked through in parts, and refused where even that is not enough.
 
-mod common;
-
-use common::{refuse, run};
+use crate::common::{refuse, run};
 use gtc::data::embedded_digits;
 use gtc::gpu::{Gpu, GpuOptions, Path};
 use gtc::model::Model;

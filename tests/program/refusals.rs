@@ -1,10 +1,8 @@
 //! What the command line refuses, and what it says then.
 
-mod common;
-
 use std::path::Path;
 
-use common::{finish, gtc, refuse, succeed, trained, write_cifar10, write_data};
+use crate::common::{finish, gtc, refuse, succeed, trained, write_cifar10, write_data};
 use gtc::checkpoint;
 
 #[test]

@@ -1,11 +1,9 @@
 //! Packed models: the same integers from every kernel, on every driver, as from the definition.
 
-mod common;
-
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
-use common::packing::{device, gpu, logits, packed, random_weights, small_file, two_inputs};
+use crate::common::packing::{device, gpu, logits, packed, random_weights, small_file, two_inputs};
 use gtc::data::{Images, embedded_digits};
 use gtc::evaluate::Evaluator;
 use gtc::gpu::{Gpu, Path};
@@ -139,7 +137,7 @@ fn learned() -> &'static (PackedModel, Images, f64) {
         let calibration = block_on(evaluator.calibrate(&digits.train)).unwrap();
         let trained = Trained {
             model: &model,
-            data: "digits",
+            data: gtc::data::EMBEDDED_DIGITS,
             classes: &digits.classes,
             weights: &snapshot.weights,
             running: &snapshot.running[1],

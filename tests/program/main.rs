@@ -1,0 +1,19 @@
+//! The program from outside, as its users run it.
+//!
+//! All of these are one test program, because linking takes longer than most of them run.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cli;
+mod compatibility;
+mod folders_cli;
+mod own_network;
+mod packed_cli;
+mod pictures;
+mod refusals;
+#[cfg(unix)]
+mod resume;
+mod strangers;
+mod sweep;
+mod train_from;
