@@ -16,6 +16,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use crate::data::Seen;
 use crate::foreign::other_format;
 use crate::graph::{DataFacts, Description, INPUT, Model, ModelError};
 use crate::model::{LayerValues, NormParameters, Parameters};
@@ -44,6 +45,9 @@ pub struct Header {
     /// A hash of those images and their labels, absent in older files: by it a run knows its data wherever they lie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_hash: Option<String>,
+    /// What those images look like on the whole, absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
     /// Steps done.
     pub step: u64,
     /// How it was and will be trained.

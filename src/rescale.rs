@@ -12,6 +12,9 @@ use crate::op::NORM_EPSILON;
 /// Largest factor by which values are moved: products stay far from a float's limits.
 const MOST: f64 = 1e18;
 
+/// Largest weights of layers as networks are usually trained.
+const ORDINARY: std::ops::RangeInclusive<f32> = 1e-3..=1e3;
+
 /// Rescales the weights, biases, gammas and running statistics of a float network in place.
 pub fn rescale(model: &Model, arena: &mut [f32], running: &mut [f32]) {
     let parameters = Parameters::new(model);
@@ -72,6 +75,17 @@ pub fn rescale(model: &Model, arena: &mut [f32], running: &mut [f32]) {
             1.0
         };
     }
+}
+
+/// Whether a layer whose scale is free has weights of a size that no training begins with.
+pub fn is_far_off(model: &Model, arena: &[f32]) -> bool {
+    let parameters = Parameters::new(model);
+    let free = free_values(model, &parameters);
+    parameters.layers.iter().any(|layer| {
+        let largest = |most: f32, w: f32| most.max(w.abs());
+        let largest = layer.weight_values(arena).into_iter().fold(0.0, largest);
+        free[layer.node + 1] && largest > 0.0 && !ORDINARY.contains(&largest)
+    })
 }
 
 /// Whether everything that reads a value, behind what keeps its scale, is a layer or a normalisation.

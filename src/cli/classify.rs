@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::picture_files::{Reads, pictures_below, spread};
 use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, print_json, tuning};
 use crate::checkpoint::Checkpoint;
-use crate::data::Images;
+use crate::data::{Images, Seen};
 use crate::evaluate::Evaluator;
 use crate::infer::probabilities;
 use crate::model::Model;
@@ -59,6 +59,9 @@ struct Answer {
     probabilities: Vec<f32>,
     inverted: bool,
     blank: bool,
+    /// How the picture differs from all training images, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unlike: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +80,7 @@ struct File {
 struct Note {
     inverted: bool,
     blank: bool,
+    unlike: Option<&'static str>,
 }
 
 pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
@@ -95,7 +99,11 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
                 .into());
             }
             let classes = checkpoint.header.classes.clone();
-            let (images, files) = load_all(args, Reads::new(model.input, &classes))?;
+            let (images, files) = load_all(
+                args,
+                Reads::new(model.input, &classes),
+                checkpoint.header.seen,
+            )?;
             let found = match images.count() {
                 0 => Vec::new(),
                 _ => trained(args, &checkpoint, model, &images)?,
@@ -105,7 +113,8 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
         AnyModel::Packed(model) => {
             args.model.refuse_decoder(&model)?;
             let classes = model.classes.clone();
-            let (images, files) = load_all(args, Reads::new(model.model.input, &classes))?;
+            let (images, files) =
+                load_all(args, Reads::new(model.model.input, &classes), model.seen)?;
             let found = match images.count() {
                 0 => Vec::new(),
                 _ => packed(args, *model, &images)?,
@@ -141,7 +150,11 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
 
 /// Reads all pictures: (those that can be read, every file). An error is kept beside the answers of the others; only that
 /// of a single picture ends the program.
-fn load_all(args: &ClassifyArgs, reads: Reads) -> Result<(Images, Vec<File>), CliError> {
+fn load_all(
+    args: &ClassifyArgs,
+    reads: Reads,
+    seen: Option<Seen>,
+) -> Result<(Images, Vec<File>), CliError> {
     let mut images = reads.none();
     let mut files = Vec::new();
     let named = spread(&args.images)?;
@@ -155,12 +168,14 @@ fn load_all(args: &ClassifyArgs, reads: Reads) -> Result<(Images, Vec<File>), Cl
         for path in paths {
             let read = match reads.read(&path) {
                 Ok(prepared) => {
-                    images.pixels.extend(prepared.pixels);
-                    images.labels.push(0);
-                    Ok(Note {
+                    let note = Note {
                         inverted: prepared.inverted,
                         blank: prepared.blank,
-                    })
+                        unlike: seen.and_then(|seen| seen.unlike(&prepared.pixels)),
+                    };
+                    images.pixels.extend(prepared.pixels);
+                    images.labels.push(0);
+                    Ok(note)
                 }
                 Err(error) if alone && !folder => return Err(error),
                 Err(error) => Err(error.to_string()),
@@ -195,6 +210,7 @@ fn answer(
         probabilities,
         inverted: note.inverted,
         blank: note.blank,
+        unlike: note.unlike,
     }
 }
 
@@ -208,10 +224,11 @@ fn print(row: &Row) {
     };
     let guess = |guess: &Guess| format!("{}  {:.1} %", guess.class, 100.0 * guess.probability);
     let guesses: Vec<String> = answer.top.iter().map(guess).collect();
-    let note = match (answer.blank, answer.inverted) {
-        (true, _) => "  (blank: nothing is on this picture)",
-        (false, true) => "  (dark on light: inverted)",
-        (false, false) => "",
+    let note = match (answer.blank, answer.unlike, answer.inverted) {
+        (true, _, _) => "  (blank: nothing is on this picture)".to_owned(),
+        (_, Some(unlike), _) => format!("  (doubtful: {unlike})"),
+        (_, _, true) => "  (dark on light: inverted)".to_owned(),
+        _ => String::new(),
     };
     say!("{}: {}{note}", answer.image, guesses.join(", "));
 }

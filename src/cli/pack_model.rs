@@ -161,6 +161,7 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         model: &model,
         data: &header.data,
         classes: &header.classes,
+        seen: header.seen,
         weights: &checkpoint.snapshot.weights,
         running: &checkpoint.snapshot.running[1],
         exact_norm: header.options.exact_norm,

@@ -11,7 +11,7 @@ use super::data_args::{Learned, PictureArgs};
 use super::pictures::slice;
 use super::{CliError, DeviceArgs, find_model_alone, outputs, packed_already, print_json, quoted};
 use crate::checkpoint::{self, Checkpoint, Header};
-use crate::data::Dataset;
+use crate::data::{Dataset, Seen};
 use crate::evaluate::{Evaluator, Progress};
 use crate::files;
 use crate::fit::fit_all;
@@ -303,6 +303,7 @@ fn read(args: &QuantiseArgs) -> Result<Checkpoint, CliError> {
             classes: Vec::new(),
             images: 0,
             data_hash: None,
+            seen: None,
             step: 0,
             options: TrainOptions::default(),
         },
@@ -332,6 +333,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         checkpoint.header.data.clone_from(&data.name);
         checkpoint.header.classes.clone_from(&data.classes);
         checkpoint.header.images = data.train.count();
+        checkpoint.header.seen = Seen::of(&data.train);
     }
     model.check_images(&data.test)?;
     let gpu = args.device.open()?;

@@ -11,7 +11,7 @@ use clap::Parser;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::run_folder::{EpochMetrics, RunFolder};
+use super::run_folder::{EpochMetrics, RunFolder, own};
 use super::signals::on_stop;
 use super::{Cli, CliError, human_bytes};
 use crate::files;
@@ -83,6 +83,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
         }
     };
     keep_plan(&folder, &plan)?;
+    let _owned = own(&folder, "sweep.lock", "trains the sweep in this folder")?;
     // The run in hand stops after its step and saves; then the sweep stops too.
     let stopped = Arc::new(AtomicBool::new(false));
     let asked = stopped.clone();

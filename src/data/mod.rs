@@ -11,6 +11,7 @@ mod idx;
 #[cfg(not(target_arch = "wasm32"))]
 mod idx_folder;
 mod pixels;
+mod seen;
 
 pub use augment::{Augment, Augmentation, Crop, Cutout, Flip, mix_up, smooth};
 pub use cifar::{
@@ -24,6 +25,7 @@ pub use drawn::centre_drawing;
 pub use embedded::{EMBEDDED_DIGITS, embedded_digits};
 pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
 pub use pixels::Pixels;
+pub use seen::Seen;
 
 use crate::rng::Philox;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::steps::Steps;
 use super::{Activations, PackedLayer, PackedModel};
+use crate::data::Seen;
 use crate::graph::{DataFacts, Description, Model};
 use crate::loss::Likelihood;
 use crate::op::Packing;
@@ -123,6 +124,9 @@ struct Header {
     model: String,
     data: String,
     classes: Vec<String>,
+    /// Later files of version 3: what training images look like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<Seen>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     decoder: Option<DecoderHeader>,
     /// Since version 3: the whole model, an auto-encoder with its encoder.
@@ -255,6 +259,7 @@ pub fn encode(model: &PackedModel) -> Result<Vec<u8>, PackError> {
         model: model.model.name.clone(),
         data: model.data.clone(),
         classes: model.classes.clone(),
+        seen: model.seen,
         decoder,
         graph: Some(Description::of(&model.model)),
         units: model.units.clone(),
@@ -424,6 +429,7 @@ pub fn decode(file: &str, data: &[u8]) -> Result<PackedModel, PackError> {
         model,
         data: header.data,
         classes: header.classes,
+        seen: header.seen,
         activations,
         table,
         layers,

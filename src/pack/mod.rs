@@ -13,6 +13,7 @@ pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
 
 pub use size::PackedSize;
 
+use crate::data::Seen;
 use crate::evaluate::Calibration;
 use crate::graph::{INPUT, Model};
 use crate::levels::{LevelRule, rounded_factor, sign_and_index_bits};
@@ -143,6 +144,8 @@ pub struct PackedModel {
     pub data: String,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// What its training images look like on the whole, if that is known.
+    pub seen: Option<Seen>,
     /// How large activations may be.
     pub activations: Activations,
     /// What a byte of an image becomes: (channels, 256). Empty for a decoder, which reads latents.
@@ -282,6 +285,8 @@ pub struct Trained<'a> {
     pub data: &'a str,
     /// Names of the classes.
     pub classes: &'a [String],
+    /// What its training images look like on the whole, if that is known.
+    pub seen: Option<Seen>,
     /// The arena of weights.
     pub weights: &'a [f32],
     /// The arena of running statistics of LP.
@@ -341,6 +346,7 @@ pub fn pack(
         model: trained.model.clone(),
         data: trained.data.to_owned(),
         classes: trained.classes.to_vec(),
+        seen: trained.seen,
         activations,
         table: match decoder {
             Some(_) => Vec::new(),

@@ -62,6 +62,7 @@ impl PackedSize {
             model: model.clone(),
             data: CLASS_NAME.to_owned(),
             classes: vec![CLASS_NAME.to_owned(); model.classes],
+            seen: None,
             activations: Activations::Sixteen,
             table: match decoder {
                 Some(_) => Vec::new(),

@@ -99,6 +99,7 @@ pub fn pack_weights(
         model,
         data: "noise",
         classes: &classes,
+        seen: None,
         weights,
         running: &running,
         exact_norm: false,

@@ -84,6 +84,7 @@ fn small_checkpoint() -> &'static [u8] {
                 classes: (0..10).map(|c| c.to_string()).collect(),
                 images: 10,
                 data_hash: None,
+                seen: None,
                 step: 0,
                 options: TrainOptions::default(),
             },

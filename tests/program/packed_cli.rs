@@ -300,7 +300,11 @@ fn float_models_get_levels_without_training() {
     assert_eq!(a.len(), b.len());
     for (name, view) in b.iter() {
         let found = a.tensor(name).unwrap();
-        assert_eq!((found.shape(), found.data()), (view.shape(), view.data()), "{name}");
+        assert_eq!(
+            (found.shape(), found.data()),
+            (view.shape(), view.data()),
+            "{name}"
+        );
     }
     // What it writes is a model like any other.
     let eval = json(&["eval", &theirs, "--data", data, "--json"]);

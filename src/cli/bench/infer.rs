@@ -329,6 +329,7 @@ fn random_packed(gpu: &Gpu, model: &Model, bits: u32) -> Result<PackedModel, Cli
         model,
         data: "noise",
         classes: &classes,
+        seen: None,
         weights: &weights,
         running: &running,
         exact_norm: false,

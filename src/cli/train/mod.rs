@@ -4,7 +4,7 @@ mod args;
 
 pub(crate) use args::TrainArgs;
 
-use crate::cli::output::say;
+use crate::cli::output::{say, say_error};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,13 +27,14 @@ use super::{
     CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, load_trained, quoted,
 };
 use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
-use crate::data::{Dataset, is_there};
+use crate::data::{Dataset, Seen, is_there};
 use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::{Gpu, Timing};
 use crate::graph::{Description, Model, vae_colour};
 use crate::inspect::inspect;
 use crate::pack::PackedSize;
+use crate::rescale::{is_far_off, rescale};
 use crate::train::{Objective, Snapshot, Trainer};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
@@ -142,6 +143,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         classes: classes.clone(),
         images: data.train.count(),
         data_hash: Some(data_hash),
+        seen: Seen::of(&data.train),
         step: 0,
         options: config.options.clone(),
     };
@@ -262,7 +264,19 @@ fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, CliError> {
         )
         .into());
     }
-    Ok(checkpoint.snapshot)
+    let mut snapshot = checkpoint.snapshot;
+    if checkpoint.header.options.objective == Objective::Float
+        && is_far_off(model, &snapshot.weights)
+    {
+        say_error!(
+            "note: {}: its weights are of another size than training begins with; they are brought to it, which changes \
+             nothing in what it computes",
+            path.display()
+        );
+        rescale(model, &mut snapshot.weights, &mut snapshot.running[0]);
+        snapshot.running[1] = snapshot.running[0].clone();
+    }
+    Ok(snapshot)
 }
 
 struct Session<'a> {

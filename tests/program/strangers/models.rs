@@ -431,6 +431,61 @@ fn the_scale_of_weights_changes_nothing() {
     }
 }
 
+/// Training, too, begins with weights of an ordinary size.
+#[test]
+fn training_goes_on_from_weights_of_any_scale() {
+    let mine = mine();
+    let file = format!("{}/model.safetensors", mine.run);
+    let mut checkpoint = checkpoint::load(file.as_ref()).unwrap();
+    let model = checkpoint.header.model().unwrap();
+    let parameters = gtc::model::Parameters::new(&model);
+    let times = |name: &str, factor: f32, weights: &mut [f32]| {
+        let layer = parameters.layers.iter().find(|l| l.name == name).unwrap();
+        let scale = |values: Vec<f32>| values.into_iter().map(|v| v * factor).collect::<Vec<f32>>();
+        let (w, b) = (
+            scale(layer.weight_values(weights)),
+            layer.bias_values(weights),
+        );
+        let b = if name == "conv2" { scale(b) } else { b };
+        let quantiser = layer.quantiser_values(weights);
+        let values = gtc::model::LayerValues {
+            weights: &w,
+            bias: &b,
+            quantiser: &quantiser,
+        };
+        layer.place(weights, &values);
+    };
+    times("conv2", 1e7, &mut checkpoint.snapshot.weights);
+    times("conv3", 1e-7, &mut checkpoint.snapshot.weights);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(
+        at("far.safetensors"),
+        checkpoint::encode(&checkpoint).unwrap(),
+    )
+    .unwrap();
+    let train = [
+        "train",
+        &mine.description,
+        "--data",
+        &mine.data,
+        "--epochs",
+        "2",
+        "--batch-size",
+        "20",
+    ];
+    let (far, out) = (at("far.safetensors"), at("run"));
+    let (code, _, stderr) = run(&[&train[..], &["--from", &far, "--out", &out]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("of another size"), "{stderr}");
+    let found = json(&["eval", &out, "--json"]);
+    let wanted = mine.report["float_accuracy"].as_f64().unwrap();
+    assert!(
+        found["lp_accuracy"].as_f64().unwrap() > wanted - 0.05,
+        "{found}"
+    );
+}
+
 #[test]
 fn the_scaling_of_pixels_is_found_out_and_not_guessed() {
     // Trained on pixels from 0 to 255.

@@ -10,7 +10,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, GrayImage, ImageFormat};
 use serde_json::Value;
 
-use crate::common::{finish, gtc, json, refuse, run};
+use crate::common::{finish, gtc, json, refuse, run, succeed, trained};
 
 fn model() -> String {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
@@ -97,6 +97,42 @@ fn broken_pictures_leave_the_others_their_answers() {
         &["classify", &model, &folder.at("missing.png")],
         &["missing.png"],
     );
+}
+
+#[test]
+fn a_picture_that_is_unlike_all_others_is_doubted() {
+    let (model, data) = trained();
+    let folder = Folder::new();
+    let images = gtc::data::read_folder(data.as_ref()).unwrap().test;
+    let save = |name: &str, pixels: Vec<u8>| {
+        let image = GrayImage::from_raw(28, 28, pixels).unwrap();
+        image.save(folder.at(name)).unwrap();
+    };
+    save("like.png", images.image(3).to_vec());
+    // A chessboard with a dark border, which is not taken for dark on light.
+    let square = |i: usize| {
+        let (y, x) = (i / 28, i % 28);
+        let inside = (1..27).contains(&y) && (1..27).contains(&x);
+        255 * u8::from(inside && (y + x) % 2 == 0)
+    };
+    save("unlike.png", (0..784).map(square).collect());
+    let (like, unlike) = (folder.at("like.png"), folder.at("unlike.png"));
+    let found = json(&["classify", model, &like, &unlike, "--json"]);
+    assert_eq!(found[0]["unlike"], Value::Null);
+    assert!(
+        found[1]["unlike"]
+            .as_str()
+            .unwrap()
+            .contains("than what the model learned")
+    );
+    let text = succeed(&["classify", model, &unlike]);
+    assert!(text.contains("doubtful"), "{text}");
+    // A packed model knows it too.
+    let packed = folder.at("m.gtc");
+    succeed(&["pack", model, "-o", &packed]);
+    let found = json(&["classify", &packed, &like, &unlike, "--json"]);
+    assert_eq!(found[0]["unlike"], Value::Null);
+    assert!(found[1]["unlike"].is_string(), "{found}");
 }
 
 #[test]
