@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::data_args::seen_by;
 use super::picture_files::{Reads, pictures_below, spread};
 use super::{AnyModel, CliError, DeviceArgs, KernelArgs, ModelArg, print_json, tuning};
 use crate::checkpoint::Checkpoint;
-use crate::data::{Images, Seen};
+use crate::data::Images;
 use crate::evaluate::Evaluator;
 use crate::infer::probabilities;
 use crate::model::Model;
@@ -22,8 +23,9 @@ pub(crate) struct ClassifyArgs {
     /// Pictures (PNG, JPEG, WebP, GIF or BMP) of any size, folders of them, which are walked in the order of names, patterns
     /// such as '*.png', and - for standard input.
     ///
-    /// Digits may be dark on light, transparent, on grey paper and anywhere on the picture. Other pictures keep
-    /// their proportions: grey ones are fitted into the model's size, colour ones cut to the middle. A picture
+    /// A model that learned from a folder of pictures reads others as it read those. Digits may be dark on light,
+    /// transparent, on grey paper and anywhere on the picture. Other pictures keep their proportions: grey ones are
+    /// fitted into the model's size, colour ones cut to the middle. A picture
     /// of the model's own size is taken pixel by pixel. Files that cannot be read are named and counted; the exit
     /// code is then 1.
     #[arg(value_name = "IMAGE", required = true)]
@@ -101,8 +103,11 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
             let classes = checkpoint.header.classes.clone();
             let (images, files) = load_all(
                 args,
-                Reads::new(model.input, &classes),
-                checkpoint.header.seen,
+                Reads::new(
+                    model.input,
+                    &classes,
+                    seen_by(&args.model.model, &checkpoint.header),
+                ),
             )?;
             let found = match images.count() {
                 0 => Vec::new(),
@@ -114,7 +119,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
             args.model.refuse_decoder(&model)?;
             let classes = model.classes.clone();
             let (images, files) =
-                load_all(args, Reads::new(model.model.input, &classes), model.seen)?;
+                load_all(args, Reads::new(model.model.input, &classes, model.seen))?;
             let found = match images.count() {
                 0 => Vec::new(),
                 _ => packed(args, *model, &images)?,
@@ -150,11 +155,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
 
 /// Reads all pictures: (those that can be read, every file). An error is kept beside the answers of the others; only that
 /// of a single picture ends the program.
-fn load_all(
-    args: &ClassifyArgs,
-    reads: Reads,
-    seen: Option<Seen>,
-) -> Result<(Images, Vec<File>), CliError> {
+fn load_all(args: &ClassifyArgs, reads: Reads) -> Result<(Images, Vec<File>), CliError> {
     let mut images = reads.none();
     let mut files = Vec::new();
     let named = spread(&args.images)?;
@@ -171,7 +172,7 @@ fn load_all(
                     let note = Note {
                         inverted: prepared.inverted,
                         blank: prepared.blank,
-                        unlike: seen.and_then(|seen| seen.unlike(&prepared.pixels)),
+                        unlike: reads.seen.and_then(|seen| seen.unlike(&prepared.pixels)),
                     };
                     images.pixels.extend(prepared.pixels);
                     images.labels.push(0);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data_args::PictureArgs;
 use super::{CliError, find_model_alone};
+use crate::data::Reading;
 use crate::graph::Model;
 use crate::model::Parameters;
 use crate::suggest::did_you_mean;
@@ -40,6 +41,10 @@ pub(crate) struct Config {
     /// How to train.
     #[serde(flatten)]
     pub options: TrainOptions,
+    /// How pictures became images, if the data are a folder of pictures. Not in the checkpoint, which is the same for the
+    /// same images wherever they come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
     /// What was changed while the run was under way, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub change: Vec<Change>,
@@ -134,6 +139,7 @@ impl Default for Config {
             path: None,
             pictures: PictureArgs::default(),
             options: TrainOptions::default(),
+            reading: None,
             change: Vec::new(),
         }
     }
@@ -245,8 +251,8 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     known.extend(["data", "limit", "from", "adapter", "path", "layer_bits"].map(str::to_owned));
     known.extend(PictureArgs::NAMES.map(str::to_owned));
     for (key, value) in given {
-        // What happened to the run that the file is of is not what the next one is to do.
-        if key == "change" {
+        // What was found out or happened in the run that the file is of is not what the next one is to do.
+        if key == "change" || key == "reading" {
             continue;
         }
         if !known.contains(&key) {

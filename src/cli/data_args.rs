@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::CliError;
 use crate::checkpoint::Header;
-use crate::data::folder::{FolderOptions, Loaded, Resize, open_folder};
-use crate::data::{Dataset, EMBEDDED_DIGITS, Images, embedded_digits, is_there};
+use crate::data::folder::{FolderOptions, Loaded, holds_pictures, open_folder};
+use crate::data::{
+    Dataset, EMBEDDED_DIGITS, Images, Reading, Resize, Seen, embedded_digits, is_there,
+};
 use crate::graph::Model;
 
 /// Images whose pixels tell data sets apart.
@@ -291,6 +293,35 @@ impl<'l> Learned<'l> {
         };
         Err(format!("{shown}: {what}. Name a folder of such data with {flag} DIR").into())
     }
+}
+
+/// How pictures become images, if the data are a folder of pictures.
+pub(crate) fn reading(
+    folder: Option<&Path>,
+    pictures: &PictureArgs,
+) -> Result<Option<Reading>, CliError> {
+    match folder.is_some_and(holds_pictures) {
+        true => Ok(Some(pictures.options(None)?.reading())),
+        false => Ok(None),
+    }
+}
+
+/// What is known of the images that a trained model learned from: from its file, and from the run that it lies in.
+pub(crate) fn seen_by(model: &Path, header: &Header) -> Option<Seen> {
+    #[derive(Default, Deserialize)]
+    struct OfRun {
+        reading: Option<Reading>,
+    }
+    let folder = match model.is_dir() {
+        true => model.to_owned(),
+        false => model.parent().map(Path::to_owned).unwrap_or_default(),
+    };
+    let text = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
+    let run: OfRun = toml::from_str(&text).unwrap_or_default();
+    header.seen.map(|seen| Seen {
+        reading: seen.reading.or(run.reading),
+        ..seen
+    })
 }
 
 /// A name for images that goes by what they are, not by where they lie: a hash of their size, of all labels, and of the

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
+use super::data_args::seen_by;
 use super::picture_files::Reads;
 use super::pictures::{Grid, format_of, picture_path, rows, save, save_gif, side_by_side};
 use super::{AutoEncoderArg, CliError, DeviceArgs, outputs};
@@ -38,7 +39,11 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
     outputs::check(&args.out, &outputs::PICTURE, &[&args.from, &args.to])?;
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
-    let reads = Reads::new(model.input, &checkpoint.header.classes);
+    let reads = Reads::new(
+        model.input,
+        &checkpoint.header.classes,
+        seen_by(&args.model.model, &checkpoint.header),
+    );
     let mut ends = reads.none();
     for path in [&args.from, &args.to] {
         ends.pixels.extend(reads.read_shown(path)?.pixels);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::data_args::{Learned, PictureArgs};
+use super::data_args::{Learned, PictureArgs, seen_by};
 use super::{CliError, DeviceArgs, TrainedArg, human_bytes, outputs, print_json, quoted, tuning};
 use crate::checkpoint::Checkpoint;
 use crate::data::Images;
@@ -161,7 +161,7 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         model: &model,
         data: &header.data,
         classes: &header.classes,
-        seen: header.seen,
+        seen: seen_by(&args.model.model, header),
         weights: &checkpoint.snapshot.weights,
         running: &checkpoint.snapshot.running[1],
         exact_norm: header.options.exact_norm,

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::CliError;
-use crate::data::Images;
 use crate::data::folder::{self, SUFFIXES};
+use crate::data::{Images, Seen};
 use crate::picture::{Look, Picture, Prepared, prepare};
 
 /// Largest file of a picture that is read, in bytes.
@@ -14,8 +14,8 @@ const MOST_BYTES: u64 = 1 << 30;
 /// The name that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Reads a picture and turns it upright, as its EXIF data says.
-pub(super) fn read_picture(path: &Path) -> Result<Picture, CliError> {
+/// The bytes of a picture file, or of standard input.
+fn bytes_of(path: &Path) -> Result<Vec<u8>, CliError> {
     let shown = path.display();
     if path.is_dir() {
         return Err(format!("{shown}: a folder, not a picture. Name the pictures in it").into());
@@ -32,18 +32,22 @@ pub(super) fn read_picture(path: &Path) -> Result<Picture, CliError> {
         }
     };
     read.map_err(|e| format!("{shown}: {e}"))?;
-    let pixels = match bytes.is_empty() {
-        true => Err("the file is empty".to_owned()),
-        false => folder::read_picture(&bytes),
-    };
-    let unreadable = |reason: &str| {
-        format!(
-            "{shown}: not a picture that can be read ({reason}). PNG, JPEG, WebP, GIF and BMP files can be"
-        )
-    };
-    let pixels = pixels.map_err(|reason| unreadable(&reason))?;
+    Ok(bytes)
+}
+
+/// Why a picture file could not be used.
+fn unreadable(path: &Path, reason: &str) -> String {
+    format!(
+        "{}: not a picture that can be read ({reason}). PNG, JPEG, WebP, GIF and BMP files can be",
+        path.display()
+    )
+}
+
+/// A picture of any size, turned upright.
+fn picture_in(bytes: &[u8]) -> Result<Picture, String> {
+    let pixels = folder::read_picture(bytes)?;
     let width = pixels.width() as usize;
-    Ok(Picture::new(width, pixels.into_raw()).ok_or_else(|| unreadable("it has no pixels"))?)
+    Picture::new(width, pixels.into_raw()).ok_or_else(|| "it has no pixels".to_owned())
 }
 
 /// The files that patterns stand for, where no shell has put them in their place; other paths as they are.
@@ -78,20 +82,46 @@ pub(super) struct Reads {
     pub look: Look,
     /// (height, width, channels)
     pub input: [usize; 3],
+    /// What is known of the images that it learned from.
+    pub seen: Option<Seen>,
 }
 
 impl Reads {
-    /// What a model of that input and those classes reads.
-    pub fn new(input: [usize; 3], classes: &[String]) -> Self {
+    /// What a model of that input and those classes reads, which learned from images that look so.
+    pub fn new(input: [usize; 3], classes: &[String], seen: Option<Seen>) -> Self {
         Self {
             look: Look::of(input, classes),
             input,
+            seen,
         }
     }
 
-    /// A picture file as the model reads it.
+    /// A picture file as the model reads it: as the pictures that it learned from, if it learned from a folder of them.
+    /// Digits on a dark ground are cut out and centred wherever they come from.
     pub fn read(&self, path: &Path) -> Result<Prepared, CliError> {
-        Ok(prepare(&read_picture(path)?, self.look, self.input))
+        let bytes = bytes_of(path)?;
+        let failed = |reason: String| unreadable(path, &reason);
+        if bytes.is_empty() {
+            return Err(failed("the file is empty".to_owned()).into());
+        }
+        let drawn = |seen: &Seen| self.look == Look::Digits && seen.is_dark();
+        let reading = self
+            .seen
+            .filter(|seen| !drawn(seen))
+            .and_then(|seen| seen.reading);
+        let Some(reading) = reading else {
+            let picture = picture_in(&bytes).map_err(failed)?;
+            return Ok(prepare(&picture, self.look, self.input));
+        };
+        let pixels = folder::as_read(&bytes, &reading, self.input).map_err(failed)?;
+        let channels = self.input[2];
+        Ok(Prepared {
+            blank: pixels
+                .chunks(channels)
+                .all(|pixel| pixel == &pixels[..channels]),
+            inverted: false,
+            pixels,
+        })
     }
 
     /// The same, with a word on stderr if the picture is blank.

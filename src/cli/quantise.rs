@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use pollster::block_on;
 use serde::Serialize;
 
-use super::data_args::{Learned, PictureArgs};
+use super::data_args::{Learned, PictureArgs, reading};
 use super::pictures::slice;
 use super::{CliError, DeviceArgs, find_model_alone, outputs, packed_already, print_json, quoted};
 use crate::checkpoint::{self, Checkpoint, Header};
@@ -333,7 +333,9 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         checkpoint.header.data.clone_from(&data.name);
         checkpoint.header.classes.clone_from(&data.classes);
         checkpoint.header.images = data.train.count();
-        checkpoint.header.seen = Seen::of(&data.train);
+        let reading = reading(args.data.as_deref(), &args.pictures)?;
+        let seen = Seen::of(&data.train);
+        checkpoint.header.seen = seen.map(|seen| Seen { reading, ..seen });
     }
     model.check_images(&data.test)?;
     let gpu = args.device.open()?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::data_args::{Learned, PictureArgs};
+use super::data_args::{Learned, PictureArgs, seen_by};
 use super::picture_files::{self, Reads};
 use super::pictures::{picture_path, rows, save};
 use super::{AutoEncoderArg, CliError, DeviceArgs, outputs};
@@ -54,8 +54,12 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         model.check_images(&data.test)?;
         (spread(&data.test, args.count as usize), 0)
     } else {
-        Reads::new(model.input, &checkpoint.header.classes)
-            .read_all(&picture_files::spread(&args.images)?)?
+        Reads::new(
+            model.input,
+            &checkpoint.header.classes,
+            seen_by(&args.model.model, &checkpoint.header),
+        )
+        .read_all(&picture_files::spread(&args.images)?)?
     };
     let gpu = args.device.open()?;
     let mut generator = args

@@ -25,7 +25,7 @@ pub use drawn::centre_drawing;
 pub use embedded::{EMBEDDED_DIGITS, embedded_digits};
 pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels};
 pub use pixels::Pixels;
-pub use seen::Seen;
+pub use seen::{Reading, Resize, Seen};
 
 use crate::rng::Philox;
 

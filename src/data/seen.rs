@@ -11,6 +11,44 @@ const FAR: f32 = 6.0;
 /// Least deviation: data sets may be made of images of one brightness.
 const LEAST: f32 = 0.02;
 
+/// How a picture of any shape becomes one of the wanted height and width.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// Scaled until it covers the wanted size, then the middle of it is cut out.
+    #[default]
+    Crop,
+    /// Scaled to the wanted height and width, whatever its shape was.
+    Stretch,
+    /// Scaled until it fits into the wanted size, with the background around it.
+    Pad,
+}
+
+impl Resize {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Crop, Self::Stretch, Self::Pad];
+
+    /// What the command line calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crop => "crop",
+            Self::Stretch => "stretch",
+            Self::Pad => "pad",
+        }
+    }
+}
+
+/// How the pictures of a folder became images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// How they got their size.
+    pub resize: Resize,
+    /// What shows through transparent pixels and around padded pictures: red, green, blue.
+    pub background: [u8; 3],
+    /// Whether they were turned the way their EXIF orientation says.
+    pub exif: bool,
+}
+
 /// Mean and standard deviation, over images, of what is said of each image. Pixels count from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
@@ -18,6 +56,9 @@ pub struct Seen {
     pub brightness: [f32; 2],
     /// Of their standard deviation.
     pub contrast: [f32; 2],
+    /// How they were made of pictures; `None` if they came as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
 }
 
 impl Seen {
@@ -36,7 +77,13 @@ impl Seen {
         Some(Self {
             brightness: summary(brightness),
             contrast: summary(contrast),
+            reading: None,
         })
+    }
+
+    /// Whether the images are light on dark, as MNIST's are.
+    pub fn is_dark(&self) -> bool {
+        self.brightness[0] < 0.5
     }
 
     /// What is unusual about an image, as a model reads it: `None` if nothing is.

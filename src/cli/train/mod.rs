@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
 use super::config::{Change, Config, changes};
-use super::data_args::{fingerprint, load_data};
+use super::data_args::{fingerprint, load_data, reading};
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
@@ -155,6 +155,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
             (folder, Some(checkpoint))
         }
         None => {
+            config.reading = reading(config.data.as_deref(), &config.pictures)?;
             let folder = RunFolder::create(args.out.as_deref(), &config, &described)?;
             (folder, None)
         }

@@ -15,7 +15,8 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{FolderOptions, Resize};
+use super::FolderOptions;
+use crate::data::Resize;
 
 /// Largest height or width of a picture that is decoded, in pixels.
 const MAX_SIDE: usize = 32_768;

@@ -27,7 +27,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, Dataset};
+pub use super::Resize;
+use super::{DataError, Dataset, Reading};
 
 /// Most classes that a folder may have.
 pub const MAX_CLASSES: usize = 1000;
@@ -39,33 +40,6 @@ pub const SUFFIXES: [&str; 6] = ["png", "jpg", "jpeg", "webp", "bmp", "gif"];
 pub const CACHE_LIMIT: u64 = 20 << 30;
 /// How many broken files an error names.
 const NAMED_BROKEN: usize = 20;
-
-/// How a picture of any shape becomes one of the wanted height and width.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Resize {
-    /// Scaled until it covers the wanted size, then the middle of it is cut out.
-    #[default]
-    Crop,
-    /// Scaled to the wanted height and width, whatever its shape was.
-    Stretch,
-    /// Scaled until it fits into the wanted size, with the background around it.
-    Pad,
-}
-
-impl Resize {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Crop, Self::Stretch, Self::Pad];
-
-    /// What the command line calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Crop => "crop",
-            Self::Stretch => "stretch",
-            Self::Pad => "pad",
-        }
-    }
-}
 
 /// How a folder of pictures is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +71,17 @@ pub struct FolderOptions {
     /// Bytes of a cached data set above which its file is mapped and not read into memory; `None`: a
     /// quarter of the free memory.
     pub map_above: Option<u64>,
+}
+
+impl FolderOptions {
+    /// How a single picture becomes an image.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            resize: self.resize,
+            background: self.background,
+            exif: self.exif,
+        }
+    }
 }
 
 impl Default for FolderOptions {
@@ -304,6 +289,27 @@ pub fn read_picture(bytes: &[u8]) -> Result<image::RgbaImage, String> {
     Ok(decode::whole(bytes)?.into_rgba8())
 }
 
+/// A picture file as images of a data set were made of theirs: (height, width, channels) bytes of `size`.
+///
+/// # Errors
+/// What is wrong with the bytes, in words.
+pub fn as_read(bytes: &[u8], reading: &Reading, size: [usize; 3]) -> Result<Vec<u8>, String> {
+    let [height, width, channels] = size;
+    let options = FolderOptions {
+        size: [height, width],
+        resize: reading.resize,
+        background: reading.background,
+        exif: reading.exif,
+        ..FolderOptions::default()
+    };
+    Ok(decode::picture(bytes, &options, channels)?.0)
+}
+
+/// Whether [`open_folder`] takes a folder for class folders of pictures.
+pub fn holds_pictures(folder: &Path) -> bool {
+    !super::holds_files(folder) && is_picture_folder(folder)
+}
+
 /// Whether a folder holds class folders with pictures.
 pub fn is_picture_folder(folder: &Path) -> bool {
     scan::has_class_folders(folder)
@@ -319,7 +325,7 @@ pub fn open_folder(
     options: &FolderOptions,
     tick: Tick<'_>,
 ) -> Result<Loaded, FolderError> {
-    if super::holds_files(folder) || !is_picture_folder(folder) {
+    if !holds_pictures(folder) {
         return Ok(Loaded::plain(super::read_folder(folder)?));
     }
     read_pictures(folder, options, tick)

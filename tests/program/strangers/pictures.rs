@@ -135,6 +135,72 @@ fn a_picture_that_is_unlike_all_others_is_doubted() {
     assert!(found[1]["unlike"].is_string(), "{found}");
 }
 
+/// Grey pictures on light ground, of another shape than the model's: what was learned in one form is read in that form.
+#[test]
+fn pictures_are_read_as_those_that_were_learned_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for (class, top) in [("above", 8), ("below", 40)] {
+        fs::create_dir_all(folder.path().join("pictures").join(class)).unwrap();
+        for i in 0..40u32 {
+            let image = GrayImage::from_fn(40, 70, |x, y| {
+                let inside = (top..top + 20).contains(&y) && (8 + i % 8..24 + i % 8).contains(&x);
+                image::Luma([if inside { 30 } else { 235 - (i % 5) as u8 }])
+            });
+            image
+                .save(at(&format!("pictures/{class}/{i}.png")))
+                .unwrap();
+        }
+    }
+    let model = r#"
+        name = "small"
+        input = [24, 24, 1]
+        nodes = [
+          { op = "conv", outputs = 8, kernel = 5, stride = 3 },
+          { op = "relu" },
+          { name = "classes", op = "dense", outputs = "data" },
+        ]
+    "#;
+    fs::write(at("small.toml"), model).unwrap();
+    let (pictures, out) = (at("pictures"), at("run"));
+    let train = [
+        "train",
+        &at("small.toml"),
+        "--data",
+        &pictures,
+        "--out",
+        &out,
+    ];
+    let more = [
+        "--resize",
+        "pad",
+        "--background",
+        "#808080",
+        "--epochs",
+        "12",
+        "--batch-size",
+        "8",
+    ];
+    succeed(&[&train[..], &more].concat());
+    let packed = at("run/model.gtc");
+    succeed(&["pack", &out]);
+    for model in [&out, &packed] {
+        for class in ["above", "below"] {
+            let found = json(&[
+                "classify",
+                model,
+                &at(&format!("pictures/{class}")),
+                "--json",
+            ]);
+            for row in found.as_array().unwrap() {
+                assert_eq!(row["class"], class, "{model}: {row}");
+                assert_eq!(row["inverted"], false, "{row}");
+                assert_eq!(row["unlike"], Value::Null, "{row}");
+            }
+        }
+    }
+}
+
 #[test]
 fn patterns_that_no_shell_has_replaced_are_replaced_here() {
     let (folder, model) = (Folder::new(), model());
