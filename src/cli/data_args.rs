@@ -14,6 +14,7 @@ use crate::data::{
     Dataset, EMBEDDED_DIGITS, Images, Reading, Resize, Seen, embedded_digits, is_there,
 };
 use crate::graph::Model;
+use crate::picture::Look;
 
 /// Images whose pixels tell data sets apart.
 const HASHED: usize = 10_000;
@@ -280,10 +281,15 @@ impl<'l> Learned<'l> {
         if self.data == EMBEDDED_DIGITS {
             return Ok(None);
         }
-        if self.data.is_empty() && self.input == [28, 28, 1] {
+        // Nothing is known of a network from elsewhere, and digits are digits.
+        let may_be_digits = self.data.is_empty() && self.input == [28, 28, 1];
+        if may_be_digits || Look::of(self.input, self.classes) == Look::Digits {
+            let what = match self.data {
+                "" => "nothing is known of the data that it learned from".to_owned(),
+                data => format!("it learned digits from '{data}', which is not beside it"),
+            };
             say_error!(
-                "note: nothing is known of the data that {shown} learned from; using the digits inside this program. \
-                 {flag} DIR names others"
+                "note: {shown}: {what}; using the digits inside this program. {flag} DIR names others"
             );
             return Ok(None);
         }

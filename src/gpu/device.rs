@@ -254,7 +254,7 @@ fn address_space() -> Option<u64> {
     Some(limit.rlim_cur.saturating_sub(pages * page) / 2)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_arch = "wasm32")))]
 fn address_space() -> Option<u64> {
     None
 }

@@ -14,11 +14,13 @@ fn a_run_is_measured_on_its_own_data() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("alone.safetensors");
     fs::copy(format!("{model}/model.safetensors"), &file).unwrap();
-    // Far from its run, the file knows that these are not the digits inside the program.
-    let file = file.display().to_string();
-    for words in [["eval", &file], ["pack", &file]] {
-        refuse(&words, &["learned from", "DIR"]);
-    }
+    // Far from its run, digits are measured on those inside the program, and the note says so.
+    let (code, _, stderr) = run(&["eval", &file.display().to_string()]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stderr.contains("the digits inside this program") && stderr.contains("--data DIR"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -26,6 +28,8 @@ fn data_that_moved_away_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     write_data(&folder.path().join("data"), 32, 10);
+    let names: Vec<String> = (0..10).map(|class| format!("thing {class}")).collect();
+    fs::write(at("data/classes.txt"), names.join("\n")).unwrap();
     let train = [
         "train",
         "lenet-small",
@@ -42,6 +46,14 @@ fn data_that_moved_away_are_named() {
         refuse(&[command, &at("run")], &["not there any more", "DIR"]);
     }
     succeed(&["eval", &at("run"), "--data", &at("other")]);
+    // Things are no digits: far from the run nothing is guessed.
+    fs::copy(at("run/model.safetensors"), at("alone.safetensors")).unwrap();
+    for command in ["eval", "pack"] {
+        refuse(
+            &[command, &at("alone.safetensors")],
+            &["learned from", "DIR"],
+        );
+    }
 }
 
 #[test]
