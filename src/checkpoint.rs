@@ -162,7 +162,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 /// # Errors
 /// [`CheckpointError::NotFinite`]: a diverged model is never written.
 pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
-    encode_as(checkpoint, Dtype::F32)
+    encode_as(checkpoint, false)
 }
 
 /// The bytes of a file of the weights alone, for use and not for going on; `half`: as f16, intercepts
@@ -173,25 +173,15 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
 pub fn encode_weights(checkpoint: &Checkpoint, half: bool) -> Result<Vec<u8>, CheckpointError> {
     let mut checkpoint = checkpoint.clone();
     checkpoint.snapshot.keep_weights_alone();
-    encode_as(&checkpoint, if half { Dtype::F16 } else { Dtype::F32 })
+    encode_as(&checkpoint, half)
 }
 
-fn encode_as(checkpoint: &Checkpoint, dtype: Dtype) -> Result<Vec<u8>, CheckpointError> {
+fn encode_as(checkpoint: &Checkpoint, half: bool) -> Result<Vec<u8>, CheckpointError> {
     let Checkpoint { header, snapshot } = checkpoint;
     let parameters = Parameters::new(&header.model()?);
-    let mut tensors: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = Vec::new();
-    let mut push = |name: String, shape: Vec<usize>, dtype, values: &[f32]| {
-        check_finite("the model", &name, values)?;
-        let data = match dtype {
-            Dtype::F16 => {
-                let halves: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
-                let back: Vec<f32> = halves.iter().map(|v| v.to_f32()).collect();
-                check_finite("the model as f16", &name, &back)?;
-                halves.iter().flat_map(|v| v.to_le_bytes()).collect()
-            }
-            _ => bytes(values),
-        };
-        tensors.push((name, shape, dtype, data));
+    let mut tensors: Vec<NamedTensor> = Vec::new();
+    let mut push = |name: String, shape: Vec<usize>, half: bool, values: &[f32]| {
+        tensors.push(tensor(name, shape, half, values)?);
         Ok::<_, CheckpointError>(())
     };
     let arenas = [
@@ -206,53 +196,85 @@ fn encode_as(checkpoint: &Checkpoint, dtype: Dtype) -> Result<Vec<u8>, Checkpoin
         for layer in &parameters.layers {
             let name = |suffix| format!("{prefix}{}.{suffix}", layer.name);
             let weights = layer.weight_values(arena);
-            push(name("weight"), layer.shape.to_vec(), dtype, &weights)?;
+            push(name("weight"), layer.shape.to_vec(), half, &weights)?;
             if layer.has_bias() {
                 let outputs = vec![layer.shape[0]];
-                push(name("bias"), outputs, dtype, &layer.bias_values(arena))?;
+                push(name("bias"), outputs, half, &layer.bias_values(arena))?;
             }
             if layer.is_quantised() {
                 let quantiser = layer.quantiser_values(arena);
-                push(name("quantiser"), vec![2], Dtype::F32, &quantiser)?;
+                push(name("quantiser"), vec![2], false, &quantiser)?;
             }
         }
         for norm in &parameters.norms {
             let name = |suffix| format!("{prefix}{}.{suffix}", norm.name);
             let [gamma, beta] = norm.values(arena);
-            push(name("scale"), vec![norm.channels], dtype, &gamma)?;
-            push(name("bias"), vec![norm.channels], dtype, &beta)?;
+            push(name("scale"), vec![norm.channels], half, &gamma)?;
+            push(name("bias"), vec![norm.channels], half, &beta)?;
         }
     }
     for (network, arena) in NETWORKS.iter().zip(&snapshot.running) {
         for norm in &parameters.norms {
             let name = format!("{}.running_{network}", norm.name);
             let values = norm.running_values(arena);
-            push(name, vec![2, norm.channels], Dtype::F32, &values)?;
+            push(name, vec![2, norm.channels], false, &values)?;
         }
     }
     if !snapshot.totals.is_empty() {
-        push(
-            "totals".to_owned(),
-            vec![4, 4],
-            Dtype::F32,
-            &snapshot.totals,
-        )?;
+        push("totals".to_owned(), vec![4, 4], false, &snapshot.totals)?;
     }
-    let foreign = |reason: String| CheckpointError::Foreign {
-        file: "the model".to_owned(),
-        reason,
-    };
+    let text = serde_json::to_string(header).map_err(|e| refused(&e))?;
+    serialise(&tensors, "gtc", text)
+}
+
+/// A tensor for a file: name, shape, type, bytes.
+pub(crate) type NamedTensor = (String, Vec<usize>, Dtype, Vec<u8>);
+
+/// The bytes of a safetensors file with these tensors and one key in its metadata: one, so that no map decides an order and
+/// equal models are equal files.
+pub(crate) fn serialise(
+    tensors: &[NamedTensor],
+    key: &str,
+    text: String,
+) -> Result<Vec<u8>, CheckpointError> {
     let views: Result<Vec<_>, CheckpointError> = tensors
         .iter()
         .map(|(name, shape, dtype, data)| {
             let view = TensorView::new(*dtype, shape.clone(), data);
-            Ok((name.clone(), view.map_err(|e| foreign(e.to_string()))?))
+            Ok((name.clone(), view.map_err(|e| refused(&e))?))
         })
         .collect();
-    let text = serde_json::to_string(header).map_err(|e| foreign(e.to_string()))?;
-    // One key, so that no map decides an order and equal models are equal files.
-    let metadata = HashMap::from([("gtc".to_owned(), text)]);
-    safetensors::serialize(views?, Some(metadata)).map_err(|e| foreign(e.to_string()))
+    let metadata = HashMap::from([(key.to_owned(), text)]);
+    safetensors::serialize(views?, Some(metadata)).map_err(|e| refused(&e))
+}
+
+/// Why a model could not become a file.
+fn refused(reason: &dyn std::fmt::Display) -> CheckpointError {
+    CheckpointError::Foreign {
+        file: "the model".to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// A name, a shape and numbers as a tensor of a file, of f16 or f32.
+///
+/// # Errors
+/// [`CheckpointError::NotFinite`], for numbers past f16's largest too.
+pub(crate) fn tensor(
+    name: String,
+    shape: Vec<usize>,
+    half: bool,
+    values: &[f32],
+) -> Result<NamedTensor, CheckpointError> {
+    check_finite("the model", &name, values)?;
+    if !half {
+        return Ok((name, shape, Dtype::F32, bytes(values)));
+    }
+    let halves: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
+    let back: Vec<f32> = halves.iter().map(|v| v.to_f32()).collect();
+    check_finite("the model as f16", &name, &back)?;
+    let bytes = halves.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Ok((name, shape, Dtype::F16, bytes))
 }
 
 pub(crate) fn check_finite(

@@ -246,7 +246,10 @@ fn trained(
     let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64), round_norm)?;
     evaluator.set_running(&checkpoint.snapshot.running);
     evaluator.set_weights(&checkpoint.snapshot.weights);
-    let (_, predictions) = pollster::block_on(evaluator.test(images, |_| ()))?;
+    let (progress, predictions) = pollster::block_on(evaluator.test(images, |_| ()))?;
+    progress
+        .require_finite()
+        .map_err(|e| format!("{}: {e}", args.model.model.display()))?;
     Ok(predictions.probabilities)
 }
 

@@ -204,6 +204,7 @@ fn classifier_cost(
     };
     let tick = |done: usize| bar.set_position(done as u64);
     let (before, _) = pollster::block_on(evaluator.test(test, tick))?;
+    before.require_finite()?;
     let tick = |done: usize| bar.set_position((test.count() + done) as u64);
     let logits = pollster::block_on(inference.infer(test, tick))?;
     bar.finish_and_clear();

@@ -4,6 +4,7 @@ use crate::cli::output::{say, say_error};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use serde::Serialize;
 
@@ -163,6 +164,10 @@ fn check_scaling(
     used: &Model,
 ) -> Result<(), CliError> {
     let few = slice(&data.test, 0..data.test.count().min(JUDGED));
+    let usual = usual_scalings();
+    let bar = ProgressBar::new(usual.len() as u64).with_style(ProgressStyle::with_template(
+        "trying scalings of pixels {bar:24} {pos}/{len}",
+    )?);
     let accuracy = |scaling: Scaling| -> Result<f64, CliError> {
         let model = Model {
             scaling,
@@ -174,8 +179,12 @@ fn check_scaling(
         Ok(block_on(evaluator.test(&few, |_| ()))?.0.hp.accuracy())
     };
     let found = accuracy(used.scaling)?;
+    if found + CLEARLY > 1.0 {
+        return Ok(());
+    }
     let mut best = (found, "");
-    for (flags, scaling) in usual_scalings() {
+    for (flags, scaling) in usual.iter().copied() {
+        bar.inc(1);
         let other = match scaling == used.scaling {
             true => found,
             false => accuracy(scaling)?,
@@ -184,12 +193,12 @@ fn check_scaling(
             best = (other, flags);
         }
     }
+    bar.finish_and_clear();
     let (most, flags) = best;
     if most < found + CLEARLY {
         return Ok(());
     }
-    let same = usual_scalings();
-    let same = same.iter().find(|(_, scaling)| *scaling == used.scaling);
+    let same = usual.iter().find(|(_, scaling)| *scaling == used.scaling);
     let keep = same.map_or("--mean and --deviation", |(flags, _)| *flags);
     Err(format!(
         "the float network names {:.1} % of {} test images rightly, and {:.1} % with {flags}: it was trained on other \
@@ -356,7 +365,9 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     let snapshot = &mut checkpoint.snapshot;
     let test = |evaluator: &mut Evaluator<'_>, done: usize| -> Result<Progress, CliError> {
         let tick = |n: usize| bar.set_position((done + n) as u64);
-        Ok(block_on(evaluator.test(&data.test, tick))?.0)
+        let progress = block_on(evaluator.test(&data.test, tick))?.0;
+        progress.require_finite()?;
+        Ok(progress)
     };
     evaluator.set_weights(&snapshot.weights);
     evaluator.set_running(&snapshot.running);

@@ -81,6 +81,26 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Refuses results that numbers are missing from, because they were infinite or none.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    pub fn require_finite(&self) -> Result<(), String> {
+        let names = ["high precision", "low precision"];
+        match self
+            .not_finite
+            .iter()
+            .zip(names)
+            .find(|(lost, _)| **lost > 0)
+        {
+            None => Ok(()),
+            Some((lost, name)) => Err(format!(
+                "in {lost} batches {name} computes outputs that are infinite or none, so that there is no accuracy. Its \
+                 weights or statistics are too large, or damaged"
+            )),
+        }
+    }
+
     /// Σ 2^bits
     pub fn bit_loss(&self) -> f64 {
         self.layers.iter().map(|l| f64::from(l.bits).exp2()).sum()

@@ -1,9 +1,6 @@
 //! A trained model as a file that others open: safetensors with PyTorch's names and layouts.
 
-use half::f16;
-use safetensors::tensor::{Dtype, TensorView};
-
-use crate::checkpoint::{Checkpoint, CheckpointError, check_finite};
+use crate::checkpoint::{Checkpoint, CheckpointError, NamedTensor, serialise, tensor};
 use crate::levels::{LevelRule, rounded_factor};
 use crate::model::{LayerParameters, Parameters};
 use crate::op::NORM_EPSILON;
@@ -30,23 +27,9 @@ pub fn encode(
     let snapshot = &checkpoint.snapshot;
     let parameters = Parameters::new(&checkpoint.header.model()?);
     let arena = &snapshot.weights;
-    let mut tensors: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = Vec::new();
+    let mut tensors: Vec<NamedTensor> = Vec::new();
     let mut push = |name: String, shape: Vec<usize>, half: bool, values: &[f32]| {
-        let (dtype, bytes) = match half {
-            true => {
-                let halves: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
-                let back: Vec<f32> = halves.iter().map(|v| v.to_f32()).collect();
-                check_finite("the model as f16", &name, &back)?;
-                let bytes = halves.iter().flat_map(|v| v.to_le_bytes()).collect();
-                (Dtype::F16, bytes)
-            }
-            false => {
-                check_finite("the model", &name, values)?;
-                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-                (Dtype::F32, bytes)
-            }
-        };
-        tensors.push((name, shape, dtype, bytes));
+        tensors.push(tensor(name, shape, half, values)?);
         Ok::<_, CheckpointError>(())
     };
     for layer in &parameters.layers {
@@ -95,20 +78,8 @@ pub fn encode(
             push(name, vec![norm.channels], half, values)?;
         }
     }
-    let foreign = |reason: String| CheckpointError::Foreign {
-        file: "the model".to_owned(),
-        reason,
-    };
-    let views: Result<Vec<_>, CheckpointError> = tensors
-        .iter()
-        .map(|(name, shape, dtype, data)| {
-            let view = TensorView::new(*dtype, shape.clone(), data);
-            Ok((name.clone(), view.map_err(|e| foreign(e.to_string()))?))
-        })
-        .collect();
     // Libraries ask for this key.
-    let metadata = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views?, Some(metadata)).map_err(|e| foreign(e.to_string()))
+    serialise(&tensors, "format", "pt".to_owned())
 }
 
 /// Weights (outputs, height, width, inputs) as PyTorch has them: (outputs, inputs, height, width), of dense layers with all

@@ -456,6 +456,20 @@ impl TrainOptions {
         self.objective.low_precision() && !waits
     }
 
+    /// The part of a run of `epochs` epochs after which LP has joined, if it joined within the first `done` steps of this
+    /// run: what has joined does not leave when a run becomes longer. Else `lp_start` as it is.
+    pub fn joined_as_before(&self, done: u64, steps_per_epoch: u64, epochs: u32) -> f64 {
+        let total = u64::from(self.epochs) * steps_per_epoch;
+        let joined = done > 0 && self.low_precision_at(done, total);
+        if self.lp_start == 0.0 || !joined || epochs == self.epochs {
+            return self.lp_start;
+        }
+        let before = (self.lp_start * total as f64)
+            .ceil()
+            .min((total - 1) as f64);
+        before / (u64::from(epochs) * steps_per_epoch) as f64
+    }
+
     /// How many times dearer bits have become because of a target size.
     fn pressure(&self, done: f64) -> f64 {
         /// Part of a run in which the price doubles.

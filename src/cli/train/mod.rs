@@ -1,12 +1,15 @@
 //! `gtc train`
 
 mod args;
+mod profile;
+mod start;
 
 pub(crate) use args::TrainArgs;
+use profile::print_profile;
+use start::{check_continuation, starting_weights, take_described};
 
-use crate::cli::output::{say, say_error};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use crate::cli::output::say;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +18,6 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
-use super::config::{Change, Config, changes};
 use super::data_args::{fingerprint, load_data, reading};
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
@@ -23,18 +25,15 @@ use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
 use super::signals::on_stop;
-use super::{
-    CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, load_trained, quoted,
-};
-use crate::checkpoint::{Checkpoint, CheckpointError, Header, VERSION};
+use super::{CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, quoted};
+use crate::checkpoint::{Checkpoint, Header, VERSION};
 use crate::data::{Dataset, Seen, is_there};
 use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
-use crate::gpu::{Gpu, Timing};
-use crate::graph::{Description, Model, vae_colour};
+use crate::gpu::Gpu;
+use crate::graph::{Description, vae_colour};
 use crate::inspect::inspect;
 use crate::pack::PackedSize;
-use crate::rescale::{is_far_off, rescale};
 use crate::train::{Objective, Snapshot, Trainer};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
@@ -49,6 +48,8 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         Some((folder, config, checkpoint)) => (config, Some((folder, checkpoint))),
         None => (args.resolve()?, None),
     };
+    // On which device a run is continued is no setting of the run.
+    let device = (config.adapter.clone(), config.checked, config.path);
     if old.is_some() {
         args.apply(&mut config)?;
     }
@@ -151,6 +152,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     let generator = Generator::new(&gpu, described.clone(), DRAWN)?;
     let (folder, resumed) = match old {
         Some((folder, checkpoint)) => {
+            (config.adapter, config.checked, config.path) = device;
             folder.save_config(&config)?;
             (folder, Some(checkpoint))
         }
@@ -185,99 +187,6 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         session.profile()?;
     }
     block_on(session.train())
-}
-
-/// Checks that a run may go on with these settings and data, and writes into the settings what has changed.
-fn check_continuation(
-    folder: &RunFolder,
-    checkpoint: &Checkpoint,
-    config: &mut Config,
-    data: &Dataset,
-    data_hash: &str,
-) -> Result<(), CliError> {
-    let old = &checkpoint.header;
-    let shown = folder.path().display();
-    let same_data = match &old.data_hash {
-        Some(hash) => hash == data_hash,
-        None => (&old.data, old.images) == (&data.name, data.train.count()),
-    };
-    if !same_data {
-        return Err(format!(
-            "{shown}: the {} training images of {} are not the {} of {} that this run has learned from. \
-             Name the folder that holds those: gtc train --resume {} --data DIR",
-            data.train.count(),
-            data.name,
-            old.images,
-            old.data,
-            quoted(folder.path())
-        )
-        .into());
-    }
-    let changed = changes(old.step, &old.options, &config.options)
-        .map_err(|error| format!("{shown}: {error}"))?;
-    let per_epoch = (data.train.count() / config.options.batch_size).max(1) as u64;
-    let epochs = old.step.div_ceil(per_epoch);
-    if u64::from(config.options.epochs) < epochs {
-        return Err(format!(
-            "{shown}: the run is in epoch {epochs} already and cannot end after {}",
-            config.options.epochs
-        )
-        .into());
-    }
-    for change in changed {
-        say!("from step {} on: {change}", change.step);
-        let repeats = |old: &Change| (old.step, &old.setting) == (change.step, &change.setting);
-        // Written by a continuation that ended before its first checkpoint.
-        config.change.retain(|old| !repeats(old));
-        config.change.push(change);
-    }
-    Ok(())
-}
-
-/// What a description says of an auto-encoder goes before the defaults of options, and flags before that.
-fn take_described(config: &mut Config, args: &TrainArgs, model: &Model) {
-    if let (Some(latent), None) = (model.latent(), args.latent) {
-        config.options.latent = latent;
-    }
-    if let (Some(likelihood), None) = (model.likelihood, &args.likelihood) {
-        config.options.likelihood = likelihood;
-    }
-}
-
-/// What `--from` names, if it fits the model that is to learn.
-fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, CliError> {
-    let checkpoint = load_trained(path, "cannot be trained further")?;
-    let found = checkpoint.header.model()?;
-    if found.graph != model.graph && found.latent() == model.latent() {
-        return Err(CheckpointError::OtherModel {
-            file: path.display().to_string(),
-            found: found.name,
-            wanted: model.name.clone(),
-        }
-        .into());
-    }
-    if let (Some(found), Some(wanted)) = (found.latent(), model.latent())
-        && found != wanted
-    {
-        let shown = path.display();
-        return Err(format!(
-            "{shown}: its latent is {found} numbers, not {wanted}. Say --latent {found} to start from it."
-        )
-        .into());
-    }
-    let mut snapshot = checkpoint.snapshot;
-    if checkpoint.header.options.objective == Objective::Float
-        && is_far_off(model, &snapshot.weights)
-    {
-        say_error!(
-            "note: {}: its weights are of another size than training begins with; they are brought to it, which changes \
-             nothing in what it computes",
-            path.display()
-        );
-        rescale(model, &mut snapshot.weights, &mut snapshot.running[0]);
-        snapshot.running[1] = snapshot.running[0].clone();
-    }
-    Ok(snapshot)
 }
 
 struct Session<'a> {
@@ -610,77 +519,4 @@ impl Session<'_> {
         print_profile(&timings);
         Ok(())
     }
-}
-
-/// The time of one step: each kernel with all its dispatches, then those of each layer that take longest.
-fn print_profile(timings: &[Timing]) {
-    let total: f64 = timings.iter().map(|t| t.microseconds).sum();
-    say!("one step: {:.1} ms", total / 1e3);
-    let kernels = sums(timings, |t| (t.kernel, String::new()));
-    print_timings("calls", &kernels, total, 0.001);
-    let calls = sums(timings, |t| (t.kernel, t.label.clone()));
-    print_timings("what", &calls, total, 0.005);
-}
-
-/// Timings of the same `key` (kernel, label) as one, the longest first; with the number of those that have no label
-/// in its place.
-fn sums(timings: &[Timing], key: impl Fn(&Timing) -> (&'static str, String)) -> Vec<Timing> {
-    let mut rows: HashMap<(&'static str, String), (usize, Timing)> = HashMap::new();
-    for timing in timings {
-        let (count, sum) = rows
-            .entry(key(timing))
-            .or_insert_with_key(|(kernel, label)| {
-                let label = label.clone();
-                (
-                    0,
-                    Timing {
-                        kernel,
-                        label,
-                        microseconds: 0.0,
-                        flops: 0,
-                        bytes: 0,
-                    },
-                )
-            });
-        *count += 1;
-        sum.microseconds += timing.microseconds;
-        sum.flops += timing.flops;
-        sum.bytes += timing.bytes;
-    }
-    let mut rows: Vec<Timing> = rows
-        .into_values()
-        .map(|(count, sum)| match sum.label.is_empty() {
-            true => Timing {
-                label: count.to_string(),
-                ..sum
-            },
-            false => sum,
-        })
-        .collect();
-    rows.sort_by(|a, b| b.microseconds.total_cmp(&a.microseconds));
-    rows
-}
-
-/// A table of those `rows` that take more than `part` of the `total` time; `label` heads the second column.
-fn print_timings(label: &str, rows: &[Timing], total: f64, part: f64) {
-    say!(
-        "  {:22} {label:24} {:>9} {:>6} {:>8} {:>7}",
-        "kernel",
-        "ms",
-        "%",
-        "GFLOP/s",
-        "GB/s"
-    );
-    for r in rows.iter().filter(|r| r.microseconds > part * total) {
-        say!(
-            "  {:22} {:24} {:9.3} {:6.1} {:8.2} {:7.2}",
-            r.kernel,
-            r.label,
-            r.microseconds / 1e3,
-            100.0 * r.microseconds / total,
-            r.flops as f64 / r.microseconds / 1e3,
-            r.bytes as f64 / r.microseconds / 1e3
-        );
-    }
-    say!();
 }

@@ -55,14 +55,16 @@ fn data_are_known_by_what_they_are() {
     let resume = ["train", "--resume", &run];
     refuse(&resume, &["not there any more", "--resume", "--data DIR"]);
     // Images of the same number and format are not the same images.
-    write_data(Path::new(&place.at("others")), 80, 10);
-    for other in ["others", "moved"].iter().take(1) {
-        let data = place.at(other);
-        refuse(
-            &[&resume[..], &["--data", &data]].concat(),
-            &["are not the 64"],
-        );
-    }
+    write_data(Path::new(&place.at("others")), 64, 10);
+    let file = place.at("others/train-images-idx3-ubyte");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let data = place.at("others");
+    refuse(
+        &[&resume[..], &["--data", &data]].concat(),
+        &["are not the 64"],
+    );
     let data = place.at("moved");
     succeed(&[&resume[..], &["--data", &data]].concat());
     assert_eq!(place.model("run"), whole, "a finished run, found again");
@@ -142,6 +144,27 @@ fn a_run_may_become_longer_or_slower() {
     let file = place.at("run/config.toml");
     let out = place.at("second");
     succeed(&["train", "--config", &file, "--epochs", "1", "--out", &out]);
+}
+
+/// Low precision that has joined does not leave again when the run becomes longer.
+#[test]
+fn a_longer_run_keeps_both_networks() {
+    let place = Place::new();
+    place.train("run", &["--epochs", "2", "--lp-start", "0.5"]);
+    let run = place.at("run");
+    let text = succeed(&["train", "--resume", &run, "--epochs", "8"]);
+    assert!(text.contains("lp_start 0.5 -> 0.125"), "{text}");
+    let metrics = place.text("run/metrics.jsonl");
+    let joined: Vec<bool> = metrics
+        .lines()
+        .map(|line| line.contains("\"lp_accuracy\":"))
+        .collect();
+    assert_eq!(joined, [false, true, true, true, true, true, true, true]);
+    let config = place.text("run/config.toml");
+    assert!(config.contains("lp_start = 0.125"), "{config}");
+    // Said again, nothing is changed; device flags are for the one time.
+    succeed(&["train", "--resume", &run, "--checked"]);
+    assert_eq!(place.text("run/config.toml"), config);
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! What a run begins with: fresh weights, those of another run, or its own.
+
+use std::path::Path;
+
+use super::TrainArgs;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::cli::config::{Change, Config, changes};
+use crate::cli::output::{say, say_error};
+use crate::cli::run_folder::RunFolder;
+use crate::cli::{CliError, load_trained, quoted};
+use crate::data::Dataset;
+use crate::graph::Model;
+use crate::rescale::{is_far_off, rescale};
+use crate::train::{Objective, Snapshot};
+
+/// Checks that a run may go on with these settings and data, and writes into the settings what has changed.
+pub(super) fn check_continuation(
+    folder: &RunFolder,
+    checkpoint: &Checkpoint,
+    config: &mut Config,
+    data: &Dataset,
+    data_hash: &str,
+) -> Result<(), CliError> {
+    let old = &checkpoint.header;
+    let shown = folder.path().display();
+    let same_data = match &old.data_hash {
+        Some(hash) => hash == data_hash,
+        None => (&old.data, old.images) == (&data.name, data.train.count()),
+    };
+    if !same_data {
+        return Err(format!(
+            "{shown}: the {} training images of {} are not the {} of {} that this run has learned from. \
+             Name the folder that holds those: gtc train --resume {} --data DIR",
+            data.train.count(),
+            data.name,
+            old.images,
+            old.data,
+            quoted(folder.path())
+        )
+        .into());
+    }
+    let per_epoch = (data.train.count() / config.options.batch_size).max(1) as u64;
+    let joined = old
+        .options
+        .joined_as_before(old.step, per_epoch, config.options.epochs);
+    // Written by a continuation that ended before its first checkpoint.
+    if config.options.lp_start == joined {
+        config.options.lp_start = old.options.lp_start;
+    }
+    let mut changed = changes(old.step, &old.options, &config.options)
+        .map_err(|error| format!("{shown}: {error}"))?;
+    if joined != old.options.lp_start {
+        config.options.lp_start = joined;
+        changed.push(Change {
+            step: old.step,
+            setting: "lp_start".to_owned(),
+            from: Some(old.options.lp_start.into()),
+            to: Some(joined.into()),
+        });
+    }
+    let epochs = old.step.div_ceil(per_epoch);
+    if u64::from(config.options.epochs) < epochs {
+        return Err(format!(
+            "{shown}: the run is in epoch {epochs} already and cannot end after {}",
+            config.options.epochs
+        )
+        .into());
+    }
+    for change in changed {
+        say!("from step {} on: {change}", change.step);
+        let repeats = |old: &Change| (old.step, &old.setting) == (change.step, &change.setting);
+        // Written by a continuation that ended before its first checkpoint.
+        config.change.retain(|old| !repeats(old));
+        config.change.push(change);
+    }
+    Ok(())
+}
+
+/// What a description says of an auto-encoder goes before the defaults of options, and flags before that.
+pub(super) fn take_described(config: &mut Config, args: &TrainArgs, model: &Model) {
+    if let (Some(latent), None) = (model.latent(), args.latent) {
+        config.options.latent = latent;
+    }
+    if let (Some(likelihood), None) = (model.likelihood, &args.likelihood) {
+        config.options.likelihood = likelihood;
+    }
+}
+
+/// What `--from` names, if it fits the model that is to learn.
+pub(super) fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, CliError> {
+    let checkpoint = load_trained(path, "cannot be trained further")?;
+    let found = checkpoint.header.model()?;
+    if found.graph != model.graph && found.latent() == model.latent() {
+        return Err(CheckpointError::OtherModel {
+            file: path.display().to_string(),
+            found: found.name,
+            wanted: model.name.clone(),
+        }
+        .into());
+    }
+    if let (Some(found), Some(wanted)) = (found.latent(), model.latent())
+        && found != wanted
+    {
+        let shown = path.display();
+        return Err(format!(
+            "{shown}: its latent is {found} numbers, not {wanted}. Say --latent {found} to start from it."
+        )
+        .into());
+    }
+    let mut snapshot = checkpoint.snapshot;
+    if checkpoint.header.options.objective == Objective::Float
+        && is_far_off(model, &snapshot.weights)
+    {
+        say_error!(
+            "note: {}: its weights are of another size than training begins with; they are brought to it, which changes \
+             nothing in what it computes",
+            path.display()
+        );
+        rescale(model, &mut snapshot.weights, &mut snapshot.running[0]);
+        snapshot.running[1] = snapshot.running[0].clone();
+    }
+    Ok(snapshot)
+}
