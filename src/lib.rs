@@ -73,6 +73,7 @@ pub mod foreign;
 pub mod inspect;
 pub mod rescale;
 
+pub mod export;
 pub mod pack;
 
 pub mod picture;

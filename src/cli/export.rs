@@ -1,24 +1,30 @@
 //! `gtc export`
 
 use crate::cli::output::say;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{CliError, TrainedArg, human_bytes, outputs};
+use super::{AnyModel, CliError, human_bytes, load_any, load_trained, outputs, quoted};
 use crate::checkpoint::encode_weights;
+use crate::export::{Program, c};
 use crate::files;
 use crate::foreign::{self, Network};
+use crate::pack::PackedModel;
+
+/// Known answers that a C program is tested with.
+const VECTORS: usize = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct ExportArgs {
-    #[command(flatten)]
-    model: TrainedArg,
-    /// The file to write
-    #[arg(short, long, value_name = "FILE.safetensors")]
+    /// The folder of a run or a .safetensors file; for --to c a packed .gtc file, or a run with one in its folder
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The file to write, or for --to c the folder
+    #[arg(short, long, value_name = "FILE|DIR")]
     out: PathBuf,
     /// For whom. pytorch: names and layouts of PyTorch, for load_state_dict, and for `gtc quantise`; gtc: this program's own,
-    /// with levels, classes and the model itself
-    #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc"])]
+    /// with levels, classes and the model itself; c: C99 for microcontrollers, integers without a multiplication
+    #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c"])]
     to: String,
     /// Which of the two networks, of --to pytorch; --to gtc has both
     #[arg(long, value_name = "hp|lp", default_value = "hp", value_parser = ["hp", "lp"])]
@@ -26,11 +32,18 @@ pub(crate) struct ExportArgs {
     /// Numbers of 16 bits (f16): half the size; a few weights may change their level
     #[arg(long)]
     half: bool,
+    /// What names of files, macros and the function begin with, of --to c
+    /// [default: the model's name]
+    #[arg(long, value_name = "NAME")]
+    prefix: Option<String>,
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
-    outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model.model])?;
-    let checkpoint = args.model.load("has none left to export")?;
+    if args.to == "c" {
+        return run_c(args);
+    }
+    outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model])?;
+    let checkpoint = load_trained(&args.model, "has none left to export, except in C: --to c")?;
     let file = match (args.to.as_str(), args.network.as_str()) {
         ("gtc", _) => encode_weights(&checkpoint, args.half)?,
         (_, "lp") => foreign::encode(&checkpoint, Network::LowPrecision, args.half)?,
@@ -43,5 +56,72 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         checkpoint.header.model,
         args.out.display()
     );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A packed model: the file itself, or the one in the folder of a run.
+fn packed(path: &Path) -> Result<PackedModel, CliError> {
+    let in_folder = path.join("model.gtc");
+    let file = match in_folder.is_file() {
+        true => &in_folder,
+        false => path,
+    };
+    match load_any(file)? {
+        AnyModel::Packed(packed) => Ok(*packed),
+        AnyModel::Trained(_) => Err(format!(
+            "{}: not packed yet, and C is written from integers. Pack it first: gtc pack {}",
+            path.display(),
+            quoted(path)
+        )
+        .into()),
+    }
+}
+
+fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
+    let model = packed(&args.model)?;
+    let network = model.network();
+    let prefix = c::identifier(args.prefix.as_deref().unwrap_or(&model.model.name))?;
+    let program = Program::new(&model, &network)?;
+    let shown = args.out.display();
+    if args.out.exists() && !args.out.is_dir() {
+        return Err(format!("{shown}: C is written as several files; name a folder").into());
+    }
+    let source = c::write(&program, &prefix, &c::known_answers(&model, VECTORS)?)?;
+    for (name, _) in &source.files {
+        let file = args.out.join(name);
+        if file.exists() && !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(c::MARK))
+        {
+            return Err(format!(
+                "{}: this file was not written by `gtc export`, and would be replaced. Name another folder",
+                file.display()
+            )
+            .into());
+        }
+    }
+    std::fs::create_dir_all(&args.out).map_err(|e| format!("{shown}: {e}"))?;
+    for (name, text) in &source.files {
+        files::write(&args.out.join(name), text.as_bytes())?;
+    }
+    let operations = model.operations();
+    let upper = prefix.to_ascii_uppercase();
+    say!(
+        "{} in C99, {} files in {shown}",
+        model.model.name,
+        source.files.len()
+    );
+    say!(
+        "  working memory  {:>9} bytes, {upper}_ARENA_BYTES",
+        source.arena_bytes
+    );
+    say!(
+        "  tables          {:>9} bytes, {upper}_TABLE_BYTES, can stay in flash",
+        source.table_bytes
+    );
+    say!(
+        "  operations      {:>9} additions and {} shifts of weights at most; no multiplication",
+        operations.additions,
+        operations.shifts
+    );
+    say!("test    make -C {} test", quoted(&args.out));
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 //! stored is shifted to the unit of the output, rounded half up, and limited.
 
 use crate::graph::Shape;
-use crate::op::ConvShape;
+use crate::op::{ConvShape, WindowShape};
 use crate::pack::{Operations, PackedLayer};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -47,8 +47,60 @@ pub trait Exact {
     fn exact(&self, x: &[&[i64]]) -> Vec<i64>;
 }
 
+/// What an operation does, in the words that programs for other machines are written from ([`crate::export`]). Shapes
+/// are for one image of the batch; whatever is shifted is rounded half up and limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Sums of inputs times the weights of the step's layer, plus bias, shifted.
+    Product {
+        /// The geometry; of a dense layer the kernel covers the image.
+        shape: ConvShape,
+        /// Groups that its channels fall into.
+        groups: usize,
+    },
+    /// Every number by itself.
+    Activation {
+        /// Places by which numbers that are not negative go up first.
+        leak: u32,
+        /// Places to the right after that; negative ones to the left.
+        shift: i32,
+    },
+    /// The sum of all inputs.
+    Sum {
+        /// Places by which each input goes up first.
+        ups: Vec<u32>,
+        /// Places to the right after that.
+        shift: i32,
+    },
+    /// The sum of each window.
+    Average {
+        /// The windows.
+        shape: WindowShape,
+        /// Places to the right.
+        shift: i32,
+    },
+    /// The largest number of each window, outside the image left out.
+    Maximum {
+        /// The windows.
+        shape: WindowShape,
+    },
+    /// The channels of all inputs side by side.
+    Join {
+        /// Places to the right of each input.
+        shifts: Vec<i32>,
+    },
+    /// Each pixel as a square of so many rows and columns.
+    Repeat {
+        /// How many.
+        size: usize,
+    },
+}
+
 /// An operation of a packed model with its geometry, its units and its limits.
 pub trait Integers: Exact {
+    /// What it does, for other machines.
+    fn form(&self) -> Form;
+
     /// The matrix product that it is, if it is one: an arithmetic for it is then chosen from several.
     fn product(&self) -> Option<ConvShape> {
         None

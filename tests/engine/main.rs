@@ -9,6 +9,7 @@ mod bad_descriptions;
 mod batches;
 mod decoders;
 mod descriptions;
+mod exports;
 mod folders;
 mod fuzz;
 mod graphs;

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod boards;
 mod cli;
 mod compatibility;
 mod folders_cli;

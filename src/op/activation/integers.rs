@@ -2,7 +2,7 @@
 
 use super::packed_activation;
 use crate::graph::Shape;
-use crate::op::integers::{Integers, numbers, shifted, through_shift};
+use crate::op::integers::{Form, Integers, numbers, shifted, through_shift};
 use crate::pack::Operations;
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -20,6 +20,13 @@ pub struct PackedActivation {
 }
 
 impl Integers for PackedActivation {
+    fn form(&self) -> Form {
+        Form::Activation {
+            leak: self.leak,
+            shift: self.shift,
+        }
+    }
+
     fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         packed_activation(plan, label, &x[0], self.leak, self.shift, self.limits, y);
     }

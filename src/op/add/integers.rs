@@ -2,7 +2,7 @@
 
 use super::packed_add;
 use crate::graph::Shape;
-use crate::op::integers::{Integers, numbers, shifted, through_shift};
+use crate::op::integers::{Form, Integers, numbers, shifted, through_shift};
 use crate::pack::Operations;
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -44,6 +44,13 @@ impl PackedSum {
 }
 
 impl Integers for PackedSum {
+    fn form(&self) -> Form {
+        Form::Sum {
+            ups: self.ups.clone(),
+            shift: self.shift,
+        }
+    }
+
     fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let additions = self.additions();
         let mut sum = x[0].clone();

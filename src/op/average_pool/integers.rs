@@ -2,7 +2,7 @@
 
 use super::packed_average_pool;
 use crate::op::WindowShape;
-use crate::op::integers::{Integers, through_shift};
+use crate::op::integers::{Form, Integers, through_shift};
 use crate::pack::Operations;
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -24,6 +24,13 @@ impl PackedAverage {
 }
 
 impl Integers for PackedAverage {
+    fn form(&self) -> Form {
+        Form::Average {
+            shape: self.shape,
+            shift: self.shift,
+        }
+    }
+
     fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         packed_average_pool(plan, label, &self.shape, self.shift, self.limits, &x[0], y);
     }

@@ -1,7 +1,7 @@
 //! Concatenation of packed models.
 
 use super::packed_concat;
-use crate::op::integers::{Integers, through_shift};
+use crate::op::integers::{Form, Integers, through_shift};
 use crate::pack::Operations;
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -38,6 +38,12 @@ impl PackedJoin {
 }
 
 impl Integers for PackedJoin {
+    fn form(&self) -> Form {
+        Form::Join {
+            shifts: self.parts.iter().map(|part| part.shift).collect(),
+        }
+    }
+
     fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let joins = self.joins();
         let mut joined = x[0].clone();

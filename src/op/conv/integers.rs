@@ -3,7 +3,7 @@
 use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::group_conv::{GroupCodes, packed_group_conv};
-use crate::op::integers::{IntegerBinding, Integers, table};
+use crate::op::integers::{Form, IntegerBinding, Integers, table};
 use crate::pack::{Operations, PackedLayer};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -31,6 +31,13 @@ fn operations(products: u64, stored: u64) -> Operations {
 }
 
 impl Integers for PackedMatrix {
+    fn form(&self) -> Form {
+        Form::Product {
+            shape: self.whole,
+            groups: 1,
+        }
+    }
+
     fn product(&self) -> Option<ConvShape> {
         Some(self.run)
     }
@@ -79,6 +86,13 @@ impl PackedGroups {
 }
 
 impl Integers for PackedGroups {
+    fn form(&self) -> Form {
+        Form::Product {
+            shape: self.shape.conv,
+            groups: self.shape.groups,
+        }
+    }
+
     fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let layer = &self.layer;
         let codes = GroupCodes::new(&self.shape, layer.bits, layer.zero);

@@ -1,7 +1,7 @@
 //! Max pooling of packed models: numbers keep their unit.
 
 use crate::op::WindowShape;
-use crate::op::integers::Integers;
+use crate::op::integers::{Form, Integers};
 use crate::op::window_max_pool::packed_window_max_pool;
 use crate::op::{PoolShape, packed_max_pool};
 use crate::pack::Operations;
@@ -17,6 +17,10 @@ pub struct PackedMaxPool {
 }
 
 impl Integers for PackedMaxPool {
+    fn form(&self) -> Form {
+        Form::Maximum { shape: self.shape }
+    }
+
     fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         match &self.tiles {
             Some(tiles) => packed_max_pool(plan, label, tiles, &x[0], y),

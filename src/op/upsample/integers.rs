@@ -1,6 +1,6 @@
 //! Upsampling of packed models: numbers keep their unit.
 
-use crate::op::integers::Integers;
+use crate::op::integers::{Form, Integers};
 use crate::op::{UpsampleShape, packed_upsample};
 use crate::pack::Operations;
 use crate::recording::Recording;
@@ -10,6 +10,10 @@ use crate::tensor::Tensor;
 pub struct PackedSquares(pub UpsampleShape);
 
 impl Integers for PackedSquares {
+    fn form(&self) -> Form {
+        Form::Repeat { size: self.0.size }
+    }
+
     fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         packed_upsample(plan, label, &self.0, &x[0], y);
     }
