@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{AnyModel, CliError, human_bytes, load_any, load_trained, outputs, quoted};
 use crate::checkpoint::encode_weights;
-use crate::export::{Program, c};
+use crate::export::{Program, c, onnx};
 use crate::files;
 use crate::foreign::{self, Network};
 use crate::pack::PackedModel;
@@ -16,15 +16,16 @@ const VECTORS: usize = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct ExportArgs {
-    /// The folder of a run or a .safetensors file; for --to c a packed .gtc file, or a run with one in its folder
+    /// The folder of a run or a .safetensors file; for --to c and onnx a packed .gtc file, or a run with one in its folder
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// The file to write, or for --to c the folder
     #[arg(short, long, value_name = "FILE|DIR")]
     out: PathBuf,
     /// For whom. pytorch: names and layouts of PyTorch, for load_state_dict, and for `gtc quantise`; gtc: this program's own,
-    /// with levels, classes and the model itself; c: C99 for microcontrollers, integers without a multiplication
-    #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c"])]
+    /// with levels, classes and the model itself; c: C99 for microcontrollers, integers without a multiplication; onnx: a
+    /// graph that gives the same integers in onnxruntime
+    #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c", "onnx"])]
     to: String,
     /// Which of the two networks, of --to pytorch; --to gtc has both
     #[arg(long, value_name = "hp|lp", default_value = "hp", value_parser = ["hp", "lp"])]
@@ -39,11 +40,16 @@ pub(crate) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
-    if args.to == "c" {
-        return run_c(args);
+    match args.to.as_str() {
+        "c" => return run_c(args),
+        "onnx" => return run_onnx(args),
+        _ => (),
     }
     outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model])?;
-    let checkpoint = load_trained(&args.model, "has none left to export, except in C: --to c")?;
+    let checkpoint = load_trained(
+        &args.model,
+        "has none left to export, only integers: --to c or --to onnx",
+    )?;
     let file = match (args.to.as_str(), args.network.as_str()) {
         ("gtc", _) => encode_weights(&checkpoint, args.half)?,
         (_, "lp") => foreign::encode(&checkpoint, Network::LowPrecision, args.half)?,
@@ -69,7 +75,7 @@ fn packed(path: &Path) -> Result<PackedModel, CliError> {
     match load_any(file)? {
         AnyModel::Packed(packed) => Ok(*packed),
         AnyModel::Trained(_) => Err(format!(
-            "{}: not packed yet, and C is written from integers. Pack it first: gtc pack {}",
+            "{}: not packed yet, and this is written from integers. Pack it first: gtc pack {}",
             path.display(),
             quoted(path)
         )
@@ -123,5 +129,26 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
         operations.shifts
     );
     say!("test    make -C {} test", quoted(&args.out));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_onnx(args: &ExportArgs) -> Result<ExitCode, CliError> {
+    outputs::check(&args.out, &outputs::ONNX, &[&args.model])?;
+    let model = packed(&args.model)?;
+    let network = model.network();
+    let program = Program::new(&model, &network)?;
+    let file = onnx::write(&program)?;
+    files::write(&args.out, &file)?;
+    let size = human_bytes(file.len() as u64);
+    say!(
+        "{} in ONNX: {} ({size})",
+        model.model.name,
+        args.out.display()
+    );
+    say!(
+        "  {}, in units of 2^{}",
+        onnx::interface(&program),
+        model.logit_scale()
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -24,6 +24,11 @@ pub(crate) const PACKED: Format = Format {
     what: "a packed model",
     suffixes: &["gtc"],
 };
+/// A model for ONNX runtimes.
+pub(crate) const ONNX: Format = Format {
+    what: "an ONNX model",
+    suffixes: &["onnx"],
+};
 /// A JSON document.
 pub(crate) const JSON: Format = Format {
     what: "a JSON document",

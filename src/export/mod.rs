@@ -2,6 +2,7 @@
 //! `docs/FORMAT.md` says, with the same integers.
 
 pub mod c;
+pub mod onnx;
 mod program;
 
 pub use program::{ExportError, Program, Read, Step};

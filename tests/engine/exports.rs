@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::common::checks::pack_random;
 use crate::common::packing::{device, packed};
 use crate::common::random_graphs::{may_have_floats, random_auto_encoder, random_model};
-use gtc::export::{Program, c};
+use gtc::export::{ExportError, Program, c, onnx};
 use gtc::model::Model;
 use gtc::pack::{Activations, PackError, PackedModel};
 
@@ -50,6 +50,8 @@ fn gives_known_answers(model: &PackedModel, compiler: &[&str]) {
 
 /// Random networks; a hundred more were tried once.
 const SEEDS: u64 = 20;
+/// The same for ONNX; forty more were tried once.
+const ONNX_SEEDS: u64 = 20;
 const C: &[&str] = &["cc", "-std=c99", "-O1"];
 const CHECKED: &[&str] = &["cc", "-std=c99", "-g", "-fsanitize=address,undefined"];
 const PLUS_PLUS: &[&str] = &["c++", "-std=c++11", "-x", "c++", "-O1"];
@@ -132,4 +134,99 @@ fn networks_of_the_program_in_c_give_the_definitions_integers() {
             gives_known_answers(&packed, C);
         }
     }
+}
+
+/// The Python that has onnxruntime and onnx, if any: `GTC_ONNX_PYTHON`, else `python3`.
+fn python() -> Option<String> {
+    let named = std::env::var("GTC_ONNX_PYTHON").ok();
+    let python = named.clone().unwrap_or_else(|| "python3".to_owned());
+    let imports = Command::new(&python)
+        .args(["-c", "import onnx, onnxruntime"])
+        .output();
+    match imports.is_ok_and(|output| output.status.success()) {
+        true => Some(python),
+        false => {
+            assert_eq!(named, None, "it has no onnx and onnxruntime");
+            eprintln!("python3 has no onnx and onnxruntime (PyPI): nothing compared");
+            None
+        }
+    }
+}
+
+/// Writes a model beside inputs and the logits they must have.
+fn write_onnx(
+    folder: &Path,
+    name: &str,
+    model: &PackedModel,
+    count: usize,
+) -> Result<(), ExportError> {
+    let network = model.network();
+    let program = Program::new(model, &network)?;
+    let file = onnx::write(&program)?;
+    std::fs::write(folder.join(format!("{name}.onnx")), file).unwrap();
+    let answers = c::known_answers(model, count).unwrap();
+    let rows =
+        |of: &dyn Fn(&c::Vector) -> Vec<i32>| -> Vec<Vec<i32>> { answers.iter().map(of).collect() };
+    let output = program.output();
+    let facts = serde_json::json!({
+        "input": program.input.sides(),
+        "inputs": rows(&|answer| answer.input.clone()),
+        "output": output.sides(),
+        "logits": rows(&|answer| answer.logits.clone()),
+    });
+    std::fs::write(folder.join(format!("{name}.json")), facts.to_string()).unwrap();
+    Ok(())
+}
+
+#[test]
+fn onnxruntime_gives_the_definitions_integers() {
+    let Some(python) = python() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut written = 0;
+    for seed in 0..ONNX_SEEDS {
+        let activations = match seed % 3 {
+            0 => Activations::Sixteen,
+            _ => Activations::Eight,
+        };
+        for (kind, model) in [
+            ("graph", random_model(seed)),
+            ("decoder", random_auto_encoder(seed)),
+        ] {
+            let Ok(packed) = pack_random(device(), &model, activations) else {
+                continue;
+            };
+            match write_onnx(folder.path(), &format!("{kind}-{seed}"), &packed.model, 4) {
+                Ok(()) => written += 1,
+                Err(error) => assert!(error.to_string().contains("2^24"), "{error}"),
+            }
+        }
+    }
+    for name in [
+        "lenet5",
+        "lenet-small",
+        "vgg-tiny",
+        "resnet20",
+        "vae-mlp",
+        "vae",
+    ] {
+        let model = Model::by_name(name).unwrap();
+        for (activations, slope) in [(Activations::Eight, 0.0), (Activations::Sixteen, 0.3)] {
+            let packed = packed(device(), &model, activations, slope);
+            let name = format!("{name}-{}", activations.bits());
+            write_onnx(folder.path(), &name, &packed, 2).unwrap_or_else(|e| panic!("{name}: {e}"));
+            written += 1;
+        }
+    }
+    assert!(
+        written > ONNX_SEEDS,
+        "{written} models of {ONNX_SEEDS} seeds"
+    );
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/lenet5.gtc");
+    let lenet5 = gtc::pack::load(digits.as_ref()).unwrap();
+    write_onnx(folder.path(), "lenet5-digits", &lenet5, 1000).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/onnx_check.py");
+    let said = run(folder.path(), &python, &[script, "."]);
+    assert_eq!(said.trim(), format!("{} models agree", written + 1));
 }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{refuse, succeed};
+use crate::common::{refuse, succeed, trained};
 
 const DIGITS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -150,6 +150,18 @@ fn the_files_of_others_stay_and_bad_names_are_refused() {
     refuse(
         &["export", NETWORK, "--to", "c", "-o", NETWORK],
         &["folder"],
+    );
+    let (run, _) = trained();
+    for to in ["c", "onnx"] {
+        let target = format!("{out}/target");
+        refuse(
+            &["export", run, "--to", to, "-o", &target],
+            &["not packed yet", "gtc pack"],
+        );
+    }
+    refuse(
+        &["export", NETWORK, "--to", "onnx", "-o", "x.gtc"],
+        &["an ONNX model", "x.onnx"],
     );
     refuse(&["export", NETWORK, "-o", "x.safetensors"], &["--to c"]);
     succeed(&[
