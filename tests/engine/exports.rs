@@ -229,4 +229,12 @@ fn onnxruntime_gives_the_definitions_integers() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/onnx_check.py");
     let said = run(folder.path(), &python, &[script, "."]);
     assert_eq!(said.trim(), format!("{} models agree", written + 1));
+    let web = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_web");
+    if !Path::new(web).join("node_modules").exists() {
+        eprintln!("no onnxruntime-web (npm ci --prefix tests/onnx_web): not compared");
+        return;
+    }
+    let script = format!("{web}/check.mjs");
+    let said = run(folder.path(), "node", &[&script, "."]);
+    assert_eq!(said.trim(), format!("{} models agree", written + 1));
 }
