@@ -10,6 +10,7 @@ use crate::export::{Program, c, onnx};
 use crate::files;
 use crate::foreign::{self, Network};
 use crate::pack::PackedModel;
+use crate::verify::known_answers;
 
 /// Known answers that a C program is tested with.
 const VECTORS: usize = 10;
@@ -92,7 +93,7 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
     if args.out.exists() && !args.out.is_dir() {
         return Err(format!("{shown}: C is written as several files; name a folder").into());
     }
-    let source = c::write(&program, &prefix, &c::known_answers(&model, VECTORS)?)?;
+    let source = c::write(&program, &prefix, &known_answers(&model, VECTORS)?)?;
     for (name, _) in &source.files {
         let file = args.out.join(name);
         if file.exists() && !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(c::MARK))
@@ -124,9 +125,8 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
         source.table_bytes
     );
     say!(
-        "  operations      {:>9} additions and {} shifts of weights at most; no multiplication",
-        operations.additions,
-        operations.shifts
+        "  additions       {:>9} an image; no multiplication",
+        operations.additions
     );
     say!("test    make -C {} test", quoted(&args.out));
     Ok(ExitCode::SUCCESS)

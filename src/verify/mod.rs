@@ -1,6 +1,7 @@
 //! One table of cases a kernel, used by the tests, by `gtc verify` and by the benchmarks: every
 //! case runs on the device and is compared with the reference function of the same name.
 
+mod answers;
 mod elementwise;
 mod golden;
 mod image_loss;
@@ -8,6 +9,7 @@ mod muon;
 pub(crate) mod packed;
 mod quantiser;
 
+pub use answers::{KnownAnswer, known_answers};
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
 use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan};

@@ -9,6 +9,7 @@ use crate::common::random_graphs::{may_have_floats, random_auto_encoder, random_
 use gtc::export::{ExportError, Program, c, onnx};
 use gtc::model::Model;
 use gtc::pack::{Activations, PackError, PackedModel};
+use gtc::verify::{KnownAnswer, known_answers};
 
 /// Whether a program of this name can be called.
 fn is_there(program: &str) -> bool {
@@ -35,7 +36,7 @@ const WARNINGS: [&str; 5] = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-
 fn gives_known_answers(model: &PackedModel, compiler: &[&str]) {
     let network = model.network();
     let program = Program::new(model, &network).unwrap();
-    let answers = c::known_answers(model, 3).unwrap();
+    let answers = known_answers(model, 3).unwrap();
     let source = c::write(&program, "net", &answers).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in &source.files {
@@ -126,7 +127,7 @@ fn networks_of_the_program_in_c_give_the_definitions_integers() {
         let model = Model::by_name(name).unwrap();
         for (activations, slope) in [(Activations::Eight, 0.0), (Activations::Sixteen, 0.3)] {
             let packed = packed(device(), &model, activations, slope);
-            let answers = c::known_answers(&packed, 2).unwrap();
+            let answers = known_answers(&packed, 2).unwrap();
             assert_ne!(
                 answers[0].logits, answers[1].logits,
                 "{name} says something"
@@ -164,9 +165,10 @@ fn write_onnx(
     let program = Program::new(model, &network)?;
     let file = onnx::write(&program)?;
     std::fs::write(folder.join(format!("{name}.onnx")), file).unwrap();
-    let answers = c::known_answers(model, count).unwrap();
-    let rows =
-        |of: &dyn Fn(&c::Vector) -> Vec<i32>| -> Vec<Vec<i32>> { answers.iter().map(of).collect() };
+    let answers = known_answers(model, count).unwrap();
+    let rows = |of: &dyn Fn(&KnownAnswer) -> Vec<i32>| -> Vec<Vec<i32>> {
+        answers.iter().map(of).collect()
+    };
     let output = program.output();
     let facts = serde_json::json!({
         "input": program.input.sides(),

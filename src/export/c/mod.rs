@@ -9,28 +9,17 @@ use std::fmt::Write as _;
 use layout::{Layout, Place};
 
 use super::{ExportError, Program, Step};
-use crate::data::{DataError, embedded_digits};
 use crate::graph::{INPUT, Value};
 use crate::op::ConvShape;
 use crate::op::integers::Form;
-use crate::pack::{PackedLayer, PackedModel};
-use crate::reference;
-use crate::rng::Philox;
+use crate::pack::PackedLayer;
+use crate::verify::KnownAnswer;
 
 const ENGINE: &str = include_str!("engine.c");
 /// What every file says of itself, so that no other is ever replaced.
 pub const MARK: &str = "Made by gtc";
 /// Characters of a line of numbers.
 const LINE: usize = 110;
-
-/// An input and the output it must give.
-#[derive(Clone, Debug)]
-pub struct Vector {
-    /// Bytes of an image, or the whole numbers of a latent.
-    pub input: Vec<i32>,
-    /// As [`crate::reference::infer`] gives it.
-    pub logits: Vec<i32>,
-}
 
 /// What is written.
 #[derive(Clone, Debug)]
@@ -41,34 +30,6 @@ pub struct Source {
     pub arena_bytes: usize,
     /// Bytes of constant tables: codes, biases, shifts, and what bytes of an image become.
     pub table_bytes: usize,
-}
-
-/// Inputs and the outputs that they must have: digits for a network that reads such images, else noise.
-///
-/// # Errors
-/// [`DataError`] should the embedded digits be damaged.
-pub fn known_answers(model: &PackedModel, count: usize) -> Result<Vec<Vector>, DataError> {
-    let network = model.network();
-    let numbers: usize = network.input.iter().product();
-    let digits = embedded_digits()?.test;
-    let mut rng = Philox::new(1, 0);
-    let vector = |number: usize| {
-        if model.table.is_empty() {
-            let latent: Vec<f32> = (0..numbers).map(|_| rng.normal() as f32).collect();
-            let input = model.latent_input(&latent);
-            let logits = reference::infer(model, &input);
-            return Vector { input, logits };
-        }
-        let image: Vec<u8> = match network.input == [28, 28, 1] {
-            true => digits.image(number % digits.count()).to_vec(),
-            false => (0..numbers).map(|_| rng.below(256) as u8).collect(),
-        };
-        Vector {
-            input: image.iter().map(|byte| i32::from(*byte)).collect(),
-            logits: reference::infer(model, &model.image_input(&image)),
-        }
-    };
-    Ok((0..count).map(vector).collect())
 }
 
 /// A name that C takes: letters, digits and underscores, not beginning with a digit.
@@ -269,7 +230,7 @@ struct Writer<'a> {
 pub fn write(
     program: &Program<'_>,
     prefix: &str,
-    vectors: &[Vector],
+    vectors: &[KnownAnswer],
 ) -> Result<Source, ExportError> {
     let bytes = program.model.activations.bits() as usize / 8;
     let (program, pools) = pooled(program);
@@ -708,14 +669,13 @@ fn header(writer: &Writer<'_>, prefix: &str, arena_bytes: usize) -> String {
     let kind = input_kind(writer);
     let mut text = format!(
         "/* {}, trained on {}: a network whose weights are powers of two, in integers.\n   \
-         {MARK} {} from a packed model; {} additions and {} shifts an image, no multiplication. */\n\n\
+         {MARK} {} from a packed model; {} additions an image, no multiplication. */\n\n\
          #ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n\n\
          #ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n",
         model.model.name.replace("*/", ""),
         model.data.replace("*/", ""),
         env!("CARGO_PKG_VERSION"),
         operations.additions,
-        operations.shifts,
     );
     let mut define = |name: &str, value: String, what: &str| {
         let line = format!("#define {upper}_{name} {value}");
@@ -875,7 +835,7 @@ const ROWS_OF: &str =
 ";
 
 /// Known answers, a canary behind the arena, and on a host the logits of files.
-fn test(writer: &Writer<'_>, prefix: &str, vectors: &[Vector]) -> String {
+fn test(writer: &Writer<'_>, prefix: &str, vectors: &[KnownAnswer]) -> String {
     let upper = prefix.to_ascii_uppercase();
     let kind = input_kind(writer);
     let inputs: Vec<String> = vectors
