@@ -29,8 +29,9 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c", "onnx"])]
     to: String,
     /// Which of the two networks, of --to pytorch; --to gtc has both
-    #[arg(long, value_name = "hp|lp", default_value = "hp", value_parser = ["hp", "lp"])]
-    network: String,
+    /// [default: hp]
+    #[arg(long, value_name = "hp|lp", value_parser = ["hp", "lp"])]
+    network: Option<String>,
     /// Numbers of 16 bits (f16): half the size; a few weights may change their level
     #[arg(long)]
     half: bool,
@@ -41,6 +42,7 @@ pub(crate) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
+    refuse_idle_flags(args)?;
     match args.to.as_str() {
         "c" => return run_c(args),
         "onnx" => return run_onnx(args),
@@ -51,9 +53,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         &args.model,
         "has none left to export, only integers: --to c or --to onnx",
     )?;
-    let file = match (args.to.as_str(), args.network.as_str()) {
+    let file = match (args.to.as_str(), args.network.as_deref()) {
         ("gtc", _) => encode_weights(&checkpoint, args.half)?,
-        (_, "lp") => foreign::encode(&checkpoint, Network::LowPrecision, args.half)?,
+        (_, Some("lp")) => foreign::encode(&checkpoint, Network::LowPrecision, args.half)?,
         _ => foreign::encode(&checkpoint, Network::HighPrecision, args.half)?,
     };
     files::write(&args.out, &file)?;
@@ -64,6 +66,22 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         args.out.display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// A flag that would change nothing is a mistake.
+fn refuse_idle_flags(args: &ExportArgs) -> Result<(), CliError> {
+    let to = args.to.as_str();
+    let given = [
+        ("--network", args.network.is_some(), to == "pytorch"),
+        ("--half", args.half, to == "pytorch" || to == "gtc"),
+        ("--prefix", args.prefix.is_some(), to == "c"),
+    ];
+    match given.into_iter().find(|(_, given, used)| *given && !used) {
+        Some((flag, ..)) => {
+            Err(format!("{flag} means nothing with --to {to}. Leave it away").into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// A packed model: the file itself, or the one in the folder of a run.

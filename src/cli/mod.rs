@@ -92,7 +92,7 @@ enum Command {
     Interpolate(interpolate::InterpolateArgs),
     /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
     Pack(pack_model::PackArgs),
-    /// Write a model's weights for PyTorch, or for this program without the state of training.
+    /// Write a model for PyTorch, for ONNX runtimes, in C for microcontrollers, or without the state of training.
     Export(export::ExportArgs),
     /// Give a float model levels without training: one of this program's, or one in PyTorch's layout.
     Quantise(quantise::QuantiseArgs),

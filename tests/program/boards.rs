@@ -151,6 +151,16 @@ fn the_files_of_others_stay_and_bad_names_are_refused() {
         &["export", NETWORK, "--to", "c", "-o", NETWORK],
         &["folder"],
     );
+    for (to, flag, word) in [
+        ("c", "--half", ""),
+        ("onnx", "--network", "hp"),
+        ("gtc", "--network", "lp"),
+        ("pytorch", "--prefix", "net"),
+    ] {
+        let mut words = vec!["export", NETWORK, "--to", to, "-o", &inside, flag, word];
+        words.retain(|word| !word.is_empty());
+        refuse(&words, &[flag, "means nothing", to]);
+    }
     let (run, _) = trained();
     for to in ["c", "onnx"] {
         let target = format!("{out}/target");

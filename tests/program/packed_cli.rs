@@ -87,7 +87,12 @@ fn what_cannot_be_packed_or_read_is_refused_with_a_reason() {
     refuse(&["quantise", file, "-o", &floats], &packed_already);
     let train = ["train", "lenet-small", "--from", file, "--out", &out];
     refuse(&train, &packed_already);
-    for command in ["pack", "export", "quantise"] {
+    let help = succeed(&["export", "--help"]);
+    assert!(
+        help.contains("for --to c and onnx a packed .gtc file"),
+        "{help}"
+    );
+    for command in ["pack", "quantise"] {
         let help = succeed(&[command, "--help"]);
         assert!(help.contains("not a packed .gtc file"), "{help}");
     }
