@@ -143,9 +143,9 @@ fn the_files_of_others_stay_and_bad_names_are_refused() {
     let inside = format!("{out}/new");
     refuse(
         &[
-            "export", NETWORK, "--to", "c", "-o", &inside, "--prefix", "int",
+            "export", NETWORK, "--to", "c", "-o", &inside, "--prefix", "stdint",
         ],
-        &["int", "--prefix"],
+        &["stdint", "--prefix"],
     );
     refuse(
         &["export", NETWORK, "--to", "c", "-o", NETWORK],

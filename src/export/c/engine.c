@@ -52,7 +52,7 @@ static void read_image(const uint8_t *bytes, const value_t *table, size_t channe
     }
 }
 /* [numbers] */
-/* The numbers of a latent, as they are. */
+/* The numbers of a latent, as they are. Volatile, so that no compiler makes a call to memcpy of it. */
 static void read_numbers(const value_t *x, value_t *y, size_t count)
 {
     while (count-- > 0) {
@@ -325,6 +325,16 @@ static void product_of_pixel(const struct product *p, unsigned in_word, const va
 struct rows {
     size_t rows, row, x_step, y_step;
 };
+
+static struct rows rows_of(size_t rows, size_t row, size_t x_step, size_t y_step)
+{
+    struct rows r;
+    r.rows = rows;
+    r.row = row;
+    r.x_step = x_step;
+    r.y_step = y_step;
+    return r;
+}
 /* [activation] */
 /* Each number by itself: what is not negative goes up by `leak` places first. */
 static void activation(struct rows r, const value_t *x, void *y, int whole, int leak, int shift, int32_t low,
@@ -389,8 +399,8 @@ static void join(struct rows r, size_t columns, size_t y_pixel, const value_t *x
 struct pool {
     uint16_t input_rows, input_columns, window_rows, window_columns;
     uint16_t down, right, padding_rows, padding_columns;
-    uint16_t rows, columns, channels;
-    uint32_t x_row, y_row;
+    uint16_t rows, columns;
+    uint32_t channels, x_row, y_row;
     uint32_t x_down, x_right, x_before; /* from window to window, and from the first window back to padding */
 };
 

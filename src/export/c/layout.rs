@@ -80,8 +80,8 @@ fn border(step: &Step<'_>) -> [usize; 2] {
 }
 
 impl Layout {
-    /// `taps` numbers at once hold the longest list of taps; `align` numbers are four bytes.
-    pub fn new(program: &Program<'_>, taps: impl Fn(&Step<'_>) -> usize, align: usize) -> Self {
+    /// All places, none of them arranged yet.
+    pub fn new(program: &Program<'_>) -> Self {
         let most = program.steps.iter().map(|step| step.gives).max();
         let mut layout = Self {
             places: Vec::new(),
@@ -113,7 +113,6 @@ impl Layout {
                 layout.add_value(program, step.gives, number + 1);
             }
         }
-        layout.arrange(program, taps, align);
         layout
     }
 
@@ -167,28 +166,26 @@ impl Layout {
         }
     }
 
-    /// Largest first, each at the lowest place that is free for its whole life.
-    fn arrange(&mut self, program: &Program<'_>, taps: impl Fn(&Step<'_>) -> usize, align: usize) {
-        let lists = program.steps.iter().enumerate();
+    /// Gives each place its offset: largest first, each at the lowest that is free for its whole life. `lists` are the
+    /// numbers that the list of taps of each step takes; `align` numbers are four bytes.
+    pub fn arrange(&mut self, lists: &[usize], align: usize) {
         let mut all: Vec<(Option<usize>, usize, Place)> = Vec::new();
         for (number, place) in self.places.iter().enumerate() {
             all.push((Some(number), place.len(), place.clone()));
         }
-        let longest = lists.clone().map(|(_, step)| taps(step)).max().unwrap_or(0);
-        if longest > 0 {
-            let using = |step: &Step<'_>| taps(step) > 0;
-            let first = program.steps.iter().position(using).unwrap_or(0);
-            let last = program.steps.iter().rposition(using).unwrap_or(0);
-            all.push((
-                None,
-                longest,
-                Place {
-                    shape: Shape::row(longest),
-                    border: [0, 0],
-                    life: [first + 1, last + 1],
-                    offset: 0,
-                },
-            ));
+        let with_list = |taps: &usize| *taps > 0;
+        if let (Some(first), Some(last)) = (
+            lists.iter().position(with_list),
+            lists.iter().rposition(with_list),
+        ) {
+            let longest = lists.iter().copied().max().unwrap_or(0);
+            let place = Place {
+                shape: Shape::row(longest),
+                border: [0, 0],
+                life: [first + 1, last + 1],
+                offset: 0,
+            };
+            all.push((None, longest, place));
         }
         all.sort_by_key(|(_, len, _)| std::cmp::Reverse(*len));
         let mut placed: Vec<(usize, Place)> = Vec::new();
