@@ -24,7 +24,7 @@ use crate::pack::{PackedLayer, unpacked};
 
 /// f32 holds every whole number up to here.
 const EXACT: i128 = 1 << 24;
-/// The operator set, of ONNX 1.8 (2020), and the version of the format.
+/// The operator set, of ONNX 1.8, and the version of the format, of ONNX 1.10 (2021).
 const OPSET: i64 = 13;
 const FORMAT: i64 = 8;
 
