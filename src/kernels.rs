@@ -28,6 +28,7 @@ pub(crate) const SCHEDULE: &str = include_str!("../shaders/shared/schedule.wgsl"
 pub(crate) const UPSAMPLE_SHAPE: &str = include_str!("../shaders/shared/upsample_shape.wgsl");
 pub(crate) const PLACES: &str = include_str!("../shaders/shared/places.wgsl");
 pub(crate) const SHIFT_WINDOWS: &str = include_str!("../shaders/shared/shift_windows.wgsl");
+pub(crate) const SPLITS: &str = include_str!("../shaders/shared/splits.wgsl");
 pub(crate) const SQUARES: &str = include_str!("../shaders/shared/squares.wgsl");
 pub(crate) const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 

@@ -3,7 +3,8 @@
 // a: d_y (batch, output_height, output_width, output_channels)
 // b: w (output_channels, kernel_height, kernel_width, input_channels)
 // c: x (batch, input_height, input_width, input_channels)
-// output_0: d_x, like x; with RELU, x came out of a ReLU and this is the gradient before it
+// output_0: d_x, like x; with RELU, x came out of a ReLU and this is the gradient before it; with SPLIT partial sums
+//           of d_x (splits, like x)
 //
 // As a matrix product: rows are input positions, columns input channels, the depth runs over
 // (taps, output_channels). With a stride s an input position is reached by every s-th tap alone, and
@@ -59,7 +60,7 @@ fn extent() -> Extent {
 
 fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     if POINTS {
-        return vec2u(0u, params.output_channels);
+        return part_of(split, params.output_channels);
     }
     let here = phase_of(m.x);
     let first = min(local_block(m.x) * 4u, phase_positions() - 1u);
@@ -68,7 +69,7 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     let output = vec2u(params.output_height, params.output_width);
     let first_taps = max(tile.low + here.output + 1u, output) - output;
     let number = choose_taps(first_taps, min(tile.high + here.output + 1u, here.taps));
-    return vec2u(0u, number * params.output_channels);
+    return part_of(split, number * params.output_channels);
 }
 
 fn locate_rows(m: u32) -> Rows {
@@ -134,8 +135,12 @@ fn load_block(first: u32, step: u32) -> mat4x4f {
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
     let first = local_block(m) * 4u;
     let position = first + vec4u(0u, 1u, 2u, 3u);
+    var start = n;
+    if SPLIT {
+        start += split * params.batch * params.input_height * params.input_width * params.input_channels;
+    }
     if POINTS {
-        put_all(position < vec4u(phase_positions()), position * params.input_channels + n, block);
+        put_all(position < vec4u(phase_positions()), position * params.input_channels + start, block);
         return;
     }
     let at = places_of(position, extent());
@@ -144,7 +149,7 @@ fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
     let kept = (position < vec4u(phase_positions()))
         & (row < vec4u(params.input_height)) & (column < vec4u(params.input_width));
     let pixel = (at.image * params.input_height + row) * params.input_width + column;
-    put_all(kept, pixel * params.input_channels + n, block);
+    put_all(kept, pixel * params.input_channels + start, block);
 }
 
 fn put_all(kept: vec4<bool>, texel: vec4u, block: mat4x4f) {

@@ -4,9 +4,12 @@
 // b: w (output_channels, kernel_height, kernel_width, input_channels)
 // c: bias (output_channels)
 // output_0: y (batch, output_height, output_width, output_channels); with POOLED half as high and wide, and the
-//           argmax at argmax_base, see shared/squares.wgsl
+//           argmax at argmax_base, see shared/squares.wgsl; with SPLIT partial sums of y (splits, like y) without bias
+//           and ReLU
 //
 // As a matrix product: see shared/windows.wgsl, for few channels shared/shift_windows.wgsl.
+
+fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u { return part_of(split, depth_of(m)); }
 
 fn locate_rows(m: u32) -> Rows {
     if SHIFTS {
@@ -47,15 +50,23 @@ fn load_columns(base: u32, k: u32) -> mat4x4f {
 }
 
 fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
+    let position = m * 4u + vec4u(0u, 1u, 2u, 3u);
+    let kept = position < vec4u(positions());
+    if SPLIT {
+        let texel = params.y_base + (split * positions() + pixels(position)) * params.output_channels + n;
+        put(kept.x, texel.x, block[0]);
+        put(kept.y, texel.y, block[1]);
+        put(kept.z, texel.z, block[2]);
+        put(kept.w, texel.w, block[3]);
+        return;
+    }
     let bias = read_c(params.bias_base + n);
     let low = select(vec4f(-3.4e38), vec4f(0.0), params.relu != 0u);
     if POOLED {
         store_pooled(m * params.output_channels + n, bias, block);
         return;
     }
-    let position = m * 4u + vec4u(0u, 1u, 2u, 3u);
     let texel = params.y_base + pixels(position) * params.output_channels + n;
-    let kept = position < vec4u(positions());
     put(kept.x, texel.x, max(block[0] + bias, low));
     put(kept.y, texel.y, max(block[1] + bias, low));
     put(kept.z, texel.z, max(block[2] + bias, low));

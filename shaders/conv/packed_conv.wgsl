@@ -42,6 +42,8 @@ struct Params {
 // Rows and columns.
 fn padding() -> vec2u { return vec2u(params.padding_rows, params.padding_columns); }
 
+fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u { return vec2u(0u, depth_of(m)); }
+
 fn code_texel(at: u32) -> vec4i { return read_b(at); }
 
 fn store(m: u32, n: u32, split: u32, block: Sum) {

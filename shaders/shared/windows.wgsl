@@ -18,9 +18,10 @@ fn extent() -> Extent {
     return Extent(height, params.output_width, params.inverse_output_height, params.inverse_output_width);
 }
 
-fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
+// That of a tile of `m.y` blocks of rows from the first, `m.x`.
+fn depth_of(m: vec2u) -> u32 {
     if !IMAGES_FIRST {
-        return vec2u(0u, depth());
+        return depth();
     }
     let first = min(m.x * 4u, positions() - 1u);
     let tile = span(first, min(first + m.y * 4u, positions()) - 1u, extent());
@@ -31,7 +32,7 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     let low = tile.low * params.stride;
     let first_taps = max(padding(), high) - high;
     let number = choose_taps(first_taps, min(max(input, low) - low, kernel));
-    return vec2u(0u, number * params.input_channels);
+    return number * params.input_channels;
 }
 
 // All of one square, if they count by squares.

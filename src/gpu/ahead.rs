@@ -141,7 +141,7 @@ impl Workshop {
 
     /// Runs a kernel on no workgroups, which makes the driver compile it.
     fn compile(&self, call: &BoundKernel) {
-        let pipeline = call.blueprint.compile(&self.device, false);
+        let pipeline = call.blueprint.compile(&self.device, false, 1);
         let resource = |binding: u32, kind| match kind {
             Kind::Buffer => self.storage[binding as usize].as_entire_binding(),
             Kind::Mirror(numbers) => {

@@ -469,6 +469,14 @@ impl Gpu {
         self.checked
     }
 
+    /// Steps of the depth that a product in workgroup memory takes at once. With checks on one, so that tests run both.
+    pub(super) fn steps(&self) -> u32 {
+        match self.checked {
+            true => 1,
+            false => super::backend::steps(&self.info),
+        }
+    }
+
     /// Bytes that a tensor of a part of a batch may have: what one binding holds.
     pub(crate) fn part_bytes(&self) -> u64 {
         let limit = self.device.limits().max_storage_buffer_binding_size;

@@ -150,7 +150,7 @@ impl Gpu {
         match cache.entry(blueprint.key()) {
             Entry::Occupied(known) => (known.get().clone(), false),
             Entry::Vacant(place) => {
-                let made = Arc::new(blueprint.compile(&self.device, self.checked()));
+                let made = Arc::new(blueprint.compile(&self.device, self.checked(), self.steps()));
                 (place.insert(made).clone(), true)
             }
         }
@@ -170,9 +170,12 @@ impl Blueprint {
         PipelineKey::new(self.kernel, &self.constants, self.path, self.core)
     }
 
-    /// Compiles it, with `checked` with all of WebGPU's checks.
-    pub fn compile(&self, device: &wgpu::Device, checked: bool) -> Pipeline {
-        let more = self.core.map_or_else(Vec::new, Core::constants);
+    /// Compiles it, with `checked` with all of WebGPU's checks. Products take `steps` of their depth at once, where their
+    /// core has the choice.
+    pub fn compile(&self, device: &wgpu::Device, checked: bool, steps: u32) -> Pipeline {
+        let family = self.kernel.family;
+        let more = self.core.map(|core| core.constants(family, steps));
+        let more = more.unwrap_or_default();
         let constants = [&self.constants[..], &more].concat();
         let label = Some(self.kernel.name);
         let descriptor = wgpu::ShaderModuleDescriptor {

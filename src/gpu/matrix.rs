@@ -14,6 +14,9 @@ const REGISTER_THREADS: usize = 16;
 /// Lanes of a subgroup of the subgroup core, and blocks of four rows or columns that they share.
 pub(super) const LANES: usize = 8;
 
+/// Workgroups below which a GPU is better filled with smaller ones: twice its compute units, on large ones.
+const FEW_GROUPS: usize = 256;
+
 /// Seconds of a run that a product must gain by a core of its own: lavapipe compiles a pipeline in a fifth of a
 /// second, and the first step waits for all of them.
 const WORTH_A_PIPELINE: f64 = 50e-6;
@@ -21,8 +24,13 @@ const WORTH_A_PIPELINE: f64 = 50e-6;
 /// How threads share the product of a matrix kernel, all in blocks of four rows and four columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Core {
-    /// A workgroup makes 64 x 64 numbers and stages both operands in its memory.
-    Workgroup,
+    /// A workgroup makes a tile and stages both operands in its memory; each thread keeps 8 x 8 numbers.
+    Workgroup {
+        /// Blocks of rows in a tile, 16 or 32.
+        rows: u32,
+        /// Blocks of columns, 16 or as many as rows.
+        columns: u32,
+    },
     /// A workgroup makes 4 x 8 numbers, its threads share the depth.
     Vector {
         /// How many.
@@ -58,9 +66,10 @@ impl Core {
     /// Rows and columns of the result, in numbers, that one thread, subgroup or workgroup makes.
     fn tile(self) -> [usize; 2] {
         match self {
-            Core::Workgroup => [64, 64],
             Core::Vector { .. } => [4, 8],
-            Core::Register { rows, columns } => [rows, columns].map(|blocks| 4 * blocks as usize),
+            Core::Workgroup { rows, columns } | Core::Register { rows, columns } => {
+                [rows, columns].map(|blocks| 4 * blocks as usize)
+            }
             Core::Subgroup { shared, own } => {
                 let (common, apart) = (4 * LANES, 4 * LANES * own as usize);
                 match shared {
@@ -71,17 +80,27 @@ impl Core {
         }
     }
 
+    /// Its tile in words, as `64x64`.
+    pub(crate) fn tile_name(self) -> String {
+        let [rows, columns] = self.tile();
+        format!("{rows}x{columns}")
+    }
+
     fn tiles(self, [rows, columns]: [usize; 2]) -> usize {
         let [height, width] = self.tile();
         rows.div_ceil(height) * columns.div_ceil(width)
     }
 
-    /// Time for a product, in units without meaning: what tiles cover, by the rate that was measured
-    /// on 3 x 3 convolutions of 64 to 512 channels through lavapipe.
-    fn time(self, size: [usize; 2]) -> usize {
+    /// Time for a product whose depth is cut into `splits` ranges, in units without meaning: what tiles cover, by the rate
+    /// that was measured on 3 x 3 convolutions of 64 to 512 channels, through lavapipe and on an H200.
+    fn time(self, size: [usize; 2], splits: usize) -> usize {
         let [height, width] = self.tile();
         let covered = self.tiles(size) * height * width;
         match self {
+            Core::Workgroup { .. } if self.tiles(size) * splits < FEW_GROUPS => covered * 18,
+            Core::Workgroup { rows, columns } => {
+                covered * [16, 15, 14][(rows + columns) as usize / 16 - 2]
+            }
             Core::Subgroup { own: 2, .. } => covered * 10,
             Core::Subgroup { .. } => covered * 12,
             Core::Register { columns: 3, .. } => covered * 17,
@@ -92,8 +111,12 @@ impl Core {
     /// Its WGSL.
     pub(super) fn text(self, family: Family) -> String {
         let (constants, text) = match (self, family) {
-            (Core::Workgroup, Family::MatrixBytes) => (String::new(), WORKGROUP_BYTES),
-            (Core::Workgroup, _) => (String::new(), WORKGROUP),
+            (Core::Workgroup { .. }, Family::MatrixBytes) => (String::new(), WORKGROUP_BYTES),
+            (Core::Workgroup { rows, columns }, _) => {
+                let constants =
+                    format!("const ROW_BLOCKS = {rows}u; const COLUMN_BLOCKS = {columns}u;");
+                (constants, WORKGROUP)
+            }
             (Core::Vector { .. }, _) => (String::new(), VECTOR),
             (Core::Register { columns, .. }, _) => {
                 (format!("const TILE_COLUMNS = {columns}u;"), REGISTER)
@@ -114,10 +137,13 @@ impl Core {
         lines.join("\n")
     }
 
-    /// Values of its overrides.
-    pub(super) fn constants(self) -> Vec<(&'static str, f64)> {
+    /// Values of its overrides in kernels of a family; `steps` of the depth are taken at once where there is a choice.
+    pub(super) fn constants(self, family: Family, steps: u32) -> Vec<(&'static str, f64)> {
         match self {
-            Core::Workgroup | Core::Subgroup { .. } => Vec::new(),
+            Core::Workgroup { .. } if family != Family::MatrixBytes => {
+                vec![("STEPS", f64::from(steps))]
+            }
+            Core::Workgroup { .. } | Core::Subgroup { .. } => Vec::new(),
             Core::Vector { threads } => vec![("THREADS", f64::from(threads))],
             Core::Register { rows, .. } => vec![("ROWS", f64::from(rows))],
         }
@@ -127,7 +153,7 @@ impl Core {
     pub(crate) fn groups(self, [rows, columns]: [usize; 2], splits: usize) -> [u32; 3] {
         let tiles = self.tiles([rows, columns]);
         let groups = match self {
-            Core::Workgroup => [tiles, 1, splits],
+            Core::Workgroup { .. } => [tiles, 1, splits],
             Core::Vector { .. } => {
                 let y = rows.div_ceil(4).min(64);
                 [tiles.div_ceil(y), y, 1]
@@ -139,8 +165,8 @@ impl Core {
     }
 
     /// Seconds that a product of so many operations takes, roughly, on two cores through lavapipe.
-    fn seconds(self, size: [usize; 2], flops: u64) -> f64 {
-        let covered = self.time(size) as f64 / 10.0 / (size[0] * size[1]) as f64;
+    fn seconds(self, size: [usize; 2], splits: usize, flops: u64) -> f64 {
+        let covered = self.time(size, splits) as f64 / 10.0 / (size[0] * size[1]) as f64;
         covered * flops as f64 / 100e9
     }
 }
@@ -157,18 +183,23 @@ impl Kernel {
         (path.backend().cores)(self.family, rows)
     }
 
-    /// The core that should be fastest for a product of so many rows, columns and operations, unless one of `known`,
-    /// for which there is a pipeline, loses little by it; `None` for kernels that are no product.
+    /// The core that should be fastest for a product of so many rows and columns in `splits` ranges of its depth, with so
+    /// many operations, unless one of `known`, for which there is a pipeline, loses little by it; `None` for kernels that
+    /// are no product.
     pub(crate) fn core(
         &self,
         path: Path,
-        size: [usize; 2],
+        (size, splits): ([usize; 2], usize),
         flops: u64,
         known: &[Core],
     ) -> Option<Core> {
         let cores = self.cores(path, size[0]);
-        let best = cores.iter().copied().min_by_key(|core| core.time(size))?;
-        let loss = |core: &Core| core.seconds(size, flops) - best.seconds(size, flops);
+        let best = cores
+            .iter()
+            .copied()
+            .min_by_key(|core| core.time(size, splits))?;
+        let loss =
+            |core: &Core| core.seconds(size, splits, flops) - best.seconds(size, splits, flops);
         let nearly = known
             .iter()
             .copied()
@@ -199,7 +230,7 @@ mod tests {
     fn a_product_has_a_core_of_its_own_only_if_it_gains_by_it() {
         let size = [64, 12];
         let core = |flops, known: &[Core]| {
-            let core = CONV_FORWARD.core(Path::CpuSubgroup, size, flops, known);
+            let core = CONV_FORWARD.core(Path::CpuSubgroup, (size, 1), flops, known);
             core.unwrap()
         };
         let best = core(1 << 40, &[]);

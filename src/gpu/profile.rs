@@ -8,7 +8,7 @@ use super::{Gpu, GpuError, Plan};
 pub struct Timing {
     /// Layer and purpose.
     pub label: String,
-    /// Shader, or `mirror` for copies from buffers to textures.
+    /// Shader; `mirror` for copies from buffers to textures, or `gap` where there are no such copies.
     pub kernel: &'static str,
     /// Microseconds.
     pub microseconds: f64,
@@ -20,7 +20,7 @@ pub struct Timing {
 
 impl Plan {
     /// Runs the list once and returns the time of every dispatch; the copies between two
-    /// dispatches are listed as `mirror`. Empty where the adapter has no timestamps.
+    /// dispatches are listed as `mirror`, or the time between them as `gap`. Empty where the adapter has no timestamps.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
@@ -71,12 +71,17 @@ impl Plan {
         let ticks = gpu.read_u64(&resolved, count as usize).await?;
         let period = f64::from(gpu.queue.get_timestamp_period()) / 1000.0;
         let microseconds = |from: u64, to: u64| to.saturating_sub(from) as f64 * period;
+        let between = if gpu.path().mirrors() {
+            "mirror"
+        } else {
+            "gap"
+        };
         let mut timings: Vec<Timing> = Vec::new();
         for (i, row) in self.rows.iter().enumerate() {
             if i > 0 {
                 timings.push(Timing {
                     label: row.label.clone(),
-                    kernel: "mirror",
+                    kernel: between,
                     microseconds: microseconds(ticks[2 * i - 1], ticks[2 * i]),
                     flops: 0,
                     bytes: 0,

@@ -51,7 +51,7 @@ pub(crate) fn choose(recording: &Recording) -> Vec<Shared> {
                 let cores = call.kernel.cores(path, size[0]);
                 cores.get(number).or(cores.last()).copied()
             }
-            None => call.kernel.core(path, size, call.flops, &own),
+            None => call.kernel.core(path, (size, splits), call.flops, &own),
         };
         let core = core.unwrap_or_else(|| panic!("{} is no product", call.kernel.name));
         if !own.contains(&core) {

@@ -320,12 +320,15 @@ fn products_get_cores_and_others_do_not() {
                 groups: [1, 1, 1]
             },
             Shared {
-                core: Some(Core::Workgroup),
+                core: Some(Core::Workgroup {
+                    rows: 16,
+                    columns: 16
+                }),
                 groups: [2, 1, 2]
             },
         ]
     );
-    assert_eq!(cores::most_cores(&list), 1);
+    assert_eq!(cores::most_cores(&list), 3);
     let list = Recording::new(Path::CpuSubgroup).with_core(99);
     let mut list = list;
     list.dispatch(product([64, 64]));

@@ -208,7 +208,7 @@ pub(crate) fn upsample_cases(shape: UpsampleShape) -> Vec<Case> {
 }
 
 /// The three products of one shape.
-pub fn matrix_cases(shape: ConvShape) -> [Case; 7] {
+pub fn matrix_cases(shape: ConvShape) -> [Case; 9] {
     conv::of_shape(shape)
 }
 

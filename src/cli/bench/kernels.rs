@@ -6,15 +6,16 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::plot::Bar;
-use super::{Times, bar, time};
+use super::{Times, bar, time, warm_up};
 use crate::cli::CliError;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Path};
 use crate::model::{Model, Network};
+use crate::op::conv::entries::CONV_FORWARD;
 use crate::op::{
     ConvShape, Epilogue, OutputGradient, PoolShape, Windows, conv_backward_input,
     conv_backward_weight, conv_forward, sum_partials,
 };
-use crate::recording::Recording;
+use crate::recording::{Grid, Recording, cores};
 use crate::rng::Philox;
 use crate::tensor::Tensor;
 use crate::verify::{matrix_cases, run_case};
@@ -24,6 +25,10 @@ pub(super) struct KernelRow {
     layer: String,
     kernel: &'static str,
     shape: String,
+    /// Rows and columns of the tiles that the product is made of.
+    tile: String,
+    /// Ranges that its depth is cut into.
+    splits: usize,
     gflop: f64,
     megabytes: f64,
     times: Times,
@@ -39,8 +44,10 @@ pub(super) fn kernels(
     gpu: &Gpu,
     model: &Model,
     batch: usize,
+    tiles: &[String],
     least: Duration,
 ) -> Result<Vec<KernelRow>, CliError> {
+    let cores = cores_of(gpu, tiles)?;
     let product = ConvShape::dense(512, 512, 512);
     let mut shapes = vec![(
         "matrix product".to_owned(),
@@ -62,7 +69,7 @@ pub(super) fn kernels(
             ));
         }
     }
-    let bar = bar(3 * shapes.len() as u64)?;
+    let bar = bar((3 * shapes.len() * cores.len()) as u64)?;
     let mut rows: Vec<KernelRow> = Vec::new();
     for (name, shape, (shifts, pool), cases) in shapes {
         bar.set_message(format!("checking {name}"));
@@ -74,18 +81,15 @@ pub(super) fn kernels(
             }
         }
         for kernel in ["forward", "backward input", "backward weight"] {
-            bar.set_message(format!("{name} {kernel}"));
             let windows = shifts
                 .as_ref()
                 .map_or(Windows::Plain(&shape), Windows::Shifts);
-            rows.push(kernel_row(
-                gpu,
-                &name,
-                kernel,
-                (&shape, windows, pool),
-                least,
-            )?);
-            bar.inc(1);
+            let what = (&shape, windows, pool);
+            for core in &cores {
+                bar.set_message(format!("{name} {kernel}"));
+                rows.push(kernel_row(gpu, &name, kernel, what, *core, least)?);
+                bar.inc(1);
+            }
         }
     }
     bar.finish_and_clear();
@@ -96,11 +100,33 @@ pub(super) fn kernels(
     Ok(rows)
 }
 
+/// The numbers of the cores that have these tiles; without any, the choice for each product.
+fn cores_of(gpu: &Gpu, tiles: &[String]) -> Result<Vec<Option<usize>>, CliError> {
+    if tiles.is_empty() {
+        return Ok(vec![None]);
+    }
+    let cores = CONV_FORWARD.cores(gpu.path(), 16);
+    let known: Vec<String> = cores.iter().map(|core| core.tile_name()).collect();
+    let number = |tile: &String| {
+        let found = known.iter().position(|name| name == tile);
+        let hint = format!(
+            "--tile {tile}: products on this adapter have tiles of {}",
+            known.join(", ")
+        );
+        found.map(Some).ok_or_else(|| hint.into())
+    };
+    tiles.iter().map(number).collect()
+}
+
+/// Runs between two waits on a GPU, where a wait takes as long as a small kernel.
+const RUNS_ON_GPU: usize = 10;
+
 fn kernel_row(
     gpu: &Gpu,
     layer: &str,
     kernel: &'static str,
     (shape, windows, pool): (&ConvShape, Windows<'_>, Option<PoolShape>),
+    core: Option<usize>,
     least: Duration,
 ) -> Result<KernelRow, CliError> {
     let mut rng = Philox::new(1, 0);
@@ -125,7 +151,10 @@ fn kernel_row(
     let d_y = OutputGradient { d_y: &y, argmax };
     let x = random("x", &input)?;
     let (w, bias) = (random("w", &shape.w())?, random("bias", &shape.w()[..1])?);
-    let mut plan = Recording::new(gpu.path());
+    let mut plan = match core {
+        Some(core) => Recording::new(gpu.path()).with_core(core),
+        None => Recording::new(gpu.path()),
+    };
     match kernel {
         "forward" => {
             let epilogue = match pool {
@@ -152,13 +181,27 @@ fn kernel_row(
             }
         }
     }
+    let product = plan.calls().find_map(|call| match call.grid {
+        Grid::Product { splits, .. } => Some(splits),
+        Grid::Threads(_) | Grid::Groups(_) => None,
+    });
+    let shared = cores::choose(&plan);
+    let tile = shared.iter().find_map(|shared| shared.core);
     let plan = gpu.plan(plan)?;
     let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();
+    let runs = match gpu.path() {
+        Path::Gpu => RUNS_ON_GPU,
+        Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => 1,
+    };
+    if runs > 1 {
+        warm_up(|| plan.run(gpu, &[]), || gpu.wait());
+    }
     let times = time(least, || {
-        plan.run(gpu, &[]);
+        (0..runs).for_each(|_| plan.run(gpu, &[]));
         gpu.wait();
         Ok(gpu.check()?)
     })?;
+    let times = times.each(runs);
     let gflop = shape.flops() as f64 / 1e9;
     Ok(KernelRow {
         layer: layer.to_owned(),
@@ -173,6 +216,8 @@ fn kernel_row(
             shape.kernel_height,
             shape.kernel_width
         ),
+        tile: tile.map_or_else(String::new, |core| core.tile_name()),
+        splits: product.unwrap_or(1),
         gflop,
         megabytes: bytes as f64 / 1e6,
         gflops: 1e3 * gflop / times.milliseconds,
@@ -182,10 +227,12 @@ fn kernel_row(
     })
 }
 
-pub(super) const KERNEL_HEADS: [&str; 9] = [
+pub(super) const KERNEL_HEADS: [&str; 11] = [
     "layer",
     "kernel",
     "shape",
+    "tile",
+    "splits",
     "GFLOP",
     "ms",
     "spread ms",
@@ -194,14 +241,16 @@ pub(super) const KERNEL_HEADS: [&str; 9] = [
     "of matrix",
 ];
 
-pub(super) fn kernel_cells(r: &KernelRow) -> [String; 9] {
+pub(super) fn kernel_cells(r: &KernelRow) -> [String; 11] {
     [
         r.layer.clone(),
         r.kernel.to_owned(),
         r.shape.clone(),
+        r.tile.clone(),
+        r.splits.to_string(),
         format!("{:.3}", r.gflop),
-        format!("{:.2}", r.times.milliseconds),
-        format!("{:.2}-{:.2}", r.times.fastest, r.times.slowest),
+        format!("{:.3}", r.times.milliseconds),
+        format!("{:.3}-{:.3}", r.times.fastest, r.times.slowest),
         format!("{:.1}", r.gflops),
         format!("{:.1}", r.gflops_per_core),
         format!("{:.0} %", 100.0 * r.of_matrix_product),

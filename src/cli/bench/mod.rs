@@ -59,6 +59,9 @@ enum What {
         /// Images at a time
         #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
         batch_size: u32,
+        /// Tiles of every product, e.g. 64x64,128x128 to compare them [default: the one chosen for each]
+        #[arg(long, value_name = "HxW,HxW,...", value_delimiter = ',')]
+        tile: Vec<String>,
     },
     /// Training steps of a model, on random images.
     Train {
@@ -71,6 +74,9 @@ enum What {
         /// What is minimised
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "float,gtc", value_parser = ["float", "gtc", "direct"])]
         objective: Vec<String>,
+        /// Print the time of every kernel of one more step
+        #[arg(long, conflicts_with_all = ["json", "csv"])]
+        profile: bool,
     },
     /// Every layer of a packed model in every arithmetic beside f32, then the whole model.
     Infer {
@@ -98,6 +104,20 @@ struct Times {
     cpu_milliseconds: f64,
 }
 
+impl Times {
+    /// Of one of `runs` that were timed together.
+    fn each(self, runs: usize) -> Self {
+        let share = |time: f64| time / runs as f64;
+        Self {
+            runs: self.runs * runs,
+            milliseconds: share(self.milliseconds),
+            fastest: share(self.fastest),
+            slowest: share(self.slowest),
+            cpu_milliseconds: share(self.cpu_milliseconds),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Report<R> {
     adapter: String,
@@ -117,11 +137,16 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let gpu = args.device.open()?;
     match &args.what {
-        What::Kernels { model, batch_size } => {
+        What::Kernels {
+            model,
+            batch_size,
+            tile,
+        } => {
             let rows = kernels(
                 &gpu,
                 &super::find_model_alone(model)?,
                 *batch_size as usize,
+                tile,
                 least,
             )?;
             show(
@@ -137,6 +162,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             model,
             batch_size,
             objective,
+            profile,
         } => {
             let mut rows = Vec::new();
             let bar = bar((batch_size.len() * objective.len()) as u64)?;
@@ -155,6 +181,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
                         *batch as usize,
                         least,
                         since,
+                        *profile,
                     )?);
                     bar.inc(1);
                 }
@@ -207,6 +234,15 @@ fn random_images(model: &Model, count: usize) -> Images {
 fn bar(length: u64) -> Result<ProgressBar, CliError> {
     let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}")?;
     Ok(ProgressBar::new(length).with_style(style))
+}
+
+/// Keeps a GPU at work until its clock is up: idle ones run at a fifth of their speed.
+fn warm_up(mut start: impl FnMut(), wait: impl Fn()) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(300) {
+        (0..20).for_each(|_| start());
+        wait();
+    }
 }
 
 /// Runs `once`, which waits for its own end, until `least` has passed and at least five times.

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use pollster::block_on;
 use serde::Serialize;
 
 use super::plot::Bar;
 use super::{Times, random_images, time};
+use crate::cli::output::say;
+use crate::cli::train::print_profile;
 use crate::cli::{CliError, human_bytes};
 use crate::gpu::Gpu;
 use crate::train::{Objective, TrainOptions, Trainer};
@@ -28,6 +31,7 @@ pub(super) fn train(
     batch: usize,
     least: Duration,
     started: Instant,
+    profile: bool,
 ) -> Result<TrainRow, CliError> {
     let model = super::super::find_model_alone(name)?;
     let images = random_images(&model, batch);
@@ -47,6 +51,11 @@ pub(super) fn train(
     step()?;
     let first_step_seconds = started.elapsed().as_secs_f64();
     let times = time(least, step)?;
+    if profile {
+        let timings = block_on(trainer.profile_step(&images))?;
+        say!("{name}, {objective}, batch {batch}");
+        print_profile(&timings);
+    }
     Ok(TrainRow {
         model: name.to_owned(),
         objective: objective.to_owned(),

@@ -5,7 +5,7 @@ mod profile;
 mod start;
 
 pub(crate) use args::TrainArgs;
-use profile::print_profile;
+pub(in crate::cli) use profile::print_profile;
 use start::{check_continuation, starting_weights, take_described};
 
 use crate::cli::output::say;
@@ -32,7 +32,7 @@ use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::Gpu;
 use crate::graph::{Description, vae_colour};
-use crate::inspect::inspect;
+use crate::inspect::{LayerReport, inspect};
 use crate::pack::PackedSize;
 use crate::train::{Objective, Snapshot, Trainer};
 
@@ -168,7 +168,9 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         header,
         data: &data,
         stop,
-        saved: Instant::now(),
+        saved: Paced::new(),
+        reported: Paced::new(),
+        at_start: None,
         history: Vec::new(),
         size: match config.options.target_size {
             0 => None,
@@ -189,6 +191,32 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     block_on(session.train())
 }
 
+/// Something that is done after an epoch, unless it took more than a tenth of the time so far: on a fast GPU files of a
+/// large model take longer than an epoch.
+struct Paced {
+    last: Instant,
+    cost: Duration,
+}
+
+impl Paced {
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            cost: Duration::ZERO,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.last.elapsed() >= 10 * self.cost
+    }
+
+    /// Notes that it was begun at `started` and is done now.
+    fn done_since(&mut self, started: Instant) {
+        self.cost = started.elapsed();
+        self.last = Instant::now();
+    }
+}
+
 struct Session<'a> {
     trainer: Trainer<'a>,
     /// Draws what an auto-encoder has learned.
@@ -197,7 +225,10 @@ struct Session<'a> {
     data: &'a Dataset,
     folder: RunFolder,
     stop: Arc<AtomicBool>,
-    saved: Instant,
+    saved: Paced,
+    reported: Paced,
+    /// The layers before the run.
+    at_start: Option<Vec<LayerReport>>,
     history: Vec<EpochMetrics>,
     /// Of the packed file, if it has a target.
     size: Option<PackedSize>,
@@ -267,7 +298,7 @@ impl Session<'_> {
                         bar.abandon();
                         return self.interrupted().await;
                     }
-                    if done < end && self.saved.elapsed() > CHECKPOINT_EVERY {
+                    if done < end && self.saved.last.elapsed() > CHECKPOINT_EVERY {
                         self.save(self.trainer.snapshot().await?)?;
                     }
                 }
@@ -280,10 +311,17 @@ impl Session<'_> {
             bar.finish_and_clear();
             (predictions, tested_once) = (predicted, true);
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
+            let last = self.trainer.steps_done() == total;
+            let (save, report) = (self.saved.is_due() || last, self.reported.is_due());
+            if !save && !report && self.generator.is_none() {
+                continue;
+            }
             let snapshot = self.trainer.snapshot().await?;
-            self.save(snapshot.clone())?;
+            if save {
+                self.save(snapshot.clone())?;
+            }
             self.draw(epoch + 1, &snapshot)?;
-            if self.trainer.steps_done() < total {
+            if report && !last {
                 self.report(&snapshot, &predictions)?;
             }
         }
@@ -409,12 +447,13 @@ impl Session<'_> {
     }
 
     fn save(&mut self, snapshot: Snapshot) -> Result<(), CliError> {
+        let started = Instant::now();
         self.header.step = snapshot.step;
         self.folder.save(&Checkpoint {
             header: self.header.clone(),
             snapshot,
         })?;
-        self.saved = Instant::now();
+        self.saved.done_since(started);
         Ok(())
     }
 
@@ -479,18 +518,24 @@ impl Session<'_> {
         snapshot: &Snapshot,
         predictions: &Predictions,
     ) -> Result<PathBuf, CliError> {
+        let started = Instant::now();
         let auto_encoder = self.auto_encoder_page(snapshot)?;
         let parameters = self.trainer.parameters();
+        let seed = self.header.options.seed;
+        let initial = || inspect(parameters, &parameters.initial(seed));
+        let start = self.at_start.get_or_insert_with(initial).clone();
         let page = render(&ReportData {
             header: &self.header,
             history: &self.history,
-            start: inspect(parameters, &parameters.initial(self.header.options.seed)),
+            start,
             end: inspect(parameters, &snapshot.weights),
             test: &self.data.test,
             predictions,
             auto_encoder,
         })?;
-        self.folder.save_report(&page)
+        let path = self.folder.save_report(&page)?;
+        self.reported.done_since(started);
+        Ok(path)
     }
 
     async fn interrupted(&mut self) -> Result<ExitCode, CliError> {

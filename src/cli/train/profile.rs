@@ -6,7 +6,7 @@ use crate::cli::output::say;
 use crate::gpu::Timing;
 
 /// The time of one step: each kernel with all its dispatches, then those of each layer that take longest.
-pub(super) fn print_profile(timings: &[Timing]) {
+pub(in crate::cli) fn print_profile(timings: &[Timing]) {
     let total: f64 = timings.iter().map(|t| t.microseconds).sum();
     say!("one step: {:.1} ms", total / 1e3);
     let kernels = sums(timings, |t| (t.kernel, String::new()));

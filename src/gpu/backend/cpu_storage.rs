@@ -21,6 +21,7 @@ pub(super) const BACKEND: Backend = Backend {
     large_buffers: false,
     cores,
     submission_flops: [8_000_000_000; 2],
+    depth_splits: None,
     weight_sums: WEIGHT_SUMS,
     images_first: true,
     dot4_is_fast: false,

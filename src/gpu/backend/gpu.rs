@@ -1,6 +1,6 @@
 //! Graphics processors: buffers, and tiles in the memory of workgroups.
 
-use super::{Backend, Texts, WeightSums};
+use super::{Backend, DepthSplits, Texts, WeightSums};
 use crate::gpu::{Core, Family};
 
 pub(super) const BACKEND: Backend = Backend {
@@ -16,9 +16,13 @@ pub(super) const BACKEND: Backend = Backend {
     large_buffers: true,
     cores,
     submission_flops: [30_000_000_000, 500_000_000_000],
+    depth_splits: Some(DepthSplits {
+        busy: 1024,
+        least: 512,
+    }),
     weight_sums: WeightSums {
         tile: [64, 64],
-        busy: 256,
+        busy: 1024,
         cached: usize::MAX,
     },
     // Not measured.
@@ -31,7 +35,36 @@ fn cores(family: Family, rows: u32) -> Vec<Core> {
     match family {
         Family::Elementwise => Vec::new(),
         Family::MatrixVector => vec![Core::Vector { threads: 64 }],
-        Family::Matrix(_) | Family::MatrixBytes => vec![Core::Workgroup],
+        Family::Matrix(_) => [(16, 16), (32, 16), (32, 32)]
+            .map(|(rows, columns)| Core::Workgroup { rows, columns })
+            .into(),
+        Family::MatrixBytes => vec![Core::Workgroup {
+            rows: 16,
+            columns: 16,
+        }],
         Family::MatrixRegister => vec![Core::Register { rows, columns: 2 }],
+    }
+}
+
+/// Steps of the depth that `shaders/shared/matrix_workgroup.wgsl` takes at once.
+pub(in crate::gpu) fn steps(adapter: &wgpu::AdapterInfo) -> u32 {
+    const INTEL: u32 = 0x8086;
+    // A browser gives no number.
+    let is_intel = adapter.vendor == INTEL || adapter.name.to_lowercase().contains("intel");
+    if is_intel { 1 } else { 4 }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn intels_gpus_take_one_step_at_once() {
+        let named = |vendor, name: &str| wgpu::AdapterInfo {
+            vendor,
+            name: name.to_owned(),
+            ..wgpu::AdapterInfo::new(wgpu::DeviceType::IntegratedGpu, wgpu::Backend::Vulkan)
+        };
+        assert_eq!(super::steps(&named(0x8086, "Arc A770")), 1);
+        assert_eq!(super::steps(&named(0, "intel xe-hpg")), 1);
+        assert_eq!(super::steps(&named(0x10de, "NVIDIA H200")), 4);
     }
 }

@@ -6,6 +6,8 @@ mod cpu_storage;
 mod cpu_subgroup;
 mod gpu;
 
+pub(super) use gpu::steps;
+
 use super::{Core, Family};
 
 /// Which form of every kernel an adapter runs.
@@ -113,6 +115,15 @@ pub struct WeightSums {
     pub cached: usize,
 }
 
+/// Into how many ranges the depth of a product is cut, forward and backward to the input.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthSplits {
+    /// Tiles of 64 x 64 numbers times ranges that keep the device busy. A product with as many tiles is not cut.
+    pub busy: usize,
+    /// Steps of the depth that a range has at least: partial sums are written and read again.
+    pub least: usize,
+}
+
 /// A kind of devices.
 pub struct Backend {
     /// The word used on the command line and in reports.
@@ -128,6 +139,8 @@ pub struct Backend {
     /// Floating-point operations that one submission may hold: well below a second of work on the slowest adapters of
     /// the kind. Windows ends a submission that takes two. The second for discrete GPUs.
     pub(super) submission_flops: [u64; 2],
+    /// How other products are cut, if they are.
+    pub depth_splits: Option<DepthSplits>,
     /// How weight gradients are summed.
     pub weight_sums: WeightSums,
     /// Whether positions of a tile should lie in many images where edges are many and tiles small, see
@@ -137,6 +150,18 @@ pub struct Backend {
     pub dot4_is_fast: bool,
     /// Whether packed products in floats are shared by the lanes of subgroups.
     pub packed_lanes: bool,
+}
+
+impl Backend {
+    /// Into how many ranges the depth of a product of so many rows and columns is cut. It decides the last bits of sums,
+    /// so it depends on nothing but the product and the kind of device.
+    pub fn splits(&self, [rows, columns]: [usize; 2], depth: usize) -> usize {
+        let Some(cut) = self.depth_splits else {
+            return 1;
+        };
+        let tiles = rows.div_ceil(64) * columns.div_ceil(64);
+        (cut.busy / tiles.max(1)).clamp(1, (depth / cut.least).max(1))
+    }
 }
 
 impl std::fmt::Debug for Backend {

@@ -1,6 +1,7 @@
 //! Cases of the matrix kernels and their helpers.
 
 use super::entries;
+use super::kernels::{conv_backward_input_in, conv_forward_in};
 use crate::op::{self, ConvShape, Epilogue, OutputGradient, PoolShape, Windows};
 use crate::optimiser::Schedule;
 use crate::reference;
@@ -141,6 +142,11 @@ pub(crate) fn cases() -> Vec<Case> {
     for (count, splits) in [(4, 1), (300, 5), (12, 130)] {
         cases.push(sum_partials(count, splits));
     }
+    for (rows, channels, splits) in [(1, 4, 1), (75, 12, 5), (300, 8, 3)] {
+        for relu in [false, true] {
+            cases.push(sum_splits([splits, rows, channels], relu));
+        }
+    }
     for count in [4, 1000] {
         cases.push(relu_backward(count));
     }
@@ -148,20 +154,26 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// All three products of one shape.
-pub(crate) fn of_shape(s: ConvShape) -> [Case; 7] {
+pub(crate) fn of_shape(s: ConvShape) -> [Case; 9] {
     [
-        forward(s, false),
-        forward(s, true),
-        backward_input(s, false),
-        backward_input(s, true),
+        forward(s, false, 1),
+        forward(s, true, 1),
+        forward(s, true, 2),
+        backward_input(s, false, 1),
+        backward_input(s, true, 1),
+        backward_input(s, true, 3),
         backward_weight(s, 1, false),
         backward_weight(s, 1, true),
         backward_weight(s, 3, true),
     ]
 }
 
-fn forward(s: ConvShape, relu: bool) -> Case {
-    let name = format!("{}{}", name(&s), if relu { ", ReLU" } else { "" });
+fn forward(s: ConvShape, relu: bool, splits: usize) -> Case {
+    let name = format!(
+        "{}{}, {splits} splits",
+        name(&s),
+        if relu { ", ReLU" } else { "" }
+    );
     let (x, w, y) = (s.x(), s.w(), s.y());
     let bias = padded_noise("bias", &[w[0]], s.output_channels);
     Case {
@@ -183,7 +195,7 @@ fn forward(s: ConvShape, relu: bool) -> Case {
                 Epilogue::Linear
             };
             let (windows, inputs) = (Windows::Plain(&s), [&i[0], &i[1], &i[2]]);
-            op::conv_forward(plan, "case", windows, inputs, epilogue, &o[0]);
+            conv_forward_in(splits, plan, "case", windows, inputs, epilogue, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -194,9 +206,13 @@ fn forward(s: ConvShape, relu: bool) -> Case {
     }
 }
 
-fn backward_input(s: ConvShape, relu: bool) -> Case {
+fn backward_input(s: ConvShape, relu: bool, splits: usize) -> Case {
     let (x, w, y) = (s.x(), s.w(), s.y());
-    let name = format!("{}{}", name(&s), if relu { ", ReLU" } else { "" });
+    let name = format!(
+        "{}{}, {splits} splits",
+        name(&s),
+        if relu { ", ReLU" } else { "" }
+    );
     let after_relu = padded_noise("x", &x, s.input_channels);
     let after_relu = after_relu.iter().map(|v| v.max(0.0)).collect();
     Case {
@@ -212,7 +228,8 @@ fn backward_input(s: ConvShape, relu: bool) -> Case {
         initial: vec![None],
         schedule: Schedule::default(),
         record: Box::new(move |plan, i, o| {
-            op::conv_backward_input(plan, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
+            let inputs = [&i[0], &i[1], &i[2]];
+            conv_backward_input_in(splits, plan, "case", &s, inputs, relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             let values = reference::conv_backward_input(&s, &i[0], &i[1]);
@@ -525,6 +542,45 @@ fn sum_partials(count: usize, splits: usize) -> Case {
             vec![Expected {
                 values: reference::sum_partials(&i[0], count),
                 tolerance: Tolerance::sum_of(splits),
+            }]
+        }),
+    }
+}
+
+fn sum_splits([splits, rows, channels]: [usize; 3], relu: bool) -> Case {
+    let name = format!(
+        "{rows} x {channels} sums of {splits}{}",
+        if relu { ", ReLU" } else { "" }
+    );
+    let count = rows * channels;
+    Case {
+        kernel: &entries::SUM_SPLITS,
+        inputs: vec![
+            noise(&name, count * splits),
+            noise("bias", channels),
+            noise("mask", count),
+        ],
+        name,
+        input_shapes: vec![
+            vec![splits, rows, channels],
+            vec![channels],
+            vec![rows, channels],
+        ],
+        output_shapes: vec![vec![rows, channels]],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let how = op::SplitSums {
+                bias: Some(&i[1]),
+                relu,
+                mask: Some(&i[2]),
+            };
+            op::sum_splits(plan, "case", &i[0], how, &o[0]);
+        }),
+        expected: Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::sum_splits(&i[0], &i[1], relu, &i[2]),
+                tolerance: Tolerance::sum_of(splits + 1),
             }]
         }),
     }

@@ -143,7 +143,7 @@ impl ConvShape {
         let blocks = (self.batch * height * width).div_ceil(4);
         match self.stride {
             1 => blocks,
-            _ => blocks.next_multiple_of(16),
+            _ => blocks.next_multiple_of(32),
         }
     }
 

@@ -3,8 +3,8 @@
 use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
 use crate::kernels::{
     BLOCKS_FLOAT, CODES, CONV_SHAPE, DIVIDE, PACKED_BLOCKS, PACKED_DOT4, PACKED_FLOAT,
-    PACKED_LANES, PACKED_SHIFT, PLACES, REQUANTISE, SHIFT_WINDOWS, SQUARES, WINDOWS, elementwise,
-    matrix,
+    PACKED_LANES, PACKED_SHIFT, PLACES, REQUANTISE, SHIFT_WINDOWS, SPLITS, SQUARES, WINDOWS,
+    elementwise, matrix,
 };
 
 /// y = x * w + bias, ReLU.
@@ -15,6 +15,7 @@ pub static CONV_FORWARD: Kernel = matrix(
         CONV_SHAPE,
         DIVIDE,
         PLACES,
+        SPLITS,
         WINDOWS,
         SHIFT_WINDOWS,
         SQUARES,
@@ -25,7 +26,7 @@ pub static CONV_FORWARD: Kernel = matrix(
 pub static CONV_BACKWARD_INPUT: Kernel = matrix(
     "conv_backward_input",
     include_str!("../../../shaders/conv/conv_backward_input.wgsl"),
-    &[CONV_SHAPE, DIVIDE, PLACES, BLOCKS_FLOAT],
+    &[CONV_SHAPE, DIVIDE, PLACES, SPLITS, BLOCKS_FLOAT],
 );
 /// Gradients of w and of a bias, in partial sums.
 pub static CONV_BACKWARD_WEIGHT: Kernel = Kernel {
@@ -54,6 +55,16 @@ pub static SHIFTS: Kernel = Kernel {
         "ShiftsParams",
         include_str!("../../../shaders/conv/shifts.wgsl"),
         &[DIVIDE],
+    )
+};
+/// The sum of the products of a split depth.
+pub static SUM_SPLITS: Kernel = Kernel {
+    mirrors: Mirrors::Never,
+    ..elementwise(
+        "sum_splits",
+        "SumSplitsParams",
+        include_str!("../../../shaders/conv/sum_splits.wgsl"),
+        &[],
     )
 };
 /// The sum of partial sums.

@@ -3,7 +3,7 @@
 use super::entries;
 use bytemuck::{Pod, Zeroable};
 
-use super::ConvShape;
+use super::{ConvShape, SplitSums, sum_splits};
 use crate::op::NOWHERE;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -205,6 +205,30 @@ pub fn conv_forward(
     plan: &mut Recording,
     label: &str,
     windows: Windows<'_>,
+    operands: [&Tensor; 3],
+    epilogue: Epilogue<'_>,
+    y: &Tensor,
+) {
+    let shape = windows.product();
+    let [.., channels] = shape.y();
+    let pooled = matches!(epilogue, Epilogue::MaxPool { .. });
+    let [_, height, width, inputs] = shape.w();
+    let splits = match windows {
+        Windows::Plain(_) if !pooled => {
+            let size = [windows.positions(pooled), channels];
+            plan.path().backend().splits(size, height * width * inputs)
+        }
+        _ => 1,
+    };
+    conv_forward_in(splits, plan, label, windows, operands, epilogue, y);
+}
+
+/// [`conv_forward`] in so many ranges of its depth. With more than one, windows are plain and there is no max pool.
+pub(super) fn conv_forward_in(
+    splits: usize,
+    plan: &mut Recording,
+    label: &str,
+    windows: Windows<'_>,
     [x, w, bias]: [&Tensor; 3],
     epilogue: Epilogue<'_>,
     y: &Tensor,
@@ -216,13 +240,17 @@ pub fn conv_forward(
         Epilogue::Linear | Epilogue::Relu => (false, None),
     };
     debug_assert!(argmax.is_none_or(|argmax| argmax.buffer.same(&y.buffer)));
+    let relu = !matches!(epilogue, Epilogue::Linear);
+    let partial = partial_of(splits, y);
+    let product = partial.as_ref().unwrap_or(y);
     let params = ConvParams {
-        relu: u32::from(!matches!(epilogue, Epilogue::Linear)),
+        relu: u32::from(relu),
         argmax_base: argmax.map_or(NOWHERE, Tensor::base),
         x_base: x.base(),
         w_base: w.base(),
         bias_base: bias.base(),
-        y_base: y.base(),
+        y_base: product.base(),
+        splits: splits as u32,
         ..windows.params(pooled)
     };
     let path = plan.path();
@@ -231,10 +259,11 @@ pub fn conv_forward(
         ("IMAGES_FIRST", f64::from(images_first)),
         ("INSIDE", f64::from(shape.is_inside())),
         ("POINTS", f64::from(!pooled && shape.is_points())),
+        ("SPLIT", f64::from(splits > 1)),
     ];
     let constants = [&constants[..], &windows.constants(pooled)].concat();
     let rows = windows.positions(pooled);
-    let output = argmax.map_or(Write::New(y), |argmax| Write::Both(y, argmax));
+    let output = argmax.map_or(Write::New(product), |argmax| Write::Both(product, argmax));
     plan.dispatch(Dispatch {
         kernel: &entries::CONV_FORWARD,
         label,
@@ -245,14 +274,50 @@ pub fn conv_forward(
         schedule: false,
         grid: Grid::Product {
             size: [rows, channels],
-            splits: 1,
+            splits,
         },
         flops: shape.flops(),
     });
+    if let Some(partial) = partial {
+        let bias = Some(bias);
+        let how = SplitSums {
+            bias,
+            relu,
+            mask: None,
+        };
+        sum_splits(plan, label, &partial, how, y);
+    }
+}
+
+/// Room for the products of a split depth.
+fn partial_of(splits: usize, total: &Tensor) -> Option<Tensor> {
+    let shape = [&[splits], &total.shape[..]].concat();
+    (splits > 1).then(|| Tensor::transient("partial", &shape))
 }
 
 /// d_x from d_y and w; with `relu`, x came out of a ReLU and d_x is the gradient before it.
 pub fn conv_backward_input(
+    plan: &mut Recording,
+    label: &str,
+    shape: &ConvShape,
+    operands: [&Tensor; 3],
+    relu: bool,
+    d_x: &Tensor,
+) {
+    let [.., channels] = shape.x();
+    let rows = 4 * shape.stride * shape.stride * shape.phase_rows();
+    let [outputs, height, width, _] = shape.w();
+    let taps = height.div_ceil(shape.stride) * width.div_ceil(shape.stride);
+    let splits = plan
+        .path()
+        .backend()
+        .splits([rows, channels], taps * outputs);
+    conv_backward_input_in(splits, plan, label, shape, operands, relu, d_x);
+}
+
+/// [`conv_backward_input`] in so many ranges of its depth.
+pub(super) fn conv_backward_input_in(
+    splits: usize,
     plan: &mut Recording,
     label: &str,
     shape: &ConvShape,
@@ -261,11 +326,14 @@ pub fn conv_backward_input(
     d_x: &Tensor,
 ) {
     let [.., channels] = shape.x();
+    let partial = partial_of(splits, d_x);
+    let product = partial.as_ref().unwrap_or(d_x);
     let params = ConvParams {
         x_base: x.base(),
-        d_x_base: d_x.base(),
+        d_x_base: product.base(),
         w_base: w.base(),
         y_base: d_y.base(),
+        splits: splits as u32,
         ..ConvParams::new(shape)
     };
     let (path, rows) = (
@@ -275,9 +343,10 @@ pub fn conv_backward_input(
     let images_first = f64::from(shape.images_first(path, shape.has_transposed_edges()));
     let constants = [
         ("STRIDE", shape.stride as f64),
-        ("RELU", f64::from(u8::from(relu))),
+        ("RELU", f64::from(u8::from(relu && splits == 1))),
         ("IMAGES_FIRST", images_first),
         ("POINTS", f64::from(shape.is_points())),
+        ("SPLIT", f64::from(splits > 1)),
     ];
     plan.dispatch(Dispatch {
         kernel: &entries::CONV_BACKWARD_INPUT,
@@ -285,14 +354,21 @@ pub fn conv_backward_input(
         constants: &constants,
         params: bytemuck::bytes_of(&params),
         reads: &[d_y, w, x],
-        writes: &[Write::New(d_x)],
+        writes: &[Write::New(product)],
         schedule: false,
         grid: Grid::Product {
             size: [rows, channels],
-            splits: 1,
+            splits,
         },
         flops: shape.flops(),
     });
+    if let Some(partial) = partial {
+        let how = SplitSums {
+            mask: relu.then_some(x),
+            ..Default::default()
+        };
+        sum_splits(plan, label, &partial, how, d_x);
+    }
 }
 
 /// Partial sums of d_w, and with `bias` of d_bias behind it, from the gradient of y and from x: `partial` is

@@ -10,6 +10,8 @@ pub(crate) mod packed_cases;
 pub mod reference;
 mod shifts;
 mod sum;
+#[cfg(test)]
+mod tests;
 
 mod group;
 pub(in crate::op) mod integers;
@@ -29,7 +31,7 @@ pub(crate) use matrix::Matrix;
 pub use operation::Conv;
 pub use packed::{Arithmetic, CodeShape, Sharing, packed_bytes, packed_conv, packed_im2col};
 pub use shifts::shifts;
-pub use sum::sum_partials;
+pub use sum::{SplitSums, sum_partials, sum_splits};
 
 pub(super) const FOLDER: Folder = Folder {
     kernels: &[
@@ -39,6 +41,7 @@ pub(super) const FOLDER: Folder = Folder {
         &entries::IM2COL,
         &entries::SHIFTS,
         &entries::SUM_PARTIALS,
+        &entries::SUM_SPLITS,
         &entries::PACKED_FLOAT_TILE,
         &entries::PACKED_FLOAT_LANES,
         &entries::PACKED_FLOAT_VECTOR,

@@ -1,0 +1,43 @@
+// The sum of the products of a split depth, always in the same order, and what else their layer does with it.
+//
+// a: partial (splits, count)
+// b: bias (channels), with BIAS added to each position
+// c: x (count), with MASK: what the sum is a gradient of came out of a ReLU, and this is the gradient before it
+// output_0: total (count); with RELU, of what is positive
+
+override BIAS: bool = false;
+override RELU: bool = false;
+override MASK: bool = false;
+
+struct Params {
+    count: u32, // texels
+    splits: u32,
+    channels: u32, // texels
+    partial_base: u32, // texels
+    bias_base: u32,
+    x_base: u32,
+    total_base: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = thread_index(id, groups);
+    if i >= params.count {
+        return;
+    }
+    var sum = vec4f(0.0);
+    for (var split = 0u; split < params.splits; split++) {
+        sum += read_a(params.partial_base + split * params.count + i);
+    }
+    if BIAS {
+        sum += read_b(params.bias_base + i % params.channels);
+    }
+    if RELU {
+        sum = max(sum, vec4f(0.0));
+    }
+    if MASK {
+        sum = select(vec4f(0.0), sum, read_c(params.x_base + i) > vec4f(0.0));
+    }
+    output_0[params.total_base + i] = sum;
+}
