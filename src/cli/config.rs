@@ -146,11 +146,12 @@ impl Default for Config {
 }
 
 /// Names for `--preset`.
-pub(crate) const PRESETS: [&str; 7] = [
+pub(crate) const PRESETS: [&str; 8] = [
     "digits",
     "mnist",
     "almost-binary",
     "cifar10",
+    "cifar10-large",
     "cifar10-tiny",
     "cifar10-late",
     "vae",
@@ -163,6 +164,7 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
         "almost-binary" => TrainOptions::almost_binary(),
         "cifar10" => TrainOptions::cifar10(),
         "cifar10-tiny" => TrainOptions::cifar10_tiny(),
+        "cifar10-large" => TrainOptions::cifar10_large(),
         "cifar10-late" => TrainOptions::cifar10_late(),
         "vae" => TrainOptions::auto_encoder(),
         _ => TrainOptions::default(),
@@ -183,7 +185,9 @@ fn preset_for(model: &Model) -> &'static str {
     /// Layers with weights, of a network that counts as deep.
     const DEEP: usize = 17;
     /// Weights of a network that has some to spare.
-    const LARGE: usize = 1_000_000;
+    const AMPLE: usize = 1_000_000;
+    /// Weights of one that wants a GPU.
+    const LARGE: usize = 10_000_000;
     let parameters = Parameters::new(model);
     if model.likelihood.is_some() {
         "vae"
@@ -192,6 +196,8 @@ fn preset_for(model: &Model) -> &'static str {
     } else if parameters.layers.len() >= DEEP {
         "cifar10-late"
     } else if parameters.weights() >= LARGE {
+        "cifar10-large"
+    } else if parameters.weights() >= AMPLE {
         "cifar10"
     } else {
         "cifar10-tiny"
@@ -202,8 +208,8 @@ fn preset_for(model: &Model) -> &'static str {
 pub(crate) fn defaults() -> String {
     let mut text = String::from(
         "Presets, with settings as in a config file. Without --preset, networks over colour images use cifar10-late if they \
-         have 17 layers or more, else cifar10 from a million weights on and cifar10-tiny below; auto-encoders use vae, \
-         others digits. Each is digits but for what stands beside it.\n",
+         have 17 layers or more, else cifar10-large from ten million weights on, cifar10 from a million on and cifar10-tiny \
+         below; auto-encoders use vae, others digits. Each is digits but for what stands beside it.\n",
     );
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
     let first = table(PRESETS[0]);
@@ -292,7 +298,7 @@ mod tests {
         for (name, preset) in [
             ("lenet5", "digits"),
             ("lenet-small", "digits"),
-            ("vgg16", "cifar10"),
+            ("vgg16", "cifar10-large"),
             ("vgg7", "cifar10"),
             ("vgg-tiny", "cifar10-tiny"),
             ("resnet20", "cifar10-late"),

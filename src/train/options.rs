@@ -292,6 +292,20 @@ impl TrainOptions {
         }
     }
 
+    /// Settings for a VGG of ten million weights and more on CIFAR-10: large batches, for a GPU, and training images that are
+    /// harder to know by heart.
+    pub fn cifar10_large() -> Self {
+        Self {
+            epochs: 20,
+            batch_size: 256,
+            muon_rate: 0.15,
+            label_smoothing: 0.2,
+            flip: Flip::Alternate,
+            cutout: 8,
+            ..Self::cifar10()
+        }
+    }
+
     /// Settings for a small VGG, which has nothing to spare: two bits for every layer that can, and both networks held
     /// closer together, by LP's loss and by the factors of batch normalisations.
     pub fn cifar10_tiny() -> Self {
