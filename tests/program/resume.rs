@@ -1,6 +1,6 @@
 //! Interrupted runs end where uninterrupted ones do, bit for bit.
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::common::{finish, gtc, refuse, succeed, write_data};
@@ -52,6 +52,20 @@ fn wait_for(child: &mut Child, path: &Path, lines: usize) {
     wait_until(child, &what, || {
         std::fs::read_to_string(path).map_or(0, |t| t.lines().count()) >= lines
     });
+}
+
+/// A shell lets commands in its background ignore Ctrl-C, and what they start inherits that: so would these tests.
+fn hears_interrupts(mut command: Command) -> Command {
+    #[cfg(unix)]
+    // SAFETY: `signal` may be called between fork and exec, and nothing else is.
+    unsafe {
+        use std::os::unix::process::CommandExt;
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    command
 }
 
 fn signal(child: &Child, name: &str) {
@@ -119,7 +133,7 @@ fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
 
     // Ctrl-C: finishes the step, saves, says how to go on.
     let out = run("stopped");
-    let mut child = gtc()
+    let mut child = hears_interrupts(gtc())
         .args(arguments(&data, &out))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -6,11 +6,11 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::plot::Bar;
-use super::{Times, bar, random_images, time};
+use super::{Times, bar, random_images, time, warm_up};
 use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
-use crate::gpu::{Gpu, Plan};
+use crate::gpu::{Gpu, Path, Plan};
 use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Weights};
 use crate::op::{
     Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
@@ -24,6 +24,8 @@ use crate::verify::{packed_cases, run_case};
 /// So many bytes of operands take turns, so that no cache holds what a run would fetch anew.
 const ROTATED_BYTES: usize = 64 << 20;
 const MOST_ROTATED: usize = 8;
+/// Begins the name of rows about whole models.
+const WHOLE: &str = "all of ";
 
 #[derive(Serialize)]
 pub(super) struct InferRow {
@@ -83,6 +85,50 @@ pub(super) fn infer(
     Ok(rows)
 }
 
+/// Whether packing a model pays on a device, in a few sentences: its size, its time at each batch, and the verdict.
+pub(super) fn headline(rows: &[InferRow], device: &str) -> String {
+    /// From this ratio on packed inference counts as faster: less is within what times spread.
+    const FASTER: f64 = 1.1;
+    let whole = |kernel: &str| -> Vec<&InferRow> {
+        let of_model = |r: &&InferRow| r.layer.starts_with(WHOLE) && r.kernel == kernel;
+        rows.iter().filter(of_model).collect()
+    };
+    let (floats, packed) = (whole("f32"), whole("chosen"));
+    let Some((first, small)) = floats.first().zip(packed.first()) else {
+        return String::new();
+    };
+    let model = &first.layer[WHOLE.len()..];
+    let smaller = first.weight_bytes as f64 / small.weight_bytes as f64;
+    let mut text = format!(
+        "{model} on {device}: weights of {} packed, of {} in f32, {smaller:.1} times less.",
+        human_bytes(small.weight_bytes as u64),
+        human_bytes(first.weight_bytes as u64)
+    );
+    let mut faster = Vec::new();
+    for (float, packed) in floats.iter().zip(&packed) {
+        let batch = float.batch_size;
+        let each = |row: &InferRow| row.times.milliseconds / batch as f64;
+        let ratio = each(float) / each(packed);
+        text += &format!(
+            " At batch {batch} an image takes {:.3} ms packed, {:.3} ms in f32: {ratio:.2} times as fast.",
+            each(packed),
+            each(float)
+        );
+        if ratio >= FASTER {
+            faster.push(batch.to_string());
+        }
+    }
+    text += &match (faster.len(), floats.len()) {
+        (0, _) => " So packing pays here in size, not in speed.".to_owned(),
+        (n, all) if n == all => " So packing pays here in size and in speed.".to_owned(),
+        _ => format!(
+            " So packing pays here in size, and in speed at batch {}.",
+            faster.join(" and ")
+        ),
+    };
+    text
+}
+
 fn layers(model: &Model, batch: usize) -> Vec<Layer> {
     let (full, small) = (Network::new(model, batch), Network::new(model, 2));
     let mut layers: Vec<Layer> = Vec::new();
@@ -108,6 +154,9 @@ fn top(bits: u32) -> u32 {
 
 fn timed(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> {
     let mut next = 0;
+    if gpu.path() == Path::Gpu {
+        warm_up(|| plans[0].run(gpu, &[]), || gpu.wait());
+    }
     time(least, || {
         plans[next % plans.len()].run(gpu, &[]);
         next += 1;
@@ -383,7 +432,7 @@ fn model_rows(
     let bytes = |weights: usize| weights as f64;
     let name = |kernel: &str, weights: usize| {
         (
-            format!("all of {}", network.name),
+            format!("{WHOLE}{}", network.name),
             batch,
             kernel.to_owned(),
             weights,
@@ -460,5 +509,54 @@ pub(super) fn infer_bar(r: &InferRow) -> Bar {
         group: format!("{}, batch {}", r.layer, r.batch_size),
         name: r.kernel.clone(),
         value: r.gmacs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(layer: &str, batch_size: usize, kernel: &str, milliseconds: f64) -> InferRow {
+        InferRow {
+            layer: layer.to_owned(),
+            batch_size,
+            kernel: kernel.to_owned(),
+            weight_bytes: if kernel == "f32" { 64 << 10 } else { 4 << 10 },
+            times: Times {
+                runs: 1,
+                milliseconds,
+                fastest: milliseconds,
+                slowest: milliseconds,
+                cpu_milliseconds: milliseconds,
+            },
+            gmacs: 0.0,
+            gigabytes_per_second: 0.0,
+            of_f32: 0.0,
+            bound: "",
+            of_bound: 0.0,
+        }
+    }
+
+    #[test]
+    fn the_headline_says_where_packing_pays() {
+        let rows = |one: f64, many: f64| {
+            [
+                row("conv", 1, "f32", 1.0),
+                row("all of net", 1, "f32", 2.0),
+                row("all of net", 1, "chosen", one),
+                row("all of net", 8, "f32", 16.0),
+                row("all of net", 8, "chosen", many),
+            ]
+        };
+        let text = headline(&rows(1.0, 16.0), "a GPU");
+        assert_eq!(
+            text,
+            "net on a GPU: weights of 4.00 KiB packed, of 64.00 KiB in f32, 16.0 times less. At batch 1 an image takes \
+             1.000 ms packed, 2.000 ms in f32: 2.00 times as fast. At batch 8 an image takes 2.000 ms packed, 2.000 ms in \
+             f32: 1.00 times as fast. So packing pays here in size, and in speed at batch 1."
+        );
+        assert!(headline(&rows(1.0, 8.0), "").ends_with("in size and in speed."));
+        assert!(headline(&rows(2.0, 20.0), "").ends_with("in size, not in speed."));
+        assert_eq!(headline(&[], "a GPU"), "");
     }
 }

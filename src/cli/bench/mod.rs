@@ -20,7 +20,7 @@ use crate::data::Images;
 use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::rng::Philox;
-use infer::{INFER_HEADS, infer, infer_bar, infer_cells};
+use infer::{INFER_HEADS, headline, infer, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
 use plot::Bar;
 use train::{TRAIN_HEADS, train, train_bar, train_cells};
@@ -203,6 +203,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
         } => {
             let model = super::find_model_alone(model)?;
             let rows = infer(&gpu, &model, batch_size, *bits, least)?;
+            if !args.json && !args.csv {
+                say!("{}\n", headline(&rows, gpu.name()));
+            }
             show(
                 args,
                 &gpu,
