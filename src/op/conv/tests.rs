@@ -4,9 +4,11 @@ use pollster::block_on;
 
 use super::cases::shape;
 use super::kernels::{conv_backward_input_in, conv_forward_in};
-use super::{ConvShape, Epilogue, Windows, conv_backward_weight};
+use super::{
+    ConvShape, Epilogue, Windows, conv_backward_input, conv_backward_weight, conv_forward,
+};
 use crate::gpu::{Gpu, GpuOptions, Path};
-use crate::recording::Recording;
+use crate::recording::{Grid, Recording};
 use crate::tensor::Tensor;
 use crate::verify::noise;
 
@@ -74,4 +76,40 @@ fn tiles_of_gpus_decide_no_bits() {
             }
         }
     }
+}
+
+/// Kernels and splits of what a layer of this shape records, forward and backward to the input.
+fn recorded(path: Path, s: &ConvShape) -> Vec<(&'static str, usize)> {
+    let [x, w, y] = [("x", s.x()), ("w", s.w()), ("y", s.y())].map(|(l, s)| Tensor::kept(l, &s));
+    let bias = Tensor::kept("bias", &s.w()[..1]);
+    let mut plan = Recording::new(path);
+    let (windows, inputs) = (Windows::Plain(s), [&x, &w, &bias]);
+    conv_forward(&mut plan, "y", windows, inputs, Epilogue::Relu, &y);
+    conv_backward_input(&mut plan, "d_x", s, [&y, &w, &x], true, &x);
+    let splits = |grid| match grid {
+        Grid::Product { splits, .. } => splits,
+        Grid::Threads(_) | Grid::Groups(_) => 1,
+    };
+    let calls = plan.calls();
+    calls
+        .map(|call| (call.kernel.name, splits(call.grid)))
+        .collect()
+}
+
+#[test]
+fn gpus_cut_deep_products_of_few_tiles() {
+    let few = shape([128, 2, 2, 512, 512, 3, 3, 1, 1]);
+    let many = shape([128, 32, 32, 64, 64, 3, 3, 1, 1]);
+    let shallow = shape([64, 1, 1, 500, 10, 1, 1, 1, 0]);
+    let whole = [("conv_forward", 1), ("conv_backward_input", 1)];
+    let cut = [
+        ("conv_forward", 9),
+        ("sum_splits", 1),
+        ("conv_backward_input", 9),
+        ("sum_splits", 1),
+    ];
+    assert_eq!(recorded(Path::Gpu, &few), cut);
+    assert_eq!(recorded(Path::Gpu, &many), whole);
+    assert_eq!(recorded(Path::Gpu, &shallow), whole);
+    assert_eq!(recorded(Path::CpuSubgroup, &few), whole);
 }
