@@ -1,12 +1,22 @@
-// The sum of partial results, always in the same order.
+// The sum of partial results, always in the same order, and what a layer does with it where its product was cut along its
+// depth.
 //
 // a: partial (splits, count)
-// output_0: total (count)
+// b: bias (channels), with BIAS added to each position
+// c: x (count), with MASK: what the sum is a gradient of came out of a ReLU, and this is the gradient before it
+// output_0: total (count); with RELU, of what is positive
+
+override BIAS: bool = false;
+override RELU: bool = false;
+override MASK: bool = false;
 
 struct Params {
     count: u32, // texels
     splits: u32,
+    channels: u32, // texels
     partial_base: u32, // texels
+    bias_base: u32,
+    x_base: u32,
     total_base: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -20,6 +30,15 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var sum = vec4f(0.0);
     for (var split = 0u; split < params.splits; split++) {
         sum += read_a(params.partial_base + split * params.count + i);
+    }
+    if BIAS {
+        sum += read_b(params.bias_base + i % params.channels);
+    }
+    if RELU {
+        sum = max(sum, vec4f(0.0));
+    }
+    if MASK {
+        sum = select(vec4f(0.0), sum, read_c(params.x_base + i) > vec4f(0.0));
     }
     output_0[params.total_base + i] = sum;
 }

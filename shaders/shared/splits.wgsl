@@ -1,7 +1,7 @@
 // Products whose depth is cut into ranges: where tiles are few, more workgroups share one.
 
 // Whether the depth is cut into params.splits ranges, for a product each. Those are stored as they are, one behind the
-// other; conv/sum_splits.wgsl adds them up.
+// other; conv/sum_partials.wgsl adds them up.
 override SPLIT: bool = false;
 
 // A range of the depth, all of it without splits. Ranges begin at whole steps of the tiles of a core.

@@ -98,9 +98,8 @@ impl Core {
         let covered = self.tiles(size) * height * width;
         match self {
             Core::Workgroup { .. } if self.tiles(size) * splits < FEW_GROUPS => covered * 18,
-            Core::Workgroup { rows, columns } => {
-                covered * [16, 15, 14][(rows + columns) as usize / 16 - 2]
-            }
+            Core::Workgroup { columns: 32, .. } => covered * 14,
+            Core::Workgroup { rows: 32, .. } => covered * 15,
             Core::Subgroup { own: 2, .. } => covered * 10,
             Core::Subgroup { .. } => covered * 12,
             Core::Register { columns: 3, .. } => covered * 17,

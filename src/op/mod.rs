@@ -43,9 +43,9 @@ pub use average_pool::{
 };
 pub use concat::{Concat, channels, concat};
 pub use conv::{
-    Arithmetic, CodeShape, Conv, ConvShape, Epilogue, OutputGradient, Sharing, SplitSums, Windows,
-    conv_backward_input, conv_backward_weight, conv_forward, im2col, packed_bytes, packed_conv,
-    packed_im2col, shifts, sum_partials, sum_splits,
+    Arithmetic, CodeShape, Conv, ConvShape, Epilogue, OutputGradient, Sharing, SumEpilogue,
+    Windows, conv_backward_input, conv_backward_weight, conv_forward, im2col, packed_bytes,
+    packed_conv, packed_im2col, shifts, sum_partials, sum_partials_then,
 };
 pub use dense::Dense;
 pub use dropout::{Dropout, dropout};

@@ -157,7 +157,16 @@ impl Call {
 
     /// Bytes that must move at least once.
     pub fn bytes(&self) -> u64 {
-        let tensors = self.inputs().chain(self.outputs());
+        let mut inputs: Vec<&Tensor> = Vec::new();
+        let same = |a: &Tensor, b: &Tensor| {
+            a.buffer.same(&b.buffer) && (a.offset, a.len()) == (b.offset, b.len())
+        };
+        for tensor in self.inputs() {
+            if !inputs.iter().any(|known| same(known, tensor)) {
+                inputs.push(tensor);
+            }
+        }
+        let tensors = inputs.into_iter().chain(self.outputs());
         4 * tensors.map(Tensor::len).sum::<usize>() as u64
     }
 

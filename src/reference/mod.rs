@@ -13,7 +13,7 @@ mod trainer;
 
 pub use crate::op::conv::reference::{
     bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
-    shifts, sum_partials, sum_splits, taps,
+    shifts, sum_partials, taps,
 };
 pub use crate::op::latent::reference::{
     gaussian_kl, philox, reparameterise_backward, reparameterise_forward, standard_normal,

@@ -191,8 +191,8 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
     block_on(session.train())
 }
 
-/// Something that is done after an epoch, unless it took more than a tenth of the time so far: on a fast GPU files of a
-/// large model take longer than an epoch.
+/// Something that is done after an epoch, unless less than ten times what it took has passed since: on a fast GPU the files
+/// of a large model take longer than an epoch.
 struct Paced {
     last: Instant,
     cost: Duration,
@@ -563,5 +563,20 @@ impl Session<'_> {
         }
         print_profile(&timings);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_waits_and_what_takes_no_time_does_not() {
+        let after = |cost| Paced {
+            last: Instant::now(),
+            cost,
+        };
+        assert!(Paced::new().is_due());
+        assert!(!after(Duration::from_secs(3600)).is_due());
     }
 }

@@ -63,7 +63,7 @@ const RECTANGULAR: [([usize; 9], usize); 5] = [
     ([17, 5, 6, 4, 8, 3, 5, 3, 1], 2),
 ];
 
-fn rectangular((sizes, columns): ([usize; 9], usize)) -> ConvShape {
+pub(super) fn rectangular((sizes, columns): ([usize; 9], usize)) -> ConvShape {
     let shape = shape(sizes);
     ConvShape {
         padding: [shape.padding[0], columns],
@@ -120,14 +120,6 @@ pub(crate) fn cases() -> Vec<Case> {
     for s in RECTANGULAR.map(rectangular) {
         cases.extend(of_shape(s));
     }
-    for s in [
-        [2, 6, 5, 1, 1, 5, 5, 1, 0],
-        [3, 9, 9, 3, 1, 3, 3, 2, 1],
-        [64, 28, 28, 1, 1, 5, 5, 1, 0],
-    ] {
-        cases.push(im2col(shape(s)));
-    }
-    cases.push(im2col(rectangular(([3, 9, 9, 3, 1, 3, 5, 2, 1], 2))));
     cases.extend(of_shifts(rectangular(([2, 6, 4, 3, 9, 3, 5, 1, 1], 2))));
     cases.extend(of_pooled(rectangular(([2, 9, 7, 8, 5, 3, 3, 2, 1], 0))));
     for s in SHIFTS.map(shape) {
@@ -138,17 +130,6 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     for s in SHIFTS.map(shape) {
         cases.extend(of_pooled_shifts(s));
-    }
-    for (count, splits) in [(4, 1), (300, 5), (12, 130)] {
-        cases.push(sum_partials(count, splits));
-    }
-    for (rows, channels, splits) in [(1, 4, 1), (75, 12, 5), (300, 8, 3)] {
-        for relu in [false, true] {
-            cases.push(sum_splits([splits, rows, channels], relu));
-        }
-    }
-    for count in [4, 1000] {
-        cases.push(relu_backward(count));
     }
     cases
 }
@@ -497,111 +478,6 @@ fn forward_pooled(
             vec![Expected {
                 values,
                 tolerance: Tolerance::sum_of(taps),
-            }]
-        }),
-    }
-}
-
-fn im2col(s: ConvShape) -> Case {
-    let name = name(&s);
-    let x = pad4(s.batch * s.input_height * s.input_width * s.input_channels);
-    let rows = s.as_rows();
-    let shape = [rows.batch, pad4(rows.input_channels)];
-    Case {
-        kernel: &entries::IM2COL,
-        inputs: vec![noise(&name, x)],
-        name,
-        input_shapes: vec![vec![x]],
-        output_shapes: vec![shape.to_vec()],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| op::im2col(plan, "case", &s, &i[0], &o[0])),
-        expected: Box::new(move |i, _| {
-            vec![Expected {
-                values: reference::im2col(&s, &i[0], shape[1]),
-                tolerance: Tolerance::EXACT,
-            }]
-        }),
-    }
-}
-
-fn sum_partials(count: usize, splits: usize) -> Case {
-    let name = format!("{count} sums of {splits}");
-    Case {
-        kernel: &entries::SUM_PARTIALS,
-        inputs: vec![noise(&name, count * splits)],
-        name,
-        input_shapes: vec![vec![splits, count]],
-        output_shapes: vec![vec![count]],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::sum_partials(plan, "case", &i[0], &o[0]);
-        }),
-        expected: Box::new(move |i, _| {
-            vec![Expected {
-                values: reference::sum_partials(&i[0], count),
-                tolerance: Tolerance::sum_of(splits),
-            }]
-        }),
-    }
-}
-
-fn sum_splits([splits, rows, channels]: [usize; 3], relu: bool) -> Case {
-    let name = format!(
-        "{rows} x {channels} sums of {splits}{}",
-        if relu { ", ReLU" } else { "" }
-    );
-    let count = rows * channels;
-    Case {
-        kernel: &entries::SUM_SPLITS,
-        inputs: vec![
-            noise(&name, count * splits),
-            noise("bias", channels),
-            noise("mask", count),
-        ],
-        name,
-        input_shapes: vec![
-            vec![splits, rows, channels],
-            vec![channels],
-            vec![rows, channels],
-        ],
-        output_shapes: vec![vec![rows, channels]],
-        initial: vec![None],
-        schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            let how = op::SplitSums {
-                bias: Some(&i[1]),
-                relu,
-                mask: Some(&i[2]),
-            };
-            op::sum_splits(plan, "case", &i[0], how, &o[0]);
-        }),
-        expected: Box::new(move |i, _| {
-            vec![Expected {
-                values: reference::sum_splits(&i[0], &i[1], relu, &i[2]),
-                tolerance: Tolerance::sum_of(splits + 1),
-            }]
-        }),
-    }
-}
-
-fn relu_backward(count: usize) -> Case {
-    let name = format!("{count} numbers");
-    let y: Vec<f32> = noise("y", count).iter().map(|v| v.max(0.0)).collect();
-    Case {
-        kernel: &crate::op::activation::RELU_BACKWARD,
-        inputs: vec![y],
-        input_shapes: vec![vec![count]],
-        output_shapes: vec![vec![count]],
-        initial: vec![Some(noise(&name, count))],
-        name,
-        schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| op::relu_backward(plan, "case", &i[0], &o[0])),
-        expected: Box::new(|i, before| {
-            vec![Expected {
-                values: reference::relu_backward(&i[0], &before[0]),
-                tolerance: Tolerance::EXACT,
             }]
         }),
     }

@@ -57,16 +57,6 @@ pub static SHIFTS: Kernel = Kernel {
         &[DIVIDE],
     )
 };
-/// The sum of the products of a split depth.
-pub static SUM_SPLITS: Kernel = Kernel {
-    mirrors: Mirrors::Never,
-    ..elementwise(
-        "sum_splits",
-        "SumSplitsParams",
-        include_str!("../../../shaders/conv/sum_splits.wgsl"),
-        &[],
-    )
-};
 /// The sum of partial sums.
 pub static SUM_PARTIALS: Kernel = Kernel {
     mirrors: Mirrors::Never,

@@ -3,7 +3,7 @@
 use super::entries;
 use bytemuck::{Pod, Zeroable};
 
-use super::{ConvShape, SplitSums, sum_splits};
+use super::{ConvShape, SumEpilogue, sum_partials_then};
 use crate::op::NOWHERE;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -279,13 +279,12 @@ pub(super) fn conv_forward_in(
         flops: shape.flops(),
     });
     if let Some(partial) = partial {
-        let bias = Some(bias);
-        let how = SplitSums {
-            bias,
+        let epilogue = SumEpilogue {
+            bias: Some(bias),
             relu,
             mask: None,
         };
-        sum_splits(plan, label, &partial, how, y);
+        sum_partials_then(plan, label, &partial, epilogue, y);
     }
 }
 
@@ -363,11 +362,11 @@ pub(super) fn conv_backward_input_in(
         flops: shape.flops(),
     });
     if let Some(partial) = partial {
-        let how = SplitSums {
+        let epilogue = SumEpilogue {
             mask: relu.then_some(x),
             ..Default::default()
         };
-        sum_splits(plan, label, &partial, how, d_x);
+        sum_partials_then(plan, label, &partial, epilogue, d_x);
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 mod conv_shape;
 pub mod entries;
+mod helper_cases;
 mod im2col;
 mod kernels;
 mod packed;
@@ -31,7 +32,7 @@ pub(crate) use matrix::Matrix;
 pub use operation::Conv;
 pub use packed::{Arithmetic, CodeShape, Sharing, packed_bytes, packed_conv, packed_im2col};
 pub use shifts::shifts;
-pub use sum::{SplitSums, sum_partials, sum_splits};
+pub use sum::{SumEpilogue, sum_partials, sum_partials_then};
 
 pub(super) const FOLDER: Folder = Folder {
     kernels: &[
@@ -41,7 +42,6 @@ pub(super) const FOLDER: Folder = Folder {
         &entries::IM2COL,
         &entries::SHIFTS,
         &entries::SUM_PARTIALS,
-        &entries::SUM_SPLITS,
         &entries::PACKED_FLOAT_TILE,
         &entries::PACKED_FLOAT_LANES,
         &entries::PACKED_FLOAT_VECTOR,
@@ -52,5 +52,5 @@ pub(super) const FOLDER: Folder = Folder {
         &entries::PACKED_BYTES,
         &entries::PACKED_IM2COL,
     ],
-    cases: &[cases::cases, packed_cases::cases],
+    cases: &[cases::cases, helper_cases::cases, packed_cases::cases],
 };

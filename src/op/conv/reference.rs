@@ -162,17 +162,6 @@ pub fn bias_backward(d_y: &[f64], channels: usize) -> Vec<f64> {
     sum
 }
 
-/// The sum of `partial` (splits, like `mask`) over its splits, plus `bias`; then a ReLU; zero where `mask` is not positive.
-pub fn sum_splits(partial: &[f64], bias: &[f64], relu: bool, mask: &[f64]) -> Vec<f64> {
-    let sums = sum_partials(partial, mask.len());
-    let one = |(i, sum): (usize, &f64)| {
-        let y = sum + bias[i % bias.len()];
-        let y = if relu { y.max(0.0) } else { y };
-        if mask[i] > 0.0 { y } else { 0.0 }
-    };
-    sums.iter().enumerate().map(one).collect()
-}
-
 /// The sum of `partial` (splits, count) over its splits.
 pub fn sum_partials(partial: &[f64], count: usize) -> Vec<f64> {
     let mut total = vec![0.0; count];

@@ -104,9 +104,9 @@ fn gpus_cut_deep_products_of_few_tiles() {
     let whole = [("conv_forward", 1), ("conv_backward_input", 1)];
     let cut = [
         ("conv_forward", 9),
-        ("sum_splits", 1),
+        ("sum_partials", 1),
         ("conv_backward_input", 9),
-        ("sum_splits", 1),
+        ("sum_partials", 1),
     ];
     assert_eq!(recorded(Path::Gpu, &few), cut);
     assert_eq!(recorded(Path::Gpu, &many), whole);
