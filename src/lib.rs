@@ -71,6 +71,7 @@ pub mod files;
 pub mod fit;
 pub mod foreign;
 pub mod inspect;
+pub mod onnx;
 pub mod rescale;
 
 pub mod export;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::CliError;
 use super::data_args::PictureArgs;
-use super::{CliError, find_model_alone};
+use super::model_files::find_model_alone;
 use crate::data::Reading;
 use crate::graph::Model;
 use crate::model::Parameters;

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use super::{AnyModel, CliError, human_bytes, load_any, load_trained, outputs, quoted};
 use crate::checkpoint::encode_weights;
-use crate::export::{Program, c, onnx};
+use crate::export::{Program, c};
 use crate::files;
 use crate::foreign::{self, Network};
-use crate::pack::PackedModel;
+use crate::onnx;
+use crate::pack::{PackedModel, is_packed};
 use crate::verify::known_answers;
 
 /// Known answers that a C program is tested with.
@@ -24,13 +25,13 @@ pub(crate) struct ExportArgs {
     #[arg(short, long, value_name = "FILE|DIR")]
     out: PathBuf,
     /// For whom. pytorch: names and layouts of PyTorch, for load_state_dict, and for `gtc quantise`; gtc: this program's own,
-    /// with levels, classes and the model itself; c: C99 for microcontrollers, integers without a multiplication; onnx: a
-    /// graph that gives the same integers in onnxruntime
+    /// with levels, classes and the model itself; c: C99 for microcontrollers, integers without a multiplication; onnx: of a
+    /// packed model a graph that gives the same integers in onnxruntime, of a trained one an ordinary float graph
     #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c", "onnx"])]
     to: String,
-    /// Which of the two networks, of --to pytorch; --to gtc has both
-    /// [default: hp]
-    #[arg(long, value_name = "hp|lp", value_parser = ["hp", "lp"])]
+    /// Which network, of --to pytorch and onnx: hp, float weights; lp, powers of two; integer, the packed one, of --to onnx
+    /// alone; --to gtc has hp and lp [default: hp; of --to onnx integer, if there is a packed model]
+    #[arg(long, value_name = "hp|lp|integer", value_parser = ["hp", "lp", "integer"])]
     network: Option<String>,
     /// Numbers of 16 bits (f16): half the size; a few weights may change their level
     #[arg(long)]
@@ -43,9 +44,14 @@ pub(crate) struct ExportArgs {
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
     refuse_idle_flags(args)?;
-    match args.to.as_str() {
-        "c" => return run_c(args),
-        "onnx" => return run_onnx(args),
+    match (args.to.as_str(), args.network.as_deref()) {
+        ("c", _) => return run_c(args),
+        ("onnx", Some("integer")) => return run_integers(args),
+        ("onnx", None) if has_packed(&args.model) => return run_integers(args),
+        ("onnx", network) => return run_float(args, network),
+        ("pytorch", Some("integer")) => {
+            return Err("--network integer: PyTorch's layout holds float weights. Write it with --to onnx or --to c".into());
+        }
         _ => (),
     }
     outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model])?;
@@ -72,7 +78,11 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
 fn refuse_idle_flags(args: &ExportArgs) -> Result<(), CliError> {
     let to = args.to.as_str();
     let given = [
-        ("--network", args.network.is_some(), to == "pytorch"),
+        (
+            "--network",
+            args.network.is_some(),
+            to == "pytorch" || to == "onnx",
+        ),
         ("--half", args.half, to == "pytorch" || to == "gtc"),
         ("--prefix", args.prefix.is_some(), to == "c"),
     ];
@@ -150,12 +160,58 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_onnx(args: &ExportArgs) -> Result<ExitCode, CliError> {
+/// Whether a path names a packed model, or a run with one in its folder.
+fn has_packed(path: &Path) -> bool {
+    let packed = |path: &Path| std::fs::read(path).is_ok_and(|data| is_packed(&data));
+    path.extension().is_some_and(|suffix| suffix == "gtc")
+        || path.join("model.gtc").is_file()
+        || path.is_file() && packed(path)
+}
+
+fn run_float(args: &ExportArgs, network: Option<&str>) -> Result<ExitCode, CliError> {
+    outputs::check(&args.out, &outputs::ONNX, &[&args.model])?;
+    let checkpoint = load_trained(
+        &args.model,
+        "has none left to export, only integers: --network integer",
+    )?;
+    let network = match network {
+        Some("lp") => Network::LowPrecision,
+        _ => Network::HighPrecision,
+    };
+    let file = onnx::write_float(&checkpoint, network)?;
+    files::write(&args.out, &file)?;
+    let model = checkpoint.header.model()?;
+    let what = match network {
+        Network::HighPrecision => "float weights (HP)",
+        Network::LowPrecision => "powers of two (LP)",
+    };
+    let size = human_bytes(file.len() as u64);
+    say!(
+        "{} in ONNX, {what}: {} ({size})",
+        model.name,
+        args.out.display()
+    );
+    match model.latent() {
+        Some(latent) => {
+            say!("  latent: float32 (batch, {latent}) -> logits: float32, its decoder alone")
+        }
+        None => {
+            let [height, width, channels] = model.input;
+            say!(
+                "  image: float32 (batch, {channels}, {height}, {width}) of 0 to 1 -> logits: float32 (batch, {})",
+                model.classes
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_integers(args: &ExportArgs) -> Result<ExitCode, CliError> {
     outputs::check(&args.out, &outputs::ONNX, &[&args.model])?;
     let model = packed(&args.model)?;
     let network = model.network();
     let program = Program::new(&model, &network)?;
-    let file = onnx::write(&program)?;
+    let file = onnx::write_packed(&program)?;
     files::write(&args.out, &file)?;
     let size = human_bytes(file.len() as u64);
     say!(

@@ -6,10 +6,13 @@ mod classify;
 mod config;
 mod data;
 mod data_args;
+mod elsewhere;
 mod eval;
 mod export;
+mod import;
 mod inspect;
 mod interpolate;
+mod model_files;
 mod models;
 mod output;
 mod outputs;
@@ -40,7 +43,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::data::Dataset;
 use crate::generate::Generator;
 use crate::gpu::{self, Gpu, GpuOptions};
-use crate::graph::{DataFacts, Description, MOST_TEXT, Model};
+use crate::graph::DataFacts;
 use crate::op::Arithmetic;
 use crate::pack::{self, PackedModel};
 
@@ -94,7 +97,9 @@ enum Command {
     Pack(pack_model::PackArgs),
     /// Write a model for PyTorch, for ONNX runtimes, in C for microcontrollers, or without the state of training.
     Export(export::ExportArgs),
-    /// Give a float model levels without training: one of this program's, or one in PyTorch's layout.
+    /// Read a float network from ONNX, or weights from PyTorch, as a model of this program.
+    Import(import::ImportArgs),
+    /// Give a float model levels without training: one of this program's, from ONNX or in PyTorch's layout.
     Quantise(quantise::QuantiseArgs),
     /// Show a model's levels, exponents, bits and sizes.
     Inspect(inspect::InspectArgs),
@@ -168,6 +173,7 @@ pub fn main() -> ExitCode {
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Pack(args) => pack_model::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Quantise(args) => quantise::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),
@@ -208,56 +214,6 @@ impl KernelArgs {
         let wanted = self.kernel.as_deref()?;
         Arithmetic::ALL.into_iter().find(|a| a.name() == wanted)
     }
-}
-
-/// A model by its name, or described in a file that ends in `.toml`; `facts` are those of the data set.
-pub(crate) fn find_model(name: &str, facts: Option<&DataFacts>) -> Result<Model, CliError> {
-    if !name.ends_with(".toml") {
-        return Ok(match facts {
-            Some(facts) => Model::for_data(name, facts)?,
-            None => Model::by_name(name)?,
-        });
-    }
-    Ok(read_description(Path::new(name))?
-        .model(facts)
-        .map_err(|e| format!("{name}: {e}"))?)
-}
-
-/// A model without a data set; one that takes its sizes from data gets those that `gtc models check` assumes.
-pub(crate) fn find_model_alone(name: &str) -> Result<Model, CliError> {
-    let needs_data = name.ends_with(".toml") && read_description(Path::new(name))?.needs_data();
-    find_model(name, needs_data.then_some(&ASSUMED))
-}
-
-/// What stands in for a data set that is not given: 10 classes of 32 x 32 pixels in colour.
-pub(crate) const ASSUMED: DataFacts = DataFacts {
-    size: [32, 32, 3],
-    classes: 10,
-};
-
-/// The size of images that a model was made for, if it does not take that of its data: pictures of other sizes are
-/// brought to it.
-pub(crate) fn input_of(name: &str) -> Result<Option<[usize; 3]>, CliError> {
-    if !name.ends_with(".toml") {
-        return Ok(Some(Model::by_name(name)?.input));
-    }
-    Ok(read_description(Path::new(name))?.known_input())
-}
-
-/// Reads the description of a model.
-pub(crate) fn read_description(path: &Path) -> Result<Description, CliError> {
-    let shown = path.display();
-    let length = std::fs::metadata(path)
-        .map_err(|e| format!("{shown}: {e}"))?
-        .len();
-    if length > MOST_TEXT as u64 {
-        return Err(format!(
-            "{shown}: a description of {length} bytes: at most {MOST_TEXT} are read"
-        )
-        .into());
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{shown}: {e}"))?;
-    Ok(Description::from_toml(&text).map_err(|e| format!("{shown}: {e}"))?)
 }
 
 /// What a model takes from a data set.

@@ -7,10 +7,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::data_args::{PictureArgs, load_data};
-use super::{
-    ASSUMED, AnyModel, CliError, facts_of, find_model, input_of, load_any, print_json,
-    read_description,
-};
+use super::model_files::{ASSUMED, find_model, find_model_alone, input_of, read_description};
+use super::{AnyModel, CliError, facts_of, load_any, print_json};
 use crate::graph::{Description, INPUT, Model, NAMES, Shape, Value};
 use crate::model::Parameters;
 
@@ -61,11 +59,14 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The description of a model by name, of a description, run, checkpoint or packed file.
+/// The description of a model by name, of a description, run, checkpoint, packed or ONNX file.
 fn describe(name: &str) -> Result<Description, CliError> {
     let path = PathBuf::from(name);
     if name.ends_with(".toml") {
         return read_description(&path);
+    }
+    if name.ends_with(".onnx") {
+        return Ok(Description::of(&find_model_alone(name)?));
     }
     if !path.exists() {
         return Ok(Description::of(&Model::by_name(name)?));

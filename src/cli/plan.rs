@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CliError, DeviceArgs, find_model_alone, human_bytes, print_json};
+use super::model_files::find_model_alone;
+use super::{CliError, DeviceArgs, human_bytes, print_json};
 use crate::gpu::{Plan, PlanRow};
 use crate::train::{Objective, TrainOptions, Trainer};
 

@@ -9,20 +9,18 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::data_args::{Learned, PictureArgs, reading};
+use super::elsewhere::{ScalingArgs, read_float_aloud};
 use super::pictures::slice;
-use super::{CliError, DeviceArgs, find_model_alone, outputs, packed_already, print_json, quoted};
-use crate::checkpoint::{self, Checkpoint, Header};
+use super::{CliError, DeviceArgs, outputs, print_json, quoted};
+use crate::checkpoint::{self, Checkpoint};
 use crate::data::{Dataset, Seen};
 use crate::evaluate::{Evaluator, Progress};
 use crate::files;
 use crate::fit::fit_all;
-use crate::foreign::{self, Tensors};
 use crate::gpu::Gpu;
-use crate::graph::{Description, Model, Scaling};
+use crate::graph::{Model, Scaling};
 use crate::inspect::{inspect, mean_bits};
-use crate::pack;
 use crate::rescale::rescale;
-use crate::train::{Snapshot, TrainOptions};
 
 /// Images at a time.
 const BATCH: usize = 100;
@@ -31,8 +29,8 @@ const SETTLING: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct QuantiseArgs {
-    /// A float model, not a packed .gtc file: the folder of a run, a .safetensors file of this program or one in
-    /// PyTorch's layout, or the index of several (model.safetensors.index.json)
+    /// A float model, not a packed .gtc file: the folder of a run, a .safetensors file of this program, an .onnx file, or a
+    /// .safetensors file in PyTorch's layout, or the index of several (model.safetensors.index.json)
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// The model to write
@@ -48,7 +46,7 @@ pub(crate) struct QuantiseArgs {
     /// [default: the data of the model's run, or the digits inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// What the model is, if it comes from elsewhere: a name, see `gtc models`, or a description that ends in .toml
+    /// What a file in PyTorch's layout is: a name, see `gtc models`, or a description that ends in .toml
     /// [default: the one that fits]
     #[arg(long = "model", value_name = "NAME|FILE.toml")]
     described: Option<String>,
@@ -61,72 +59,6 @@ pub(crate) struct QuantiseArgs {
     json: bool,
     #[command(flatten)]
     pictures: PictureArgs,
-}
-
-/// What is done to pixels before the network reads them. Without these options it is what the model's description says.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Pixels of a model from elsewhere")]
-struct ScalingArgs {
-    /// Subtracted from pixels of 0 to 1: one number, or one for each of red, green and blue
-    #[arg(
-        long,
-        value_name = "X[,X,X]",
-        value_delimiter = ',',
-        allow_negative_numbers = true
-    )]
-    mean: Option<Vec<f32>>,
-    /// What pixels are divided by after that
-    #[arg(
-        long,
-        value_name = "X[,X,X]",
-        value_delimiter = ',',
-        visible_alias = "std"
-    )]
-    deviation: Option<Vec<f32>>,
-    /// The numbers that black and white become, instead: -1..1, 0..255, 0..1
-    #[arg(long, value_name = "A..B", allow_hyphen_values = true, conflicts_with_all = ["mean", "deviation"])]
-    range: Option<String>,
-}
-
-impl ScalingArgs {
-    /// The scaling that was asked for.
-    fn scaling(&self) -> Result<Option<Scaling>, CliError> {
-        if let Some(text) = &self.range {
-            let ends = text.split_once("..").and_then(|(low, high)| {
-                let number = |text: &str| text.trim().parse::<f32>().ok();
-                Some((number(low)?, number(high)?))
-            });
-            return match ends.and_then(|(low, high)| Scaling::to_range(low, high)) {
-                Some(scaling) => Ok(Some(scaling)),
-                None => Err(format!(
-                    "--range {text}: two numbers, the smaller first, such as -1..1"
-                )
-                .into()),
-            };
-        }
-        if self.mean.is_none() && self.deviation.is_none() {
-            return Ok(None);
-        }
-        let three = |flag: &str, numbers: &Option<Vec<f32>>, usual: f32| match numbers.as_deref() {
-            None => Ok([usual; 3]),
-            Some([one]) => Ok([*one; 3]),
-            Some([red, green, blue]) => Ok([*red, *green, *blue]),
-            Some(other) => Err(format!(
-                "--{flag}: {} numbers; one or three are needed",
-                other.len()
-            )),
-        };
-        let scaling = Scaling {
-            mean: three("mean", &self.mean, 0.0)?,
-            deviation: three("deviation", &self.deviation, 1.0)?,
-        };
-        match scaling.is_usable() {
-            true => Ok(Some(scaling)),
-            false => {
-                Err("--mean and --deviation: finite numbers, and deviations above zero".into())
-            }
-        }
-    }
 }
 
 /// Scalings that networks are often trained with, for a look at which one a file was made for.
@@ -260,76 +192,13 @@ struct QuantiseReport {
     layers: Vec<LayerRow>,
 }
 
-/// A model of either kind: this program's, or one in PyTorch's layout, whose header names no data yet.
-fn read(args: &QuantiseArgs) -> Result<Checkpoint, CliError> {
-    let file = args.model.display().to_string();
-    let scaling = args.scaling.scaling()?;
-    let own = |checkpoint: Checkpoint| match args.described.is_some() || scaling.is_some() {
-        true => Err(format!(
-            "{file}: a model of this program, which knows what it is and how it reads pixels; --model, --mean, \
-             --deviation and --range are for models from elsewhere"
-        )),
-        false => Ok(checkpoint),
-    };
-    if args.model.join("model.safetensors").exists() {
-        return Ok(own(checkpoint::load(&args.model)?)?);
-    }
-    let shards = args.model.is_dir() || file.ends_with(".index.json");
-    let tensors = match shards {
-        true => Tensors::open(&args.model)?,
-        false => {
-            let bytes = std::fs::read(&args.model).map_err(|e| format!("{file}: {e}"))?;
-            if checkpoint::is_checkpoint(&bytes) {
-                return Ok(own(checkpoint::decode(&file, &bytes)?)?);
-            }
-            if pack::is_packed(&bytes) {
-                let packed = pack::decode(&file, &bytes)?;
-                let reason = "has levels already, and no float weights to fit other levels to";
-                return Err(packed_already(&args.model, &packed, reason).into());
-            }
-            Tensors::new(&file, &bytes)?
-        }
-    };
-    let wanted = args
-        .described
-        .as_deref()
-        .map(find_model_alone)
-        .transpose()?;
-    let mut found = foreign::decode(tensors, wanted.as_ref())?;
-    for note in &found.notes {
-        say_error!("note: {file}: {note}");
-    }
-    if let Some(scaling) = scaling {
-        found.model.scaling = scaling;
-    }
-    let blank = vec![0.0; found.weights.len()];
-    Ok(Checkpoint {
-        header: Header {
-            version: checkpoint::VERSION,
-            model: found.model.name.clone(),
-            graph: Some(Description::of(&found.model)),
-            data: String::new(),
-            classes: Vec::new(),
-            images: 0,
-            data_hash: None,
-            seen: None,
-            step: 0,
-            options: TrainOptions::default(),
-        },
-        snapshot: Snapshot {
-            step: 0,
-            weights: found.weights,
-            first_moment: blank.clone(),
-            second_moment: blank,
-            running: [found.running.clone(), found.running],
-            totals: vec![0.0; 16],
-        },
-    })
-}
-
 pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model])?;
-    let mut checkpoint = read(args)?;
+    let mut checkpoint = read_float_aloud(
+        &args.model,
+        args.described.as_deref(),
+        args.scaling.scaling()?,
+    )?;
     let model = checkpoint.header.model()?;
     if model.likelihood.is_some() {
         let name = model.name;

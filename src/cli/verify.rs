@@ -59,7 +59,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         }
     };
     let mut cases = match &args.model {
-        Some(name) => model_cases(&super::find_model_alone(name)?, 2),
+        Some(name) => model_cases(&super::model_files::find_model_alone(name)?, 2),
         None => cases(),
     };
     if let Some(word) = &args.only {

@@ -1,8 +1,7 @@
-//! Packed networks as programs for other machines: C for microcontrollers, ONNX for runtimes. Both do what
-//! `docs/FORMAT.md` says, with the same integers.
+//! Packed networks as programs for other machines: C for microcontrollers here, and ONNX for runtimes in
+//! [`crate::onnx`]. Both do what `docs/FORMAT.md` says, with the same integers.
 
 pub mod c;
-pub mod onnx;
 mod program;
 
 pub use program::{ExportError, Program, Read, Step};

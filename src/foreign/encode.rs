@@ -1,6 +1,8 @@
 //! A trained model as a file that others open: safetensors with PyTorch's names and layouts.
 
-use crate::checkpoint::{Checkpoint, CheckpointError, NamedTensor, serialise, tensor};
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, NamedTensor, check_finite, serialise, tensor,
+};
 use crate::levels::{LevelRule, rounded_factor};
 use crate::model::{LayerParameters, Parameters};
 use crate::op::NORM_EPSILON;
@@ -14,6 +16,9 @@ pub enum Network {
     LowPrecision,
 }
 
+/// A tensor in PyTorch's layout: name, shape, numbers.
+pub(crate) type Exported = (String, Vec<usize>, Vec<f32>);
+
 /// The bytes of a file with one network, in the form that [`decode`](super::decode) reads and that `load_state_dict` takes
 /// of a PyTorch module with the same names; `half`: as f16, running statistics apart.
 ///
@@ -24,12 +29,32 @@ pub fn encode(
     network: Network,
     half: bool,
 ) -> Result<Vec<u8>, CheckpointError> {
+    let tensors: Result<Vec<NamedTensor>, CheckpointError> = tensors(checkpoint, network)?
+        .into_iter()
+        .map(|(name, shape, values)| {
+            let half = half && !name.ends_with("running_mean") && !name.ends_with("running_var");
+            tensor(name, shape, half, &values)
+        })
+        .collect();
+    // Libraries ask for this key.
+    serialise(&tensors?, "format", "pt".to_owned())
+}
+
+/// What one network has learned, in PyTorch's names and layouts.
+///
+/// # Errors
+/// [`CheckpointError::NotFinite`].
+pub(crate) fn tensors(
+    checkpoint: &Checkpoint,
+    network: Network,
+) -> Result<Vec<Exported>, CheckpointError> {
     let snapshot = &checkpoint.snapshot;
     let parameters = Parameters::new(&checkpoint.header.model()?);
     let arena = &snapshot.weights;
-    let mut tensors: Vec<NamedTensor> = Vec::new();
-    let mut push = |name: String, shape: Vec<usize>, half: bool, values: &[f32]| {
-        tensors.push(tensor(name, shape, half, values)?);
+    let mut tensors: Vec<Exported> = Vec::new();
+    let mut push = |name: String, shape: Vec<usize>, values: Vec<f32>| {
+        check_finite("the model", &name, &values)?;
+        tensors.push((name, shape, values));
         Ok::<_, CheckpointError>(())
     };
     for layer in &parameters.layers {
@@ -44,42 +69,35 @@ pub fn encode(
             }
         }
         let (shape, weights) = to_pytorch(layer, &weights);
-        push(format!("{}.weight", layer.name), shape, half, &weights)?;
+        push(format!("{}.weight", layer.name), shape, weights)?;
         if layer.has_bias() {
             let bias = layer.bias_values(arena);
-            push(
-                format!("{}.bias", layer.name),
-                vec![bias.len()],
-                half,
-                &bias,
-            )?;
+            push(format!("{}.bias", layer.name), vec![bias.len()], bias)?;
         }
     }
     let exact = network == Network::HighPrecision || checkpoint.header.options.exact_norm;
     for norm in &parameters.norms {
         let [mut gamma, beta] = norm.values(arena);
         let running = &snapshot.running[usize::from(network == Network::LowPrecision)];
-        let statistics = norm.running_values(running);
-        let (mean, variance) = statistics.split_at(norm.channels);
+        let mut mean = norm.running_values(running);
+        let variance = mean.split_off(norm.channels);
         if !exact {
-            for (gamma, variance) in gamma.iter_mut().zip(variance) {
+            for (gamma, variance) in gamma.iter_mut().zip(&variance) {
                 let deviation = (f64::from(*variance) + NORM_EPSILON).sqrt();
                 *gamma = (rounded_factor(f64::from(*gamma) / deviation) * deviation) as f32;
             }
         }
         let parts = [
-            ("weight", half, &gamma[..]),
-            ("bias", half, &beta),
-            ("running_mean", false, mean),
-            ("running_var", false, variance),
+            ("weight", gamma),
+            ("bias", beta),
+            ("running_mean", mean),
+            ("running_var", variance),
         ];
-        for (part, half, values) in parts {
-            let name = format!("{}.{part}", norm.name);
-            push(name, vec![norm.channels], half, values)?;
+        for (part, values) in parts {
+            push(format!("{}.{part}", norm.name), vec![norm.channels], values)?;
         }
     }
-    // Libraries ask for this key.
-    serialise(&tensors, "format", "pt".to_owned())
+    Ok(tensors)
 }
 
 /// Weights (outputs, height, width, inputs) as PyTorch has them: (outputs, inputs, height, width), of dense layers with all

@@ -17,6 +17,7 @@ mod encode;
 mod other;
 mod tensors;
 
+pub(crate) use encode::tensors;
 pub use encode::{Network, encode};
 pub use other::other_format;
 pub use tensors::Tensors;

@@ -3,11 +3,12 @@
 use super::{Description, Graph, INPUT, ModelError, Scaling, Shape, zoo};
 use crate::data::Dataset;
 use crate::loss::Likelihood;
+use crate::model::Parameters;
 
 /// Characters of a name, at most.
 const MOST_NAME: usize = 64;
-/// Weights of a model, at most: more would not fit into any buffer of a device.
-const MOST_WEIGHTS: usize = 1 << 30;
+/// Weights of a model, at most: kernels count groups of four in floats, which are exact up to 2^24.
+const MOST_WEIGHTS: usize = 1 << 26;
 
 /// A network with the images it takes: a classifier, from an image to one number a class, or a variational
 /// auto-encoder, from an image to one like it.
@@ -113,6 +114,30 @@ impl Model {
         self
     }
 
+    /// The same classifier for other classes, if a single layer makes its outputs.
+    pub fn with_classes(mut self, classes: usize) -> Option<Self> {
+        use crate::op::{Conv, Dense, Op};
+        let mut value = self.graph.output();
+        while value != INPUT {
+            let node = &mut self.graph.nodes[value - 1];
+            match &mut node.op {
+                Op::Dense(Dense { outputs, .. })
+                | Op::Conv(Conv {
+                    outputs, groups: 1, ..
+                }) => {
+                    *outputs = classes;
+                    self.classes = classes;
+                    return self.check().is_ok().then_some(self);
+                }
+                op => match (op.operation().weights(Shape::row(1)), &node.inputs[..]) {
+                    (None, [before]) => value = *before,
+                    _ => return None,
+                },
+            }
+        }
+        None
+    }
+
     /// Multiply-adds of one image.
     pub fn multiply_adds(&self) -> u64 {
         let shapes = self.shapes();
@@ -197,7 +222,11 @@ impl Model {
                     reason: format!("with it the model has more than {MOST_WEIGHTS} weights"),
                 })?;
         }
+        let stored = Parameters::new(self).layout.len();
         match all {
+            _ if stored > MOST_WEIGHTS => Err(ModelError::description(format!(
+                "with its padding it stores {stored} numbers, and {MOST_WEIGHTS} are the most"
+            ))),
             0 => Err(ModelError::description(
                 "no node has weights, so there is nothing to learn: add a conv or a dense node",
             )),

@@ -3,6 +3,7 @@
 //! Values are stored like those of a device: (batch, rows, columns, padded channels). What is learned is in its
 //! logical shape, without padding.
 
+use crate::model::Mode;
 use crate::optimiser::Schedule;
 use crate::tensor::pad4;
 
@@ -18,6 +19,8 @@ pub struct PlainForward<'a> {
     pub norm: [&'a [f64]; 2],
     /// Running mean and variance, (2, channels), which follow the batch.
     pub running: &'a mut Vec<f64>,
+    /// Whether statistics come from the batch, and whether anything is dropped.
+    pub mode: Mode,
     /// Whether the factor of a normalisation is rounded to a power of two.
     pub round: bool,
     /// The numbers of the step.

@@ -4,6 +4,7 @@
 //! These are definitions, in `f64` (of packed models: in exact integers) and in the order of the formula; they know nothing of tiles,
 //! texels or threads. Slices hold stored shapes, the last axis contiguous.
 
+mod evaluate;
 mod image_loss;
 mod loss;
 mod muon;
@@ -26,6 +27,7 @@ pub use crate::op::norm::reference::{
     norm_statistics, rounded_factor,
 };
 pub use crate::op::upsample::reference::{upsample_backward, upsample_forward};
+pub use evaluate::logits;
 pub use image_loss::{ImageLossInputs, bernoulli_loss, gaussian_loss};
 pub use loss::{AdamRule, Outcome, adam, metrics, sgd, softmax_cross_entropy};
 pub use muon::{momentum, muon, muon_step, newton_schulz, unit_norm};

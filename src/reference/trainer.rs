@@ -7,7 +7,7 @@ use super::{
 };
 use crate::graph::{INPUT, Model, Value, geometry, separate};
 use crate::loss::Lesson;
-use crate::model::Parameters;
+use crate::model::{Mode, Parameters};
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, padded};
 use crate::optimiser::{LEAST_SLOPE, Schedule, free_exponents};
 use crate::pack::PackedSize;
@@ -41,12 +41,17 @@ impl NodeTrace {
     }
 }
 
-fn wide(values: Vec<f32>) -> Vec<f64> {
+pub(super) fn wide(values: Vec<f32>) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
 }
 
 /// What an arena holds for a node.
-fn node_trace(layout: &Parameters, arena: &[f32], number: usize, name: String) -> NodeTrace {
+pub(super) fn node_trace(
+    layout: &Parameters,
+    arena: &[f32],
+    number: usize,
+    name: String,
+) -> NodeTrace {
     let (layer, norm) = (layout.layer_of(number), layout.norm_of(number));
     let [scale, beta] = norm.map(|norm| norm.values(arena)).unwrap_or_default();
     let bias = layer.map_or(beta, |layer| layer.bias_values(arena));
@@ -219,6 +224,7 @@ impl PlainTrainer {
                 bias: &own.bias,
                 norm: [&own.scale, &own.bias],
                 running: &mut self.running[network][number],
+                mode: Mode::Train,
                 round: network == 1 && !self.options.exact_norm,
                 schedule,
             });

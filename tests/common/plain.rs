@@ -1,7 +1,7 @@
 //! The plain loops of single operations: how near they come to kinks, and their gradients by finite differences.
 
 use gtc::graph::{Fused, Model, Node, Shape};
-use gtc::model::Parameters;
+use gtc::model::{Mode, Parameters};
 use gtc::op::plain::{Plain, PlainBackward, PlainForward, PlainOutput, padded};
 use gtc::op::{ActivationKind, Binding, Op};
 use gtc::optimiser::Schedule;
@@ -112,6 +112,7 @@ impl Placed<'_> {
             weights: &self.weights[network],
             bias: &self.bias,
             norm: [&self.scale, &self.bias],
+            mode: Mode::Train,
             running: &mut self.running.clone(),
             round: network == 1,
             schedule,
@@ -211,6 +212,7 @@ impl Operands {
             weights: &self.weights,
             bias: &self.bias,
             norm: [&self.norm[0], &self.norm[1]],
+            mode: Mode::Train,
             running: &mut running,
             round: false,
             schedule,

@@ -6,8 +6,9 @@ use std::process::Command;
 use crate::common::checks::pack_random;
 use crate::common::packing::{device, packed};
 use crate::common::random_graphs::{may_have_floats, random_auto_encoder, random_model};
-use gtc::export::{ExportError, Program, c, onnx};
+use gtc::export::{ExportError, Program, c};
 use gtc::model::Model;
+use gtc::onnx;
 use gtc::pack::{Activations, PackError, PackedModel};
 use gtc::verify::{KnownAnswer, known_answers};
 
@@ -135,7 +136,7 @@ fn networks_of_the_program_in_c_give_the_definitions_integers() {
 }
 
 /// The Python that has onnxruntime and onnx, if any: `GTC_ONNX_PYTHON`, else `python3`.
-fn python() -> Option<String> {
+pub fn python_with_onnx() -> Option<String> {
     let named = std::env::var("GTC_ONNX_PYTHON").ok();
     let python = named.clone().unwrap_or_else(|| "python3".to_owned());
     let imports = Command::new(&python)
@@ -160,7 +161,7 @@ fn write_onnx(
 ) -> Result<(), ExportError> {
     let network = model.network();
     let program = Program::new(model, &network)?;
-    let file = onnx::write(&program)?;
+    let file = onnx::write_packed(&program)?;
     std::fs::write(folder.join(format!("{name}.onnx")), file).unwrap();
     let answers = known_answers(model, count).unwrap();
     let rows = |of: &dyn Fn(&KnownAnswer) -> Vec<i32>| -> Vec<Vec<i32>> {
@@ -179,7 +180,7 @@ fn write_onnx(
 
 #[test]
 fn onnxruntime_gives_the_definitions_integers() {
-    let Some(python) = python() else {
+    let Some(python) = python_with_onnx() else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

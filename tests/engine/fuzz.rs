@@ -8,6 +8,7 @@ use gtc::checkpoint::{self, Checkpoint, Header, VERSION};
 use gtc::data::{encode_images, encode_labels, parse_images, parse_labels, read_folder};
 use gtc::foreign::{self, Network, Tensors};
 use gtc::model::{Model, Parameters};
+use gtc::onnx;
 use gtc::train::{Snapshot, TrainOptions};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -231,4 +232,41 @@ fn files_of_pytorch_survive_undamaged() {
 fn an_undamaged_checkpoint_survives_the_round_trip() {
     let read = checkpoint::decode("good", small_checkpoint()).unwrap();
     assert_eq!(checkpoint::encode(&read).unwrap(), small_checkpoint());
+}
+
+fn onnx_files() -> &'static [Vec<u8>] {
+    static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let names = [
+            "residual-17",
+            "channels-last-20",
+            "view-11",
+            "upsample-20",
+            "uneven-pad-11",
+            "norms-20",
+            "dense-block-17",
+        ];
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/onnx");
+        let read = |name| std::fs::read(format!("{folder}/{name}.onnx")).unwrap();
+        names.into_iter().map(read).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_onnx_files(which in 0usize..7, damages in damage(), at in any::<usize>(), mask in 1u8..) {
+        let mut bytes = apply(&onnx_files()[which], &damages);
+        // Messages lie between the weights: most places of a small file are some field.
+        let len = bytes.len().max(1);
+        if let Some(byte) = bytes.get_mut(at % len) {
+            *byte ^= mask;
+        }
+        let mut outside = |_: &str| Err("there is none".to_owned());
+        if let Ok(found) = onnx::import("fuzz", &bytes, &mut outside) {
+            prop_assert!(found.model.check().is_ok());
+            prop_assert!(found.weights.iter().all(|w| w.is_finite()));
+        }
+    }
 }

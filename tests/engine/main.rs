@@ -15,6 +15,7 @@ mod fuzz;
 mod graphs;
 mod kernels;
 mod learning;
+mod onnx;
 mod operations;
 mod oracle;
 mod packed;

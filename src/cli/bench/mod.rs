@@ -144,7 +144,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
         } => {
             let rows = kernels(
                 &gpu,
-                &super::find_model_alone(model)?,
+                &super::model_files::find_model_alone(model)?,
                 *batch_size as usize,
                 tile,
                 least,
@@ -201,7 +201,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             batch_size,
             bits,
         } => {
-            let model = super::find_model_alone(model)?;
+            let model = super::model_files::find_model_alone(model)?;
             let rows = infer(&gpu, &model, batch_size, *bits, least)?;
             if !args.json && !args.csv {
                 say!("{}\n", headline(&rows, gpu.name()));

@@ -33,7 +33,7 @@ pub(super) fn train(
     started: Instant,
     profile: bool,
 ) -> Result<TrainRow, CliError> {
-    let model = super::super::find_model_alone(name)?;
+    let model = super::super::model_files::find_model_alone(name)?;
     let images = random_images(&model, batch);
     let options = TrainOptions {
         batch_size: batch,

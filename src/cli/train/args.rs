@@ -10,7 +10,8 @@ use crate::train::QuantiserRate;
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
-    /// Name of a model, see `gtc models`, or a description of your own that ends in .toml [default: lenet5]
+    /// Name of a model, see `gtc models`, or a description of your own that ends in .toml
+    /// [default: that of --from, else lenet5]
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     /// Folder with one folder of pictures for each class, or with the files of MNIST, Fashion-MNIST,
@@ -140,7 +141,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_parser = PRESETS)]
     preset: Option<String>,
     /// Start from the weights and levels of a trained model, such as a float one, instead of fresh
-    /// ones: the folder of a run or a .safetensors file
+    /// ones: the folder of a run, a .safetensors file of this program or in PyTorch's layout, or an .onnx file. For data
+    /// with other classes the last layer starts anew
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
     /// Decides initial weights and the order of the images
@@ -191,7 +193,14 @@ impl TrainArgs {
         // The preset lies below the file, but the file may name the model that decides it.
         config.model = match &self.model {
             Some(model) => model.clone(),
-            None => from_file(&config)?.model,
+            None => {
+                let file = from_file(&config)?;
+                match self.from.as_ref().or(file.from.as_ref()) {
+                    // Unless it is named, the model is that of the weights.
+                    Some(from) if file.model == config.model => from.display().to_string(),
+                    _ => file.model,
+                }
+            }
         };
         config.options = preset(match &self.preset {
             Some(name) => name,

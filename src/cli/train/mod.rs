@@ -19,13 +19,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
 use super::data_args::{fingerprint, load_data, reading};
+use super::model_files::{find_model, input_of, is_file};
 use super::pictures::{self, Grid, side_by_side};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
 use super::signals::on_stop;
-use super::{CliError, DeviceArgs, facts_of, find_model, human_bytes, input_of, quoted};
+use super::{CliError, DeviceArgs, facts_of, human_bytes, quoted};
 use crate::checkpoint::{Checkpoint, Header, VERSION};
 use crate::data::{Dataset, Seen, is_there};
 use crate::evaluate::{Predictions, Progress, Totals};
@@ -74,6 +75,11 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         Some(checkpoint) => checkpoint.header.model()?,
         None => find_model(&config.model, Some(&facts_of(&data)))?,
     };
+    let from_file = resumed.is_none() && is_file(&config.model);
+    if from_file && !config.model.ends_with(".toml") {
+        // The run keeps the network itself, and does not depend on the file.
+        config.model.clone_from(&model.name);
+    }
     if model.name == "vae" && data.train.size() == vae_colour().input {
         model = vae_colour();
         config.model = model.name.clone();
@@ -99,7 +105,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         data.limit(limit);
     }
     if resumed.is_none() {
-        if config.model.ends_with(".toml") {
+        if from_file {
             take_described(&mut config, &args, &model);
         }
         model = model.with_latent(config.options.latent, config.options.likelihood);
@@ -114,7 +120,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         check_continuation(folder, checkpoint, &mut config, &data, &data_hash)?;
     }
     let start = match (resumed, &config.from) {
-        (None, Some(path)) => Some(starting_weights(path, &model)?),
+        (None, Some(path)) => Some(starting_weights(path, &config, &model)?),
         _ => None,
     };
     let gpu = DeviceArgs {

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use super::TrainArgs;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, is_checkpoint};
 use crate::cli::config::{Change, Config, changes};
+use crate::cli::elsewhere::{is_onnx_file, read_float_aloud};
 use crate::cli::output::{say, say_error};
 use crate::cli::run_folder::RunFolder;
-use crate::cli::{CliError, load_trained, quoted};
+use crate::cli::{CliError, quoted};
 use crate::data::Dataset;
 use crate::graph::Model;
+use crate::model::{LayerValues, Parameters};
+use crate::pack::is_packed;
 use crate::rescale::{is_far_off, rescale};
 use crate::train::{Objective, Snapshot};
 
@@ -87,12 +90,35 @@ pub(super) fn take_described(config: &mut Config, args: &TrainArgs, model: &Mode
 }
 
 /// What `--from` names, if it fits the model that is to learn.
-pub(super) fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, CliError> {
-    let checkpoint = load_trained(path, "cannot be trained further")?;
+pub(super) fn starting_weights(
+    path: &Path,
+    config: &Config,
+    model: &Model,
+) -> Result<Snapshot, CliError> {
+    // Weights in PyTorch's layout do not say what they are of.
+    let described = match is_own(path) {
+        true => None,
+        false => Some(config.model.as_str()).filter(|_| !is_onnx_file(path)),
+    };
+    let checkpoint = read_float_aloud(path, described, None)?;
     let found = checkpoint.header.model()?;
-    if found.graph != model.graph && found.latent() == model.latent() {
+    let shown = path.display();
+    let mut snapshot = checkpoint.snapshot;
+    let other_classes = found.classes != model.classes
+        && found
+            .clone()
+            .with_classes(model.classes)
+            .is_some_and(|other| other.graph == model.graph);
+    if other_classes {
+        say_error!(
+            "note: {shown}: it tells {} classes apart and the data have {}; the last layer starts anew",
+            found.classes,
+            model.classes
+        );
+        snapshot = with_fresh_end(&found, model, &snapshot, config.options.seed);
+    } else if found.graph != model.graph && found.latent() == model.latent() {
         return Err(CheckpointError::OtherModel {
-            file: path.display().to_string(),
+            file: shown.to_string(),
             found: found.name,
             wanted: model.name.clone(),
         }
@@ -101,23 +127,67 @@ pub(super) fn starting_weights(path: &Path, model: &Model) -> Result<Snapshot, C
     if let (Some(found), Some(wanted)) = (found.latent(), model.latent())
         && found != wanted
     {
-        let shown = path.display();
         return Err(format!(
             "{shown}: its latent is {found} numbers, not {wanted}. Say --latent {found} to start from it."
         )
         .into());
     }
-    let mut snapshot = checkpoint.snapshot;
     if checkpoint.header.options.objective == Objective::Float
         && is_far_off(model, &snapshot.weights)
     {
         say_error!(
-            "note: {}: its weights are of another size than training begins with; they are brought to it, which changes \
-             nothing in what it computes",
-            path.display()
+            "note: {shown}: its weights are of another size than training begins with; they are brought to it, which changes \
+             nothing in what it computes"
         );
         rescale(model, &mut snapshot.weights, &mut snapshot.running[0]);
         snapshot.running[1] = snapshot.running[0].clone();
     }
     Ok(snapshot)
+}
+
+/// Whether a path names a trained model of this program.
+fn is_own(path: &Path) -> bool {
+    path.join("model.safetensors").exists()
+        || std::fs::read(path).is_ok_and(|data| is_checkpoint(&data) || is_packed(&data))
+}
+
+/// What was learned for other classes, with a new last layer.
+fn with_fresh_end(found: &Model, model: &Model, old: &Snapshot, seed: u64) -> Snapshot {
+    let (from, to) = (Parameters::new(found), Parameters::new(model));
+    let mut weights = to.initial(seed);
+    let mut running = [to.initial_running(), to.initial_running()];
+    for (from, to) in from.layers.iter().zip(&to.layers) {
+        if from.shape != to.shape {
+            continue;
+        }
+        let levels = match from.is_quantised() {
+            true => from.quantiser_values(&old.weights).to_vec(),
+            false => Vec::new(),
+        };
+        let values = LayerValues {
+            weights: &from.weight_values(&old.weights),
+            bias: &from.bias_values(&old.weights),
+            quantiser: &levels,
+        };
+        to.place(&mut weights, &values);
+    }
+    for (from, to) in from.norms.iter().zip(&to.norms) {
+        if from.channels != to.channels {
+            continue;
+        }
+        let [gamma, beta] = from.values(&old.weights);
+        to.place(&mut weights, &gamma, &beta);
+        for (running, old) in running.iter_mut().zip(&old.running) {
+            to.place_running(running, &from.running_values(old));
+        }
+    }
+    let blank = vec![0.0; weights.len()];
+    Snapshot {
+        step: 0,
+        weights,
+        first_moment: blank.clone(),
+        second_moment: blank,
+        running,
+        totals: vec![0.0; 16],
+    }
 }

@@ -1,8 +1,10 @@
 //! Batch normalisation as plain loops.
 
+use crate::model::Mode;
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, PlainOutput, padded};
 use crate::reference::{
-    norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_statistics,
+    norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
+    norm_statistics,
 };
 
 /// A normalisation.
@@ -14,6 +16,11 @@ pub struct PlainNorm {
 impl Plain for PlainNorm {
     fn forward(&self, at: PlainForward<'_>) -> PlainOutput {
         let (x, outputs) = (at.x[0], at.norm[0].len());
+        if at.mode == Mode::Test {
+            let running: Vec<f64> = at.running.chunks(outputs).flat_map(padded).collect();
+            let statistics = norm_running(&running, &at.norm.map(padded).concat(), at.round);
+            return norm_forward(x, &statistics, false).into();
+        }
         let sizes = (x.len() / self.channels, 1);
         let partial = norm_statistics(x, self.channels, 1);
         let before: Vec<f64> = at.running.chunks(outputs).flat_map(padded).collect();

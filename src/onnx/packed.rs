@@ -10,13 +10,11 @@
 //! in f32, which rounds nowhere as long as its largest sum is below 2^24 in units of the smallest weight. Sums beyond
 //! that (activations of 16 bits) are made of two convolutions, over the high and the low bytes, joined as 32-bit integers.
 
-mod proto;
-
 use std::fmt::Write as _;
 
-use proto::{Attribute, Message, Numbers};
-
-use super::{ExportError, Program, Read, Step};
+use super::write::{Attribute, Message, Numbers, node, tensor, value};
+use super::{FORMAT, OPSET};
+use crate::export::{ExportError, Program, Read, Step};
 use crate::graph::{INPUT, Shape};
 use crate::op::integers::Form;
 use crate::op::{ConvShape, WindowShape};
@@ -24,9 +22,6 @@ use crate::pack::{PackedLayer, unpacked};
 
 /// f32 holds every whole number up to here.
 const EXACT: i128 = 1 << 24;
-/// The operator set, of ONNX 1.8, and the version of the format, of ONNX 1.10 (2021).
-const OPSET: i64 = 13;
-const FORMAT: i64 = 8;
 
 struct Writer<'a> {
     program: &'a Program<'a>,
@@ -118,15 +113,13 @@ impl<'a> Writer<'a> {
 
     fn node(&mut self, kind: &str, inputs: &[&str], attributes: &[Attribute]) -> String {
         let name = self.name(&kind.to_lowercase());
-        self.nodes
-            .push(proto::node(kind, inputs, &name, attributes));
+        self.nodes.push(node(kind, inputs, &name, attributes));
         name
     }
 
     fn tensor(&mut self, kind: Numbers, dimensions: &[usize], data: &[u8]) -> String {
         let name = self.name("constant");
-        self.tensors
-            .push(proto::tensor(&name, kind, dimensions, data));
+        self.tensors.push(tensor(&name, kind, dimensions, data));
         name
     }
 
@@ -167,7 +160,7 @@ impl<'a> Writer<'a> {
             let x = self.cast("latent", Numbers::Float);
             let shape = self.sizes(&[0, channels as i64, height as i64, width as i64]);
             let x = self.node("Reshape", &[&x, &shape], &[]);
-            (proto::value("latent", Numbers::Int, &numbers), x)
+            (value("latent", Numbers::Int, &numbers), x)
         } else {
             // The table of each channel lies behind that of the channel before.
             let index = self.cast("image", Numbers::Int);
@@ -177,10 +170,7 @@ impl<'a> Writer<'a> {
             let values: Vec<f32> = table.iter().map(|v| f32::from(*v)).collect();
             let values = self.floats(&[values.len()], &values);
             let x = self.node("Gather", &[&values, &index], &[]);
-            (
-                proto::value("image", Numbers::Byte, &[channels, height, width]),
-                x,
-            )
+            (value("image", Numbers::Byte, &[channels, height, width]), x)
         };
         self.names.push((INPUT, first));
         message
@@ -195,21 +185,21 @@ impl<'a> Writer<'a> {
             .unwrap_or_default();
         if height * width == 1 {
             let flat = self.node("Flatten", &[&last], &[Attribute::Int("axis", 1)]);
-            self.nodes.push(proto::node(
+            self.nodes.push(node(
                 "Cast",
                 &[&flat],
                 "logits",
                 &[Attribute::Int("to", Numbers::Int as i64)],
             ));
-            return proto::value("logits", Numbers::Int, &[channels]);
+            return value("logits", Numbers::Int, &[channels]);
         }
-        self.nodes.push(proto::node(
+        self.nodes.push(node(
             "Cast",
             &[&last],
             "logits",
             &[Attribute::Int("to", Numbers::Int as i64)],
         ));
-        proto::value("logits", Numbers::Int, &[channels, height, width])
+        value("logits", Numbers::Int, &[channels, height, width])
     }
 
     /// What a step reads, in the shape in which it reads it. Images lie as (channel, row, column), and what is flattened
