@@ -190,7 +190,9 @@ pub(crate) fn checkpoint_of(found: ForeignModel) -> Checkpoint {
             model: found.model.name.clone(),
             graph: Some(Description::of(&found.model)),
             data: String::new(),
-            classes: Vec::new(),
+            classes: (0..found.model.classes)
+                .map(|class| class.to_string())
+                .collect(),
             images: 0,
             data_hash: None,
             seen: None,

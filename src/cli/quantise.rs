@@ -1,7 +1,7 @@
 //! `gtc quantise`
 
 use crate::cli::output::{say, say_error};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,16 +16,20 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::data::{Dataset, Seen};
 use crate::evaluate::{Evaluator, Progress};
 use crate::files;
-use crate::fit::fit_all;
+use crate::fit::{Fit, align_norms, fit_all, fit_outputs};
 use crate::gpu::Gpu;
 use crate::graph::{Model, Scaling};
 use crate::inspect::{inspect, mean_bits};
+use crate::model::Parameters;
 use crate::rescale::rescale;
+use crate::train::Snapshot;
 
 /// Images at a time.
 const BATCH: usize = 100;
 /// Batches that running statistics follow: nine tenths of each new one's distance are left.
 const SETTLING: usize = 60;
+/// Flags that won back most of what two bits cost in trials.
+const FINE_TUNE: &str = "--epochs 2";
 
 #[derive(clap::Args)]
 pub(crate) struct QuantiseArgs {
@@ -39,9 +43,13 @@ pub(crate) struct QuantiseArgs {
     /// Accuracy in percent that the float model is known to have: an error if it is measured to be lower here
     #[arg(long, value_name = "PERCENT")]
     expect: Option<f64>,
-    /// Most bits of a weight, in every layer
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=6))]
-    bits: u32,
+    /// Most bits of a weight, in every layer. Several, such as 2,3,4: a table of accuracy against bits, and a file for each
+    #[arg(long, value_name = "N[,N...]", default_value = "4", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=6))]
+    bits: Vec<u32>,
+    /// What levels are fitted to: outputs, so that what each layer computes from training images changes least; weights, so
+    /// that each weight changes least
+    #[arg(long, value_name = "WHAT", default_value = "outputs", value_parser = ["outputs", "weights"])]
+    fit: String,
     /// Data whose test images measure the cost, and whose training images settle batch normalisations
     /// [default: the data of the model's run, or the digits inside the program]
     #[arg(long, value_name = "DIR")]
@@ -187,6 +195,8 @@ struct QuantiseReport {
     model: String,
     images: usize,
     float_accuracy: f64,
+    /// Of the float weights as they are stored: those that another level than the nearest was chosen for were moved to it.
+    hp_accuracy: f64,
     lp_accuracy: f64,
     mean_bits: f64,
     layers: Vec<LayerRow>,
@@ -206,7 +216,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     }
     let learned = Learned::of(&args.model, &checkpoint.header, &model);
     let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
-    let from_elsewhere = checkpoint.header.classes.is_empty();
+    let from_elsewhere = checkpoint.header.data.is_empty();
     if from_elsewhere {
         checkpoint.header.data.clone_from(&data.name);
         checkpoint.header.classes.clone_from(&data.classes);
@@ -215,56 +225,159 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         let seen = Seen::of(&data.train);
         checkpoint.header.seen = seen.map(|seen| Seen { reading, ..seen });
     }
-    model.check_images(&data.test)?;
+    model.check_data(&data)?;
     let gpu = args.device.open()?;
     if from_elsewhere && args.scaling.scaling()?.is_none() {
         check_scaling(&gpu, &checkpoint, &data, &model)?;
     }
     let snapshot = &mut checkpoint.snapshot;
     rescale(&model, &mut snapshot.weights, &mut snapshot.running[0]);
+    align_norms(&model, &mut snapshot.weights, &mut snapshot.running[0]);
+    snapshot.running[1] = snapshot.running[0].clone();
     let round_norm = !checkpoint.header.options.exact_norm;
-    let mut evaluator = Evaluator::new(&gpu, model, BATCH, round_norm)?;
-    let parameters = evaluator.parameters().clone();
-    let normalised = !parameters.norms.is_empty();
-    let settling = if normalised { SETTLING * BATCH } else { 0 };
-    let bar = match args.json {
-        true => indicatif::ProgressBar::hidden(),
-        false => indicatif::ProgressBar::new((2 * data.test.count() + settling) as u64),
+    let mut bits = args.bits.clone();
+    bits.sort_unstable();
+    bits.dedup();
+    let mut work = Work {
+        evaluator: Evaluator::new(&gpu, model, BATCH, round_norm)?,
+        data: &data,
+        gpu: &gpu,
+        round_norm,
+        to_outputs: args.fit == "outputs",
+        bar: progress_bar(args.json)?,
     };
-    let snapshot = &mut checkpoint.snapshot;
-    let test = |evaluator: &mut Evaluator<'_>, done: usize| -> Result<Progress, CliError> {
-        let tick = |n: usize| bar.set_position((done + n) as u64);
-        let progress = block_on(evaluator.test(&data.test, tick))?.0;
+    let before = work.test(&checkpoint.snapshot, "as floats")?;
+    judge_float(args, before.hp.accuracy(), data.classes.len())?;
+    let mut reports = Vec::new();
+    for bits in &bits {
+        let out = match args.bits.len() {
+            1 => args.out.clone(),
+            _ => with_bits(&args.out, *bits),
+        };
+        outputs::check(&out, &outputs::SAFETENSORS, &[&args.model])?;
+        let mut at = checkpoint.clone();
+        let (fits, after) = work.at(&mut at.snapshot, *bits)?;
+        files::write(&out, &checkpoint::encode(&at)?)?;
+        reports.push(report(
+            &out,
+            &at,
+            &fits,
+            (&before, &after),
+            work.evaluator.parameters(),
+        ));
+    }
+    work.bar.finish_and_clear();
+    match (&reports[..], args.json) {
+        ([one], true) => print_json(one)?,
+        (several, true) => print_json(&several)?,
+        ([one], false) => print(one),
+        (several, false) => print_table(several),
+    }
+    if !args.json {
+        advise(&reports, args);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file for one of several numbers of bits: NAME-3bits.safetensors.
+fn with_bits(out: &Path, bits: u32) -> PathBuf {
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    let suffix = out.extension().unwrap_or("safetensors".as_ref());
+    out.with_file_name(format!("{stem}-{bits}bits.{}", suffix.to_string_lossy()))
+}
+
+fn progress_bar(hidden: bool) -> Result<ProgressBar, CliError> {
+    let bar = match hidden {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::new(0),
+    };
+    let style = ProgressStyle::with_template("{msg:22} {bar:24} {percent:>3} % {eta}")?;
+    Ok(bar.with_style(style))
+}
+
+/// What numbers of bits are tried with.
+struct Work<'g, 'd> {
+    evaluator: Evaluator<'g>,
+    data: &'d Dataset,
+    gpu: &'g Gpu,
+    round_norm: bool,
+    to_outputs: bool,
+    bar: ProgressBar,
+}
+
+impl Work<'_, '_> {
+    fn begin(&self, what: &str, length: usize) {
+        self.bar.reset();
+        self.bar.set_length(length as u64);
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// Measures both networks on the test images.
+    fn test(&mut self, snapshot: &Snapshot, what: &str) -> Result<Progress, CliError> {
+        self.begin(what, self.data.test.count());
+        self.evaluator.set_weights(&snapshot.weights);
+        self.evaluator.set_running(&snapshot.running);
+        let bar = &self.bar;
+        let tick = |n: usize| bar.set_position(n as u64);
+        let progress = block_on(self.evaluator.test(&self.data.test, tick))?.0;
         progress.require_finite()?;
         Ok(progress)
-    };
-    evaluator.set_weights(&snapshot.weights);
-    evaluator.set_running(&snapshot.running);
-    let before = test(&mut evaluator, 0)?;
-    judge_float(args, before.hp.accuracy(), data.classes.len())?;
-    let fits = fit_all(&parameters, &mut snapshot.weights, args.bits);
-    evaluator.set_weights(&snapshot.weights);
-    if normalised {
-        // Other weights, other outputs: LP's statistics start from those of the floats.
-        snapshot.running[1] = snapshot.running[0].clone();
-        evaluator.set_running(&snapshot.running);
-        let tick = |n: usize| bar.set_position((data.test.count() + n) as u64);
-        snapshot.running[1] = block_on(evaluator.settle(&data.train, SETTLING, tick))?;
     }
-    let after = test(&mut evaluator, data.test.count() + settling)?;
-    bar.finish_and_clear();
-    files::write(&args.out, &checkpoint::encode(&checkpoint)?)?;
-    let layers = inspect(&parameters, &checkpoint.snapshot.weights);
-    let report = QuantiseReport {
-        file: args.out.display().to_string(),
+
+    /// Gives every layer levels of so many bits, in place.
+    fn at(&mut self, snapshot: &mut Snapshot, bits: u32) -> Result<(Vec<Fit>, Progress), CliError> {
+        /// Steps of the bar.
+        const STEPS: usize = 1000;
+        let name = |what: &str| format!("{bits} bits: {what}");
+        let parameters = self.evaluator.parameters().clone();
+        let fits = match self.to_outputs {
+            false => fit_all(&parameters, &mut snapshot.weights, bits),
+            true => {
+                self.begin(&name("levels"), STEPS);
+                let bar = &self.bar;
+                block_on(fit_outputs(
+                    self.gpu,
+                    self.evaluator.model(),
+                    snapshot,
+                    self.round_norm,
+                    (&self.data.train, bits),
+                    |part| bar.set_position((part * STEPS as f64) as u64),
+                ))?
+            }
+        };
+        if !parameters.norms.is_empty() {
+            self.begin(&name("statistics"), SETTLING * BATCH);
+            self.evaluator.set_weights(&snapshot.weights);
+            self.evaluator.set_running(&snapshot.running);
+            let bar = &self.bar;
+            let tick = |n: usize| bar.set_position(n as u64);
+            snapshot.running[1] =
+                block_on(self.evaluator.settle(&self.data.train, SETTLING, tick))?;
+        }
+        let after = self.test(snapshot, &name("test"))?;
+        Ok((fits, after))
+    }
+}
+
+fn report(
+    out: &Path,
+    checkpoint: &Checkpoint,
+    fits: &[Fit],
+    (before, after): (&Progress, &Progress),
+    parameters: &Parameters,
+) -> QuantiseReport {
+    let layers = inspect(parameters, &checkpoint.snapshot.weights);
+    QuantiseReport {
+        file: out.display().to_string(),
         model: checkpoint.header.model.clone(),
-        images: data.test.count(),
+        images: after.lp.images as usize,
         float_accuracy: before.hp.accuracy(),
+        hp_accuracy: after.hp.accuracy(),
         lp_accuracy: after.lp.accuracy(),
         mean_bits: mean_bits(&layers),
         layers: layers
             .into_iter()
-            .zip(&fits)
+            .zip(fits)
             .map(|(layer, fit)| LayerRow {
                 name: layer.name,
                 weights: layer.weights,
@@ -276,12 +389,47 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
                 relative_squared_error: fit.error,
             })
             .collect(),
-    };
-    match args.json {
-        true => print_json(&report)?,
-        false => print(&report),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// What further training would have to win back.
+fn advise(reports: &[QuantiseReport], args: &QuantiseArgs) {
+    /// Points that are worth an epoch or two.
+    const WORTH: f64 = 0.01;
+    let lost = |report: &QuantiseReport| report.float_accuracy - report.lp_accuracy;
+    let Some(report) = reports.iter().find(|report| lost(report) > WORTH) else {
+        return;
+    };
+    let data = match &args.data {
+        Some(data) => format!(" --data {}", quoted(data)),
+        None => String::new(),
+    };
+    say!(
+        "        it lost {:.1} points; to win them back: gtc train --from {}{data} {FINE_TUNE}",
+        100.0 * lost(report),
+        quoted(report.file.as_ref())
+    );
+}
+
+/// Accuracy against bits.
+fn print_table(reports: &[QuantiseReport]) {
+    say!("{}, without further training", reports[0].model);
+    say!("  bits    mean  accuracy    lost  file");
+    let float = reports[0].float_accuracy;
+    say!("  float         {:6.2} %", 100.0 * float);
+    for report in reports {
+        let most = report.layers.iter().map(|layer| layer.bits).max();
+        say!(
+            "  {:5}  {:6.2}  {:6.2} %  {:6.2}  {}",
+            most.unwrap_or_default(),
+            report.mean_bits,
+            100.0 * report.lp_accuracy,
+            100.0 * (float - report.lp_accuracy),
+            report.file
+        );
+    }
+    say!("\n{} test images", reports[0].images);
+    say!("next    gtc pack {}", quoted(reports[0].file.as_ref()));
 }
 
 fn print(report: &QuantiseReport) {

@@ -44,6 +44,14 @@ pub struct Evaluator<'g> {
     upload: Vec<f32>,
 }
 
+/// One network with every value kept, see [`Evaluator::trace`].
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) struct Tracer {
+    network: Network,
+    pass: Pass,
+    plan: Plan,
+}
+
 impl<'g> Evaluator<'g> {
     /// Compiles the plans; the weights are zero until [`Evaluator::set_weights`]. With `round_norm`
     /// the low-precision network multiplies by powers of two in its batch normalisations too.
@@ -291,6 +299,56 @@ impl<'g> Evaluator<'g> {
             values[INPUT] = self.upload[..which.len() * pixels].to_vec();
         }
         Ok(Calibration { values })
+    }
+
+    /// A plan of one network that keeps every value.
+    ///
+    /// # Errors
+    /// [`GpuError`] when memory or a kernel is refused.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn tracer(&mut self, number: usize) -> Result<Tracer, GpuError> {
+        let network = Network::unfused(&self.model, self.batch).in_parts_for(self.gpu);
+        let mut plan = Recording::new(self.gpu.path());
+        let input = network.prepare(&mut plan, &self.memory.inputs, self.model.input);
+        let pass = network.forward_keeping(&mut plan, &input, self.memory.weights_of(number));
+        let plan = self.gpu.plan_in(plan, &mut self.pool)?;
+        Ok(Tracer {
+            network,
+            pass,
+            plan,
+        })
+    }
+
+    /// What a classifier's network makes of batch number `number` of `images`, from the first on and around: one value, as it is
+    /// stored, with the padding of channels but for the images.
+    ///
+    /// # Errors
+    /// [`GpuError`] when the device fails meanwhile.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) async fn trace(
+        &mut self,
+        tracer: &Tracer,
+        value: Value,
+        (images, number): (&Images, usize),
+    ) -> Result<Vec<f32>, GpuError> {
+        let first = number * self.batch;
+        let which = (first..first + self.batch).map(|i| (i % images.count()) as u32);
+        self.upload(images, &which.collect::<Vec<_>>(), |_| {
+            Augmentation::default()
+        });
+        if value == INPUT {
+            let pixels: usize = self.model.input.iter().product();
+            return Ok(self.upload[..self.batch * pixels].to_vec());
+        }
+        self.quantise_plan.run(self.gpu, &[]);
+        tracer
+            .plan
+            .run(self.gpu, bytemuck::bytes_of(&Schedule::default()));
+        let stored = tracer.pass.value(tracer.network.place(value));
+        match stored.and_then(Activation::tensor) {
+            Some(tensor) => tensor.read(self.gpu).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Latents of the prior for a batch, (batch, padded latent).

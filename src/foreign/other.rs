@@ -35,7 +35,7 @@ pub fn other_format(data: &[u8]) -> Option<String> {
     }
     // A message of protocol buffers that begins with the version of its format and the name of what wrote it.
     if data.len() > 4 && data[0] == 0x08 && data[1] < 32 && data[2] == 0x12 {
-        return Some("it looks like an ONNX file, which this version does not read".to_owned());
+        return Some("it looks like an ONNX file; `gtc import` makes a model of it".to_owned());
     }
     let known = FORMATS.iter().find(|(start, _)| begins(start));
     if let Some((_, what)) = known {

@@ -9,6 +9,7 @@ mod boards;
 mod cli;
 mod compatibility;
 mod folders_cli;
+mod onnx;
 mod own_network;
 mod packed_cli;
 mod pictures;

@@ -1,0 +1,57 @@
+//! Factors of batch normalisations that are powers of two already, so that the low-precision network has nothing to round.
+//!
+//! A channel in front of a normalisation may have any scale: its weights times a, its mean times a and its deviation times a
+//! give the same outputs, and the factor γ / σ becomes 1 / a of what it was. So each channel takes the a from 1/√2 to √2 that
+//! makes its factor a power of two. Rounding the factor instead would change the channel by as much.
+
+use crate::model::{LayerValues, Model, Parameters};
+use crate::op::NORM_EPSILON;
+
+/// Scales channels in place, in the arena of weights and in that of running statistics. What the high-precision network
+/// computes does not change. Channels whose factor is zero stay as they are.
+pub fn align_norms(model: &Model, arena: &mut [f32], running: &mut [f32]) {
+    let parameters = Parameters::new(model);
+    for norm in &parameters.norms {
+        let before = model.graph.nodes[norm.node].inputs[0];
+        let layer = parameters
+            .layers
+            .iter()
+            .find(|layer| layer.node + 1 == before);
+        // The layer must have no other reader.
+        let Some(layer) = layer.filter(|layer| layer.is_normalised() && layer.is_quantised())
+        else {
+            continue;
+        };
+        let [gamma, _] = norm.values(arena);
+        let mut statistics = norm.running_values(running);
+        let (means, variances) = statistics.split_at_mut(norm.channels);
+        let mut weights = layer.weight_values(arena);
+        let mut bias = layer.bias_values(arena);
+        let each = weights.len() / norm.channels;
+        for (channel, row) in weights.chunks_mut(each).enumerate() {
+            let deviation = (f64::from(variances[channel]) + NORM_EPSILON).sqrt();
+            let factor = f64::from(gamma[channel]).abs() / deviation;
+            if factor == 0.0 || !factor.is_finite() {
+                continue;
+            }
+            let scale = factor / factor.log2().round().exp2();
+            let variance = (deviation * scale).powi(2) - NORM_EPSILON;
+            if variance < 0.0 {
+                continue;
+            }
+            let times = |value: &mut f32| *value = (f64::from(*value) * scale) as f32;
+            row.iter_mut().for_each(times);
+            times(&mut means[channel]);
+            bias.get_mut(channel).map(times);
+            variances[channel] = variance as f32;
+        }
+        let levels = layer.quantiser_values(arena);
+        let values = LayerValues {
+            weights: &weights,
+            bias: &bias,
+            quantiser: &levels,
+        };
+        layer.place(arena, &values);
+        norm.place_running(running, &statistics);
+    }
+}

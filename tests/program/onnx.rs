@@ -1,0 +1,336 @@
+//! Float networks in ONNX, from outside: in, out, and levels for them without training.
+
+use std::path::{Path, PathBuf};
+
+use crate::common::pictures::Tree;
+use crate::common::{json, refuse, run, succeed, trained, write_data};
+use gtc::checkpoint;
+use serde_json::Value;
+
+fn fixture(name: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/onnx");
+    format!("{folder}/{name}.onnx")
+}
+
+/// A folder of its own, and paths in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+}
+
+#[test]
+fn a_network_comes_in_and_says_what_it_is() {
+    let place = Place::new();
+    let out = place.at("net.safetensors");
+    let said = succeed(&["import", &fixture("residual-11"), "-o", &out]);
+    for word in [
+        "residual-11",
+        "5 layers",
+        "2 batch normalisations",
+        "6 x 6",
+        "classes  5",
+        "gtc quantise",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let header = checkpoint::load(Path::new(&out)).unwrap().header;
+    assert_eq!(header.model().unwrap().input, [6, 6, 3]);
+    for model in [&out, &fixture("residual-11")] {
+        let shown = succeed(&["models", "check", model]);
+        assert!(shown.contains("conv1"), "{shown}");
+        assert!(succeed(&["models", "show", model]).contains("op = \"norm\""));
+    }
+    // What the network does to its pixels is part of the model; so is what is said of them.
+    let said = succeed(&["import", &fixture("scaled-input-17"), "-o", &out]);
+    assert!(said.contains("0.25"), "{said}");
+    let said = succeed(&[
+        "import",
+        &fixture("lenet-17"),
+        "-o",
+        &out,
+        "--range",
+        "-1..1",
+    ]);
+    assert!(said.contains("deviation [0.5"), "{said}");
+    let (_, _, notes) = run(&["import", &fixture("uneven-pad-17"), "-o", &out]);
+    assert!(notes.contains("uneven pads"), "{notes}");
+}
+
+#[test]
+fn what_cannot_come_in_is_named() {
+    let place = Place::new();
+    let out = place.at("net.safetensors");
+    // Weights beside the file, which is copied alone.
+    let alone = PathBuf::from(place.at("mean-20.onnx"));
+    std::fs::copy(fixture("mean-20"), &alone).unwrap();
+    let words = [
+        "mean-20.onnx",
+        "beside the model",
+        "Keep the two files together",
+    ];
+    refuse(&["import", alone.to_str().unwrap(), "-o", &out], &words);
+    std::fs::copy(fixture("mean-20") + ".data", place.at("mean-20.onnx.data")).unwrap();
+    succeed(&["import", alone.to_str().unwrap(), "-o", &out]);
+    let text = place.at("text.onnx");
+    std::fs::write(&text, "no network").unwrap();
+    refuse(
+        &["import", &text, "-o", &out],
+        &["text.onnx", "not a whole ONNX model"],
+    );
+    refuse(
+        &["import", &place.at("none.onnx"), "-o", &out],
+        &["none.onnx"],
+    );
+    refuse(
+        &["import", &fixture("lenet-17"), "-o", &place.at("net.onnx")],
+        &["safetensors"],
+    );
+    refuse(
+        &[
+            "import",
+            &fixture("lenet-17"),
+            "-o",
+            &out,
+            "--model",
+            "lenet5",
+        ],
+        &["leave --model away"],
+    );
+    assert!(succeed(&["import", "--help"]).contains("PyTorch"));
+}
+
+/// Trains a float network on the embedded digits, and writes it as ONNX.
+fn trained_digits(place: &Place, model: &str, epochs: &str) -> String {
+    let (out, file) = (place.at("run"), place.at("net.onnx"));
+    succeed(&[
+        "train",
+        model,
+        "--objective",
+        "float",
+        "--epochs",
+        epochs,
+        "--out",
+        &out,
+    ]);
+    let said = succeed(&["export", &out, "--to", "onnx", "-o", &file]);
+    assert!(said.contains("float weights (HP)"), "{said}");
+    file
+}
+
+fn number(report: &Value, key: &str) -> f64 {
+    report[key].as_f64().unwrap()
+}
+
+#[test]
+fn levels_without_training_cost_little() {
+    let place = Place::new();
+    let file = trained_digits(&place, "lenet5", "4");
+    holds_with_few_bits(&place, &file);
+    // What was packed gives what low precision gives.
+    let (quantised, packed) = (place.at("q-4bits.safetensors"), place.at("q.gtc"));
+    succeed(&["pack", &quantised, "-o", &packed]);
+    let [lp, integers] = [&quantised, &packed].map(|model| json(&["eval", model, "--json"]));
+    let off = number(&lp, "lp_accuracy") - number(&integers, "accuracy");
+    assert!(off.abs() <= 0.003, "{off}");
+}
+
+#[test]
+fn levels_for_networks_with_batch_normalisations_cost_little() {
+    let place = Place::new();
+    let text = r#"
+        name = "small-vgg"
+        input = [28, 28, 1]
+        nodes = [
+          { op = "conv", outputs = 16, kernel = 3, padding = 1, bias = false },
+          { op = "norm" }, { op = "relu" }, { op = "max-pool", size = 2 },
+          { op = "conv", outputs = 32, kernel = 3, padding = 1, bias = false },
+          { op = "norm" }, { op = "relu" }, { op = "max-pool", size = 2 },
+          { op = "conv", outputs = 48, kernel = 3, padding = 1, bias = false },
+          { op = "norm" }, { op = "relu" }, { op = "max-pool", size = 2 },
+          { op = "dense", outputs = 10 },
+        ]"#;
+    let model = place.at("small-vgg.toml");
+    std::fs::write(&model, text).unwrap();
+    let file = trained_digits(&place, &model, "5");
+    holds_with_few_bits(&place, &file);
+}
+
+/// At most a point at three bits and a third of one at four, of 1,000 images: one more image each.
+fn holds_with_few_bits(place: &Place, file: &str) {
+    let out = place.at("q.safetensors");
+    let reports = json(&["quantise", file, "-o", &out, "--bits", "4,2,3", "--json"]);
+    let reports = reports.as_array().unwrap();
+    let most = |report: &Value| {
+        let layers = report["layers"].as_array().unwrap();
+        layers
+            .iter()
+            .map(|layer| layer["bits"].as_u64().unwrap())
+            .max()
+    };
+    assert_eq!(
+        reports.iter().map(most).collect::<Vec<_>>(),
+        [Some(2), Some(3), Some(4)]
+    );
+    let lost = |report: &Value| number(report, "float_accuracy") - number(report, "lp_accuracy");
+    let losses: Vec<f64> = reports.iter().map(lost).collect();
+    assert!(losses[1] <= 0.0111 && losses[2] <= 0.0041, "{losses:?}");
+    // The float weights hardly moved.
+    for report in &reports[1..] {
+        let moved = number(report, "float_accuracy") - number(report, "hp_accuracy");
+        assert!(moved <= 0.02, "{moved}");
+    }
+    // Levels that are nearest to the weights cost more.
+    let nearest = place.at("n.safetensors");
+    let nearest = json(&[
+        "quantise", file, "-o", &nearest, "--bits", "2", "--fit", "weights", "--json",
+    ]);
+    assert!(
+        lost(&nearest) > losses[0],
+        "{} and {}",
+        lost(&nearest),
+        losses[0]
+    );
+    let table = succeed(&["quantise", file, "-o", &out, "--bits", "3,4"]);
+    for word in [
+        "float",
+        "q-3bits.safetensors",
+        "q-4bits.safetensors",
+        "gtc pack",
+    ] {
+        assert!(table.contains(word), "{word}: {table}");
+    }
+    assert!(
+        !Path::new(&out).exists(),
+        "one file for each number of bits"
+    );
+}
+
+#[test]
+fn training_goes_on_from_onnx() {
+    let place = Place::new();
+    let (old, data) = trained();
+    let file = place.at("net.onnx");
+    succeed(&[
+        "export",
+        old,
+        "--to",
+        "onnx",
+        "--network",
+        "hp",
+        "-o",
+        &file,
+    ]);
+    let train = |words: &[&str], out: &str| {
+        let usual = [
+            "train",
+            "--from",
+            &file,
+            "--epochs",
+            "1",
+            "--batch-size",
+            "20",
+            "--out",
+            out,
+        ];
+        run(&[&usual, words].concat())
+    };
+    let out = place.at("run");
+    let (code, _, errors) = train(&["--data", data, "--learning-rate", "1e-12"], &out);
+    assert_eq!(code, 0, "{errors}");
+    let [before, after] = [old, &out].map(|run| json(&["eval", run, "--data", data, "--json"]));
+    assert_eq!(before["hp_accuracy"], after["hp_accuracy"]);
+    // The run keeps the network, not the file.
+    std::fs::rename(&file, place.at("moved.onnx")).unwrap();
+    succeed(&["train", "--resume", &out, "--epochs", "2"]);
+    std::fs::rename(place.at("moved.onnx"), &file).unwrap();
+    // Other classes: the last layer starts anew, the others go on.
+    let pictures = Tree::two_classes(40);
+    let folder = pictures.at("").display().to_string();
+    let other = place.at("other");
+    let words = ["--data", &folder, "--grey", "--learning-rate", "1e-12"];
+    let (code, _, errors) = train(&words, &other);
+    assert_eq!(code, 0, "{errors}");
+    assert!(
+        errors.contains("10 classes") && errors.contains("starts anew"),
+        "{errors}"
+    );
+    let [before, after] = [&out, &other].map(|run| checkpoint::load(Path::new(run)).unwrap());
+    let weights = |checkpoint: &checkpoint::Checkpoint| {
+        let parameters = gtc::model::Parameters::new(&checkpoint.header.model().unwrap());
+        parameters.layers[0].weight_values(&checkpoint.snapshot.weights)
+    };
+    let pairs = weights(&before).into_iter().zip(weights(&after));
+    assert!(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-6);
+    assert_eq!(after.header.model().unwrap().classes, 2);
+}
+
+#[test]
+fn networks_go_out_as_floats() {
+    let place = Place::new();
+    let (old, data) = trained();
+    let (hp, lp, back) = (
+        place.at("hp.onnx"),
+        place.at("lp.onnx"),
+        place.at("back.safetensors"),
+    );
+    let said = succeed(&["export", old, "--to", "onnx", "--network", "lp", "-o", &lp]);
+    assert!(
+        said.contains("powers of two (LP)") && said.contains("float32"),
+        "{said}"
+    );
+    succeed(&["export", old, "--to", "onnx", "--network", "hp", "-o", &hp]);
+    succeed(&["import", &hp, "-o", &back]);
+    let [there, here] = [&back, old].map(|model| json(&["eval", model, "--data", data, "--json"]));
+    assert_eq!(there["hp_accuracy"], here["hp_accuracy"]);
+    // LP's weights are powers of two, so levels for them are found without an error.
+    let levels = json(&[
+        "quantise", &lp, "-o", &back, "--data", data, "--fit", "weights", "--bits", "6", "--range",
+        "0..1", "--json",
+    ]);
+    for layer in levels["layers"].as_array().unwrap() {
+        assert!(number(layer, "relative_squared_error") < 1e-9, "{layer}");
+    }
+    // A packed model has no floats left, and PyTorch's layout no integers.
+    write_data(Path::new(&place.at("d")), 20, 20);
+    let packed = place.at("m.gtc");
+    succeed(&["pack", old, "-o", &packed, "--calibrate", data]);
+    refuse(
+        &[
+            "export",
+            &packed,
+            "--to",
+            "onnx",
+            "--network",
+            "hp",
+            "-o",
+            &hp,
+        ],
+        &["packed already"],
+    );
+    refuse(
+        &["export", old, "--network", "integer", "-o", &back],
+        &["--to onnx"],
+    );
+    refuse(
+        &[
+            "export",
+            old,
+            "--to",
+            "c",
+            "--network",
+            "hp",
+            "-o",
+            &place.at("c"),
+        ],
+        &["--network"],
+    );
+    let said = succeed(&["export", &packed, "--to", "onnx", "-o", &place.at("i.onnx")]);
+    assert!(said.contains("uint8"), "{said}");
+}
