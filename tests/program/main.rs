@@ -8,6 +8,7 @@ mod common;
 mod boards;
 mod cli;
 mod compatibility;
+mod documentation;
 mod folders_cli;
 mod onnx;
 mod own_network;

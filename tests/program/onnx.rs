@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::common::pictures::Tree;
-use crate::common::{json, refuse, run, succeed, trained, write_data};
+use crate::common::{json, refuse, run, succeed, trained};
 use gtc::checkpoint;
 use serde_json::Value;
 
@@ -298,9 +298,17 @@ fn networks_go_out_as_floats() {
         assert!(number(layer, "relative_squared_error") < 1e-9, "{layer}");
     }
     // A packed model has no floats left, and PyTorch's layout no integers.
-    write_data(Path::new(&place.at("d")), 20, 20);
     let packed = place.at("m.gtc");
-    succeed(&["pack", old, "-o", &packed, "--calibrate", data]);
+    succeed(&[
+        "pack",
+        old,
+        "-o",
+        &packed,
+        "--calibrate",
+        data,
+        "--activations",
+        "8",
+    ]);
     refuse(
         &[
             "export",
@@ -331,6 +339,7 @@ fn networks_go_out_as_floats() {
         ],
         &["--network"],
     );
-    let said = succeed(&["export", &packed, "--to", "onnx", "-o", &place.at("i.onnx")]);
+    let lenet5 = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/lenet5.gtc");
+    let said = succeed(&["export", lenet5, "--to", "onnx", "-o", &place.at("i.onnx")]);
     assert!(said.contains("uint8"), "{said}");
 }
