@@ -80,6 +80,7 @@ impl Core {
         }
     }
 
+    #[cfg(feature = "cli")]
     /// Its tile in words, as `64x64`.
     pub(crate) fn tile_name(self) -> String {
         let [rows, columns] = self.tile();

@@ -116,6 +116,25 @@ fn no_instruction_multiplies_and_no_library_is_called() {
             }
             let outside = call(folder.path(), &format!("{prefix}-nm -u object.o")).unwrap();
             assert_eq!(outside.trim(), "", "{core} {level}");
+            // Of constants there is what the header says.
+            let symbols = call(
+                folder.path(),
+                &format!("{prefix}-nm -S --defined-only object.o"),
+            );
+            let constants = symbols.unwrap_or_default();
+            let constants = constants.lines().filter_map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let [_, size, kind, _] = words[..] else {
+                    return None;
+                };
+                let size = u64::from_str_radix(size, 16).unwrap();
+                assert!("tTrR".contains(kind), "{line}");
+                "rR".contains(kind).then_some(size)
+            });
+            let header = std::fs::read_to_string(folder.path().join("lenet5.h")).unwrap();
+            let said = header.split("LENET5_TABLE_BYTES ").nth(1).unwrap();
+            let said: u64 = said.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(constants.sum::<u64>(), said, "{core} {level}");
             let text = call(folder.path(), &format!("{prefix}-objdump -d object.o")).unwrap();
             let multiplies = |line: &&str| {
                 let word = line.split('\t').nth(2).unwrap_or_default();
@@ -153,7 +172,6 @@ fn the_files_of_others_stay_and_bad_names_are_refused() {
     );
     for (to, flag, word) in [
         ("c", "--half", ""),
-        ("onnx", "--network", "hp"),
         ("gtc", "--network", "lp"),
         ("pytorch", "--prefix", "net"),
     ] {
@@ -162,12 +180,10 @@ fn the_files_of_others_stay_and_bad_names_are_refused() {
         refuse(&words, &[flag, "means nothing", to]);
     }
     let (run, _) = trained();
-    for to in ["c", "onnx"] {
-        let target = format!("{out}/target");
-        refuse(
-            &["export", run, "--to", to, "-o", &target],
-            &["not packed yet", "gtc pack"],
-        );
+    let target = format!("{out}/target");
+    for to in [&["c"][..], &["onnx", "--network", "integer"]] {
+        let words = [&["export", run, "-o", &target, "--to"], to].concat();
+        refuse(&words, &["not packed yet", "gtc pack"]);
     }
     refuse(
         &["export", NETWORK, "--to", "onnx", "-o", "x.gtc"],

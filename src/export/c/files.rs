@@ -122,7 +122,7 @@ pub fn header(writer: &Writer<'_>, prefix: &str) -> String {
     define(
         "TABLE_BYTES",
         tables.to_string(),
-        "constant tables, which can stay in flash",
+        "constant tables (with pointers of 32 bits), which can stay in flash",
     );
     if image && !model.classes.is_empty() {
         let names = model.classes.iter().map(|name| in_comment(name));

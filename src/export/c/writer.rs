@@ -11,6 +11,10 @@ use crate::op::integers::Form;
 use crate::op::{ConvShape, WindowShape};
 use crate::pack::PackedLayer;
 
+/// Bytes of `struct product` and `struct pool` of `engine.c` where pointers have 32 bits.
+const PRODUCT_BYTES: usize = 84;
+const POOL_BYTES: usize = 44;
+
 /// How a product runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -142,7 +146,7 @@ pub struct Writer<'a> {
     pub calls: String,
     /// Sections of the engine that the calls need.
     pub sections: BTreeSet<&'static str>,
-    /// Bytes of all tables.
+    /// Bytes of all tables where pointers have 32 bits.
     pub table_bytes: usize,
 }
 
@@ -426,6 +430,7 @@ impl<'a> Writer<'a> {
             shape.stride[1] * channels,
             before,
         ];
+        self.table_bytes += POOL_BYTES;
         let _ = writeln!(
             self.tables,
             "static const struct pool {name} = {{\n{}\n}};",
@@ -497,6 +502,7 @@ impl<'a> Writer<'a> {
             to.row_step().to_string(),
             to.shape.channels.to_string(),
         ];
+        self.table_bytes += PRODUCT_BYTES;
         let _ = writeln!(
             self.tables,
             "static const struct product {name} = {{\n{}\n}};",
