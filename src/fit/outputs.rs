@@ -200,20 +200,21 @@ impl Fitter<'_, '_> {
         let stored: Vec<f32> = rounded
             .iter()
             .zip(&trained)
-            .map(|(level, w)| Levels::within(*level, *w) as f32)
+            .map(|(level, w)| levels.within(*level, *w) as f32)
             .collect();
+        let [intercept, slope] = levels.quantiser();
         let narrow = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
         let values = LayerValues {
             weights: &stored,
             bias: &narrow(&bias),
-            quantiser: &[0.0, 1.0],
+            quantiser: &[intercept, slope],
         };
         layer.place(&mut self.weights, &values);
         let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
         let off = squares(&mut rounded.iter().zip(&trained).map(|(q, w)| q - w));
         Ok(Fit {
-            intercept: 0.0,
-            slope: 1.0,
+            intercept,
+            slope,
             smallest: levels.zero.then_some(levels.low),
             error: off / squares(&mut trained.iter().copied()).max(f64::MIN_POSITIVE),
         })

@@ -90,9 +90,22 @@ impl Levels {
         e.exp2().copysign(w)
     }
 
-    /// The number nearest to `w` that the quantiser with intercept 0 and slope 1 makes `level` of.
-    pub fn within(level: f64, w: f64) -> f64 {
-        /// Inside the limits of √2 by more than the rounding of f32.
+    /// Intercept and slope of a quantiser that has these levels. With three or more the limits between them lie an octave apart,
+    /// so the slope is one. With fewer there is at most one limit, halfway between the levels; a gentle slope then keeps weights
+    /// far from it at their level, also while they are trained further.
+    pub fn quantiser(&self) -> [f32; 2] {
+        /// An exponent's share of weights is then three octaves wide.
+        const GENTLE: f64 = 1.0 / 3.0;
+        if self.top - self.low > 1 {
+            return [0.0, 1.0];
+        }
+        let middle = f64::from(self.top + self.low) / 2.0;
+        [(middle * (1.0 - GENTLE)) as f32, GENTLE as f32]
+    }
+
+    /// The number nearest to `w` that [`Levels::quantiser`] makes `level` of.
+    pub fn within(&self, level: f64, w: f64) -> f64 {
+        /// Inside of half an exponent by more than the rounding of f32.
         const HALF: f64 = 0.499;
         if level == 0.0 {
             return 0.0;
@@ -101,8 +114,11 @@ impl Levels {
             true => w.abs(),
             false => 0.0,
         };
-        let (least, most) = (level.abs() * (-HALF).exp2(), level.abs() * HALF.exp2());
-        size.clamp(least, most).copysign(level)
+        let [intercept, slope] = self.quantiser().map(f64::from);
+        let of = |exponent: f64| ((exponent - intercept) / slope).exp2();
+        let exponent = level.abs().log2();
+        size.clamp(of(exponent - HALF), of(exponent + HALF))
+            .copysign(level)
     }
 }
 
@@ -229,22 +245,36 @@ mod tests {
 
     #[test]
     fn the_quantiser_makes_the_level_of_what_is_stored() {
-        let rule = LevelRule::new([0.0, 1.0]);
-        for (level, w) in [
-            (0.25, 0.3),
-            (0.25, 9.0),
-            (-0.25, 0.1),
-            (-2.0, -1.0),
-            (1.0, 0.0),
-        ] {
-            let stored = f64::from(Levels::within(level, w) as f32);
-            assert_eq!(
-                rule.exponent(stored).map(|e| f64::from(e).exp2()),
-                Some(level.abs())
-            );
-            assert_eq!(stored.signum(), level.signum());
+        for [low, top] in [[-3, 1], [-2, 0], [-5, -4], [-7, -7]] {
+            let levels = Levels {
+                top,
+                low,
+                zero: true,
+            };
+            let rule = LevelRule::new(levels.quantiser());
+            for exponent in low..=top {
+                let level = f64::from(exponent).exp2();
+                for w in [
+                    0.3 * level,
+                    1.4 * level,
+                    -0.8 * level,
+                    9.0,
+                    1e-5,
+                    -1e-5,
+                    0.0,
+                ] {
+                    for level in [level, -level] {
+                        let stored = f64::from(levels.within(level, w) as f32);
+                        assert_eq!(rule.exponent(stored), Some(exponent), "{levels:?} {w}");
+                        assert_eq!(stored.signum(), level.signum());
+                    }
+                }
+                // What is nearest already stays, or nearly so where the limit is at the square root of two.
+                let kept = levels.within(level, 1.2 * level);
+                assert!((kept / level - 1.2).abs() < 1e-9, "{levels:?} {kept}");
+            }
+            assert_eq!(levels.within(0.0, 0.2), 0.0);
         }
-        assert_eq!(Levels::within(0.0, 0.2), 0.0);
     }
 
     #[test]
