@@ -28,8 +28,6 @@ use crate::train::Snapshot;
 const BATCH: usize = 100;
 /// Batches that running statistics follow: nine tenths of each new one's distance are left.
 const SETTLING: usize = 60;
-/// Flags that won back most of what two bits cost in trials.
-const FINE_TUNE: &str = "--epochs 2";
 
 #[derive(clap::Args)]
 pub(crate) struct QuantiseArgs {
@@ -394,7 +392,7 @@ fn report(
 
 /// What further training would have to win back.
 fn advise(reports: &[QuantiseReport], args: &QuantiseArgs) {
-    /// Points that are worth an epoch or two.
+    /// Points that are worth some training.
     const WORTH: f64 = 0.01;
     let lost = |report: &QuantiseReport| report.float_accuracy - report.lp_accuracy;
     let Some(report) = reports.iter().find(|report| lost(report) > WORTH) else {
@@ -405,7 +403,7 @@ fn advise(reports: &[QuantiseReport], args: &QuantiseArgs) {
         None => String::new(),
     };
     say!(
-        "        it lost {:.1} points; to win them back: gtc train --from {}{data} {FINE_TUNE}",
+        "        it lost {:.1} points; training further may win some back: gtc train --from {}{data}",
         100.0 * lost(report),
         quoted(report.file.as_ref())
     );
