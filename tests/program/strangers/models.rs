@@ -579,8 +579,26 @@ fn files_of_other_kinds_are_called_what_they_are() {
         &["inspect", &theirs][..],
         &["eval", &theirs],
         &["pack", &theirs],
-        &["train", "lenet-small", "--from", &theirs, "--out", &out],
     ] {
         refuse(command, &["another program", "gtc quantise"]);
     }
+    // Training begins with them, if they are of the network that is to learn.
+    let Mine {
+        description, data, ..
+    } = mine();
+    let usual = [
+        "--from",
+        &theirs,
+        "--data",
+        data,
+        "--epochs",
+        "1",
+        "--batch-size",
+        "20",
+        "--out",
+        &out,
+    ];
+    let other = [&["train", "lenet-small"][..], &usual].concat();
+    refuse(&other, &["PyTorch", "conv1.weight", "[6, 25]"]);
+    succeed(&[&["train", description][..], &usual].concat());
 }
