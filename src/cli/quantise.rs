@@ -201,7 +201,19 @@ struct QuantiseReport {
 }
 
 pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
-    outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model])?;
+    let mut bits = args.bits.clone();
+    bits.sort_unstable();
+    bits.dedup();
+    let outs: Vec<PathBuf> = match bits[..] {
+        [_] => vec![args.out.clone()],
+        _ => bits
+            .iter()
+            .map(|bits| with_bits(&args.out, *bits))
+            .collect(),
+    };
+    for out in &outs {
+        outputs::check(out, &outputs::SAFETENSORS, &[&args.model])?;
+    }
     let mut checkpoint = read_float_aloud(
         &args.model,
         args.described.as_deref(),
@@ -233,9 +245,6 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     align_norms(&model, &mut snapshot.weights, &mut snapshot.running[0]);
     snapshot.running[1] = snapshot.running[0].clone();
     let round_norm = !checkpoint.header.options.exact_norm;
-    let mut bits = args.bits.clone();
-    bits.sort_unstable();
-    bits.dedup();
     let mut work = Work {
         evaluator: Evaluator::new(&gpu, model, BATCH, round_norm)?,
         data: &data,
@@ -247,17 +256,12 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     let before = work.test(&checkpoint.snapshot, "as floats")?;
     judge_float(args, before.hp.accuracy(), data.classes.len())?;
     let mut reports = Vec::new();
-    for bits in &bits {
-        let out = match args.bits.len() {
-            1 => args.out.clone(),
-            _ => with_bits(&args.out, *bits),
-        };
-        outputs::check(&out, &outputs::SAFETENSORS, &[&args.model])?;
+    for (bits, out) in bits.iter().zip(&outs) {
         let mut at = checkpoint.clone();
         let (fits, after) = work.at(&mut at.snapshot, *bits)?;
-        files::write(&out, &checkpoint::encode(&at)?)?;
+        files::write(out, &checkpoint::encode(&at)?)?;
         reports.push(report(
-            &out,
+            out,
             &at,
             &fits,
             (&before, &after),

@@ -1,7 +1,6 @@
 //! One of the two networks of a trained model as an ordinary float graph, which other programs train and run.
 
-use super::write::{Attribute, Message, Numbers, node, tensor, value};
-use super::{FORMAT, OPSET};
+use super::write::{Attribute, Message, Numbers, model as file, node, tensor, value};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::foreign::Network;
 use crate::graph::{Model, Shape};
@@ -60,7 +59,15 @@ pub fn write(checkpoint: &Checkpoint, network: Network) -> Result<Vec<u8>, Check
         writer.names.push(y);
     }
     let output = writer.output(&model, first > 0);
-    Ok(writer.file(&model, checkpoint, &input, &output))
+    let header = &checkpoint.header;
+    let classes = serde_json::to_string(&header.classes).unwrap_or_default();
+    let facts = [("data", header.data.clone()), ("classes", classes)];
+    Ok(file(
+        &model.name,
+        [&writer.nodes, &writer.tensors],
+        [&input, &output],
+        &facts,
+    ))
 }
 
 struct Writer {
@@ -304,37 +311,5 @@ impl Writer {
         let mean = self.node(kind, &[x], name, settings);
         let more = self.constant(&[], &[more as f32]);
         self.node("Mul", &[&mean, &more], &format!("{name}_scaled"), &[])
-    }
-
-    fn file(
-        self,
-        model: &Model,
-        checkpoint: &Checkpoint,
-        input: &Message,
-        output: &Message,
-    ) -> Vec<u8> {
-        let mut graph = Message::default();
-        for node in &self.nodes {
-            graph = graph.message(1, node);
-        }
-        graph = graph.text(2, &model.name);
-        for tensor in &self.tensors {
-            graph = graph.message(5, tensor);
-        }
-        graph = graph.message(11, input).message(12, output);
-        let opset = Message::default().text(1, "").int(2, OPSET);
-        let mut file = Message::default()
-            .int(1, FORMAT)
-            .text(2, "gtc")
-            .text(3, env!("CARGO_PKG_VERSION"))
-            .message(7, &graph)
-            .message(8, &opset);
-        let header = &checkpoint.header;
-        let classes = serde_json::to_string(&header.classes).unwrap_or_default();
-        for (key, value) in [("data", &header.data), ("classes", &classes)] {
-            let entry = Message::default().text(1, key).text(2, value);
-            file = file.message(14, &entry);
-        }
-        file.into_bytes()
     }
 }

@@ -12,8 +12,7 @@
 
 use std::fmt::Write as _;
 
-use super::write::{Attribute, Message, Numbers, node, tensor, value};
-use super::{FORMAT, OPSET};
+use super::write::{Attribute, Message, Numbers, model as file, node, tensor, value};
 use crate::export::{ExportError, Program, Read, Step};
 use crate::graph::{INPUT, Shape};
 use crate::op::integers::Form;
@@ -51,22 +50,6 @@ pub fn write(program: &Program<'_>) -> Result<Vec<u8>, ExportError> {
     }
     let output = writer.output();
     let model = program.model;
-    let mut graph = Message::default();
-    for node in &writer.nodes {
-        graph = graph.message(1, node);
-    }
-    graph = graph.text(2, &model.model.name);
-    for tensor in &writer.tensors {
-        graph = graph.message(5, tensor);
-    }
-    graph = graph.message(11, &input).message(12, &output);
-    let opset = Message::default().text(1, "").int(2, OPSET);
-    let mut file = Message::default()
-        .int(1, FORMAT)
-        .text(2, "gtc")
-        .text(3, env!("CARGO_PKG_VERSION"))
-        .message(7, &graph)
-        .message(8, &opset);
     let mut facts = vec![
         ("logit_scale", model.logit_scale().to_string()),
         ("data", model.data.clone()),
@@ -78,11 +61,12 @@ pub fn write(program: &Program<'_>) -> Result<Vec<u8>, ExportError> {
     if model.table.is_empty() {
         facts.push(("input_scale", model.input_scale().to_string()));
     }
-    for (key, value) in &facts {
-        let entry = Message::default().text(1, key).text(2, value);
-        file = file.message(14, &entry);
-    }
-    Ok(file.into_bytes())
+    Ok(file(
+        &model.model.name,
+        [&writer.nodes, &writer.tensors],
+        [&input, &output],
+        &facts,
+    ))
 }
 
 fn power(exponent: i32) -> f32 {

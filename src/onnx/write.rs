@@ -1,6 +1,8 @@
 //! The part of ONNX's protocol buffers that is written here: messages of github.com/onnx/onnx, `onnx/onnx.proto`, by
 //! the numbers of their fields.
 
+use super::{FORMAT, OPSET};
+
 /// A message under construction.
 #[derive(Clone, Debug, Default)]
 pub struct Message(Vec<u8>);
@@ -132,4 +134,34 @@ pub fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Attribute])
         message = message.message(5, &attribute.message());
     }
     message
+}
+
+/// The bytes of a `ModelProto`: a graph of nodes and stored tensors with one input and one output, and facts in words.
+pub fn model(
+    name: &str,
+    [nodes, tensors]: [&[Message]; 2],
+    [input, output]: [&Message; 2],
+    facts: &[(&str, String)],
+) -> Vec<u8> {
+    let mut graph = Message::default();
+    for node in nodes {
+        graph = graph.message(1, node);
+    }
+    graph = graph.text(2, name);
+    for tensor in tensors {
+        graph = graph.message(5, tensor);
+    }
+    graph = graph.message(11, input).message(12, output);
+    let opset = Message::default().text(1, "").int(2, OPSET);
+    let mut file = Message::default()
+        .int(1, FORMAT)
+        .text(2, "gtc")
+        .text(3, env!("CARGO_PKG_VERSION"))
+        .message(7, &graph)
+        .message(8, &opset);
+    for (key, value) in facts {
+        let entry = Message::default().text(1, key).text(2, value);
+        file = file.message(14, &entry);
+    }
+    file.into_bytes()
 }

@@ -269,6 +269,23 @@ fn training_goes_on_from_onnx() {
     let pairs = weights(&before).into_iter().zip(weights(&after));
     assert!(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-6);
     assert_eq!(after.header.model().unwrap().classes, 2);
+    // The same from weights in PyTorch's layout, which say by their shapes what they are of.
+    let (theirs, third) = (place.at("theirs.safetensors"), place.at("third"));
+    succeed(&["export", old, "-o", &theirs]);
+    let words = [
+        "train", "--from", &theirs, "--data", &folder, "--grey", "--epochs", "1",
+    ];
+    let more = [
+        "--batch-size",
+        "20",
+        "--learning-rate",
+        "1e-12",
+        "--out",
+        &third,
+    ];
+    succeed(&[&words[..], &more].concat());
+    let third = checkpoint::load(Path::new(&third)).unwrap();
+    assert_eq!(weights(&third), weights(&after));
 }
 
 #[test]

@@ -76,6 +76,11 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         None => find_model(&config.model, Some(&facts_of(&data)))?,
     };
     let from_file = resumed.is_none() && is_file(&config.model);
+    // Weights in PyTorch's layout are of the model that is named, or say by their shapes what they are of.
+    let named = match &config.from {
+        Some(from) if from.display().to_string() == config.model => None,
+        _ => Some(config.model.clone()),
+    };
     if from_file && !config.model.ends_with(".toml") {
         // The run keeps the network itself, and does not depend on the file.
         config.model.clone_from(&model.name);
@@ -120,7 +125,12 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         check_continuation(folder, checkpoint, &mut config, &data, &data_hash)?;
     }
     let start = match (resumed, &config.from) {
-        (None, Some(path)) => Some(starting_weights(path, &config, &model)?),
+        (None, Some(path)) => Some(starting_weights(
+            path,
+            named.as_deref(),
+            &model,
+            config.options.seed,
+        )?),
         _ => None,
     };
     let gpu = DeviceArgs {

@@ -89,16 +89,17 @@ pub(super) fn take_described(config: &mut Config, args: &TrainArgs, model: &Mode
     }
 }
 
-/// What `--from` names, if it fits the model that is to learn.
+/// What `--from` names, if it fits the model that is to learn. `named` is what the user calls that model.
 pub(super) fn starting_weights(
     path: &Path,
-    config: &Config,
+    named: Option<&str>,
     model: &Model,
+    seed: u64,
 ) -> Result<Snapshot, CliError> {
     // Weights in PyTorch's layout do not say what they are of.
     let described = match is_own(path) {
         true => None,
-        false => Some(config.model.as_str()).filter(|_| !is_onnx_file(path)),
+        false => named.filter(|_| !is_onnx_file(path)),
     };
     let checkpoint = read_float_aloud(path, described, None)?;
     let found = checkpoint.header.model()?;
@@ -115,7 +116,7 @@ pub(super) fn starting_weights(
             found.classes,
             model.classes
         );
-        snapshot = with_fresh_end(&found, model, &snapshot, config.options.seed);
+        snapshot = with_fresh_end(&found, model, &snapshot, seed);
     } else if found.graph != model.graph && found.latent() == model.latent() {
         return Err(CheckpointError::OtherModel {
             file: shown.to_string(),

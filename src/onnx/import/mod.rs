@@ -7,10 +7,13 @@
 
 mod constant;
 mod flow;
+mod folding;
 mod operators;
 mod products;
+mod shapes;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;

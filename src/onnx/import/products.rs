@@ -164,15 +164,25 @@ impl Importer<'_, '_> {
             bias: !bias.is_empty(),
             quantise: true,
         };
-        let at = self.emit(&path(node, 1), op, &[flow.at])?;
-        self.layers.insert(
-            at - 1,
-            Layer {
-                weights: ours,
-                bias,
-            },
-        );
+        let learned = Layer {
+            weights: ours,
+            bias,
+        };
+        let at = self.layer(node, op, flow.at, learned)?;
         Ok(Flow::image(at))
+    }
+
+    /// Appends an operation with its weights.
+    fn layer(
+        &mut self,
+        node: &Node<'_>,
+        op: impl Into<Op>,
+        input: Value,
+        learned: Layer,
+    ) -> Result<Value, Misfit> {
+        let at = self.emit(&path(node, 1), op, &[input])?;
+        self.layers.insert(at - 1, learned);
+        Ok(at)
     }
 
     /// The bias of a convolution; empty without one.
@@ -267,14 +277,11 @@ impl Importer<'_, '_> {
             bias: !bias.is_empty(),
             quantise: true,
         };
-        let at = self.emit(&path(node, 1), op, &[flow.at])?;
-        self.layers.insert(
-            at - 1,
-            Layer {
-                weights: ours,
-                bias,
-            },
-        );
+        let learned = Layer {
+            weights: ours,
+            bias,
+        };
+        let at = self.layer(node, op, flow.at, learned)?;
         Ok(Flow::new(at, vec![Axis::Batch, Axis::Channel]))
     }
 
