@@ -55,3 +55,53 @@ pub fn align_norms(model: &Model, arena: &mut [f32], running: &mut [f32]) {
         norm.place_running(running, &statistics);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foreign::Network;
+    use crate::graph::Builder;
+    use crate::op::{Activation, Conv, Dense, GlobalAveragePool, Norm};
+    use crate::reference::logits;
+    use crate::rng::Philox;
+
+    #[test]
+    fn factors_become_powers_of_two_and_outputs_stay() {
+        let mut net = Builder::new("net", [4, 4, 3]);
+        net.then("conv", Conv::new(6, 3).padding(1));
+        net.then("norm", Norm {});
+        net.then("", Activation::RELU);
+        net.then("", GlobalAveragePool {});
+        net.then("fc", Dense::new(3));
+        let model = net.build().unwrap();
+        let parameters = Parameters::new(&model);
+        let mut arena = parameters.initial(4);
+        let mut running = parameters.initial_running();
+        let mut rng = Philox::new(4, 1);
+        let mut numbers = || (0..6).map(|_| rng.normal() as f32).collect::<Vec<f32>>();
+        let norm = &parameters.norms[0];
+        // One channel gives a constant.
+        let gamma: Vec<f32> = [&[0.0], &numbers()[1..]].concat();
+        norm.place(&mut arena, &gamma, &numbers());
+        let variance: Vec<f32> = numbers().iter().map(|v| v * v + 0.1).collect();
+        norm.place_running(&mut running, &[numbers(), variance].concat());
+        let images: Vec<f64> = (0..96)
+            .map(|i| f64::from((37 * i + 11) % 101) / 101.0)
+            .collect();
+        let of = |arena: &[f32], running: &[f32]| {
+            logits(&model, Network::HighPrecision, [arena, running], &images)
+        };
+        let before = of(&arena, &running);
+        align_norms(&model, &mut arena, &mut running);
+        for (before, after) in before.iter().zip(of(&arena, &running)) {
+            assert!((before - after).abs() < 1e-5, "{before} {after}");
+        }
+        let [gamma, _] = norm.values(&arena);
+        let variances = norm.running_values(&running).split_off(6);
+        for (gamma, variance) in gamma.iter().zip(variances).skip(1) {
+            let factor = f64::from(gamma.abs()) / (f64::from(variance) + NORM_EPSILON).sqrt();
+            let exponent = factor.log2();
+            assert!((exponent - exponent.round()).abs() < 1e-5, "{factor}");
+        }
+    }
+}

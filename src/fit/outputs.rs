@@ -334,3 +334,64 @@ impl Patches {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::ConvShape;
+    use crate::reference::conv_forward;
+
+    #[test]
+    fn rows_are_the_windows_of_a_convolution() {
+        let shape = ConvShape {
+            batch: 2,
+            input_height: 5,
+            input_width: 6,
+            input_channels: 4,
+            output_channels: 4,
+            kernel_height: 3,
+            kernel_width: 2,
+            stride: 2,
+            padding: [1, 1],
+        };
+        let mut patches = Patches {
+            input: [5, 6],
+            channels: [4, 4],
+            kernel: [3, 2],
+            stride: 2,
+            padding: [1, 1],
+            groups: 1,
+        };
+        let mut rng = Philox::new(3, 0);
+        let mut numbers = |count: usize| {
+            (0..count)
+                .map(|_| rng.normal() as f32)
+                .collect::<Vec<f32>>()
+        };
+        let (x, w) = (numbers(2 * 5 * 6 * 4), numbers(4 * 3 * 2 * 4));
+        let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        let wanted = conv_forward(&shape, &wide(&x), &wide(&w), &[0.0; 4], false);
+        let mut rows = vec![Vec::new()];
+        patches.sample(&x, usize::MAX, Philox::new(0, 0), &mut rows);
+        let taps = 3 * 2 * 4;
+        assert_eq!(rows[0].len() / taps, wanted.len() / 4);
+        for (row, wanted) in rows[0].chunks(taps).zip(wanted.chunks(4)) {
+            for (w, wanted) in w.chunks(taps).zip(wanted) {
+                let sum: f64 = row
+                    .iter()
+                    .zip(w)
+                    .map(|(x, w)| f64::from(*x) * f64::from(*w))
+                    .sum();
+                assert!((sum - wanted).abs() < 1e-6, "{sum} {wanted}");
+            }
+        }
+        // Of a group its own channels, in the same order.
+        patches.groups = 2;
+        let mut groups = vec![Vec::new(); 2];
+        patches.sample(&x, usize::MAX, Philox::new(0, 0), &mut groups);
+        let pixels = rows[0].chunks(4);
+        for (pixel, (first, second)) in pixels.zip(groups[0].chunks(2).zip(groups[1].chunks(2))) {
+            assert_eq!([first, second].concat(), pixel);
+        }
+    }
+}
