@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::levels::LevelRule;
+use crate::levels::ExponentRange;
 use crate::model::Parameters;
+use crate::quantiser::Quantiser;
 
 /// One layer of a trained model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,62 +15,59 @@ pub struct LayerReport {
     pub shape: Vec<usize>,
     /// How many weights.
     pub weights: usize,
-    /// 1 + ⌈log2(largest exponent - smallest + 1)⌉, the paper's Eq. 10
+    /// How they are quantised.
+    #[serde(default, skip_serializing_if = "Quantiser::is_gtc")]
+    pub quantiser: Quantiser,
+    /// 1 + ⌈log2(largest exponent - smallest + 1)⌉, the paper's Eq. 10; of another method the bits of its codes
     pub bits: u32,
     /// The values that occur, ascending.
     pub levels: Vec<f64>,
-    /// Smallest exponent in use.
+    /// Smallest exponent in use; of levels that are no powers of two the nearest.
     pub exponent_min: i32,
     /// Largest exponent in use.
     pub exponent_max: i32,
     /// Weights that quantise to zero.
     pub zeros: usize,
-    /// c
+    /// c, or the first number that another method learns
     pub intercept: f32,
-    /// s
+    /// s, or the second number that another method learns
     pub slope: f32,
     /// Weights in each exponent from `exponent_min` to `exponent_max`: (negative, positive).
     pub histogram: Vec<(usize, usize)>,
 }
 
-/// Reports on every layer of an arena of weights that low precision reads as powers of two.
+/// Reports on every layer of an arena of weights that low precision reads quantised.
 pub fn inspect(parameters: &Parameters, arena: &[f32]) -> Vec<LayerReport> {
+    let method = parameters.quantiser.method();
     parameters
         .quantised()
         .map(|layer| {
             let [intercept, slope] = layer.quantiser_values(arena);
-            let rule = LevelRule::new([intercept, slope]);
-            let weights: Vec<f64> = layer
-                .weight_values(arena)
-                .iter()
-                .map(|w| f64::from(*w))
-                .collect();
-            let range = rule.range(weights.iter().copied());
-            let (low, top) = (range.low, range.top);
+            let values = parameters.quantised_values(layer, arena);
+            let exponent = |value: f64| value.abs().log2().round() as i32;
+            let others = || values.iter().filter(|value| **value != 0.0);
+            let range = ExponentRange {
+                low: others().map(|v| exponent(*v)).min().unwrap_or(0),
+                top: others().map(|v| exponent(*v)).max().unwrap_or(0),
+            };
             let mut histogram = vec![(0, 0); range.count() as usize];
-            let mut zeros = 0;
-            for w in &weights {
-                match rule.exponent(*w) {
-                    None => zeros += 1,
-                    Some(e) if *w < 0.0 => histogram[(e - low) as usize].0 += 1,
-                    Some(e) => histogram[(e - low) as usize].1 += 1,
-                }
+            for value in others() {
+                let (negative, positive) = &mut histogram[(exponent(*value) - range.low) as usize];
+                *(if *value < 0.0 { negative } else { positive }) += 1;
             }
-            let size = |i: usize| f64::from(low + i as i32).exp2();
-            let negative = (0..histogram.len()).rev().filter(|i| histogram[*i].0 > 0);
-            let positive = (0..histogram.len()).filter(|i| histogram[*i].1 > 0);
-            let mut values: Vec<f64> = negative.map(|i| -size(i)).collect();
-            values.extend((zeros > 0).then_some(0.0));
-            values.extend(positive.map(size));
+            let mut levels = values.clone();
+            levels.sort_by(f64::total_cmp);
+            levels.dedup();
             LayerReport {
                 name: layer.name.to_owned(),
                 shape: layer.shape.to_vec(),
-                weights: weights.len(),
-                bits: range.bits(),
-                levels: values,
-                exponent_min: low,
-                exponent_max: top,
-                zeros,
+                weights: values.len(),
+                quantiser: parameters.quantiser,
+                bits: method.as_ref().map_or(range.bits(), |method| method.bits()),
+                levels,
+                exponent_min: range.low,
+                exponent_max: range.top,
+                zeros: values.len() - others().count(),
                 intercept,
                 slope,
                 histogram,

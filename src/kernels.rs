@@ -4,6 +4,7 @@
 
 use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
 use crate::op;
+use crate::quantiser::method_kernels;
 
 pub(crate) const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 pub(crate) const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
@@ -11,6 +12,7 @@ pub(crate) const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 pub(crate) const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
 pub(crate) const IMAGE_LOSS: &str = include_str!("../shaders/shared/image_loss.wgsl");
+pub(crate) const METHOD: &str = include_str!("../shaders/shared/method.wgsl");
 pub(crate) const MUON_NORMS: &str = include_str!("../shaders/shared/muon_norms.wgsl");
 pub(crate) const NOISE_SHAPE: &str = include_str!("../shaders/shared/noise_shape.wgsl");
 pub(crate) const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
@@ -127,6 +129,13 @@ pub static LEVELS_BACKWARD: Kernel = elementwise(
     include_str!("../shaders/quantiser/levels_backward.wgsl"),
     &[SCHEDULE],
 );
+/// What methods other than GTC need to know of weights.
+pub static METHOD_STATISTICS: Kernel = elementwise(
+    "method_statistics",
+    "MethodStatisticsParams",
+    include_str!("../shaders/quantiser/method_statistics.wgsl"),
+    &[METHOD],
+);
 /// A step of Adam.
 pub static ADAM: Kernel = of_optimiser(
     "adam",
@@ -206,5 +215,5 @@ const OWN: &[&Kernel] = &[
 
 /// All of them.
 pub fn all() -> Vec<&'static Kernel> {
-    [OWN.to_vec(), op::kernels()].concat()
+    [OWN.to_vec(), method_kernels(), op::kernels()].concat()
 }

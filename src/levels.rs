@@ -52,6 +52,12 @@ impl LevelRule {
         Some(below as i32 + i32::from(up))
     }
 
+    /// Q(w), zero or ±2^e.
+    pub fn value(&self, weight: f64) -> f64 {
+        let size = |e: i32| f64::from(e).exp2().copysign(weight);
+        self.exponent(weight).map_or(0.0, size)
+    }
+
     /// The exponents in use over a layer's weights.
     pub fn range(&self, weights: impl Iterator<Item = f64>) -> ExponentRange {
         let mut range: Option<ExponentRange> = None;

@@ -11,6 +11,7 @@ use super::model_files::find_model_alone;
 use crate::data::Reading;
 use crate::graph::Model;
 use crate::model::Parameters;
+use crate::quantiser::Quantiser;
 use crate::suggest::did_you_mean;
 use crate::train::TrainOptions;
 
@@ -22,6 +23,9 @@ pub(crate) struct Config {
     /// Folder of the data; absent for the digits inside the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// How low precision reads weights; absent for what the model says, which is GTC unless it says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantiser: Option<Quantiser>,
     /// How many of the training images are used, from the first on; absent for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -133,6 +137,7 @@ impl Default for Config {
         Self {
             model: "lenet5".to_owned(),
             data: None,
+            quantiser: None,
             limit: None,
             from: None,
             adapter: None,

@@ -12,6 +12,7 @@ use crate::inspect::{LayerReport, inspect, mean_bits, weighted_bits};
 use crate::loss::Likelihood;
 use crate::model::Parameters;
 use crate::pack::{Operations, PackedLayer, PackedModel};
+use crate::quantiser::Quantiser;
 
 #[derive(clap::Args)]
 pub(crate) struct InspectArgs {
@@ -184,14 +185,24 @@ fn trained(args: &InspectArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliE
 }
 
 fn print_layer(layer: &LayerReport) {
+    let rule = match layer.quantiser {
+        Quantiser::Gtc => format!(
+            "Q = ±2^round({:.3} + {:.3} log2|w|)",
+            layer.intercept, layer.slope
+        ),
+        other => format!(
+            "{other}, {} values from {:.4} to {:.4}; by size:",
+            layer.levels.len(),
+            layer.levels.first().copied().unwrap_or_default(),
+            layer.levels.last().copied().unwrap_or_default()
+        ),
+    };
     say!(
-        "\n{}  {:?}  {} weights  {} bits  Q = ±2^round({:.3} + {:.3} log2|w|)",
+        "\n{}  {:?}  {} weights  {} bits  {rule}",
         layer.name,
         layer.shape,
         layer.weights,
-        layer.bits,
-        layer.intercept,
-        layer.slope
+        layer.bits
     );
     let most = layer
         .histogram

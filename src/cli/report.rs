@@ -11,6 +11,7 @@ use crate::checkpoint::Header;
 use crate::data::Images;
 use crate::evaluate::Predictions;
 use crate::inspect::{LayerReport, mean_bits, weighted_bits};
+use crate::quantiser::Quantiser;
 
 /// Misread images shown at most.
 const SHOWN_ERRORS: usize = 60;
@@ -376,21 +377,21 @@ fn histograms(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> 
                 .unwrap_or((0, 0));
             (negative + positive) as f64 / layer.weights as f64
         };
+        let learned = match end.quantiser {
+            Quantiser::Gtc => format!(
+                "slope 1 &rarr; {:.3}, intercept 0 &rarr; {:.2}",
+                end.slope, end.intercept
+            ),
+            other => format!("{other}, {} values", end.levels.len()),
+        };
         let tallest = (low..=high)
             .flat_map(|e| [share(start, e), share(end, e)])
             .fold(1e-9, f64::max);
         write!(
             page,
-            "<figure><figcaption><b>{}</b> {:?}, {} weights: {} &rarr; {} bits; slope 1 &rarr; {:.3}, intercept 0 &rarr; {:.2}</figcaption>\
+            "<figure><figcaption><b>{}</b> {:?}, {} weights: {} &rarr; {} bits; {learned}</figcaption>\
              <svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"exponents of {}\">",
-            end.name,
-            end.shape,
-            end.weights,
-            start.bits,
-            end.bits,
-            end.slope,
-            end.intercept,
-            end.name
+            end.name, end.shape, end.weights, start.bits, end.bits, end.name
         )?;
         let every = ((high - low + 1) / 10 + 1).max(1);
         for e in low..=high {

@@ -182,6 +182,7 @@ impl Memory {
     /// Calls `record` with the places of all that is quantised.
     pub fn quantised(&self, record: impl FnOnce(&Quantised<'_>)) {
         record(&Quantised {
+            quantiser: self.parameters.quantiser,
             spans: &self.spans,
             table: &self.table,
             parameters: &self.weights,

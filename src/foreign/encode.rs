@@ -3,7 +3,7 @@
 use crate::checkpoint::{
     Checkpoint, CheckpointError, NamedTensor, check_finite, serialise, tensor,
 };
-use crate::levels::{LevelRule, rounded_factor};
+use crate::levels::rounded_factor;
 use crate::model::{LayerParameters, Parameters};
 use crate::op::NORM_EPSILON;
 
@@ -60,13 +60,8 @@ pub(crate) fn tensors(
     for layer in &parameters.layers {
         let mut weights = layer.weight_values(arena);
         if network == Network::LowPrecision && layer.is_quantised() {
-            let rule = LevelRule::new(layer.quantiser_values(arena));
-            for w in &mut weights {
-                *w = match rule.exponent(f64::from(*w)) {
-                    Some(exponent) => (f64::from(exponent).exp2() as f32).copysign(*w),
-                    None => 0.0,
-                };
-            }
+            let values = parameters.quantised_values(layer, arena);
+            weights = values.into_iter().map(|w| w as f32).collect();
         }
         let (shape, weights) = to_pytorch(layer, &weights);
         push(format!("{}.weight", layer.name), shape, weights)?;

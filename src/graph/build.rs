@@ -3,6 +3,7 @@
 use super::{Graph, INPUT, Model, ModelError, Node, Scaling, Shape, Value};
 use crate::loss::Likelihood;
 use crate::op::Op;
+use crate::quantiser::Quantiser;
 
 /// Collects the nodes of a model; [`Builder::build`] checks them.
 ///
@@ -134,6 +135,7 @@ impl Builder {
             scaling: self.scaling,
             classes,
             likelihood: self.likelihood,
+            quantiser: Quantiser::Gtc,
             graph,
         };
         model.check()?;

@@ -8,6 +8,7 @@ use super::build::automatic_name;
 use super::{Graph, INPUT, Model, ModelError, Node, Scaling, Value};
 use crate::loss::Likelihood;
 use crate::op::Op;
+use crate::quantiser::Quantiser;
 use crate::suggest::did_you_mean;
 
 /// Bytes of a description, at most.
@@ -78,6 +79,9 @@ pub struct Description {
     /// Of an auto-encoder: how its outputs become pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub likelihood: Option<Likelihood>,
+    /// How the low-precision network reads weights; unless it says so, by GTC.
+    #[serde(default, skip_serializing_if = "Quantiser::is_gtc")]
+    pub quantiser: Quantiser,
     /// The operations. Each reads the one before, unless `inputs` says otherwise.
     pub nodes: Vec<NodeText>,
 }
@@ -118,6 +122,7 @@ impl Description {
             input: Sizes::Known(model.input),
             scaling: named(model.scaling),
             likelihood: model.likelihood,
+            quantiser: model.quantiser,
             nodes: node_texts(&model.graph),
         }
     }
@@ -177,6 +182,7 @@ impl Description {
             scaling: self.scaling()?,
             classes,
             likelihood: self.likelihood,
+            quantiser: self.quantiser,
             graph,
         };
         model.check()?;
@@ -231,6 +237,9 @@ impl Description {
         if let Some(likelihood) = self.likelihood {
             let word = toml::Value::try_from(likelihood).map(|word| word.to_string());
             let _ = writeln!(text, "likelihood = {}", word.unwrap_or_default());
+        }
+        if !self.quantiser.is_gtc() {
+            let _ = writeln!(text, "quantiser = \"{}\"", self.quantiser);
         }
         text.push_str("nodes = [\n");
         for node in &self.nodes {

@@ -4,6 +4,7 @@ use super::{Description, Graph, INPUT, ModelError, Scaling, Shape, zoo};
 use crate::data::Dataset;
 use crate::loss::Likelihood;
 use crate::model::Parameters;
+use crate::quantiser::Quantiser;
 
 /// Characters of a name, at most.
 const MOST_NAME: usize = 64;
@@ -26,6 +27,8 @@ pub struct Model {
     pub classes: usize,
     /// Of an auto-encoder: how its outputs become pixels.
     pub likelihood: Option<Likelihood>,
+    /// How the low-precision network reads weights.
+    pub quantiser: Quantiser,
     /// From an image to the output.
     pub graph: Graph,
 }
@@ -112,6 +115,12 @@ impl Model {
             dense.outputs = 2 * latent;
         }
         self
+    }
+
+    /// The same with another way to quantise weights.
+    #[must_use]
+    pub fn with_quantiser(self, quantiser: Quantiser) -> Self {
+        Self { quantiser, ..self }
     }
 
     /// The same classifier for other classes, if a single layer makes its outputs.

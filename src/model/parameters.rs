@@ -6,9 +6,10 @@ use std::ops::Range;
 use super::Model;
 use crate::gpu::GpuError;
 use crate::graph::{INPUT, Shape};
+use crate::levels::LevelRule;
 use crate::op::ConvShape;
 use crate::optimiser::{Muon, MuonLayer, free_exponents};
-use crate::quantiser::{INTERCEPT, LayerRanges, SLOPE, Spans};
+use crate::quantiser::{INTERCEPT, LayerRanges, Quantiser, SLOPE, Spans, quantise_layer};
 use crate::rng::Philox;
 use crate::tensor::{ArenaLayout, Tensor, pad4};
 
@@ -158,6 +159,11 @@ impl LayerParameters {
         self.places().map(|at| arena[at]).collect()
     }
 
+    /// The same as `f64`.
+    fn wide_weights(&self, arena: &[f32]) -> Vec<f64> {
+        self.places().map(|at| f64::from(arena[at])).collect()
+    }
+
     /// The logical bias out of a whole arena's floats; empty without one.
     pub fn bias_values(&self, arena: &[f32]) -> Vec<f32> {
         let values = |at: usize| arena[at..at + self.shape[0]].to_vec();
@@ -265,6 +271,8 @@ pub struct Parameters {
     pub quantisers: usize,
     /// The layout of the running statistics of batch normalisations; each network has its own.
     pub running: ArenaLayout,
+    /// How the low-precision network reads weights.
+    pub quantiser: Quantiser,
 }
 
 impl Parameters {
@@ -278,6 +286,7 @@ impl Parameters {
             scales: 0,
             quantisers: 0,
             running: ArenaLayout::default(),
+            quantiser: model.quantiser,
         };
         let (readers, places) = (model.graph.readers(), model.graph.places());
         for (number, node) in model.graph.nodes.iter().enumerate() {
@@ -382,14 +391,46 @@ impl Parameters {
             let values = LayerValues {
                 weights: &weights,
                 bias: &[],
-                quantiser: &[INTERCEPT, SLOPE],
+                quantiser: &[],
             };
             layer.place(&mut arena, &values);
         }
+        self.start_quantisers(&mut arena);
         for norm in &self.norms {
             norm.place(&mut arena, &vec![1.0; norm.channels], &[]);
         }
         arena
+    }
+
+    /// Puts what layers learn besides their weights where the quantiser starts it for these weights.
+    pub fn start_quantisers(&self, arena: &mut [f32]) {
+        let method = self.quantiser.method();
+        for layer in &self.layers {
+            let Some(at) = layer.quantiser else {
+                continue;
+            };
+            let start = match &method {
+                None => [INTERCEPT, SLOPE],
+                Some(method) => method.start(&layer.wide_weights(arena)).map(|v| v as f32),
+            };
+            arena[at..at + 2].copy_from_slice(&start);
+        }
+    }
+
+    /// Q(w) of a layer in logical order, decided in `f64`; of one that stays in float its weights.
+    pub fn quantised_values(&self, layer: &LayerParameters, arena: &[f32]) -> Vec<f64> {
+        let weights = layer.wide_weights(arena);
+        if !layer.is_quantised() {
+            return weights;
+        }
+        let learned = layer.quantiser_values(arena);
+        match self.quantiser.method() {
+            Some(method) => quantise_layer(&*method, &weights, learned.map(f64::from)),
+            None => {
+                let rule = LevelRule::new(learned);
+                weights.iter().map(|w| rule.value(*w)).collect()
+            }
+        }
     }
 
     /// Running statistics before the first batch: means zero, variances one.
@@ -443,7 +484,11 @@ impl Parameters {
             .into_iter()
             .chain(layers.iter().map(|layer| layer.weights.end));
         let shared: Vec<_> = ends.zip(starts).map(|(end, start)| end..start).collect();
-        Spans::new(&layers, &shared)
+        let spans = Spans::new(&layers, &shared);
+        match self.quantiser {
+            Quantiser::Gtc => spans,
+            _ => spans.counting(self.quantised().map(LayerParameters::weights)),
+        }
     }
 
     /// Logical weights of all layers.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 
 use crate::kernels;
+use crate::quantiser::Quantiser;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
@@ -15,7 +16,15 @@ pub const BETA_2: f64 = 0.999;
 /// Keeps the division finite.
 pub const ADAM_EPSILON: f32 = 1e-8;
 /// The least slope of a quantiser. Below zero larger weights would get smaller levels.
-pub const LEAST_SLOPE: f32 = 0.01;
+const LEAST_SLOPE: f32 = 0.01;
+
+/// The least second number that a layer learns besides its weights: of GTC the slope; other methods learn logarithms.
+pub fn least_slope(quantiser: Quantiser) -> f32 {
+    match quantiser {
+        Quantiser::Gtc => LEAST_SLOPE,
+        _ => f32::MIN,
+    }
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -50,6 +59,8 @@ pub struct AdamState<'a> {
     pub decayed: usize,
     /// A step draws each of them to zero by its learning rate times this.
     pub weight_decay: f64,
+    /// See [`least_slope`].
+    pub least_slope: f32,
 }
 
 /// One step of Adam with decoupled weight decay (Loshchilov, Hutter 2019, Algorithm 2) over a range of the arenas, in
@@ -70,7 +81,7 @@ pub fn adam(
         one_minus_beta_1: (1.0 - BETA_1) as f32,
         one_minus_beta_2: (1.0 - BETA_2) as f32,
         epsilon: ADAM_EPSILON,
-        least_slope: LEAST_SLOPE,
+        least_slope: state.least_slope,
         quantisers: behind(state.quantisers),
         decayed: behind(state.decayed),
         weight_decay: state.weight_decay as f32,

@@ -6,7 +6,7 @@ mod sgd;
 
 use bytemuck::{Pod, Zeroable};
 
-pub use adam::{ADAM_EPSILON, AdamState, BETA_1, BETA_2, LEAST_SLOPE, adam};
+pub use adam::{ADAM_EPSILON, AdamState, BETA_1, BETA_2, adam, least_slope};
 pub use muon::{
     ITERATIONS, MOMENTUM, Muon, MuonLayer, MuonMemory, NEWTON_SCHULZ, NORM_EPSILON, momentum, muon,
     newton_schulz, orthogonalise, unit_norm,

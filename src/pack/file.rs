@@ -32,6 +32,14 @@ pub enum PackError {
          powers of two, so it cannot run on shifts. Train it without --exact-norm."
     )]
     ExactNorm,
+    /// Weights that are no powers of two.
+    #[error(
+        "{quantiser} gives weights that are no powers of two, so that sums are multiplied by a factor: it cannot run on          shifts. Of the methods that gtc trains, gtc, binary-pot, deepshift and inq can be packed."
+    )]
+    Multiplies {
+        /// How they are quantised.
+        quantiser: crate::quantiser::Quantiser,
+    },
     /// A layer that low precision reads as it is.
     #[error(
         "layer '{layer}' stays in float (quantise = false in the model's description), so it cannot run on shifts. \

@@ -16,7 +16,7 @@ pub use size::PackedSize;
 use crate::data::Seen;
 use crate::evaluate::Calibration;
 use crate::graph::{INPUT, Model};
-use crate::levels::{LevelRule, rounded_factor, sign_and_index_bits};
+use crate::levels::{rounded_factor, sign_and_index_bits};
 use crate::model::{LayerParameters, Parameters};
 use crate::op::NORM_EPSILON;
 use crate::op::Packing;
@@ -306,6 +306,10 @@ pub fn pack(
     calibration: &Calibration,
 ) -> Result<PackedModel, PackError> {
     let parameters = Parameters::new(trained.model);
+    let quantiser = trained.model.quantiser;
+    if quantiser.method().is_some_and(|method| !method.is_shift()) {
+        return Err(PackError::Multiplies { quantiser });
+    }
     if trained.exact_norm && !parameters.norms.is_empty() {
         return Err(PackError::ExactNorm);
     }
@@ -331,7 +335,8 @@ pub fn pack(
                     before + step.number,
                     step.norm.map(|norm| before + norm),
                 );
-                let packed = pack_layer(trained, &layer, (input, output), activations)?;
+                let packed =
+                    pack_layer(trained, &parameters, &layer, (input, output), activations)?;
                 let unit = packed.output_scale;
                 layers.push(packed);
                 unit
@@ -395,20 +400,26 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Weights as they are, and the rule that quantises them; of a normalisation alone, ones.
-    fn weights(&self, arena: &[f32]) -> Result<(Vec<f32>, LevelRule), PackError> {
+    /// The sign of every quantised weight, and its exponent unless it is zero; of a normalisation alone, ones.
+    fn weights(
+        &self,
+        parameters: &Parameters,
+        arena: &[f32],
+    ) -> Result<Vec<(bool, Option<i32>)>, PackError> {
         let Some(layer) = self.layer else {
-            return Ok((vec![1.0; self.shape[0]], LevelRule::new([0.0, 1.0])));
+            return Ok(vec![(false, Some(0)); self.shape[0]]);
         };
         if !layer.is_quantised() {
             return Err(PackError::Float {
                 layer: layer.name.clone(),
             });
         }
-        Ok((
-            layer.weight_values(arena),
-            LevelRule::new(layer.quantiser_values(arena)),
-        ))
+        // Of a weight that becomes zero the sign still counts: few of them become the smallest level after all.
+        let weights = layer.weight_values(arena);
+        let values = parameters.quantised_values(layer, arena);
+        let exponent = |value: f64| (value != 0.0).then(|| value.abs().log2().round() as i32);
+        let signed = weights.iter().zip(values);
+        Ok(signed.map(|(w, q)| (*w < 0.0, exponent(q))).collect())
     }
 
     /// The factor ±2^k of every output and what is added before it: y = factor (sum + offset).
@@ -460,21 +471,21 @@ fn input_table(model: &Model, scale: i32, most: i64) -> Vec<i16> {
 
 fn pack_layer(
     trained: &Trained<'_>,
+    parameters: &Parameters,
     source: &Source<'_>,
     (input_scale, output_scale): (i32, Option<i32>),
     activations: Activations,
 ) -> Result<PackedLayer, PackError> {
-    let (weights, rule) = source.weights(trained.weights)?;
+    let weights = source.weights(parameters, trained.weights)?;
     let factors = source.factors(trained);
     let fan_in: usize = source.shape[1..].iter().product();
     // The sign of every weight, with its output's, and its exponent; none is zero.
     let weights: Vec<(bool, Option<i32>)> = weights
         .iter()
         .enumerate()
-        .map(|(i, w)| {
+        .map(|(i, (negative, exponent))| {
             let factor = factors[i / fan_in].0;
-            let exponent = rule.exponent(f64::from(*w));
-            let negative = (*w < 0.0) != (factor < 0.0);
+            let negative = *negative != (factor < 0.0);
             (negative, exponent.filter(|_| factor != 0.0))
         })
         .collect();

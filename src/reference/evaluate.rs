@@ -1,6 +1,6 @@
 //! What a trained network makes of images, in plain loops and `f64`.
 
-use super::quantiser_forward;
+use super::trainer::quantised;
 use super::trainer::{node_trace, wide};
 use crate::foreign::Network;
 use crate::graph::{Model, geometry, separate};
@@ -30,11 +30,13 @@ pub fn logits(
         let norm = layout.norm_of(step.number);
         let mut statistics = norm.map_or_else(Vec::new, |norm| wide(norm.running_values(running)));
         let inputs = &step.node.inputs;
-        let mut quantised = None;
+        let mut values_of_weights = None;
         let made = step.node.op.operation().plain(&bind).forward(PlainForward {
             x: inputs.iter().map(|value| &values[*value][..]).collect(),
             weights: match own.quantiser {
-                Some([c, s]) if low => &*quantised.insert(quantiser_forward(&own.weights, c, s)),
+                Some(learned) if low => {
+                    &*values_of_weights.insert(quantised(model.quantiser, &own.weights, learned))
+                }
                 _ => &own.weights,
             },
             bias: &own.bias,

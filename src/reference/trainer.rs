@@ -2,15 +2,16 @@
 //! [`crate::train::Trainer`] must do, step by step. It walks the graph node by node, without any fusion.
 
 use super::{
-    AdamRule, adam, budget, levels, levels_backward, muon_step, quantiser_backward,
-    quantiser_forward, sgd, softmax_cross_entropy,
+    AdamRule, adam, budget, levels, levels_backward, method_backward, method_forward, muon_step,
+    quantiser_backward, quantiser_forward, sgd, softmax_cross_entropy,
 };
 use crate::graph::{INPUT, Model, Value, geometry, separate};
 use crate::loss::Lesson;
 use crate::model::{Mode, Parameters};
 use crate::op::plain::{Plain, PlainBackward, PlainForward, PlainGradients, padded};
-use crate::optimiser::{LEAST_SLOPE, Schedule, free_exponents};
+use crate::optimiser::{Schedule, free_exponents, least_slope};
 use crate::pack::PackedSize;
+use crate::quantiser::Quantiser;
 use crate::tensor::pad4;
 use crate::train::{Objective, Optimiser, Snapshot, TrainOptions};
 
@@ -38,6 +39,14 @@ impl NodeTrace {
             scale: vec![0.0; self.scale.len()],
             quantiser: self.quantiser.map(|_| [0.0; 2]),
         }
+    }
+}
+
+/// Q(w) of a layer.
+pub(super) fn quantised(quantiser: Quantiser, weights: &[f64], learned: [f64; 2]) -> Vec<f64> {
+    match quantiser.method() {
+        Some(method) => method_forward(&*method, weights, &method.scales(weights, learned)),
+        None => quantiser_forward(weights, learned[0], learned[1]),
     }
 }
 
@@ -116,6 +125,7 @@ pub struct PlainTrainer {
     ops: Vec<Op>,
     pixels: usize,
     classes: usize,
+    quantiser: Quantiser,
     options: TrainOptions,
     size: PackedSize,
     total_steps: u64,
@@ -168,6 +178,7 @@ impl PlainTrainer {
             ops,
             pixels: model.input[0] * model.input[1],
             classes: model.classes,
+            quantiser: model.quantiser,
             options,
             size: PackedSize::of(model).unwrap_or_else(|e| panic!("{e}")),
             total_steps,
@@ -313,7 +324,7 @@ impl PlainTrainer {
             .parameters
             .iter()
             .map(|p| match p.quantiser {
-                Some([intercept, slope]) => quantiser_forward(&p.weights, intercept, slope),
+                Some(learned) => quantised(self.quantiser, &p.weights, learned),
                 None => p.weights.clone(),
             })
             .collect();
@@ -418,7 +429,19 @@ impl PlainTrainer {
                 bias: both(2),
                 quantiser: None,
             };
-            if let Some(quantiser) = p.quantiser {
+            if let (Some(learned), Some(method)) = (p.quantiser, self.quantiser.method()) {
+                bit_loss += f64::from(method.bits()).exp2();
+                let scales = method.scales(&p.weights, learned);
+                let gradients = [&lp[number][0][..], &hp[number][0]];
+                let (weights, sums) = method_backward(
+                    &*method,
+                    &p.weights,
+                    &scales,
+                    gradients,
+                    self.options.lambda_l2,
+                );
+                (node.weights, node.quantiser) = (weights, Some(sums));
+            } else if let Some(quantiser) = p.quantiser {
                 let found = levels(&p.weights, quantiser[0], quantiser[1]);
                 bit_loss += found.bit_loss;
                 let lambda_bits = found.lambda_bits(schedule, frees[number]);
@@ -458,7 +481,7 @@ impl PlainTrainer {
             ..plain
         };
         let slope = AdamRule {
-            least: LEAST_SLOPE.into(),
+            least: least_slope(self.quantiser).into(),
             ..intercept
         };
         for (i, g) in gradients.iter().enumerate() {

@@ -7,7 +7,7 @@ use crate::graph::Model;
 use crate::loss::Lesson;
 use crate::model::{BitBudget, Mode, Parameters, Prices};
 use crate::op::TRAINING_NOISE;
-use crate::optimiser::{AdamState, Muon, adam, orthogonalise, sgd};
+use crate::optimiser::{AdamState, Muon, adam, least_slope, orthogonalise, sgd};
 use crate::pack::PackedSize;
 use crate::quantiser::quantiser_backward;
 use crate::recording::Recording;
@@ -16,6 +16,31 @@ use crate::tensor::Tensor;
 /// How the layers of a model pay for their bits.
 pub(super) fn prices(model: &Model, options: &TrainOptions) -> Result<Prices, TrainError> {
     let parameters = Parameters::new(model);
+    let quantiser = model.quantiser;
+    let priced = [
+        (
+            "target-bits",
+            !options.layer_bits.is_empty(),
+            "bits".to_owned(),
+        ),
+        (
+            "target-size",
+            options.target_size > 0,
+            options.target_size.to_string(),
+        ),
+    ];
+    if let Some((option, _, value)) = priced
+        .into_iter()
+        .find(|(_, given, _)| *given && !quantiser.is_gtc())
+    {
+        let remedy =
+            format!("layers choose their bits with --quantiser gtc alone, not {quantiser}");
+        return Err(TrainError::BadOption {
+            option,
+            value,
+            remedy,
+        });
+    }
     let names: Vec<&str> = parameters
         .quantised()
         .map(|layer| layer.name.as_str())
@@ -75,6 +100,7 @@ pub(super) fn adam_state<'a>(
         quantisers: memory.parameters.quantisers,
         decayed: memory.parameters.scales,
         weight_decay: options.weight_decay,
+        least_slope: least_slope(memory.parameters.quantiser),
     }
 }
 

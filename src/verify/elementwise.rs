@@ -154,6 +154,7 @@ fn sgd(count: usize) -> Case {
                 quantisers: count,
                 decayed,
                 weight_decay: 0.5,
+                least_slope: 0.01,
             };
             optimiser::sgd(plan, "case", &i[0], &state, 0..count);
         }),
@@ -199,6 +200,7 @@ fn adam(count: usize, t: u64) -> Case {
                 quantisers,
                 decayed,
                 weight_decay: 0.5,
+                least_slope: 0.01,
             };
             optimiser::adam(plan, "case", &i[0], &state, 0..count);
         }),
@@ -209,7 +211,7 @@ fn adam(count: usize, t: u64) -> Case {
                 rate: if i < quantisers { 1.0 } else { 10.0 },
                 weight_decay: if i < decayed { 0.5 } else { 0.0 },
                 least: match i >= quantisers && i % 4 == 1 {
-                    true => optimiser::LEAST_SLOPE.into(),
+                    true => 0.01f32.into(),
                     false => f64::NEG_INFINITY,
                 },
             };

@@ -4,7 +4,9 @@ use serde::Deserialize;
 
 use crate::gpu::{Gpu, GpuError};
 use crate::optimiser::Schedule;
-use crate::quantiser::{LayerRanges, Quantised, Spans, quantiser_backward, quantiser_forward};
+use crate::quantiser::{
+    LayerRanges, Quantised, Quantiser, Spans, quantiser_backward, quantiser_forward,
+};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
@@ -171,6 +173,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let [d_weights, d_quantiser] = [0..stored, stored..stored + 4].map(|r| gradients.range(r));
     let mut plan = Recording::new(gpu.path()).mirror_all();
     let model = Quantised {
+        quantiser: Quantiser::Gtc,
         spans: &spans,
         table: &table,
         parameters: &parameters,

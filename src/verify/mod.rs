@@ -5,6 +5,7 @@ mod answers;
 mod elementwise;
 mod golden;
 mod image_loss;
+mod methods;
 mod muon;
 pub(crate) mod packed;
 mod quantiser;
@@ -151,6 +152,7 @@ pub struct CaseReport {
 pub fn cases() -> Vec<Case> {
     let mut all = elementwise::cases();
     all.extend(quantiser::cases());
+    all.extend(methods::cases());
     all.extend(image_loss::cases());
     all.extend(muon::cases());
     all.extend(op::cases());

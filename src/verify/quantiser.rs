@@ -4,7 +4,7 @@ use super::{Case, Expected, Tolerance, noise};
 use crate::gpu::Kernel;
 use crate::kernels;
 use crate::optimiser::Schedule;
-use crate::quantiser::{self, LayerRanges, Quantised, Spans};
+use crate::quantiser::{self, LayerRanges, Quantised, Quantiser, Spans};
 use crate::recording::Recording;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
@@ -264,6 +264,7 @@ impl Layers {
                 let nowhere = Tensor::transient("nowhere", &[model.arena()]);
                 let levels = Tensor::transient("levels", &[model.sizes.len(), 3, 4]);
                 let quantised = Quantised {
+                    quantiser: Quantiser::Gtc,
                     spans: &model.spans(),
                     table: &i[1],
                     parameters: &i[0],

@@ -6,7 +6,8 @@ use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
 use crate::cli::data_args::PictureArgs;
 use crate::cli::{CliError, DeviceArgs};
 use crate::data::Flip;
-use crate::train::QuantiserRate;
+use crate::quantiser::Quantiser;
+use crate::train::{Objective, QuantiserRate};
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
@@ -91,6 +92,10 @@ pub(crate) struct TrainArgs {
     /// How the learning rate falls
     #[arg(long, value_parser = ["cosine", "linear", "constant"])]
     decay: Option<String>,
+    /// How low precision reads weights: gtc, or another method to compare it with (see `gtc compare --list`). Such a method
+    /// learns from the labels alone, unless --objective gtc lets high precision teach it [default: gtc]
+    #[arg(long, value_name = "METHOD[:BITS]")]
+    quantiser: Option<Quantiser>,
     /// gtc: both networks; direct: low precision alone; float: an ordinary network
     #[arg(long, value_parser = ["gtc", "direct", "float"])]
     objective: Option<String>,
@@ -154,7 +159,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder. --data says where its data are now; --epochs, rates, prices and most other
     /// settings may be changed from here on, which is written down in its config.toml
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "limit", "batch_size", "optimiser", "lp_start", "objective", "exact_norm", "latent", "likelihood", "preset", "from",
+        "model", "limit", "batch_size", "optimiser", "lp_start", "objective", "quantiser", "exact_norm", "latent", "likelihood", "preset", "from",
         "seed", "out", "config", "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
     pub resume: Option<PathBuf>,
@@ -283,6 +288,9 @@ impl TrainArgs {
         set_word(&mut options.likelihood, &self.likelihood)?;
         set(&mut options.seed, &self.seed);
         set_word(&mut options.decay, &self.decay)?;
+        if self.quantiser.is_some_and(|quantiser| !quantiser.is_gtc()) {
+            options.objective = Objective::Direct;
+        }
         set_word(&mut options.objective, &self.objective)?;
         set(&mut config.model, &self.model);
         fn set_some<T: Clone>(target: &mut Option<T>, value: &Option<T>) {
@@ -295,6 +303,7 @@ impl TrainArgs {
             config.data = Some(in_words(std::path::absolute(data)?)?);
         }
         config.pictures = self.pictures.or(&config.pictures);
+        set_some(&mut config.quantiser, &self.quantiser);
         set_some(&mut config.limit, &self.limit);
         if let Some(from) = &self.from {
             config.from = Some(in_words(from.clone())?);

@@ -133,6 +133,9 @@ pub(super) fn starting_weights(
         )
         .into());
     }
+    if found.quantiser != model.quantiser {
+        Parameters::new(model).start_quantisers(&mut snapshot.weights);
+    }
     if checkpoint.header.options.objective == Objective::Float
         && is_far_off(model, &snapshot.weights)
     {

@@ -27,7 +27,7 @@ use crate::foreign::ForeignModel;
 use crate::graph::{Graph, INPUT, Model, Node as GraphNode, Scaling, Shape, Value};
 use crate::model::{LayerValues, Parameters};
 use crate::op::Op;
-use crate::quantiser::{INTERCEPT, SLOPE};
+use crate::quantiser::{INTERCEPT, Quantiser, SLOPE};
 use crate::tensor::pad4;
 
 /// Versions of the default operator set that are read.
@@ -525,6 +525,7 @@ impl<'f, 'd> Importer<'f, 'd> {
             scaling: self.scaling,
             classes: shape.len(),
             likelihood: None,
+            quantiser: Quantiser::Gtc,
             graph: Graph { nodes: self.nodes },
         };
         model.check().map_err(|error| refused(error.to_string()))?;

@@ -11,10 +11,9 @@
 //! Rounding passes its gradient through; the bit loss pulls only the weights in the extreme
 //! exponents and the slope. As s → 0 all weights of a layer share one magnitude.
 
-use std::ops::Range;
-
 use bytemuck::{Pod, Zeroable};
 
+use super::Quantised;
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -25,111 +24,6 @@ pub const EPSILON: f64 = 1e-6;
 pub const INTERCEPT: f32 = 1e-4;
 /// Where every layer's slope starts: exponents as they are.
 pub const SLOPE: f32 = 1.0;
-/// Texels that a workgroup of the quantiser's kernels walks.
-const SPAN: usize = 1024;
-
-/// Where the numbers of one layer lie in the arenas.
-#[derive(Clone, Debug)]
-pub struct LayerRanges {
-    /// Weights, in floats.
-    pub weights: Range<usize>,
-    /// Whether a batch normalisation follows: the gradient of the intercept is then zero.
-    pub normalised: bool,
-    /// Whether only the slope pays for the layer's bits, not the weights of its extreme exponents.
-    pub slope_pays: bool,
-    /// Exponents that it need not pay for; none: as many as the schedule says.
-    pub free_exponents: Option<f32>,
-}
-
-/// What each workgroup of the quantiser's kernels walks: one dispatch does all layers.
-#[derive(Clone, Debug)]
-pub struct Spans {
-    /// First span, spans, 1 if a normalisation follows, 0 or one more than the exponents that are free.
-    layers: Vec<[f32; 4]>,
-    /// First texel, texels, layer, 1 if they are weights, 2 if these do not pay for bits; those of weights come first.
-    spans: Vec<[f32; 4]>,
-    /// How many spans are of weights.
-    of_weights: usize,
-    /// Floats of weights, for reports.
-    weights: usize,
-}
-
-impl Spans {
-    /// Cuts the layers into spans, and what both networks share: biases, gammas, betas, and layers that stay in
-    /// float.
-    ///
-    /// # Panics
-    /// If ranges do not lie on whole texels, or so far behind that a float cannot say where.
-    pub fn new(layers: &[LayerRanges], shared: &[Range<usize>]) -> Self {
-        let mut spans = Vec::new();
-        let mut rows = Vec::new();
-        let mut cut = |range: &Range<usize>, layer: usize, kind: usize| {
-            let texels = range.start / 4..range.end / 4;
-            let whole = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
-            let exact = whole && texels.end <= 1 << 24;
-            assert!(exact, "{range:?} cannot be cut into spans");
-            for first in texels.clone().step_by(SPAN) {
-                let count = SPAN.min(texels.end - first);
-                spans.push([first, count, layer, kind].map(|v| v as f32));
-            }
-            spans.len()
-        };
-        let mut first = 0;
-        for (number, layer) in layers.iter().enumerate() {
-            let end = cut(&layer.weights, number, 1 + usize::from(layer.slope_pays));
-            let [first_span, spans] = [first, end - first].map(|v| v as f32);
-            let normalised = f32::from(u8::from(layer.normalised));
-            let free = layer.free_exponents.map_or(0.0, |free| free + 1.0);
-            rows.push([first_span, spans, normalised, free]);
-            first = end;
-        }
-        for range in shared {
-            cut(range, 0, 0);
-        }
-        Self {
-            layers: rows,
-            spans,
-            of_weights: first,
-            weights: layers.iter().map(|layer| layer.weights.len()).sum(),
-        }
-    }
-
-    /// What the kernels read of it, (layers + spans, 4).
-    pub fn table(&self) -> Vec<f32> {
-        [&self.layers[..], &self.spans].concat().concat()
-    }
-}
-
-/// Where a model's numbers live. Arenas are alike.
-pub struct Quantised<'a> {
-    /// How workgroups share them.
-    pub spans: &'a Spans,
-    /// [`Spans::table`] on the device, (layers + spans, 4).
-    pub table: &'a Tensor,
-    /// Arena of all that is learned.
-    pub parameters: &'a Tensor,
-    /// (layers, 4) in it: intercept, slope and two unused numbers.
-    pub quantisers: &'a Tensor,
-    /// Arena of Q(w).
-    pub values: &'a Tensor,
-    /// (layers, 3, 4), see `shaders/quantiser/levels.wgsl`.
-    pub levels: &'a Tensor,
-}
-
-impl Quantised<'_> {
-    fn layers(&self) -> Tensor {
-        self.table.range(0..self.spans.layers.len())
-    }
-
-    fn spans(&self) -> Tensor {
-        self.table
-            .range(self.spans.layers.len()..self.table.shape[0])
-    }
-
-    fn for_layers(&self) -> Grid {
-        Grid::Groups([self.spans.layers.len() as u32, 1, 1])
-    }
-}
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -150,9 +44,9 @@ struct LevelsParams {
 }
 
 /// Q(w), then the layers' levels, bits and bit losses.
-pub fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_>) {
+pub(super) fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_>) {
     let spans = model.spans();
-    let count = model.spans.of_weights;
+    let count = model.spans.of_weights();
     let partial = Tensor::transient("partial", &[count, 2, 4]);
     let params = QuantiserForwardParams {
         w_base: model.parameters.base(),
@@ -170,7 +64,7 @@ pub fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_
         writes: &[Write::New(model.values), Write::New(&partial)],
         schedule: false,
         grid: Grid::Groups([count as u32, 1, 1]),
-        flops: 30 * model.spans.weights as u64,
+        flops: 30 * model.spans.weights() as u64,
     });
     levels(plan, label, model, &partial);
 }
@@ -252,7 +146,7 @@ struct LevelsBackwardParams {
 /// Adds the gradients of the low-precision network, `lp_gradients`, to those of the high-precision one,
 /// `gradients`: those of weights through Q, with the bit loss and the L2 term. Writes the gradients
 /// of intercepts and slopes to `d_quantisers` (layers, 4). The first two are arenas.
-pub fn quantiser_backward(
+pub(super) fn quantiser_backward(
     plan: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
@@ -261,7 +155,7 @@ pub fn quantiser_backward(
     [gradients, d_quantisers]: [&Tensor; 2],
 ) {
     let spans = model.spans();
-    let count = model.spans.spans.len();
+    let count = model.spans.count();
     let partial = Tensor::transient("partial", &[count, 4]);
     let params = QuantiserBackwardParams {
         w_base: model.parameters.base(),
@@ -282,7 +176,7 @@ pub fn quantiser_backward(
         writes: &[Write::Update(gradients), Write::New(&partial)],
         schedule: true,
         grid: Grid::Groups([count as u32, 1, 1]),
-        flops: 45 * model.spans.weights as u64,
+        flops: 45 * model.spans.weights() as u64,
     });
     levels_backward(plan, label, model, &partial, d_quantisers);
 }
