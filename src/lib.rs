@@ -66,6 +66,7 @@ pub mod judge;
 pub mod train;
 
 pub mod checkpoint;
+pub mod costs;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod files;
 pub mod fit;

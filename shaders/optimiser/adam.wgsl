@@ -13,7 +13,7 @@ struct Params {
     one_minus_beta_1: f32, // apart, because 1 - 0.999 in f32 is off by 1e-5
     one_minus_beta_2: f32,
     epsilon: f32,
-    least_slope: f32, // of a layer's (intercept, slope, -, -)
+    least_slope: f32, // of a layer's (intercept, slope, centre, -)
     quantisers: u32, // first texel of the layers' intercepts and slopes
     decayed: u32, // texels at the start of the arenas that decay
     weight_decay: f32, // for a learning rate of one
@@ -43,6 +43,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var moved = weight - rate * (change + decay * weight);
     if i >= params.quantisers {
         moved.y = max(moved.y, params.least_slope);
+        // With a centre, the exponent of a weight whose logarithm it is stays what it was: c + s log2 |w|.
+        moved.x -= weight.z * (moved.y - weight.y);
     }
     output_0[params.weight_base + i] = moved;
     output_1[params.first_base + i] = m;

@@ -19,6 +19,7 @@ struct Params {
     gradients_base: u32,
     partial_base: u32,
     lambda_l2: f32,
+    identity: u32, // 1: gradients pass to weights as they are, not by the chain rule
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
@@ -77,7 +78,8 @@ fn weights(first: u32, end: u32, span: vec4u) -> vec2f {
         d_slope += through * log_w;
         let at_top = select(vec4f(0.0), vec4f(top_pull), e == vec4f(extremes.x));
         let at_low = select(vec4f(0.0), vec4f(low_pull), e == vec4f(extremes.y));
-        let straight = d_q * (slope * abs(q));
+        let chain = slope * abs(q);
+        let straight = d_q * select(chain, size, vec4<bool>(params.identity != 0u));
         let bits = sgn * (at_top - at_low);
         output_0[params.gradients_base + i] =
             previous_0(params.gradients_base + i) + (straight + bits) / size + params.lambda_l2 * w;

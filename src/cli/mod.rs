@@ -3,6 +3,7 @@
 mod adapters;
 mod bench;
 mod classify;
+mod compare;
 mod config;
 mod data;
 mod data_args;
@@ -26,6 +27,7 @@ mod report;
 mod report_vae;
 mod run_folder;
 mod sample;
+mod series;
 mod signals;
 mod sweep;
 mod train;
@@ -81,6 +83,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Train a model at several prices of bits, and draw accuracy against bits.
     Sweep(sweep::SweepArgs),
+    /// Train a model with GTC and with other published quantisers, and compare accuracy, bits and operations.
+    Compare(compare::CompareArgs),
     /// List the models of the program, print one as a description, or check a description.
     Models(models::ModelsArgs),
     /// Measure a trained model on test images.
@@ -165,6 +169,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(*args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Classify(args) => classify::run(&args),

@@ -37,7 +37,7 @@ pub(crate) struct ReportData<'a> {
     pub auto_encoder: Option<AutoEncoderPage>,
 }
 
-const STYLE: &str = include_str!("../../assets/report.css");
+pub(super) const STYLE: &str = include_str!("../../assets/report.css");
 
 /// The page.
 ///
@@ -66,7 +66,7 @@ pub(crate) fn render(data: &ReportData<'_>) -> Result<String, CliError> {
     Ok(page)
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('"', "&quot;")

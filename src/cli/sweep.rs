@@ -2,18 +2,15 @@
 
 use crate::cli::output::{say, say_part};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::Parser;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::run_folder::{EpochMetrics, RunFolder, own};
-use super::signals::on_stop;
-use super::{Cli, CliError, human_bytes};
+use super::run_folder::EpochMetrics;
+use super::series::{self, Finished, Run, Series};
+use super::{CliError, human_bytes};
 use crate::files;
 use crate::graph::Model;
 use crate::model::Parameters;
@@ -64,9 +61,6 @@ struct Row {
     packed: usize,
 }
 
-/// Flags that a sweep sets itself.
-const OWN: [&str; 5] = ["--lambda-bits", "--seed", "--out", "--resume", "--help"];
-
 pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
     let plan = Plan {
         model: args.model.clone(),
@@ -74,164 +68,60 @@ pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
         seeds: args.seeds.clone(),
         train: args.train.clone(),
     };
-    check(&plan)?;
-    let folder = match &args.out {
-        Some(folder) => folder.clone(),
-        None => {
-            let name = Path::new(&args.model).file_stem().unwrap_or_default();
-            PathBuf::from(format!("runs/{}-sweep", name.to_string_lossy()))
-        }
-    };
-    keep_plan(&folder, &plan)?;
-    let _owned = own(&folder, "sweep.lock", "trains the sweep in this folder")?;
-    // The run in hand stops after its step and saves; then the sweep stops too.
-    let stopped = Arc::new(AtomicBool::new(false));
-    let asked = stopped.clone();
-    on_stop(move || asked.store(true, Ordering::SeqCst))?;
-    let mut rows = Vec::new();
-    let runs = plan.lambda_bits.len() * plan.seeds.len();
-    for &lambda_bits in &plan.lambda_bits {
-        for &seed in &plan.seeds {
-            let name = format!("lambda-{lambda_bits}-seed-{seed}");
-            let path = folder.join(&name);
-            say!("run {} of {runs}: {}", rows.len() + 1, path.display());
-            let row = match finished(&path, lambda_bits, seed)? {
-                Some(row) => row,
-                None => {
-                    let done = train(&plan, &path, lambda_bits, seed)?;
-                    if stopped.load(Ordering::SeqCst) {
-                        say!("\nstopped. Say the same again to go on.");
-                        return Ok(ExitCode::from(130));
-                    }
-                    if !done {
-                        return Err(format!(
-                            "{}: the run failed, see above. Say the same again to go on.",
-                            path.display()
-                        )
-                        .into());
-                    }
-                    let row = finished(&path, lambda_bits, seed)?;
-                    row.ok_or_else(|| format!("{}: the run did not end", path.display()))?
-                }
-            };
-            rows.push(row);
-            // After every run, so that what is there can be looked at.
-            files::write(&folder.join("sweep.md"), table(&rows).as_bytes())?;
-            files::write(
-                &folder.join("sweep.svg"),
-                picture(&plan.model, &rows)?.as_bytes(),
-            )?;
-        }
-    }
-    say_part!("\n{}", table(&rows));
-    say!("\ntable    {}", folder.join("sweep.md").display());
-    say!(
-        "picture  {} (open it in a browser)",
-        folder.join("sweep.svg").display()
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Finds mistakes before the first run.
-fn check(plan: &Plan) -> Result<(), CliError> {
-    for flag in &plan.train {
-        let name = flag.split('=').next().unwrap_or(flag);
-        if OWN.contains(&name) || name == "-h" {
-            return Err(format!("{name} belongs before the two dashes, to `gtc sweep`").into());
-        }
-    }
-    let words = command(
-        plan,
-        Path::new("nowhere"),
-        plan.lambda_bits[0],
-        plan.seeds[0],
-    );
-    let words = std::iter::once(OsString::from("gtc")).chain(words);
-    if let Err(error) = Cli::try_parse_from(words) {
-        return Err(error
-            .to_string()
-            .trim_start_matches("error: ")
-            .trim_end()
-            .into());
-    }
     for (number, lambda_bits) in plan.lambda_bits.iter().enumerate() {
         if plan.lambda_bits[..number].contains(lambda_bits) {
             return Err(format!("--lambda-bits names {lambda_bits} twice").into());
         }
     }
-    Ok(())
-}
-
-/// Writes down what the sweep is, or finds the same in its folder.
-fn keep_plan(folder: &Path, plan: &Plan) -> Result<(), CliError> {
-    let file = folder.join("sweep.toml");
-    let shown = folder.display();
-    match std::fs::read_to_string(&file) {
-        Ok(text) => {
-            let known: Plan =
-                toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
-            if known != *plan {
-                return Err(format!(
-                    "{shown} holds another sweep, see {}. Name another folder with --out.",
-                    file.display()
-                )
-                .into());
-            }
-            Ok(())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(folder).map_err(|e| format!("{shown}: {e}"))?;
-            Ok(files::write(&file, toml::to_string(plan)?.as_bytes())?)
-        }
-        Err(error) => Err(format!("{}: {error}", file.display()).into()),
+    let pairs: Vec<(f64, u64)> = plan
+        .lambda_bits
+        .iter()
+        .flat_map(|price| plan.seeds.iter().map(move |seed| (*price, *seed)))
+        .collect();
+    let runs: Vec<Run> = pairs.iter().map(|pair| run_of(&plan, *pair)).collect();
+    if let Some(first) = runs.first() {
+        series::check_flags("sweep", &["--lambda-bits", "--seed"], &plan.train, first)?;
     }
+    let folder = args.out.clone();
+    let folder = folder.unwrap_or_else(|| series::default_folder(&args.model, "sweep"));
+    let series = Series::open(folder, "sweep", &plan)?;
+    let mut rows = Vec::new();
+    let all = series.all(&runs, |number, finished| {
+        rows.push(row_of(pairs[number], finished)?);
+        // After every run, so that what is there can be looked at.
+        let folder = series.folder();
+        files::write(&folder.join("sweep.md"), table(&rows).as_bytes())?;
+        let picture = picture(&plan.model, &rows)?;
+        Ok(files::write(&folder.join("sweep.svg"), picture.as_bytes())?)
+    })?;
+    if !all {
+        return Ok(ExitCode::from(130));
+    }
+    say_part!("\n{}", table(&rows));
+    say!("\ntable    {}", series.folder().join("sweep.md").display());
+    say!(
+        "picture  {} (open it in a browser)",
+        series.folder().join("sweep.svg").display()
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
-/// The words of `gtc train` for one run.
-fn command(plan: &Plan, path: &Path, lambda_bits: f64, seed: u64) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec!["train".into(), plan.model.clone().into()];
+/// One run.
+fn run_of(plan: &Plan, (lambda_bits, seed): (f64, u64)) -> Run {
+    let mut words: Vec<OsString> = vec![plan.model.clone().into()];
     words.extend(plan.train.iter().map(OsString::from));
     words.extend(["--lambda-bits".into(), lambda_bits.to_string().into()]);
     words.extend(["--seed".into(), seed.to_string().into()]);
-    words.extend(["--out".into(), path.into()]);
-    words
+    Run {
+        name: format!("lambda-{lambda_bits}-seed-{seed}"),
+        words,
+    }
 }
 
-/// Trains one run in a process of its own, or goes on with it; whether it ended well.
-fn train(plan: &Plan, path: &Path, lambda_bits: f64, seed: u64) -> Result<bool, CliError> {
-    let begun = path.join("model.safetensors").exists();
-    let words = match begun {
-        true => vec!["train".into(), "--resume".into(), path.into()],
-        false => {
-            // Left by a run that was stopped before its first checkpoint.
-            if path.join("config.toml").exists() {
-                std::fs::remove_dir_all(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            }
-            command(plan, path, lambda_bits, seed)
-        }
-    };
-    let program = std::env::current_exe()?;
-    let status = Command::new(&program).args(words).status();
-    Ok(status
-        .map_err(|e| format!("{}: {e}", program.display()))?
-        .success())
-}
-
-/// What a run came to, if it has ended.
-fn finished(path: &Path, lambda_bits: f64, seed: u64) -> Result<Option<Row>, CliError> {
-    if !path.join("model.safetensors").exists() {
-        return Ok(None);
-    }
-    let (folder, config, checkpoint) = RunFolder::resume(path)?;
-    let epochs = config.options.epochs;
-    let metrics = folder.metrics_until(epochs)?;
-    let Some(last) = metrics.into_iter().find(|line| line.epoch == epochs) else {
-        return Ok(None);
-    };
-    if checkpoint.header.step < last.step {
-        return Ok(None);
-    }
-    let model: Model = checkpoint.header.model()?;
+/// What a run came to.
+fn row_of((lambda_bits, seed): (f64, u64), finished: Finished) -> Result<Row, CliError> {
+    let model: Model = finished.checkpoint.header.model()?;
+    let last = finished.last;
     let counts: Vec<usize> = Parameters::new(&model)
         .quantised()
         .map(|l| l.weights())
@@ -240,13 +130,13 @@ fn finished(path: &Path, lambda_bits: f64, seed: u64) -> Result<Option<Row>, Cli
     let bits: f64 = bits
         .map(|(count, bits)| *count as f64 * f64::from(*bits))
         .sum();
-    Ok(Some(Row {
+    Ok(Row {
         lambda_bits,
         seed,
         bits_per_weight: bits / counts.iter().sum::<usize>().max(1) as f64,
         packed: PackedSize::of(&model)?.bytes(last.bits.iter().copied()),
         last,
-    }))
+    })
 }
 
 /// Results of HP and LP: accuracies in percent, or of auto-encoders losses.

@@ -123,6 +123,26 @@ impl Model {
         Self { quantiser, ..self }
     }
 
+    /// The same with the first and the last layer with weights in float.
+    #[must_use]
+    pub fn with_float_ends(mut self) -> Self {
+        use crate::op::Op;
+        let weighs = |node: &super::Node| node.op.operation().weights(Shape::row(1)).is_some();
+        let nodes = &mut self.graph.nodes;
+        let ends = [
+            nodes.iter().position(weighs),
+            nodes.iter().rposition(weighs),
+        ];
+        for at in ends.into_iter().flatten() {
+            match &mut nodes[at].op {
+                Op::Conv(conv) => conv.quantise = false,
+                Op::Dense(dense) => dense.quantise = false,
+                _ => (),
+            }
+        }
+        self
+    }
+
     /// The same classifier for other classes, if a single layer makes its outputs.
     pub fn with_classes(mut self, classes: usize) -> Option<Self> {
         use crate::op::{Conv, Dense, Op};

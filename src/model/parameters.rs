@@ -120,6 +120,14 @@ impl LayerParameters {
         (variance * self.shape[0] as f64).sqrt()
     }
 
+    /// log2 of the usual size of the weights that [`Parameters::initial`] starts with: of normally distributed numbers
+    /// x with deviation d the mean of log2 |x| is log2 d - (γ + ln 2) / (2 ln 2), γ = 0.5772 (Euler).
+    pub fn centre(&self) -> f32 {
+        const BELOW_DEVIATION: f64 = 0.916_404;
+        let deviation = (2.0 / self.fan_in() as f64).sqrt();
+        (deviation.log2() - BELOW_DEVIATION) as f32
+    }
+
     /// Whether a batch normalisation follows.
     pub fn is_normalised(&self) -> bool {
         self.normalised
@@ -414,6 +422,17 @@ impl Parameters {
                 Some(method) => method.start(&layer.wide_weights(arena)).map(|v| v as f32),
             };
             arena[at..at + 2].copy_from_slice(&start);
+        }
+    }
+
+    /// Puts the centres of slopes where the optimiser finds them, behind every intercept and slope. They are no part of what
+    /// is learned, and files do not hold them.
+    pub(crate) fn put_centres(&self, arena: &mut [f32], centred: bool) {
+        let centred = centred && self.quantiser.is_gtc();
+        for layer in &self.layers {
+            if let Some(at) = layer.quantiser {
+                arena[at + 2] = if centred { layer.centre() } else { 0.0 };
+            }
         }
     }
 

@@ -13,7 +13,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Quantised;
+use super::{Pull, Quantised};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -132,6 +132,7 @@ struct QuantiserBackwardParams {
     gradients_base: u32,
     partial_base: u32,
     lambda_l2: f32,
+    identity: u32,
 }
 
 #[repr(C)]
@@ -151,7 +152,7 @@ pub(super) fn quantiser_backward(
     label: &str,
     model: &Quantised<'_>,
     lp_gradients: &Tensor,
-    lambda_l2: f32,
+    pull: Pull,
     [gradients, d_quantisers]: [&Tensor; 2],
 ) {
     let spans = model.spans();
@@ -165,7 +166,8 @@ pub(super) fn quantiser_backward(
         spans_base: spans.base(),
         gradients_base: gradients.base(),
         partial_base: partial.base(),
-        lambda_l2,
+        lambda_l2: pull.lambda_l2,
+        identity: pull.identity.into(),
     };
     plan.dispatch(Dispatch {
         kernel: &kernels::QUANTISER_BACKWARD,

@@ -201,6 +201,16 @@ impl FromStr for Quantiser {
     }
 }
 
+/// How gradients reach the weights.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pull {
+    /// Weight of ½Σ‖w‖².
+    pub lambda_l2: f32,
+    /// Whether GTC passes ∂L/∂Q to weights as it is, as other methods do, instead of by the chain rule. Intercepts and
+    /// slopes learn by the chain rule always.
+    pub identity: bool,
+}
+
 /// Records Q(w) of all layers, and the levels, bits and bit losses that they have.
 pub fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_>) {
     match model.quantiser.method() {
@@ -217,11 +227,11 @@ pub fn quantiser_backward(
     label: &str,
     model: &Quantised<'_>,
     lp_gradients: &Tensor,
-    lambda_l2: f32,
+    pull: Pull,
     targets: [&Tensor; 2],
 ) {
     match model.quantiser.method() {
-        None => gtc::quantiser_backward(plan, label, model, lp_gradients, lambda_l2, targets),
+        None => gtc::quantiser_backward(plan, label, model, lp_gradients, pull, targets),
         Some(method) => {
             method::method_backward(
                 plan,
@@ -229,7 +239,7 @@ pub fn quantiser_backward(
                 model,
                 &*method,
                 lp_gradients,
-                lambda_l2,
+                pull.lambda_l2,
                 targets,
             );
         }

@@ -124,6 +124,14 @@ pub struct AdamRule {
     pub least: f64,
 }
 
+/// Lets intercepts follow slopes after a step: rows of (intercept, slope, centre, -), before and after. A weight whose
+/// log2 |w| is the centre keeps its exponent.
+pub fn follow_slopes(before: &[f64], after: &mut [f64]) {
+    for (before, after) in before.chunks(4).zip(after.chunks_mut(4)) {
+        after[0] -= before[2] * (after[1] - before[1]);
+    }
+}
+
 /// One step of Adam with decoupled weight decay: new (weights, first moment, second moment).
 pub fn adam(
     gradients: &[f64],

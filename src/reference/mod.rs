@@ -30,7 +30,7 @@ pub use crate::op::norm::reference::{
 pub use crate::op::upsample::reference::{upsample_backward, upsample_forward};
 pub use evaluate::logits;
 pub use image_loss::{ImageLossInputs, bernoulli_loss, gaussian_loss};
-pub use loss::{AdamRule, Outcome, adam, metrics, sgd, softmax_cross_entropy};
+pub use loss::{AdamRule, Outcome, adam, follow_slopes, metrics, sgd, softmax_cross_entropy};
 pub use method::{method_backward, method_forward, method_scales, method_statistics};
 pub use muon::{momentum, muon, muon_step, newton_schulz, unit_norm};
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};

@@ -112,13 +112,14 @@ pub fn budget(layers: &[(f64, f64)], budget: f64) -> Option<f32> {
 }
 
 /// `d_w` plus the gradient through Q, the bit loss and the L2 term; then the sums for
-/// (intercept, slope) without the bit loss.
+/// (intercept, slope) without the bit loss. With `identity` the first passes Q as it is.
 pub fn quantiser_backward(
     weights: &[f64],
     [intercept, slope]: [f64; 2],
     d_q: &[f64],
     d_w: &[f64],
     [lambda_bits, lambda_l2]: [f64; 2],
+    identity: bool,
 ) -> (Vec<f64>, [f64; 2]) {
     let q = quantiser_forward(weights, intercept, slope);
     let levels = levels(weights, intercept, slope);
@@ -127,7 +128,11 @@ pub fn quantiser_backward(
     let mut sums = [0.0; 2];
     for (i, &w) in weights.iter().enumerate() {
         let size = w.abs() + EPSILON;
-        result[i] += d_q[i] * slope * q[i].abs() / size + lambda_l2 * w;
+        let straight = match identity {
+            true => 1.0,
+            false => slope * q[i].abs() / size,
+        };
+        result[i] += d_q[i] * straight + lambda_l2 * w;
         sums[0] += d_q[i] * q[i] * LN_2;
         sums[1] += d_q[i] * q[i] * LN_2 * log2_size(w);
         if let Some(e) = exponent(w, intercept, slope) {

@@ -13,7 +13,7 @@ use crate::optimiser::{Schedule, free_exponents, least_slope};
 use crate::pack::PackedSize;
 use crate::quantiser::Quantiser;
 use crate::tensor::pad4;
-use crate::train::{Objective, Optimiser, Snapshot, TrainOptions};
+use crate::train::{Objective, Optimiser, Snapshot, StraightThrough, TrainOptions};
 
 /// What one node learns, or anything parallel to it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,6 +104,8 @@ struct Op {
     normalised: bool,
     /// The norm that Muon keeps its weights at, if it learns them.
     muon: Option<f64>,
+    /// See [`crate::model::LayerParameters::centre`]; 0 where slopes have none.
+    centre: f64,
 }
 
 /// What a forward pass leaves.
@@ -168,6 +170,9 @@ impl PlainTrainer {
                 inputs: step.node.inputs.clone(),
                 outputs: layer.map_or(norm.map_or(0, |norm| norm.channels), |layer| layer.shape[0]),
                 normalised: layer.is_some_and(|layer| layer.is_normalised()),
+                centre: layer
+                    .filter(|_| options.centred_slopes && model.quantiser.is_gtc())
+                    .map_or(0.0, |layer| layer.centre().into()),
                 muon: layer
                     .filter(|layer| options.optimiser == Optimiser::Muon && layer.is_whole())
                     .map(|layer| layer.norm()),
@@ -398,12 +403,10 @@ impl PlainTrainer {
             let room = options.target_size as f64 - self.size.rest as f64;
             budget(&layers, 8.0 * room)
         });
-        let own = |p: &NodeTrace| {
-            options
-                .layer_bits
-                .get(&p.name)
-                .map(|bits| free_exponents(*bits))
-        };
+        let quantised = self.parameters.iter().filter(|p| p.quantiser.is_some());
+        let names: Vec<&str> = quantised.map(|p| p.name.as_str()).collect();
+        let bits = options.bits_of_layers(&names);
+        let own = |p: &NodeTrace| bits.get(&p.name).map(|bits| free_exponents(*bits));
         let nodes = self.parameters.iter();
         nodes.map(|p| within.flatten().or_else(|| own(p))).collect()
     }
@@ -455,6 +458,7 @@ impl PlainTrainer {
                     &lp[number][0],
                     &hp[number][0],
                     [for_weights, self.options.lambda_l2],
+                    self.options.straight_through == StraightThrough::Identity,
                 );
                 node.weights = weights;
                 let normalised = self.ops[number].normalised;
@@ -549,11 +553,13 @@ impl PlainTrainer {
                 &mut m.quantiser,
                 &mut v.quantiser,
             ) {
+                let before = *p;
                 for (i, rule) in [intercept, slope].into_iter().enumerate() {
                     let only = i..i + 1;
                     let (p, m, v) = (&mut p[only.clone()], &mut m[only.clone()], &mut v[only]);
                     step(&g[i..=i], p, m, v, (rule, true));
                 }
+                p[0] -= op.centre * (p[1] - before[1]);
             }
         }
     }

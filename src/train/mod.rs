@@ -11,7 +11,9 @@
 mod options;
 mod step;
 
-pub use options::{Decay, MAX_LATENT, Objective, Optimiser, QuantiserRate, TrainOptions};
+pub use options::{
+    Decay, MAX_LATENT, Objective, Optimiser, QuantiserRate, StraightThrough, TrainOptions,
+};
 
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress};
@@ -195,7 +197,9 @@ impl<'g> Trainer<'g> {
         memory = memory.with_prices(prices(&model, &options)?);
         memory.write_spans(gpu);
         let parameters = &memory.parameters;
-        memory.weights.write(gpu, &parameters.initial(options.seed));
+        let mut initial = parameters.initial(options.seed);
+        parameters.put_centres(&mut initial, options.centred_slopes);
+        memory.weights.write(gpu, &initial);
         let arena = |label| parameters.layout.allocate(gpu, label);
         let (first_moment, second_moment) = (arena("first moment")?, arena("second moment")?);
         let gradients = arena("gradients")?;
@@ -433,7 +437,7 @@ impl<'g> Trainer<'g> {
         let gpu = self.evaluator.gpu;
         self.step = snapshot.step;
         self.order.clear();
-        self.evaluator.set_weights(&snapshot.weights);
+        self.set_weights(&snapshot.weights);
         self.evaluator.set_running(&snapshot.running);
         self.first_moment.write(gpu, &snapshot.first_moment);
         self.second_moment.write(gpu, &snapshot.second_moment);
@@ -443,8 +447,15 @@ impl<'g> Trainer<'g> {
     /// Begins with the weights, levels and running statistics of another run of the same model; the
     /// schedule and Adam's moments start anew.
     pub fn start_from(&mut self, snapshot: &Snapshot) {
-        self.evaluator.set_weights(&snapshot.weights);
+        self.set_weights(&snapshot.weights);
         self.evaluator.set_running(&snapshot.running);
+    }
+
+    fn set_weights(&self, arena: &[f32]) {
+        let mut arena = arena.to_vec();
+        self.parameters()
+            .put_centres(&mut arena, self.options.centred_slopes);
+        self.evaluator.set_weights(&arena);
     }
 
     /// The arena of gradients of the last step.

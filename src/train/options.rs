@@ -45,6 +45,16 @@ pub enum Optimiser {
     Sgd,
 }
 
+/// How the gradient of a quantised weight reaches the weight, past rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StraightThrough {
+    /// By the chain rule with rounding left out: times s |Q| / (|w| + ε), which falls with the slope.
+    Chain,
+    /// As it is.
+    Identity,
+}
+
 /// How the learning rate falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -144,7 +154,7 @@ pub struct TrainOptions {
     /// Bits that each layer may keep: it pays for them only while one exponent more would need more. 1: it always
     /// pays.
     pub target_bits: u32,
-    /// The same of single layers, by name.
+    /// The same of single layers, by name; `first` and `last` are those at the ends.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub layer_bits: BTreeMap<String, u32>,
     /// Bytes that the packed file may have: no layer pays for bits while it fits, and while it does not the price doubles
@@ -169,6 +179,11 @@ pub struct TrainOptions {
     pub lambda_norm: f64,
     /// How the learning rate falls.
     pub decay: Decay,
+    /// How gradients of quantised weights reach the weights.
+    pub straight_through: StraightThrough,
+    /// Whether intercepts follow slopes: as a slope falls, weights of the size that training begins with keep their exponent
+    /// instead of growing to one.
+    pub centred_slopes: bool,
     /// What is minimised.
     pub objective: Objective,
     /// Largest random shift of a training image, in pixels, up or down and left or right.
@@ -228,6 +243,8 @@ impl Default for TrainOptions {
             lp_start: 0.0,
             lambda_norm: 0.0,
             decay: Decay::Cosine,
+            straight_through: StraightThrough::Chain,
+            centred_slopes: false,
             objective: Objective::Gtc,
             shift: 0,
             flip: Flip::Never,
@@ -432,6 +449,19 @@ impl TrainOptions {
             }
         }
         Ok(())
+    }
+
+    /// [`TrainOptions::layer_bits`] by the names of `layers`, which are all that are quantised, in order: unless a layer is
+    /// called so, `first` and `last` are the ends of the network.
+    pub fn bits_of_layers(&self, layers: &[&str]) -> BTreeMap<String, u32> {
+        let named = |name: &str| match name {
+            name if layers.contains(&name) => name.to_owned(),
+            "first" => layers.first().map_or(name, |first| *first).to_owned(),
+            "last" => layers.last().map_or(name, |last| *last).to_owned(),
+            other => other.to_owned(),
+        };
+        let bits = self.layer_bits.iter();
+        bits.map(|(name, bits)| (named(name), *bits)).collect()
     }
 
     /// How LP learns from HP.

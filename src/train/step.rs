@@ -1,6 +1,6 @@
 //! What a step does, as a recording: both networks forward and backward, the quantiser, the optimiser.
 
-use super::{Objective, Optimiser, TrainError, TrainOptions};
+use super::{Objective, Optimiser, StraightThrough, TrainError, TrainOptions};
 use crate::evaluate::{Memory, Teacher};
 use crate::gpu::Path;
 use crate::graph::Model;
@@ -9,7 +9,7 @@ use crate::model::{BitBudget, Mode, Parameters, Prices};
 use crate::op::TRAINING_NOISE;
 use crate::optimiser::{AdamState, Muon, adam, least_slope, orthogonalise, sgd};
 use crate::pack::PackedSize;
-use crate::quantiser::quantiser_backward;
+use crate::quantiser::{Pull, quantiser_backward};
 use crate::recording::Recording;
 use crate::tensor::Tensor;
 
@@ -45,13 +45,14 @@ pub(super) fn prices(model: &Model, options: &TrainOptions) -> Result<Prices, Tr
         .quantised()
         .map(|layer| layer.name.as_str())
         .collect();
-    for (name, bits) in &options.layer_bits {
+    let layer_bits = options.bits_of_layers(&names);
+    for (name, bits) in &layer_bits {
         if !names.contains(&name.as_str()) {
             return Err(TrainError::BadOption {
                 option: "target-bits",
                 value: format!("{name}={bits}"),
                 remedy: format!(
-                    "quantised layers of {} are {}",
+                    "quantised layers of {} are {}, or first and last",
                     model.name,
                     names.join(", ")
                 ),
@@ -82,7 +83,7 @@ pub(super) fn prices(model: &Model, options: &TrainOptions) -> Result<Prices, Tr
     };
     Ok(Prices {
         slopes_pay: options.optimiser == Optimiser::Muon,
-        bits: options.layer_bits.clone(),
+        bits: layer_bits,
         budget,
     })
 }
@@ -182,9 +183,12 @@ fn record_gradients(
     memory.count(plan, &batch, networks);
     if quantise {
         let targets = [gradients, &memory.parameters.quantisers_of(gradients)];
-        let lambda_l2 = options.lambda_l2 as f32;
+        let pull = Pull {
+            lambda_l2: options.lambda_l2 as f32,
+            identity: options.straight_through == StraightThrough::Identity,
+        };
         memory.quantised(|model| {
-            quantiser_backward(plan, "quantise", model, &lp_gradients, lambda_l2, targets);
+            quantiser_backward(plan, "quantise", model, &lp_gradients, pull, targets);
         });
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::gpu::{Gpu, GpuError};
 use crate::optimiser::Schedule;
 use crate::quantiser::{
-    LayerRanges, Quantised, Quantiser, Spans, quantiser_backward, quantiser_forward,
+    LayerRanges, Pull, Quantised, Quantiser, Spans, quantiser_backward, quantiser_forward,
 };
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -183,7 +183,14 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     };
     quantiser_forward(&mut plan, "golden", &model);
     let targets = [&gradients, &d_quantiser];
-    quantiser_backward(&mut plan, "golden", &model, &upstream, 0.0, targets);
+    quantiser_backward(
+        &mut plan,
+        "golden",
+        &model,
+        &upstream,
+        Pull::default(),
+        targets,
+    );
     let schedule = Schedule::new(1, 0.0, lambda_bits);
     gpu.plan(plan)?.run(gpu, bytemuck::bytes_of(&schedule));
     let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();

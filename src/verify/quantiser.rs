@@ -4,7 +4,7 @@ use super::{Case, Expected, Tolerance, noise};
 use crate::gpu::Kernel;
 use crate::kernels;
 use crate::optimiser::Schedule;
-use crate::quantiser::{self, LayerRanges, Quantised, Quantiser, Spans};
+use crate::quantiser::{self, LayerRanges, Pull, Quantised, Quantiser, Spans};
 use crate::recording::Recording;
 use crate::reference;
 use crate::tensor::{Tensor, pad4};
@@ -78,7 +78,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.extend([
             forward(model),
             levels(model),
-            backward(model),
+            backward(model, false),
             levels_backward(model),
         ]);
     }
@@ -86,7 +86,11 @@ pub(super) fn cases() -> Vec<Case> {
     let mut all = Layers::new(&LAYERS);
     all.name += ", target 3 bits";
     all.schedule = all.schedule.with_target_bits(3);
-    cases.extend([backward(&all), levels_backward(&all)]);
+    cases.extend([
+        backward(&all, false),
+        backward(&all, true),
+        levels_backward(&all),
+    ]);
     for (layers, bits) in [(1, 100.0), (70, 1e4), (70, 3e5)] {
         cases.push(budget(layers, bits));
     }
@@ -333,7 +337,7 @@ fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|v| *v as f32).collect()
 }
 
-fn backward(model: &Layers) -> Case {
+fn backward(model: &Layers, identity: bool) -> Case {
     let parameters: Vec<f64> = model.parameters().iter().map(|v| wide(*v)).collect();
     let levels = narrow(&model.stored_levels(&parameters));
     let more = vec![
@@ -344,17 +348,20 @@ fn backward(model: &Layers) -> Case {
         &kernels::QUANTISER_BACKWARD,
         more,
         (vec![model.arena()], Some(model.gradients("d_w"))),
-        |plan, quantised, more, gradients| {
+        move |plan, quantised, more, gradients| {
             let quantised = Quantised {
                 levels: &more[1],
                 ..*quantised
             };
             let nowhere = Tensor::transient("nowhere", &quantised.quantisers.shape);
             let targets = [gradients, &nowhere];
-            let lambda_l2 = LAMBDA_L2 as f32;
-            quantiser::quantiser_backward(plan, "case", &quantised, &more[0], lambda_l2, targets);
+            let pull = Pull {
+                lambda_l2: LAMBDA_L2 as f32,
+                identity,
+            };
+            quantiser::quantiser_backward(plan, "case", &quantised, &more[0], pull, targets);
         },
-        |model, i, before| {
+        move |model, i, before| {
             let mut values = before[0].clone();
             model.each(&i[0], |w, c, s, ranges| {
                 let slope_pays = ranges.slope_pays;
@@ -368,7 +375,7 @@ fn backward(model: &Layers) -> Case {
                         .lambda_bits(&model.schedule, ranges.free_exponents),
                 };
                 let lambda = [lambda_bits, LAMBDA_L2];
-                let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda);
+                let (d_w, _) = reference::quantiser_backward(w, [c, s], d_q, d_w, lambda, identity);
                 values[ranges.weights.clone()].copy_from_slice(&d_w);
                 for at in shared(ranges) {
                     values[at] += i[2][at];
@@ -401,7 +408,14 @@ fn levels_backward(model: &Layers) -> Case {
                 ..*quantised
             };
             let targets = [&more[2], d_quantisers];
-            quantiser::quantiser_backward(plan, "case", &quantised, &more[0], 0.0, targets);
+            quantiser::quantiser_backward(
+                plan,
+                "case",
+                &quantised,
+                &more[0],
+                Pull::default(),
+                targets,
+            );
         },
         |model, i, _| {
             let known = model.levels(&i[0]);
@@ -409,7 +423,8 @@ fn levels_backward(model: &Layers) -> Case {
             let values = model.each(&i[0], |w, c, s, ranges| {
                 let d_q = &i[2][ranges.weights.clone()];
                 let zeros = vec![0.0; w.len()];
-                let (_, sums) = reference::quantiser_backward(w, [c, s], d_q, &zeros, [0.0; 2]);
+                let (_, sums) =
+                    reference::quantiser_backward(w, [c, s], d_q, &zeros, [0.0; 2], false);
                 let levels = known.next().copied().unwrap_or_else(|| unreachable!());
                 let lambda_bits = levels.lambda_bits(&model.schedule, ranges.free_exponents);
                 let [d_c, d_s] =

@@ -219,7 +219,7 @@ fn straight_through_gradient_is_that_of_the_unrounded_quantiser() {
     let g = noise(11, 40);
     let smooth = |w: f64, c: f64, s: f64| w.signum() * (c + s * r::log2_size(w)).exp2();
     let q = r::quantiser_forward(&w, c, s);
-    let (d_w, [d_c, d_s]) = r::quantiser_backward(&w, [c, s], &g, &[0.0; 40], [0.0, 0.0]);
+    let (d_w, [d_c, d_s]) = r::quantiser_backward(&w, [c, s], &g, &[0.0; 40], [0.0, 0.0], false);
     let h = 1e-6;
     let (mut sum_c, mut sum_s) = (0.0, 0.0);
     for i in 0..w.len() {
@@ -245,9 +245,16 @@ fn the_reference_matches_the_golden_values() {
         assert_eq!((levels.bits, levels.bit_loss), (layer.bits, layer.bit_loss));
         assert!(near(levels.d_slope, layer.bit_grad_slope));
         let zero = vec![0.0; layer.weights.len()];
-        let (plain, sums) =
-            r::quantiser_backward(&layer.weights, [c, s], &layer.upstream, &zero, [0.0; 2]);
-        let (bits, _) = r::quantiser_backward(&layer.weights, [c, s], &zero, &zero, [1.0, 0.0]);
+        let (plain, sums) = r::quantiser_backward(
+            &layer.weights,
+            [c, s],
+            &layer.upstream,
+            &zero,
+            [0.0; 2],
+            false,
+        );
+        let (bits, _) =
+            r::quantiser_backward(&layer.weights, [c, s], &zero, &zero, [1.0, 0.0], false);
         for i in 0..zero.len() {
             assert!(near(plain[i], layer.grad_weights[i]), "{i}");
             assert!(near(bits[i], layer.bit_grad_weights[i]), "{i}");

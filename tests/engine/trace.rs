@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use gtc::data::{Images, epoch_order};
 use gtc::gpu::{Gpu, GpuOptions, Path};
 use gtc::graph::{Builder, Model};
-use gtc::model::Parameters;
 use gtc::op::{
     Activation, Add, AveragePool, Concat, Conv, Dense, Dropout, Flatten, GlobalAveragePool,
     MaxPool, Norm, Op, Pair, Reshape, Upsample,
 };
 use gtc::reference::PlainTrainer;
 use gtc::rng::Philox;
-use gtc::train::{Objective, Optimiser, TrainOptions, Trainer};
+use gtc::train::{Objective, Optimiser, StraightThrough, TrainOptions, Trainer};
 use pollster::block_on;
 
 const STEPS: u64 = 10;
@@ -243,9 +242,7 @@ fn follow_with(
         target_bits: if model.name == "plain" { 1 } else { 4 },
         // A model of its own bits, and one that fits into its budget, so that nothing is paid.
         layer_bits: match model.name.as_str() {
-            "normalised" if model.quantiser.is_gtc() => {
-                BTreeMap::from([(Parameters::new(model).layers[0].name.clone(), 2)])
-            }
+            "normalised" if model.quantiser.is_gtc() => BTreeMap::from([("first".to_owned(), 2)]),
             _ => BTreeMap::new(),
         },
         target_size: match (model.name.as_str(), path) {
@@ -260,6 +257,11 @@ fn follow_with(
             0.0
         },
         objective,
+        centred_slopes: softened,
+        straight_through: match softened {
+            true => StraightThrough::Identity,
+            false => StraightThrough::Chain,
+        },
         ..TrainOptions::default()
     };
     let images = images(model, 30);

@@ -7,6 +7,7 @@ mod common;
 
 mod boards;
 mod cli;
+mod compare;
 mod compatibility;
 mod documentation;
 mod folders_cli;

@@ -57,7 +57,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X")]
     lambda_bits: Option<f64>,
     /// Bits that each layer may keep: it pays for them only while another level would need more.
-    /// 1: it always pays. Layers may have their own: 2,conv1=4,fc=1
+    /// 1: it always pays. Layers may have their own, and those at the ends are also called first and last:
+    /// 2,conv1=4,last=3
     #[arg(long, value_name = "N,LAYER=N,...", value_delimiter = ',')]
     target_bits: Option<Vec<String>>,
     /// Size of the packed file, such as 300kB or 1.2MB. While it fits no layer pays for bits; while it does not, their
@@ -96,6 +97,16 @@ pub(crate) struct TrainArgs {
     /// learns from the labels alone, unless --objective gtc lets high precision teach it [default: gtc]
     #[arg(long, value_name = "METHOD[:BITS]")]
     quantiser: Option<Quantiser>,
+    /// Keep the first and the last layer with weights in float, as most publications about other methods do
+    #[arg(long)]
+    pub float_ends: bool,
+    /// How gradients of quantised weights reach the weights. chain: by the chain rule with rounding left out, which weakens as
+    /// levels collapse; identity: as they are
+    #[arg(long, value_parser = ["chain", "identity"])]
+    straight_through: Option<String>,
+    /// As a slope falls, let the intercept follow, so that weights of the size that training begins with keep their exponent
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    centred_slopes: Option<bool>,
     /// gtc: both networks; direct: low precision alone; float: an ordinary network
     #[arg(long, value_parser = ["gtc", "direct", "float"])]
     objective: Option<String>,
@@ -159,7 +170,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder. --data says where its data are now; --epochs, rates, prices and most other
     /// settings may be changed from here on, which is written down in its config.toml
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "limit", "batch_size", "optimiser", "lp_start", "objective", "quantiser", "exact_norm", "latent", "likelihood", "preset", "from",
+        "model", "limit", "batch_size", "optimiser", "lp_start", "objective", "quantiser", "float_ends", "exact_norm", "latent", "likelihood", "preset", "from",
         "seed", "out", "config", "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
     pub resume: Option<PathBuf>,
@@ -291,6 +302,8 @@ impl TrainArgs {
         if self.quantiser.is_some_and(|quantiser| !quantiser.is_gtc()) {
             options.objective = Objective::Direct;
         }
+        set(&mut options.centred_slopes, &self.centred_slopes);
+        set_word(&mut options.straight_through, &self.straight_through)?;
         set_word(&mut options.objective, &self.objective)?;
         set(&mut config.model, &self.model);
         fn set_some<T: Clone>(target: &mut Option<T>, value: &Option<T>) {

@@ -114,6 +114,9 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
             take_described(&mut config, &args, &model);
         }
         model = model.with_latent(config.options.latent, config.options.likelihood);
+        if args.float_ends {
+            model = model.with_float_ends();
+        }
         if let Some(quantiser) = config.quantiser {
             model = model.with_quantiser(quantiser);
         }

@@ -1,0 +1,169 @@
+//! What is compared: quantisers, GTC at several prices, and a float network.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::quantiser::Quantiser;
+
+/// One way to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contender {
+    /// An ordinary float network.
+    Float,
+    /// GTC where each layer may keep so many bits.
+    Gtc(u32),
+    /// The same, but the first and the last layer may keep four.
+    GtcEnds(u32),
+    /// Another quantiser, which learns from the labels.
+    Method(Quantiser),
+}
+
+/// Bits that GTC's layers may keep.
+const GTC_BITS: [u32; 3] = [1, 2, 3];
+/// The same where the ends may keep more.
+const GTC_ENDS_BITS: [u32; 2] = [1, 2];
+
+/// All of them.
+pub(super) fn known() -> Vec<Contender> {
+    let methods = Quantiser::all().into_iter().filter(|q| !q.is_gtc());
+    [Contender::Float]
+        .into_iter()
+        .chain(GTC_BITS.map(Contender::Gtc))
+        .chain(GTC_ENDS_BITS.map(Contender::GtcEnds))
+        .chain(methods.map(Contender::Method))
+        .collect()
+}
+
+/// Those that are compared unless others are named.
+pub(super) fn usual() -> Vec<Contender> {
+    let left_out = [
+        "deepshift:2",
+        "deepshift:5",
+        "inq:4",
+        "inq:5",
+        "pot:2",
+        "apot:5",
+    ];
+    let is_usual = |contender: &Contender| !left_out.contains(&&*contender.to_string());
+    known().into_iter().filter(is_usual).collect()
+}
+
+impl Contender {
+    /// Flags of `gtc train` for it.
+    pub fn flags(self) -> Vec<String> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        match self {
+            Self::Float => words(&["--objective", "float"]),
+            Self::Gtc(bits) => words(&[
+                "--straight-through",
+                "identity",
+                "--target-bits",
+                &bits.to_string(),
+            ]),
+            Self::GtcEnds(bits) => words(&[
+                "--straight-through",
+                "identity",
+                "--target-bits",
+                &format!("{bits},first=4,last=4"),
+            ]),
+            Self::Method(quantiser) => words(&["--quantiser", &quantiser.to_string()]),
+        }
+    }
+
+    /// Bits of a weight's code, in words.
+    pub fn bits(self) -> String {
+        match self {
+            Self::Float => "32".to_owned(),
+            Self::Gtc(bits) => format!("<={bits}"),
+            Self::GtcEnds(bits) => format!("<={bits},4"),
+            Self::Method(quantiser) => {
+                let method = quantiser.method();
+                method.map_or(0, |method| method.bits()).to_string()
+            }
+        }
+    }
+
+    /// Whether its networks become packed models, which multiply nowhere.
+    pub fn packs(self) -> bool {
+        match self {
+            Self::Float => false,
+            Self::Gtc(_) | Self::GtcEnds(_) => true,
+            Self::Method(quantiser) => quantiser.method().is_some_and(|method| method.is_shift()),
+        }
+    }
+
+    /// Why it does not, if it does not.
+    pub fn obstacle(self) -> Option<&'static str> {
+        match self {
+            Self::Float => Some("float weights"),
+            _ if self.packs() => None,
+            Self::Method(Quantiser::Lsq(3..)) => Some("integer weights need a multiplier"),
+            Self::Method(Quantiser::Ttq) => Some("two factors behind every sum"),
+            _ => Some("a factor behind every sum"),
+        }
+    }
+
+    /// What a weight becomes.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Float => "it stays as it is",
+            Self::Gtc(_) => Quantiser::Gtc.summary(),
+            Self::GtcEnds(_) => "the same, with up to 4 bits in the first and the last layer",
+            Self::Method(quantiser) => quantiser.summary(),
+        }
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float => f.write_str("float"),
+            Self::Gtc(bits) => write!(f, "gtc:{bits}"),
+            Self::GtcEnds(bits) => write!(f, "gtc-ends:{bits}"),
+            Self::Method(quantiser) => write!(f, "{quantiser}"),
+        }
+    }
+}
+
+impl FromStr for Contender {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(contender) = known().into_iter().find(|c| c.to_string() == text) {
+            return Ok(contender);
+        }
+        match text {
+            "gtc" => {
+                Err("say how many bits layers may keep: one of gtc:1, gtc:2, gtc:3".to_owned())
+            }
+            _ => match text.parse::<Quantiser>() {
+                Err(error) => Err(error),
+                Ok(_) => Err(format!("'{text}' is nothing to compare, see --list")),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_lead_back_to_what_they_name() {
+        for contender in known() {
+            assert_eq!(contender.to_string().parse(), Ok(contender));
+            assert_eq!(contender.packs(), contender.obstacle().is_none());
+        }
+        assert_eq!(usual().len(), known().len() - 6);
+        assert!(
+            "gtc"
+                .parse::<Contender>()
+                .is_err_and(|e| e.contains("gtc:1"))
+        );
+        assert!(
+            "lsq"
+                .parse::<Contender>()
+                .is_err_and(|e| e.contains("lsq:2"))
+        );
+    }
+}
