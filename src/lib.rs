@@ -76,6 +76,7 @@ pub mod rescale;
 
 pub mod export;
 pub mod pack;
+pub mod simulate;
 
 pub mod picture;
 

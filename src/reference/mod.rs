@@ -31,7 +31,7 @@ pub use evaluate::logits;
 pub use image_loss::{ImageLossInputs, bernoulli_loss, gaussian_loss};
 pub use loss::{AdamRule, Outcome, adam, metrics, sgd, softmax_cross_entropy};
 pub use muon::{momentum, muon, muon_step, newton_schulz, unit_norm};
-pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
+pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise, values};
 pub use quantiser::{
     Extreme, Levels, budget, exponent, levels, levels_backward, log2_size, quantiser_backward,
     quantiser_forward,
