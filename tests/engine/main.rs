@@ -24,5 +24,6 @@ mod picture_decoding;
 mod reference;
 mod rules;
 mod schedule;
+mod simulate;
 mod trace;
 mod vae;

@@ -17,6 +17,7 @@ mod pictures;
 mod refusals;
 #[cfg(unix)]
 mod resume;
+mod simulate;
 mod strangers;
 mod sweep;
 mod train_from;

@@ -189,11 +189,19 @@ pub(super) fn tornado(page: &mut String, title: &str, base: f64, rows: &[Swing])
     let x = |v: f64| left + (right - left) * (v - low) / (high - low);
     let bottom = row * rows.len() as f64;
     open(page, title, bottom + 20.0)?;
+    let at = x(base);
+    write!(
+        page,
+        "<line class=\"base\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"15\" y2=\"{bottom}\"/>\
+         <text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+        bottom + 14.0,
+        significant(base)
+    )?;
     for (i, (name, ends)) in rows.iter().enumerate() {
         let y = row * i as f64;
         write!(
             page,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            "<text class=\"over\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             WIDTH / 2.0,
             y + 12.0,
             escape(name)
@@ -224,14 +232,6 @@ pub(super) fn tornado(page: &mut String, title: &str, base: f64, rows: &[Swing])
             )?;
         }
     }
-    let at = x(base);
-    write!(
-        page,
-        "<line class=\"base\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"15\" y2=\"{bottom}\"/>\
-         <text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-        bottom + 14.0,
-        significant(base)
-    )?;
     close(page, &[])
 }
 

@@ -443,7 +443,7 @@ fn print(results: &Results) {
     say!(
         "  {:<18} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
         "",
-        "arithmetic",
+        "compute",
         "on-chip",
         "off-chip",
         "total",

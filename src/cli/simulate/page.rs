@@ -10,7 +10,9 @@ use crate::simulate::Energy;
 
 const STYLE: &str = include_str!("../../../assets/report.css");
 /// What charts of this page need besides.
-const MORE_STYLE: &str = "svg rect { fill: var(--c); } .base { stroke: var(--text); stroke-dasharray: 3 3; } \
+const MORE_STYLE: &str = ".charts { grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); } \
+    svg text.over { paint-order: stroke; stroke: var(--card); stroke-width: 5px; fill: var(--text); } \
+    svg rect { fill: var(--c); } .base { stroke: var(--text); stroke-dasharray: 3 3; } \
     .first { background: var(--card); border-left: 4px solid var(--k1); border-radius: 6px; padding: .6rem 1rem; } \
     .first p { color: var(--text); margin: .3rem 0; } td.text, th.text { text-align: left; } \
     .scroll td, .scroll th { white-space: nowrap; } td.wide { white-space: normal !important; min-width: 16rem; text-align: left; } \
@@ -78,12 +80,12 @@ fn summary(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
             "an image, packed".to_owned(),
         ),
         (
-            format!("{:.2} x", same.energy.total() / mine),
-            "that in linear integers of the same bits".to_owned(),
+            format!("{:.3} x", same.energy.total() / mine),
+            "as much in linear integers of the same bits".to_owned(),
         ),
         (
             format!("{:.2} x", int8.energy.total() / mine),
-            "that in integers of 8 bits".to_owned(),
+            "as much in integers of 8 bits".to_owned(),
         ),
         (
             count(packed.cycles.round() as u64),
@@ -172,7 +174,7 @@ fn formats(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
             "total",
             "bound",
             "without zeros",
-            "by packed",
+            "/ packed",
             "cycles",
         ],
         &rows,
@@ -362,6 +364,7 @@ fn sensitivity(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result
     let rows: Vec<charts::Swing> = results
         .sensitivity
         .iter()
+        .filter(|row| row.swing() > 0.0)
         .map(|row| {
             let end = |i: usize| {
                 let point = &row.points[i];

@@ -62,8 +62,10 @@ pub(super) fn machine(on: &Accelerator) -> String {
     )
 }
 
+/// A part in percent: a small one with a decimal.
 fn percent(part: f64) -> String {
-    format!("{:.0} %", 100.0 * part)
+    let decimals = usize::from(part.abs() < 0.1);
+    format!("{:.decimals$} %", 100.0 * part)
 }
 
 /// What has to be said before any ratio: what powers of two gain over linear integers of the same bits, and where the energy
