@@ -1,6 +1,7 @@
 //! `gtc simulate`
 
 mod charts;
+mod engines;
 mod page;
 mod tables;
 
@@ -121,6 +122,14 @@ struct Results {
     /// pJ of a multiply-accumulate of the largest layer if its weights had two bits: linear, and powers of two.
     two_bits: Option<[f64; 2]>,
     synthesis: Vec<Joined>,
+}
+
+impl Results {
+    /// What was worked out for a format.
+    fn of(&self, format: Format) -> &FormatCost {
+        let place = Format::ALL.iter().position(|known| *known == format);
+        &self.formats[place.expect("all formats are worked out")]
+    }
 }
 
 /// Formats whose energy is shown for growing memories.
@@ -423,7 +432,7 @@ fn join(
 
 /// The short table on the terminal.
 fn print(results: &Results) {
-    let packed = &results.formats[0];
+    let packed = results.of(Format::Packed);
     say!(
         "{}: {} multiply-accumulates an image, {} weights in {} bytes, {:.2} bits a weight",
         results.model,

@@ -4,9 +4,8 @@ use std::fmt::{self, Write};
 
 use super::charts::{self, escape};
 use super::tables::{self, Unit, count, significant};
-use super::{Results, SWEPT};
-use crate::cli::CliError;
-use crate::simulate::Energy;
+use super::{Results, SWEPT, engines};
+use crate::simulate::{Energy, Format, NODES};
 
 const STYLE: &str = include_str!("../../../assets/report.css");
 /// What charts of this page need besides.
@@ -24,8 +23,8 @@ const PART_COLOURS: [usize; 5] = [0, 6, 1, 4, 5];
 /// The page.
 ///
 /// # Errors
-/// None that can happen: writing to a text does not fail.
-pub(super) fn render(results: &Results) -> Result<String, CliError> {
+/// None in practice: text is written to memory.
+pub(super) fn render(results: &Results) -> Result<String, fmt::Error> {
     let title = format!("{} in hardware: a model, not silicon", results.model);
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -33,14 +32,14 @@ pub(super) fn render(results: &Results) -> Result<String, CliError> {
          <title>{0} - gtc</title><style>{STYLE}{MORE_STYLE}</style></head><body><main><h1>{0}</h1>",
         escape(&title)
     );
-    let unit = Unit::of(results.formats[0].energy.total());
+    let unit = Unit::of(results.of(Format::Packed).energy.total());
     summary(&mut page, results, &unit)?;
     formats(&mut page, results, &unit)?;
     layers(&mut page, results, &unit)?;
     zeros(&mut page, results)?;
     sensitivity(&mut page, results, &unit)?;
     other_nodes(&mut page, results)?;
-    synthesis(&mut page, results)?;
+    engines::section(&mut page, results)?;
     constants(&mut page, results)?;
     assumptions(&mut page, results)?;
     page += "</main></body></html>\n";
@@ -69,9 +68,8 @@ fn summary(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
         write!(page, "<p>{}</p>", escape(&line))?;
     }
     page.push_str("</section><br><section class=\"tiles\">");
-    let [packed, same, .., int8] = &results.formats[..6] else {
-        return Ok(());
-    };
+    let [packed, same, int8] =
+        [Format::Packed, Format::SameBits, Format::Linear(8)].map(|format| results.of(format));
     let mine = packed.energy.total();
     let rate = 1e6 * results.node.clock.mhz / packed.cycles;
     for (value, what) in [
@@ -106,7 +104,7 @@ fn summary(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
 }
 
 /// A table: headings, and rows whose first cell is a name.
-fn table(page: &mut String, headings: &[&str], rows: &[Vec<String>]) -> fmt::Result {
+pub(super) fn table(page: &mut String, headings: &[&str], rows: &[Vec<String>]) -> fmt::Result {
     page.push_str("<div class=\"scroll\"><table><tr>");
     for (i, heading) in headings.iter().enumerate() {
         let class = if i == 0 { " class=\"text\"" } else { "" };
@@ -125,7 +123,7 @@ fn table(page: &mut String, headings: &[&str], rows: &[Vec<String>]) -> fmt::Res
 }
 
 fn formats(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
-    let mine = results.formats[0].energy.total();
+    let mine = results.of(Format::Packed).energy.total();
     write!(
         page,
         "<h2>The same network in other numbers</h2><p>{} an image. The bound counts every weight once from where it lies \
@@ -150,14 +148,14 @@ fn formats(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
                     "{} KiB{memory}",
                     significant((format.weight_bytes + format.table_bytes) as f64 / 1024.0)
                 ),
+                unit.show(energy.total()),
+                format!("{:.2}", energy.total() / mine),
                 unit.show(energy.arithmetic),
                 unit.show(energy.registers),
                 unit.show(energy.on_chip()),
                 unit.show(energy.off_chip),
-                unit.show(energy.total()),
                 unit.show(format.bound.total()),
                 skipping.map_or("-".to_owned(), |pj| unit.show(pj)),
-                format!("{:.2}", energy.total() / mine),
                 count(format.cycles.round() as u64),
             ]
         })
@@ -167,14 +165,14 @@ fn formats(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
         &[
             "format",
             "weights",
+            "total",
+            "/ packed",
             "arithmetic",
             "registers",
-            "on-chip memory",
-            "off-chip memory",
-            "total",
+            "on-chip",
+            "off-chip",
             "bound",
             "without zeros",
-            "/ packed",
             "cycles",
         ],
         &rows,
@@ -212,7 +210,7 @@ fn formats(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
 }
 
 fn layers(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result {
-    let packed = &results.formats[0];
+    let packed = results.of(Format::Packed);
     page.push_str(
         "<h2>Layer by layer</h2><p>The packed network. Memory traffic in kbit an image.</p>",
     );
@@ -309,7 +307,7 @@ fn zeros(page: &mut String, results: &Results) -> fmt::Result {
         0 => "-".to_owned(),
         of => format!("{:.1} %", 100.0 * part as f64 / of as f64),
     };
-    let layers = &results.formats[0].layers;
+    let layers = &results.of(Format::Packed).layers;
     let rows: Vec<Vec<String>> = layers
         .iter()
         .zip(&activity.works)
@@ -360,7 +358,7 @@ fn sensitivity(page: &mut String, results: &Results, unit: &Unit) -> fmt::Result
          linear integers of the same bits, and integers of 8 bits, by the packed network.</p><section class=\"charts\">",
         unit.name
     )?;
-    let base = unit.value(results.formats[0].energy.total());
+    let base = unit.value(results.of(Format::Packed).energy.total());
     let rows: Vec<charts::Swing> = results
         .sensitivity
         .iter()
@@ -453,111 +451,6 @@ fn other_nodes(page: &mut String, results: &Results) -> fmt::Result {
     )
 }
 
-fn synthesis(page: &mut String, results: &Results) -> fmt::Result {
-    if results.synthesis.is_empty() {
-        return Ok(());
-    }
-    page.push_str(
-        "<h2>As synthesised</h2><p>Area, clock and memories are results of synthesis; cycles are simulated, or else this \
-         model's; the energy is this model's for an engine with as many lanes.</p>",
-    );
-    let shown = |value: Option<f64>| value.map_or("-".to_owned(), |v| count(v.round() as u64));
-    let int8 = |lanes: u64, target: &Option<String>| {
-        results.synthesis.iter().find(|other| {
-            let other = &other.synthesis;
-            other.engine == "int8" && other.lanes == lanes && other.target == *target
-        })
-    };
-    let rows: Vec<Vec<String>> = results
-        .synthesis
-        .iter()
-        .map(|joined| {
-            let engine = &joined.synthesis;
-            let area = |engine: &crate::simulate::Synthesis| engine.cells_nand2.or(engine.luts);
-            let ratio = int8(engine.lanes, &engine.target)
-                .and_then(|int8| Some(area(&int8.synthesis)? / area(engine)?));
-            let rate = engine.mhz.map(|mhz| 1e6 * mhz / joined.cycles_of_image);
-            vec![
-                engine.engine.clone(),
-                engine.target.clone().unwrap_or_default(),
-                engine.lanes.to_string(),
-                shown(engine.cells_nand2),
-                shown(engine.luts),
-                shown(engine.ffs),
-                shown(engine.brams),
-                shown(engine.memory_bits),
-                engine.mhz.map_or("-".to_owned(), significant),
-                rate.map_or("-".to_owned(), significant),
-                joined.modelled_pj.map_or("-".to_owned(), |pj| {
-                    let unit = Unit::of(pj);
-                    format!("{} {}", unit.show(pj), unit.name)
-                }),
-                ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
-            ]
-        })
-        .collect();
-    table(
-        page,
-        &[
-            "engine",
-            "target",
-            "lanes",
-            "NAND2",
-            "LUTs",
-            "flip-flops",
-            "block RAMs",
-            "weight memory, bits",
-            "MHz",
-            "images/s",
-            "energy, model",
-            "int8 area / this",
-        ],
-        &rows,
-    )?;
-    price_of_a_bit(page, results)?;
-    let mut tools: Vec<String> = results
-        .synthesis
-        .iter()
-        .flat_map(|joined| &joined.synthesis.tools)
-        .map(|(tool, version)| format!("{tool} {version}"))
-        .collect();
-    tools.sort();
-    tools.dedup();
-    if !tools.is_empty() {
-        write!(page, "<p>Tools: {}.</p>", escape(&tools.join(", ")))?;
-    }
-    Ok(())
-}
-
-/// What one bit of a weight costs, from engines with multipliers of different widths.
-fn price_of_a_bit(page: &mut String, results: &Results) -> fmt::Result {
-    let mut linear: Vec<(u32, u64, &Option<String>, f64)> = results
-        .synthesis
-        .iter()
-        .filter_map(|joined| {
-            let engine = &joined.synthesis;
-            let bits = engine.linear_bits()?;
-            Some((bits, engine.lanes, &engine.target, engine.cells_nand2?))
-        })
-        .collect();
-    linear.sort_by_key(|engine| engine.0);
-    for (i, (bits, lanes, target, area)) in linear.iter().enumerate() {
-        let next = linear[i + 1..]
-            .iter()
-            .find(|next| next.1 == *lanes && next.2 == *target && next.0 > *bits);
-        if let Some((wider, _, _, more)) = next {
-            write!(
-                page,
-                "<p>One bit of a weight between {bits} and {wider} bits costs {} NAND2 a lane, and as many bits of memory as \
-                 there are weights ({}).</p>",
-                significant((more - area) / f64::from(wider - bits) / *lanes as f64),
-                count(results.weights)
-            )?;
-        }
-    }
-    Ok(())
-}
-
 fn constants(page: &mut String, results: &Results) -> fmt::Result {
     let node = &results.node;
     write!(
@@ -567,7 +460,7 @@ fn constants(page: &mut String, results: &Results) -> fmt::Result {
          <th class=\"text\">source</th></tr>",
         escape(&node.title),
         escape(
-            &crate::simulate::NODES
+            NODES
                 .iter()
                 .find(|(name, _)| *name == node.name)
                 .map_or("45nm", |(name, _)| name)

@@ -1,7 +1,7 @@
 //! Numbers and sentences that the terminal and the report share.
 
 use super::Results;
-use crate::simulate::{Accelerator, Dataflow};
+use crate::simulate::{Accelerator, Dataflow, Format};
 
 /// A unit of energy that suits a page.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ fn percent(part: f64) -> String {
 /// What has to be said before any ratio: what powers of two gain over linear integers of the same bits, and where the energy
 /// goes.
 pub(super) fn control(results: &Results) -> Vec<String> {
-    let (packed, same) = (&results.formats[0], &results.formats[1]);
+    let [packed, same] = [Format::Packed, Format::SameBits].map(|format| results.of(format));
     let (mine, linear) = (packed.energy.total(), same.energy.total());
     let mut lines = Vec::new();
     if let Some([two, power]) = results.two_bits {
@@ -84,8 +84,17 @@ pub(super) fn control(results: &Results) -> Vec<String> {
             results.node.title
         ));
     }
+    let signs = packed.layers.iter().filter(|layer| layer.weight_bits == 1);
+    let signs = signs.map(|layer| layer.macs).sum::<u64>() as f64 / results.macs.max(1) as f64;
+    let alike = match signs > 0.0 {
+        true => format!(
+            "; {} of its multiply-accumulates have weights of 1 bit, which are ±1 in both",
+            percent(signs)
+        ),
+        false => String::new(),
+    };
     lines.push(format!(
-        "The whole network in linear integers of the same bits takes {:.3} times the energy of the packed one.",
+        "The whole network in linear integers of the same bits takes {:.3} times the energy of the packed one{alike}.",
         linear / mine
     ));
     let memory = packed.energy.on_chip() + packed.energy.off_chip;
@@ -94,17 +103,16 @@ pub(super) fn control(results: &Results) -> Vec<String> {
         percent(memory / mine)
     ));
     if let (Some(skipping), Some(activity)) = (packed.skipping, &results.activity) {
-        let (left_out, format) = (1.0 - skipping.energy.total() / mine, 1.0 - mine / linear);
-        let than = match left_out > format {
-            true => "more than",
-            false => "not more than",
+        let (left_out, gain) = (1.0 - skipping.energy.total() / mine, 1.0 - mine / linear);
+        let beside = match gain {
+            gain if gain < 0.0 => format!("powers of two cost {} more than", percent(-gain)),
+            gain => format!("powers of two save {} over", percent(gain)),
         };
         lines.push(format!(
-            "{} of the multiply-accumulates meet an activation of zero. Leaving them out saves {}, {than} the {} that \
-             powers of two save over linear integers of the same bits; every format can do it.",
+            "{} of the multiply-accumulates meet an activation of zero. Leaving them out saves {}, as every format can; \
+             {beside} linear integers of the same bits.",
             percent(activity.zero_share()),
-            percent(left_out),
-            percent(format)
+            percent(left_out)
         ));
     }
     lines
