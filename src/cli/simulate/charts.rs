@@ -245,7 +245,7 @@ pub(super) fn lines(
     let (height, left, bottom) = (230.0, 46.0, 24.0);
     let (low, high) = decades(series.iter().flat_map(|(_, _, v)| v.iter().copied()));
     let [first, last] = [at.first(), at.last()].map(|v| v.copied().unwrap_or(1.0).log2());
-    let x = |v: f64| left + (WIDTH - left - 14.0) * (v.log2() - first) / (last - first).max(1.0);
+    let x = |v: f64| left + (WIDTH - left - 24.0) * (v.log2() - first) / (last - first).max(1.0);
     let y = |v: f64| {
         8.0 + (height - bottom - 8.0) * (f64::from(high) - v.log10()) / f64::from(high - low)
     };
@@ -256,7 +256,7 @@ pub(super) fn lines(
             page,
             "<line class=\"grid\" x1=\"{left}\" x2=\"{}\" y1=\"{v:.1}\" y2=\"{v:.1}\"/>\
              <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - 14.0,
+            WIDTH - 24.0,
             left - 6.0,
             v + 4.0,
             power(exponent)

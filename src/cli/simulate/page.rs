@@ -299,8 +299,8 @@ fn zeros(page: &mut String, results: &Results) -> fmt::Result {
     write!(
         page,
         "<p>Counted exactly on {}. A multiply-accumulate with an activation of zero changes nothing. Lanes leave its cycle \
-         out, with the weights that it would read; systolic arrays only spare the arithmetic. The idle column counts weights \
-         of zero too; no energy here makes use of those.</p>",
+         out, with the weights that it would read; systolic arrays only spare the arithmetic. Weights of zero are \
+         counted, and no energy here makes use of them.</p>",
         escape(on)
     )?;
     let share = |part: u64, of: u64| match of {
@@ -328,9 +328,9 @@ fn zeros(page: &mut String, results: &Results) -> fmt::Result {
         &[
             "layer",
             "zeros among inputs",
-            "MACs with one",
-            "idle MACs",
-            "cycles without",
+            "MACs with activation 0",
+            "or weight 0",
+            "cycles without zeros",
         ],
         &rows,
     )?;

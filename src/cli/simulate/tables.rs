@@ -102,14 +102,16 @@ pub(super) fn control(results: &Results) -> Vec<String> {
         "Memories take {} of the packed network's energy.",
         percent(memory / mine)
     ));
-    if let (Some(skipping), Some(activity)) = (packed.skipping, &results.activity) {
+    if let (Some(skipping), Some(activity), Some(on)) =
+        (packed.skipping, &results.activity, &results.counted_on)
+    {
         let (left_out, gain) = (1.0 - skipping.energy.total() / mine, 1.0 - mine / linear);
         let beside = match gain {
             gain if gain < 0.0 => format!("powers of two cost {} more than", percent(-gain)),
             gain => format!("powers of two save {} over", percent(gain)),
         };
         lines.push(format!(
-            "{} of the multiply-accumulates meet an activation of zero. Leaving them out saves {}, as every format can; \
+            "{} of the multiply-accumulates meet an activation of zero ({on}). Leaving them out saves {}, as every format can; \
              {beside} linear integers of the same bits.",
             percent(activity.zero_share()),
             percent(left_out)
