@@ -208,7 +208,14 @@ pub(super) fn tornado(page: &mut String, title: &str, base: f64, rows: &[Swing])
         )?;
         let lower = usize::from(ends[1].1 < ends[0].1);
         let ends = [&ends[lower], &ends[1 - lower]];
-        for (end, colour) in ends.iter().zip([4, 1]) {
+        // Green saves and red costs. If both ends lie on one side, the nearer one is drawn over the other, paler.
+        let one_side = ends[1].1 < base || ends[0].1 > base;
+        let mut drawn = ends.map(|end| (end, if end.1 < base { 4 } else { 1 }));
+        drawn.sort_by(|a, b| (b.0.1 - base).abs().total_cmp(&(a.0.1 - base).abs()));
+        if one_side {
+            drawn[1].1 = 2;
+        }
+        for (end, colour) in drawn {
             let (from, to) = (x(base.min(end.1)), x(base.max(end.1)));
             write!(
                 page,
