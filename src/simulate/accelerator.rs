@@ -110,7 +110,7 @@ impl Accelerator {
         match self.dataflow {
             Dataflow::Lanes => {
                 let passes = folds(self.lanes);
-                let left = (read(passes) as f64 * nonzero).ceil() as u64;
+                let left = (read(passes) as f64 * nonzero).round() as u64;
                 Flow {
                     cycles: positions * groups * passes * terms,
                     weight_reads: positions * product.weights(),

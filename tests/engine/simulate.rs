@@ -181,6 +181,46 @@ fn a_layer_by_hand() {
     near(float.energy.off_chip, 25_050.0 * 32.0 * 1950.0 / 64.0);
 }
 
+/// The same layer without the activations of zero of one image: lanes lose cycles, weights, arithmetic and registers in
+/// the same part, an array only arithmetic.
+#[test]
+fn zeros_left_out_by_hand() {
+    let model = lenet5();
+    let network = model.network();
+    let program = Program::new(&model, &network).unwrap();
+    let (workload, node) = (Workload::new(&program), Node::by_name("45nm").unwrap());
+    let mut meter = Meter::new(&program, &workload);
+    meter.add(&input_of(&model));
+    let activity = meter.finish();
+    let zeros = activity.works[1].zero_macs as f64 / 1_600_000.0;
+    assert!((0.05..0.95).contains(&zeros), "{zeros}");
+    let conv2 = |on: &Accelerator| {
+        let cost = cost(&workload, Format::Packed, on, &node, Some(&activity));
+        let layer = cost.layers[1].clone();
+        (layer.energy, layer.skipping.unwrap(), layer.traffic.weights)
+    };
+    let multiply_adds = 1_600_000.0 * (0.05625 + 8.0 * 0.000563);
+    let (all, left, bits) = conv2(&lanes(16));
+    near(
+        left.energy.arithmetic,
+        all.arithmetic - zeros * multiply_adds,
+    );
+    near(left.energy.registers, all.registers * (1.0 - zeros));
+    near(
+        left.energy.weights,
+        all.weights * (bits - zeros * 1_600_000.0) / bits,
+    );
+    near(left.energy.activations, all.activations);
+    near(left.cycles, 128_000.0 * (1.0 - zeros));
+    let (all, left, _) = conv2(&array(Dataflow::OutputStationary, 16, 16));
+    near(
+        left.energy.arithmetic,
+        all.arithmetic - zeros * multiply_adds,
+    );
+    near(left.energy.total(), all.total() - zeros * multiply_adds);
+    near(left.cycles, 8480.0);
+}
+
 /// The same bits in linear integers differ in nothing but arithmetic.
 #[test]
 fn the_control_differs_in_arithmetic_alone() {
