@@ -77,6 +77,7 @@ pub mod rescale;
 
 pub mod export;
 pub mod pack;
+pub mod simulate;
 
 pub mod picture;
 

@@ -29,6 +29,7 @@ mod run_folder;
 mod sample;
 mod series;
 mod signals;
+mod simulate;
 mod sweep;
 mod train;
 mod tuning;
@@ -101,6 +102,8 @@ enum Command {
     Pack(pack_model::PackArgs),
     /// Write a model for PyTorch, for ONNX runtimes, in C for microcontrollers, or without the state of training.
     Export(export::ExportArgs),
+    /// Work out energy, cycles and memory traffic of a packed model in hardware.
+    Simulate(Box<simulate::SimulateArgs>),
     /// Read a float network from ONNX, or weights from PyTorch, as a model of this program.
     Import(import::ImportArgs),
     /// Give a float model levels without training: one of this program's, from ONNX or in PyTorch's layout.
@@ -178,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Interpolate(args) => interpolate::run(&args),
         Command::Pack(args) => pack_model::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Quantise(args) => quantise::run(&args),
         Command::Inspect(args) => inspect::run(&args),

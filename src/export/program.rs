@@ -2,7 +2,7 @@
 
 use crate::graph::{INPUT, Shape, Value};
 use crate::op::integers::Form;
-use crate::pack::{PackedLayer, PackedModel, bind};
+use crate::pack::{Operations, PackedLayer, PackedModel, bind};
 
 /// Why a network is not written for another machine.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,8 @@ pub struct Step<'a> {
     pub limits: [i32; 2],
     /// The largest size that a sum on the way can reach.
     pub bound: i128,
+    /// What it takes for one image.
+    pub operations: Operations,
 }
 
 /// A packed network, step by step.
@@ -89,6 +91,7 @@ impl<'a> Program<'a> {
                 layer: bound.layer.map(|layer| &model.layers[layer]),
                 limits: bound.limits,
                 bound: bound.integers.bound(model.most()),
+                operations: bound.integers.operations(),
             }
         });
         let program = Self {

@@ -33,7 +33,7 @@ pub use image_loss::{ImageLossInputs, bernoulli_loss, gaussian_loss};
 pub use loss::{AdamRule, Outcome, adam, follow_slopes, metrics, sgd, softmax_cross_entropy};
 pub use method::{method_backward, method_forward, method_scales, method_statistics};
 pub use muon::{momentum, muon, muon_step, newton_schulz, unit_norm};
-pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise};
+pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise, values};
 pub use quantiser::{
     Extreme, Levels, budget, exponent, levels, levels_backward, log2_size, quantiser_backward,
     quantiser_forward,

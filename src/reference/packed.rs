@@ -68,8 +68,24 @@ pub fn packed_bytes(x: &[i64], channels: usize, words: usize) -> Vec<i32> {
 }
 
 /// The logits, in units of 2^[`PackedModel::logit_scale`], from what [`PackedModel::image_input`] makes of an
-/// image, or [`PackedModel::latent_input`] of a latent. A walk over the graph, one plain loop after the other.
+/// image, or [`PackedModel::latent_input`] of a latent.
 pub fn infer(model: &PackedModel, input: &[i32]) -> Vec<i32> {
+    let network = model.network();
+    let values = values(model, input);
+    let last = bind(model, &network, 1)
+        .last()
+        .map_or(INPUT, |step| step.step.output);
+    let real = network.output_shape().channels;
+    let pixels = values[last].chunks(pad4(real));
+    pixels
+        .flat_map(|pixel| &pixel[..real])
+        .map(|v| *v as i32)
+        .collect()
+}
+
+/// Every value of [`PackedModel::network`] that is stored, as (rows, columns, padded channels), from the same input as
+/// [`infer`]; values that are not stored are empty. A walk over the graph, one plain loop after the other.
+pub fn values(model: &PackedModel, input: &[i32]) -> Vec<Vec<i64>> {
     let network = model.network();
     let [height, width, channels] = network.input;
     let stored = pad4(channels);
@@ -81,7 +97,6 @@ pub fn infer(model: &PackedModel, input: &[i32]) -> Vec<i32> {
     }
     let mut values: Vec<Vec<i64>> = vec![Vec::new(); network.graph.nodes.len() + 1];
     values[INPUT] = image;
-    let mut last = INPUT;
     for step in bind(model, &network, 1) {
         let x: Vec<&[i64]> = step
             .step
@@ -90,12 +105,6 @@ pub fn infer(model: &PackedModel, input: &[i32]) -> Vec<i32> {
             .map(|value| &values[*value][..])
             .collect();
         values[step.step.output] = step.integers.exact(&x);
-        last = step.step.output;
     }
-    let real = network.output_shape().channels;
-    let pixels = values[last].chunks(pad4(real));
-    pixels
-        .flat_map(|pixel| &pixel[..real])
-        .map(|v| *v as i32)
-        .collect()
+    values
 }

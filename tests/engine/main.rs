@@ -25,5 +25,6 @@ mod quantisers;
 mod reference;
 mod rules;
 mod schedule;
+mod simulate;
 mod trace;
 mod vae;

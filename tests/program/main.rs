@@ -18,6 +18,7 @@ mod pictures;
 mod refusals;
 #[cfg(unix)]
 mod resume;
+mod simulate;
 mod strangers;
 mod sweep;
 mod train_from;
