@@ -10,7 +10,9 @@ mod parameters;
 pub use activation::{Activation, Parts};
 pub use forward::Images;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
-pub use parameters::{BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices};
+pub use parameters::{
+    BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices, SlopesPay,
+};
 pub(crate) use parameters::{check_positions, uses_rows};
 
 pub use crate::graph::{

@@ -243,11 +243,23 @@ impl NormParameters {
     }
 }
 
+/// Layers of which only the slope pays for bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlopesPay {
+    /// None.
+    #[default]
+    None,
+    /// Those whose weights Muon learns.
+    Matrices,
+    /// All.
+    All,
+}
+
 /// How layers pay for their bits.
 #[derive(Clone, Debug, Default)]
 pub struct Prices {
-    /// Whether of matrices that Muon learns only the slope pays.
-    pub slopes_pay: bool,
+    /// Of which layers only the slope pays, not the weights in extreme exponents.
+    pub slopes_pay: SlopesPay,
     /// Target bits of layers that have their own.
     pub bits: BTreeMap<String, u32>,
     /// While all layers together fit in, none pays.
@@ -488,7 +500,11 @@ impl Parameters {
             .map(|layer| LayerRanges {
                 weights: layer.range(),
                 normalised: layer.normalised,
-                slope_pays: prices.slopes_pay && layer.whole,
+                slope_pays: match prices.slopes_pay {
+                    SlopesPay::None => false,
+                    SlopesPay::Matrices => layer.whole,
+                    SlopesPay::All => true,
+                },
                 free_exponents: prices
                     .bits
                     .get(&layer.name)

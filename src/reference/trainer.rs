@@ -448,9 +448,10 @@ impl PlainTrainer {
                 let found = levels(&p.weights, quantiser[0], quantiser[1]);
                 bit_loss += found.bit_loss;
                 let lambda_bits = found.lambda_bits(schedule, frees[number]);
-                let for_weights = match self.ops[number].muon {
-                    Some(_) => 0.0,
-                    None => lambda_bits,
+                let identity = self.options.straight_through == StraightThrough::Identity;
+                let for_weights = match self.ops[number].muon.is_some() || identity {
+                    true => 0.0,
+                    false => lambda_bits,
                 };
                 let (weights, sums) = quantiser_backward(
                     &p.weights,
@@ -458,7 +459,7 @@ impl PlainTrainer {
                     &lp[number][0],
                     &hp[number][0],
                     [for_weights, self.options.lambda_l2],
-                    self.options.straight_through == StraightThrough::Identity,
+                    identity,
                 );
                 node.weights = weights;
                 let normalised = self.ops[number].normalised;

@@ -51,7 +51,7 @@ pub enum Optimiser {
 pub enum StraightThrough {
     /// By the chain rule with rounding left out: times s |Q| / (|w| + ε), which falls with the slope.
     Chain,
-    /// As it is.
+    /// As it is; and bits are paid by slopes alone, not by the weights in extreme exponents.
     Identity,
 }
 

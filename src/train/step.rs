@@ -5,7 +5,7 @@ use crate::evaluate::{Memory, Teacher};
 use crate::gpu::Path;
 use crate::graph::Model;
 use crate::loss::Lesson;
-use crate::model::{BitBudget, Mode, Parameters, Prices};
+use crate::model::{BitBudget, Mode, Parameters, Prices, SlopesPay};
 use crate::op::TRAINING_NOISE;
 use crate::optimiser::{AdamState, Muon, adam, least_slope, orthogonalise, sgd};
 use crate::pack::PackedSize;
@@ -82,7 +82,11 @@ pub(super) fn prices(model: &Model, options: &TrainOptions) -> Result<Prices, Tr
         }
     };
     Ok(Prices {
-        slopes_pay: options.optimiser == Optimiser::Muon,
+        slopes_pay: match (options.straight_through, options.optimiser) {
+            (StraightThrough::Identity, _) => SlopesPay::All,
+            (_, Optimiser::Muon) => SlopesPay::Matrices,
+            _ => SlopesPay::None,
+        },
         bits: layer_bits,
         budget,
     })

@@ -101,7 +101,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     pub float_ends: bool,
     /// How gradients of quantised weights reach the weights. chain: by the chain rule with rounding left out, which weakens as
-    /// levels collapse; identity: as they are
+    /// levels collapse; identity: as they are, and bits are paid by slopes alone
     #[arg(long, value_parser = ["chain", "identity"])]
     straight_through: Option<String>,
     /// As a slope falls, let the intercept follow, so that weights of the size that training begins with keep their exponent
