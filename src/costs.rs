@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Model, Shape};
+use crate::levels::sign_and_index_bits;
 use crate::model::Parameters;
 use crate::quantiser::Quantiser;
 
@@ -26,6 +27,8 @@ pub struct LayerCosts {
     pub code_bits: f64,
     /// Entropy of a weight's value in bits: what an ideal code of fixed statistics would take.
     pub entropy_bits: f64,
+    /// Octaves from the smallest to the largest size of a weight that is not zero, rounded.
+    pub span: u32,
     /// Weights that are zero.
     pub zeros: usize,
     /// Different values of weights.
@@ -87,6 +90,7 @@ pub fn layers(model: &Model, arena: &[f32], float: bool) -> Vec<LayerCosts> {
             quantised,
             code_bits: FLOAT_BITS,
             entropy_bits: FLOAT_BITS,
+            span: 0,
             zeros: 0,
             values: weights,
             multiply_adds,
@@ -107,8 +111,9 @@ pub fn layers(model: &Model, arena: &[f32], float: bool) -> Vec<LayerCosts> {
         costs.entropy_bits = entropy(counts.values().copied(), weights);
         costs.code_bits = match &method {
             Some(method) => f64::from(method.bits()),
-            None => f64::from(exponent_bits(&counts)),
+            None => f64::from(sign_and_index_bits(span_of(&counts) + 1)),
         };
+        costs.span = span_of(&counts);
         // Weights that are zero are left out.
         let kept = multiply_adds as f64 * (1.0 - costs.zeros as f64 / weights.max(1) as f64);
         let kept = kept.round() as u64;
@@ -146,8 +151,8 @@ pub fn layers(model: &Model, arena: &[f32], float: bool) -> Vec<LayerCosts> {
     parameters.layers.iter().map(of_layer).collect()
 }
 
-/// Bits of GTC's codes: a sign and one of the exponents from the smallest to the largest.
-fn exponent_bits(counts: &BTreeMap<u64, usize>) -> u32 {
+/// Octaves from the smallest size to the largest.
+fn span_of(counts: &BTreeMap<u64, usize>) -> u32 {
     let exponents = counts
         .keys()
         .map(|bits| f64::from_bits(*bits))
@@ -156,7 +161,7 @@ fn exponent_bits(counts: &BTreeMap<u64, usize>) -> u32 {
     let (low, top) = exponents.fold((i32::MAX, i32::MIN), |(low, top), e| {
         (low.min(e), top.max(e))
     });
-    crate::levels::sign_and_index_bits(if low > top { 1 } else { low.abs_diff(top) + 1 })
+    if low > top { 0 } else { low.abs_diff(top) }
 }
 
 /// All layers together.

@@ -10,7 +10,9 @@ use crate::quantiser::Quantiser;
 pub(crate) enum Contender {
     /// An ordinary float network.
     Float,
-    /// GTC where each layer may keep so many bits.
+    /// GTC as the preset has it: a float network of the same weights teaches.
+    Taught,
+    /// GTC that learns from the labels, where each layer may keep so many bits.
     Gtc(u32),
     /// The same, but the first and the last layer may keep four.
     GtcEnds(u32),
@@ -23,10 +25,24 @@ const GTC_BITS: [u32; 3] = [1, 2, 3];
 /// The same where the ends may keep more.
 const GTC_ENDS_BITS: [u32; 2] = [1, 2];
 
+/// What GTC needs to learn from the labels alone, as the other methods do: gradients that do not vanish and levels that do
+/// not grow as slopes fall, and slopes that fall early.
+const GTC_FLAGS: [&str; 9] = [
+    "--objective",
+    "direct",
+    "--straight-through",
+    "identity",
+    "--centred-slopes",
+    "--lambda-bits",
+    "0.03",
+    "--bits-ramp",
+    "0.3",
+];
+
 /// All of them.
 pub(super) fn known() -> Vec<Contender> {
     let methods = Quantiser::all().into_iter().filter(|q| !q.is_gtc());
-    [Contender::Float]
+    [Contender::Float, Contender::Taught]
         .into_iter()
         .chain(GTC_BITS.map(Contender::Gtc))
         .chain(GTC_ENDS_BITS.map(Contender::GtcEnds))
@@ -54,18 +70,17 @@ impl Contender {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match self {
             Self::Float => words(&["--objective", "float"]),
-            Self::Gtc(bits) => words(&[
-                "--straight-through",
-                "identity",
-                "--target-bits",
-                &bits.to_string(),
-            ]),
-            Self::GtcEnds(bits) => words(&[
-                "--straight-through",
-                "identity",
-                "--target-bits",
-                &format!("{bits},first=4,last=4"),
-            ]),
+            Self::Taught => Vec::new(),
+            Self::Gtc(bits) => [
+                words(&GTC_FLAGS),
+                words(&["--target-bits", &bits.to_string()]),
+            ]
+            .concat(),
+            Self::GtcEnds(bits) => [
+                words(&GTC_FLAGS),
+                words(&["--target-bits", &format!("{bits},first=4,last=4")]),
+            ]
+            .concat(),
             Self::Method(quantiser) => words(&["--quantiser", &quantiser.to_string()]),
         }
     }
@@ -74,6 +89,7 @@ impl Contender {
     pub fn bits(self) -> String {
         match self {
             Self::Float => "32".to_owned(),
+            Self::Taught => "any".to_owned(),
             Self::Gtc(bits) => format!("<={bits}"),
             Self::GtcEnds(bits) => format!("<={bits},4"),
             Self::Method(quantiser) => {
@@ -87,7 +103,7 @@ impl Contender {
     pub fn packs(self) -> bool {
         match self {
             Self::Float => false,
-            Self::Gtc(_) | Self::GtcEnds(_) => true,
+            Self::Taught | Self::Gtc(_) | Self::GtcEnds(_) => true,
             Self::Method(quantiser) => quantiser.method().is_some_and(|method| method.is_shift()),
         }
     }
@@ -107,7 +123,8 @@ impl Contender {
     pub fn summary(self) -> &'static str {
         match self {
             Self::Float => "it stays as it is",
-            Self::Gtc(_) => Quantiser::Gtc.summary(),
+            Self::Taught => Quantiser::Gtc.summary(),
+            Self::Gtc(_) => "the same, learning from the labels",
             Self::GtcEnds(_) => "the same, with up to 4 bits in the first and the last layer",
             Self::Method(quantiser) => quantiser.summary(),
         }
@@ -118,6 +135,7 @@ impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Float => f.write_str("float"),
+            Self::Taught => f.write_str("gtc-taught"),
             Self::Gtc(bits) => write!(f, "gtc:{bits}"),
             Self::GtcEnds(bits) => write!(f, "gtc-ends:{bits}"),
             Self::Method(quantiser) => write!(f, "{quantiser}"),
@@ -133,9 +151,10 @@ impl FromStr for Contender {
             return Ok(contender);
         }
         match text {
-            "gtc" => {
-                Err("say how many bits layers may keep: one of gtc:1, gtc:2, gtc:3".to_owned())
-            }
+            "gtc" => Err(
+                "say how many bits layers may keep: one of gtc:1, gtc:2, gtc:3; or gtc-taught"
+                    .to_owned(),
+            ),
             _ => match text.parse::<Quantiser>() {
                 Err(error) => Err(error),
                 Ok(_) => Err(format!("'{text}' is nothing to compare, see --list")),

@@ -1,6 +1,7 @@
 //! `gtc compare`
 
 mod contenders;
+mod energy;
 mod page;
 mod rows;
 
@@ -70,7 +71,7 @@ struct Plan {
 }
 
 /// Flags that a comparison sets itself.
-const OWN: [&str; 8] = [
+const OWN: [&str; 11] = [
     "--seed",
     "--data",
     "--limit",
@@ -78,6 +79,9 @@ const OWN: [&str; 8] = [
     "--objective",
     "--target-bits",
     "--straight-through",
+    "--centred-slopes",
+    "--lambda-bits",
+    "--bits-ramp",
     "--float-ends",
 ];
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use plotters::prelude::*;
 
 use super::Plan;
+use super::energy::ACCELERATOR;
 use super::rows::{HEADS, Row, cells};
 use crate::cli::CliError;
 use crate::cli::report::{STYLE, escape};
@@ -55,16 +56,18 @@ pub(super) fn render(plan: &Plan, rows: &[Row]) -> Result<String, CliError> {
     write!(
         page,
         "<p>Test accuracy after the last epoch on {}{limit}, seeds {}: mean and standard deviation. Every method has the same \
-         trainer, data, order of images, epochs and rates; none was tuned. GTC's networks are taught by the float network \
-         that shares their weights, the others learn from the labels.</p>",
+         trainer, data, order of images, epochs and rates; none was tuned. All learn from the labels; gtc-taught alone learns from the float \
+         network that shares its weights.</p>",
         escape(&data),
         seeds.join(", ")
     )?;
     let bits = |row: &Row| row.costs.code_bits;
+    let energy = |row: &Row| row.energy;
     let size = |row: &Row| row.bytes / 1000.0;
     for (what, x) in [
         ("bits a weight", &bits as &dyn Fn(&Row) -> f64),
         ("size of the file, kB", &size),
+        ("energy, µJ an image", &energy),
     ] {
         let picture = picture(what, rows, x)?;
         write!(page, "<figure class=\"picture\">{picture}</figure>")?;
@@ -86,12 +89,15 @@ pub(super) fn render(plan: &Plan, rows: &[Row]) -> Result<String, CliError> {
         }
         page += "</tr>";
     }
-    page += "</table></div>\
-        <p>Bits a weight are those of the codes that are stored; entropy is what an ideal code of fixed statistics would take. \
+    page += "</table></div>";
+    write!(
+        page,
+        "<p>Bits a weight are those of the codes that are stored; entropy is what an ideal code of fixed statistics would take. \
         The file is the packed file, or for a method that cannot be packed one like it with four bytes for each factor; of \
         float its weights. Operations are those of one image: products with zeros are left out; a method with a factor keeps \
-        one multiplication for each output. On the front: no other method is as accurate with fewer bits a weight, among all \
-        or among those that pack.</p></main></body></html>\n";
+        one multiplication for each output. Energies are those of {ACCELERATOR}. On the front: no other method is as accurate with fewer bits a weight, among all \
+        or among those that pack.</p></main></body></html>\n"
+    )?;
     Ok(page)
 }
 

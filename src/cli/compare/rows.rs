@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::contenders::Contender;
+use super::energy::energy;
 use crate::cli::series::Finished;
 use crate::cli::{CliError, human_bytes};
 use crate::costs::{self, Costs};
@@ -19,7 +20,8 @@ pub(super) struct Outcome {
     bytes: usize,
     /// Seconds of training alone.
     seconds: f64,
-    weights: usize,
+    /// µJ of an image.
+    energy: f64,
 }
 
 /// One method.
@@ -39,6 +41,8 @@ pub(super) struct Row {
     pub costs: Costs,
     /// Bytes of the packed file, or of one like it with 4 bytes for each factor; of a float network of its weights.
     pub bytes: f64,
+    /// µJ of an image.
+    pub energy: f64,
     /// Seconds of training.
     pub seconds: f64,
     /// Why it cannot be packed, if so.
@@ -96,7 +100,7 @@ impl Outcome {
             costs: costs::total(&layers),
             bytes,
             seconds: images * per_image,
-            weights,
+            energy: energy(&model, contender, &layers)?,
         })
     }
 }
@@ -128,7 +132,6 @@ impl Row {
                 |part: &dyn Fn(&Costs) -> u64| mean(&|r| part(&r.costs) as f64).round() as u64;
             let accuracies: Vec<f64> = own.iter().map(|r| r.accuracy).collect();
             let (accuracy, deviation) = spread(&accuracies);
-            debug_assert!(own.iter().all(|r| r.weights > 0));
             rows.push(Self {
                 method: contender.to_string(),
                 seeds: own.iter().map(|r| r.seed).collect(),
@@ -145,6 +148,7 @@ impl Row {
                     shifts: whole(&|c| c.shifts),
                 },
                 bytes: mean(&|r| r.bytes as f64),
+                energy: mean(&|r| r.energy),
                 seconds: mean(&|r| r.seconds),
                 obstacle: contender.obstacle(),
                 on_front: false,
@@ -211,12 +215,13 @@ pub(super) fn cells(row: &Row) -> Vec<String> {
             (false, false) => "",
         }
         .to_owned(),
+        format!("{:.3}", row.energy),
         format!("{:.0}", row.seconds),
     ]
 }
 
 /// What the columns are.
-pub(super) const HEADS: [&str; 13] = [
+pub(super) const HEADS: [&str; 14] = [
     "method",
     "accuracy, %",
     "bits a weight",
@@ -229,6 +234,7 @@ pub(super) const HEADS: [&str; 13] = [
     "shifts",
     "packs",
     "on the front",
+    "µJ an image",
     "training, s",
 ];
 
