@@ -173,7 +173,7 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
         "cifar10-large" => TrainOptions::cifar10_large(),
         "cifar10-late" => TrainOptions::cifar10_late(),
         "vae" => TrainOptions::auto_encoder(),
-        _ => TrainOptions::default(),
+        _ => TrainOptions::digits(),
     }
 }
 
@@ -260,7 +260,18 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let given: toml::Table = text.parse().map_err(|e| format!("{shown}: {e}"))?;
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
-    known.extend(["data", "limit", "from", "adapter", "path", "layer_bits"].map(str::to_owned));
+    known.extend(
+        [
+            "data",
+            "quantiser",
+            "limit",
+            "from",
+            "adapter",
+            "path",
+            "layer_bits",
+        ]
+        .map(str::to_owned),
+    );
     known.extend(PictureArgs::NAMES.map(str::to_owned));
     for (key, value) in given {
         // What was found out or happened in the run that the file is of is not what the next one is to do.

@@ -264,6 +264,19 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// Settings for small networks on the digits inside the program: levels collapse in the first half of the run, and weights
+    /// learn with the few that are left in the second.
+    pub fn digits() -> Self {
+        Self {
+            lambda_bits: 3e-2,
+            bits_ramp: 0.1,
+            freeze_levels: 0.5,
+            straight_through: StraightThrough::Identity,
+            centred_slopes: true,
+            ..Self::default()
+        }
+    }
+
     /// Settings for LeNet-5 on the complete MNIST: random shifts; the last fifth of the run on images
     /// as they are, with levels that stay.
     pub fn mnist() -> Self {

@@ -10,12 +10,14 @@ use crate::quantiser::Quantiser;
 pub(crate) enum Contender {
     /// An ordinary float network.
     Float,
-    /// GTC as the preset has it: a float network of the same weights teaches.
-    Taught,
-    /// GTC that learns from the labels, where each layer may keep so many bits.
+    /// GTC with the gradients of its paper.
+    GtcChain,
+    /// GTC where each layer may keep so many bits.
     Gtc(u32),
     /// The same, but the first and the last layer may keep four.
     GtcEnds(u32),
+    /// The same without a float network that teaches it: it learns from the labels, like other methods.
+    GtcDirect(u32),
     /// Another quantiser, which learns from the labels.
     Method(Quantiser),
 }
@@ -25,27 +27,28 @@ const GTC_BITS: [u32; 3] = [1, 2, 3];
 /// The same where the ends may keep more.
 const GTC_ENDS_BITS: [u32; 2] = [1, 2];
 
-/// What GTC needs to learn from the labels alone, as the other methods do: gradients that do not vanish and levels that do
-/// not grow as slopes fall, and slopes that fall early.
+/// What GTC's layers need to end with few bits: gradients that do not vanish and levels that do not grow as slopes fall, and
+/// slopes that fall in the first half of the run.
 const GTC_FLAGS: [&str; 9] = [
-    "--objective",
-    "direct",
     "--straight-through",
     "identity",
     "--centred-slopes",
     "--lambda-bits",
     "0.03",
     "--bits-ramp",
-    "0.3",
+    "0.1",
+    "--freeze-levels",
+    "0.5",
 ];
 
 /// All of them.
 pub(super) fn known() -> Vec<Contender> {
     let methods = Quantiser::all().into_iter().filter(|q| !q.is_gtc());
-    [Contender::Float, Contender::Taught]
+    [Contender::Float, Contender::GtcChain]
         .into_iter()
         .chain(GTC_BITS.map(Contender::Gtc))
         .chain(GTC_ENDS_BITS.map(Contender::GtcEnds))
+        .chain([Contender::GtcDirect(1)])
         .chain(methods.map(Contender::Method))
         .collect()
 }
@@ -70,10 +73,26 @@ impl Contender {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match self {
             Self::Float => words(&["--objective", "float"]),
-            Self::Taught => Vec::new(),
+            Self::GtcChain => words(&[
+                "--straight-through",
+                "chain",
+                "--centred-slopes",
+                "false",
+                "--lambda-bits",
+                "0.01",
+                "--bits-ramp",
+                "0.5",
+                "--freeze-levels",
+                "0.8",
+            ]),
             Self::Gtc(bits) => [
                 words(&GTC_FLAGS),
                 words(&["--target-bits", &bits.to_string()]),
+            ]
+            .concat(),
+            Self::GtcDirect(bits) => [
+                words(&GTC_FLAGS),
+                words(&["--objective", "direct", "--target-bits", &bits.to_string()]),
             ]
             .concat(),
             Self::GtcEnds(bits) => [
@@ -89,8 +108,8 @@ impl Contender {
     pub fn bits(self) -> String {
         match self {
             Self::Float => "32".to_owned(),
-            Self::Taught => "any".to_owned(),
-            Self::Gtc(bits) => format!("<={bits}"),
+            Self::GtcChain => "any".to_owned(),
+            Self::Gtc(bits) | Self::GtcDirect(bits) => format!("<={bits}"),
             Self::GtcEnds(bits) => format!("<={bits},4"),
             Self::Method(quantiser) => {
                 let method = quantiser.method();
@@ -103,7 +122,7 @@ impl Contender {
     pub fn packs(self) -> bool {
         match self {
             Self::Float => false,
-            Self::Taught | Self::Gtc(_) | Self::GtcEnds(_) => true,
+            Self::GtcChain | Self::Gtc(_) | Self::GtcEnds(_) | Self::GtcDirect(_) => true,
             Self::Method(quantiser) => quantiser.method().is_some_and(|method| method.is_shift()),
         }
     }
@@ -123,9 +142,12 @@ impl Contender {
     pub fn summary(self) -> &'static str {
         match self {
             Self::Float => "it stays as it is",
-            Self::Taught => Quantiser::Gtc.summary(),
-            Self::Gtc(_) => "the same, learning from the labels",
-            Self::GtcEnds(_) => "the same, with up to 4 bits in the first and the last layer",
+            Self::GtcChain => Quantiser::Gtc.summary(),
+            Self::Gtc(_) => {
+                "the same with gradients that pass as they are, and centred slopes that fall early"
+            }
+            Self::GtcDirect(_) => "the same without a float network that teaches it",
+            Self::GtcEnds(_) => "as gtc, with up to 4 bits in the first and the last layer",
             Self::Method(quantiser) => quantiser.summary(),
         }
     }
@@ -135,9 +157,10 @@ impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Float => f.write_str("float"),
-            Self::Taught => f.write_str("gtc-taught"),
+            Self::GtcChain => f.write_str("gtc-chain"),
             Self::Gtc(bits) => write!(f, "gtc:{bits}"),
             Self::GtcEnds(bits) => write!(f, "gtc-ends:{bits}"),
+            Self::GtcDirect(bits) => write!(f, "gtc-direct:{bits}"),
             Self::Method(quantiser) => write!(f, "{quantiser}"),
         }
     }
@@ -152,7 +175,7 @@ impl FromStr for Contender {
         }
         match text {
             "gtc" => Err(
-                "say how many bits layers may keep: one of gtc:1, gtc:2, gtc:3; or gtc-taught"
+                "say how many bits layers may keep: one of gtc:1, gtc:2, gtc:3; or gtc-chain"
                     .to_owned(),
             ),
             _ => match text.parse::<Quantiser>() {

@@ -71,7 +71,7 @@ struct Plan {
 }
 
 /// Flags that a comparison sets itself.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "--seed",
     "--data",
     "--limit",
@@ -82,6 +82,7 @@ const OWN: [&str; 11] = [
     "--centred-slopes",
     "--lambda-bits",
     "--bits-ramp",
+    "--freeze-levels",
     "--float-ends",
 ];
 
