@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(contender.to_string().parse(), Ok(contender));
             assert_eq!(contender.packs(), contender.obstacle().is_none());
         }
-        assert_eq!(usual().len(), known().len() - 6);
+        assert_eq!(usual().len(), known().len() - 7);
         assert!(
             "gtc"
                 .parse::<Contender>()
