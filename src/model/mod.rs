@@ -6,12 +6,14 @@ mod backward;
 mod forward;
 mod network;
 mod parameters;
+mod shards;
 
 pub use activation::{Activation, Parts};
 pub use forward::Images;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub use parameters::{BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices};
 pub(crate) use parameters::{check_positions, uses_rows};
+pub use shards::{Moments, Shard, Shards};
 
 pub use crate::graph::{
     LATENT, Model, ModelError, NAMES, Scaling, lenet_small, lenet5, mobilenet, resnet18, resnet20,

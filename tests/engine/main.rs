@@ -21,6 +21,7 @@ mod oracle;
 mod packed;
 mod picture_cache;
 mod picture_decoding;
+mod ranks;
 mod reference;
 mod rules;
 mod schedule;
