@@ -67,8 +67,10 @@ pub(crate) struct Change {
 }
 
 /// Settings without which the state of a run has no meaning: they stay as they are until its end.
-const FIXED: [&str; 8] = [
+const FIXED: [&str; 10] = [
     "batch_size",
+    "shards",
+    "sync_norm",
     "optimiser",
     "objective",
     "lp_start",
@@ -255,7 +257,19 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let given: toml::Table = text.parse().map_err(|e| format!("{shown}: {e}"))?;
     let mut all = toml::Table::try_from(config)?;
     let mut known: Vec<String> = all.keys().cloned().collect();
-    known.extend(["data", "limit", "from", "adapter", "path", "layer_bits"].map(str::to_owned));
+    known.extend(
+        [
+            "data",
+            "limit",
+            "from",
+            "adapter",
+            "path",
+            "layer_bits",
+            "shards",
+            "sync_norm",
+        ]
+        .map(str::to_owned),
+    );
     known.extend(PictureArgs::NAMES.map(str::to_owned));
     for (key, value) in given {
         // What was found out or happened in the run that the file is of is not what the next one is to do.
