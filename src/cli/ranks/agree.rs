@@ -41,6 +41,8 @@ fn of_all(errors: &[String]) -> Option<String> {
     match known.remove("") {
         None if known.len() == 1 => Some(errors[0].clone()),
         _ if known.is_empty() => None,
+        // Some things only the first one does.
+        _ if errors.iter().skip(1).all(String::is_empty) => Some(errors[0].clone()),
         _ => {
             let lines = known.iter().map(|(error, ranks)| {
                 let noun = if ranks.len() > 1 { "ranks" } else { "rank" };

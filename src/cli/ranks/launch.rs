@@ -1,12 +1,15 @@
 //! `--ranks`: starts the program again under `mpirun`, and says what became of it.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::progress::{MARK, VARIABLE};
 use crate::cli::CliError;
-use crate::cli::output::say_error;
+use crate::cli::output::{say, say_error};
 use crate::cli::signals::on_stop;
 
 /// Starts so many ranks of this very command, and waits for their end.
@@ -27,11 +30,28 @@ pub(super) fn run(count: usize) -> Result<ExitCode, CliError> {
             command.env(name, value);
         }
     }
-    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let bar = match std::io::stderr().is_terminal() {
+        true => {
+            command.env(VARIABLE, "1");
+            let style = ProgressStyle::with_template("{wide_msg}")?;
+            ProgressBar::new_spinner().with_style(style)
+        }
+        false => ProgressBar::hidden(),
+    };
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     apart(&mut command);
     let mut child = command.spawn().map_err(|e| format!("mpirun: {e}"))?;
     forward_stop(&child)?;
-    let told = follow(&mut child);
+    let said = child.stdout.take().map(|stdout| {
+        let bar = bar.clone();
+        std::thread::spawn(move || hand_on(stdout, &bar))
+    });
+    let told = follow(&mut child, &bar);
+    if let Some(thread) = said {
+        // It only hands on lines.
+        let _ = thread.join();
+    }
     let status = child.wait()?;
     if status.success() {
         return Ok(ExitCode::SUCCESS);
@@ -149,34 +169,46 @@ fn forward_stop(_: &Child) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Hands on what ranks and `mpirun` say on standard error, but for what the latter says of ranks that ended; returns which one was
-/// lost, in words.
-fn follow(child: &mut Child) -> Option<String> {
+/// Hands on what ranks say on standard output.
+fn hand_on(stdout: impl Read, bar: &ProgressBar) {
+    for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+        bar.suspend(|| say!("{}", String::from_utf8_lossy(&line)));
+    }
+}
+
+/// Hands on what ranks and `mpirun` say on standard error, but for what the latter says of ranks that ended and of signals that it
+/// hands on; draws their progress; returns which one was lost, in words.
+fn follow(child: &mut Child, bar: &ProgressBar) -> Option<String> {
     let stderr = child.stderr.take()?;
+    let say = |text: &str| bar.suspend(|| say_error!("{text}"));
     let mut lost = None;
     let mut block: Option<Vec<String>> = None;
-    for line in BufReader::new(stderr).split(b'\n') {
-        let Ok(line) = line else {
-            break;
-        };
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).into_owned();
         let is_rule = line.len() > 70 && line.bytes().all(|b| b == b'-');
+        if let Some(text) = line.strip_prefix(MARK) {
+            bar.set_message(text.to_owned());
+            bar.tick();
+            continue;
+        }
         match (&mut block, is_rule) {
             (None, true) => block = Some(Vec::new()),
-            (None, false) => say_error!("{line}"),
+            (None, false) if line.starts_with("mpirun: Forwarding signal") => {}
+            (None, false) => say(&line),
             (Some(lines), false) => lines.push(line),
             (Some(lines), true) => {
                 let text = lines.join(" ");
                 lost = lost.or_else(|| lost_rank(&text));
                 if !is_about_the_end(&text) {
-                    say_error!("{}", lines.join("\n"));
+                    say(&lines.join("\n"));
                 }
                 block = None;
             }
         }
     }
+    bar.finish_and_clear();
     if let Some(lines) = block {
-        say_error!("{}", lines.join("\n"));
+        say(&lines.join("\n"));
     }
     lost
 }

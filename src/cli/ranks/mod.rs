@@ -4,9 +4,11 @@ mod agree;
 #[cfg(feature = "mpi")]
 mod launch;
 mod place;
+mod progress;
 
 pub(in crate::cli) use agree::{Fact, refuse_differences, together};
 pub(in crate::cli) use place::{Launched, launched};
+pub(in crate::cli) use progress::Line;
 
 use std::process::ExitCode;
 

@@ -22,7 +22,7 @@ use pollster::block_on;
 
 use super::data_args::reading;
 use super::pictures::{self, Grid, side_by_side};
-use super::ranks::{Fact, Group, Role, begin, launched, refuse_differences, together};
+use super::ranks::{Fact, Group, Line, Role, begin, launched, refuse_differences, together};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
@@ -279,6 +279,7 @@ impl Session<'_> {
         let first = (self.trainer.steps_done() / steps) as u32;
         let mut predictions = Predictions::default();
         let mut tested_once = false;
+        let mut line = Line::new();
         if self.trainer.steps_done() == 0 {
             self.save(self.trainer.snapshot().await?)?;
         }
@@ -296,8 +297,14 @@ impl Session<'_> {
                 if done.is_multiple_of(LOOK_EVERY) || stopping || done == end {
                     let progress = self.trainer.progress().await?;
                     bar.set_position(done - (end - steps));
-                    bar.set_message(self.line(&progress, self.speed(started)));
+                    let message = self.line(&progress, self.speed(started));
+                    line.show(|| {
+                        let step = done - (end - steps);
+                        format!("epoch {} step {step}/{steps} {message}", epoch + 1)
+                    });
+                    bar.set_message(message);
                     if stopping {
+                        line.clear();
                         bar.abandon();
                         return self.interrupted().await;
                     }
@@ -311,6 +318,7 @@ impl Session<'_> {
             self.trainer.reset_totals();
             bar.set_message("testing");
             let (tested, predicted) = self.trainer.test(&self.data.test, |_| bar.tick()).await?;
+            line.clear();
             bar.finish_and_clear();
             (predictions, tested_once) = (predicted, true);
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
