@@ -20,8 +20,10 @@ pub struct World {
 const LARGE: usize = 1 << 12;
 /// Bytes of a message, below what MPI counts.
 const MOST: usize = 1 << 30;
-/// How long a rank asks again and again before it sleeps between two questions.
-const AWAKE: Duration = Duration::from_micros(50);
+/// How long a rank asks again and again for what another one has to compute first, before it sleeps between two questions.
+const WAITING: Duration = Duration::from_micros(50);
+/// The same for what is under way.
+const CARRYING: Duration = Duration::from_millis(2);
 /// The longest such sleep.
 const ASLEEP: Duration = Duration::from_micros(200);
 
@@ -61,37 +63,39 @@ impl Communicator for World {
 
     fn exchange(&self, partner: usize, send: &[u8], receive: &mut [u8]) {
         let partner = self.world.process_at_rank(partner as i32);
-        let message = |send: &[u8], receive: &mut [u8], waits: bool| {
+        let message = |send: &[u8], receive: &mut [u8], awake: Duration| {
             scope(|scope| {
                 let received = partner.immediate_receive_into(scope, receive);
                 let sent = partner.immediate_send(scope, send);
-                finish(received, waits);
-                finish(sent, waits);
+                finish(received, awake);
+                finish(sent, awake);
             });
         };
         let large = send.len().max(receive.len()) > LARGE;
         if large {
             // The other one may have much to do yet.
-            message(&[0], &mut [0], true);
+            message(&[0], &mut [0], WAITING);
         }
         if send.is_empty() && receive.is_empty() {
             return;
         }
+        let awake = if large { CARRYING } else { WAITING };
         let (mut sends, mut receives) = (send.chunks(MOST), receive.chunks_mut(MOST));
         loop {
             match (sends.next(), receives.next()) {
                 (None, None) => break,
                 (send, receive) => {
                     let nothing: &mut [u8] = &mut [];
-                    message(send.unwrap_or(&[]), receive.unwrap_or(nothing), !large);
+                    message(send.unwrap_or(&[]), receive.unwrap_or(nothing), awake);
                 }
             }
         }
     }
 }
 
-/// Waits for the end of a request. MPI's own wait keeps a core busy, which other ranks and drivers of the CPU may need.
-fn finish<'a, D: ?Sized, S: mpi::request::Scope<'a>>(request: Request<'a, D, S>, sleeps: bool) {
+/// Waits for the end of a request. MPI's own wait keeps a core busy, which other ranks and drivers of the CPU may need; so
+/// does asking without pause, but for a short time it is faster.
+fn finish<'a, D: ?Sized, S: mpi::request::Scope<'a>>(request: Request<'a, D, S>, awake: Duration) {
     let start = Instant::now();
     let mut request = request;
     loop {
@@ -99,9 +103,9 @@ fn finish<'a, D: ?Sized, S: mpi::request::Scope<'a>>(request: Request<'a, D, S>,
             Ok(_) => return,
             Err(request) => request,
         };
-        match sleeps && start.elapsed() > AWAKE {
+        match start.elapsed() > awake {
             true => std::thread::sleep((start.elapsed() / 8).min(ASLEEP)),
-            false => std::thread::yield_now(),
+            false => std::hint::spin_loop(),
         }
     }
 }

@@ -338,3 +338,64 @@ fn ranks_that_do_not_agree_are_refused() {
         &["--profile measures"],
     );
 }
+
+/// Runs a command in a network of its own whose only link is slow and loses packets.
+fn on_a_bad_link(command: &str, arguments: &[&str]) -> Command {
+    let link =
+        "ip link set lo up && tc qdisc add dev lo root netem delay 2ms loss 2% && exec \"$@\"";
+    let mut all = in_container(Command::new("unshare"));
+    all.args(["-n", "sh", "-c", link, "sh", command]);
+    all.args(arguments);
+    for (name, value) in [
+        ("OMPI_MCA_btl", "tcp,self"),
+        ("OMPI_MCA_btl_tcp_if_include", "lo"),
+        ("OMPI_MCA_oob_tcp_if_include", "lo"),
+    ] {
+        all.env(name, value);
+    }
+    all
+}
+
+#[test]
+fn a_slow_link_that_loses_packets_changes_nothing() {
+    if !has_mpi() {
+        return;
+    }
+    let made = on_a_bad_link("true", &[]).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "left out: a link with delay and loss cannot be made here (unshare, ip, tc, netem)"
+        );
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [near, far] = ["near", "far"].map(|name| folder.path().join(name));
+    let arguments = |out: &Path, ranks: &str| {
+        let out = out.display().to_string();
+        let words = [
+            "train",
+            "lenet-small",
+            "--limit",
+            "320",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "16",
+            "--shards",
+            "4",
+            "--ranks",
+            ranks,
+            "--out",
+            &out,
+        ];
+        words.map(str::to_owned)
+    };
+    let (code, _, errors) = finish(gtc().args(arguments(&near, "1")).output().unwrap());
+    assert_eq!(code, 0, "{errors}");
+    let program = gtc().get_program().to_string_lossy().into_owned();
+    let words = arguments(&far, "2");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (code, _, errors) = finish(on_a_bad_link(&program, &words).output().unwrap());
+    assert_eq!(code, 0, "{errors}");
+    assert!(model(&near) == model(&far));
+}
