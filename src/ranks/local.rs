@@ -26,8 +26,10 @@ impl Communicator for Lonely {
 pub struct Local {
     rank: usize,
     /// To and from each rank.
-    channels: Vec<(Sender<Vec<u8>>, RefCell<Receiver<Vec<u8>>>)>,
+    channels: Vec<(Sender<Message>, RefCell<Receiver<Message>>)>,
 }
+
+type Message = Vec<u8>;
 
 /// So many ranks, for a thread each: for tests, and for several devices in one process.
 pub fn local(count: usize) -> Vec<Local> {

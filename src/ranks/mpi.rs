@@ -24,8 +24,10 @@ const MOST: usize = 1 << 30;
 const WAITING: Duration = Duration::from_micros(50);
 /// The same for what is under way.
 const CARRYING: Duration = Duration::from_millis(2);
-/// The longest such sleep.
-const ASLEEP: Duration = Duration::from_micros(200);
+/// The longest such sleep where nothing comes before another rank is ready.
+const WAITING_ASLEEP: Duration = Duration::from_micros(200);
+/// The same where every question lets a few pages of a message through.
+const CARRYING_ASLEEP: Duration = Duration::from_micros(10);
 
 impl World {
     /// Joins the job; once in a process. If this process panics from now on, on whatever thread, the job ends, for the others
@@ -63,30 +65,33 @@ impl Communicator for World {
 
     fn exchange(&self, partner: usize, send: &[u8], receive: &mut [u8]) {
         let partner = self.world.process_at_rank(partner as i32);
-        let message = |send: &[u8], receive: &mut [u8], awake: Duration| {
+        let message = |send: &[u8], receive: &mut [u8], pace: (Duration, Duration)| {
             scope(|scope| {
                 let received = partner.immediate_receive_into(scope, receive);
                 let sent = partner.immediate_send(scope, send);
-                finish(received, awake);
-                finish(sent, awake);
+                finish(received, pace);
+                finish(sent, pace);
             });
         };
         let large = send.len().max(receive.len()) > LARGE;
         if large {
             // The other one may have much to do yet.
-            message(&[0], &mut [0], WAITING);
+            message(&[0], &mut [0], (WAITING, WAITING_ASLEEP));
         }
         if send.is_empty() && receive.is_empty() {
             return;
         }
-        let awake = if large { CARRYING } else { WAITING };
+        let pace = match large {
+            true => (CARRYING, CARRYING_ASLEEP),
+            false => (WAITING, WAITING_ASLEEP),
+        };
         let (mut sends, mut receives) = (send.chunks(MOST), receive.chunks_mut(MOST));
         loop {
             match (sends.next(), receives.next()) {
                 (None, None) => break,
                 (send, receive) => {
                     let nothing: &mut [u8] = &mut [];
-                    message(send.unwrap_or(&[]), receive.unwrap_or(nothing), awake);
+                    message(send.unwrap_or(&[]), receive.unwrap_or(nothing), pace);
                 }
             }
         }
@@ -95,7 +100,10 @@ impl Communicator for World {
 
 /// Waits for the end of a request. MPI's own wait keeps a core busy, which other ranks and drivers of the CPU may need; so
 /// does asking without pause, but for a short time it is faster.
-fn finish<'a, D: ?Sized, S: mpi::request::Scope<'a>>(request: Request<'a, D, S>, awake: Duration) {
+fn finish<'a, D: ?Sized, S: mpi::request::Scope<'a>>(
+    request: Request<'a, D, S>,
+    (awake, asleep): (Duration, Duration),
+) {
     let start = Instant::now();
     let mut request = request;
     loop {
@@ -104,7 +112,7 @@ fn finish<'a, D: ?Sized, S: mpi::request::Scope<'a>>(request: Request<'a, D, S>,
             Err(request) => request,
         };
         match start.elapsed() > awake {
-            true => std::thread::sleep((start.elapsed() / 8).min(ASLEEP)),
+            true => std::thread::sleep((start.elapsed() / 8).min(asleep)),
             false => std::hint::spin_loop(),
         }
     }

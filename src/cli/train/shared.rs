@@ -166,9 +166,8 @@ pub(super) async fn follow(
         let stopping = stop.is_asked();
         if done.is_multiple_of(LOOK_EVERY) {
             // Of a loss that is no number the first rank tells.
-            match trainer.progress().await {
-                Err(TrainError::Gpu(error)) => return Err(error.into()),
-                Ok(_) | Err(_) => {}
+            if let Err(TrainError::Gpu(error)) = trainer.progress().await {
+                return Err(error.into());
             }
         }
         if stopping {
