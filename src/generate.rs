@@ -83,7 +83,7 @@ impl<'g> Generator<'g> {
             } else {
                 let input = memory
                     .network
-                    .prepare(&mut plan, &memory.inputs, model.input);
+                    .prepare(&mut plan, &memory.inputs[0], model.input);
                 memory.network.encode(&mut plan, &input, weights)
             };
             let plan = gpu.plan_in(plan, &mut pool)?;

@@ -47,7 +47,7 @@ impl<'g> Judge<'g> {
         let mut plan = Recording::new(gpu.path());
         let input = memory
             .network
-            .prepare(&mut plan, &memory.inputs, model.input);
+            .prepare(&mut plan, &memory.inputs[0], model.input);
         let weights = memory.weights_of(0);
         let pass = memory
             .network

@@ -8,6 +8,7 @@ use crate::quantiser::method_kernels;
 
 pub(crate) const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 pub(crate) const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
+pub(crate) const CHAN: &str = include_str!("../shaders/shared/chan.wgsl");
 pub(crate) const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 pub(crate) const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");
@@ -150,6 +151,13 @@ pub static SGD: Kernel = of_optimiser(
     include_str!("../shaders/optimiser/sgd.wgsl"),
     &[SCHEDULE],
 );
+/// The sum of the gradients of two shards.
+pub static ADD_SHARDS: Kernel = of_optimiser(
+    "add_shards",
+    "AddShardsParams",
+    include_str!("../shaders/optimiser/add_shards.wgsl"),
+    &[],
+);
 /// Muon's momentum.
 pub static MOMENTUM: Kernel = of_optimiser(
     "momentum",
@@ -205,6 +213,7 @@ const OWN: &[&Kernel] = &[
     &LEVELS_BACKWARD,
     &ADAM,
     &SGD,
+    &ADD_SHARDS,
     &MOMENTUM,
     &UNIT_NORM,
     &NEWTON_SCHULZ,

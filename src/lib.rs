@@ -63,6 +63,7 @@ pub mod quantiser;
 pub mod evaluate;
 pub mod generate;
 pub mod judge;
+pub mod ranks;
 pub mod train;
 
 pub mod checkpoint;

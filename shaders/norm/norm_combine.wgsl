@@ -26,18 +26,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if channel >= params.channels {
         return;
     }
-    var mean = vec4f(0.0);
-    var squares = vec4f(0.0);
-    for (var split = 0u; split < params.splits; split++) {
-        let at = params.partial_base + 2u * split * params.channels + channel;
-        let first = split * params.rows_per_split;
-        let before = f32(first);
-        let rows = f32(min(params.rows_per_split, params.rows - first));
-        let share = rows / (before + rows);
-        let difference = read_a(at) - mean;
-        mean += difference * share;
-        squares += read_a(at + params.channels) + difference * difference * (before * share);
-    }
+    let spread = spread_of_ranges(channel);
+    let mean = spread.mean;
+    let squares = spread.squares;
     let rows = f32(params.rows);
     let gamma = read_b(params.parameters_base + channel);
     let beta = read_b(params.parameters_base + params.channels + channel);

@@ -71,8 +71,10 @@ pub(crate) struct Change {
 }
 
 /// Settings without which the state of a run has no meaning: they stay as they are until its end.
-const FIXED: [&str; 8] = [
+const FIXED: [&str; 10] = [
     "batch_size",
+    "shards",
+    "sync_norm",
     "optimiser",
     "objective",
     "lp_start",
@@ -269,6 +271,8 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
             "adapter",
             "path",
             "layer_bits",
+            "shards",
+            "sync_norm",
         ]
         .map(str::to_owned),
     );

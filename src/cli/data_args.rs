@@ -344,10 +344,19 @@ pub(crate) fn fingerprint(images: &Images) -> String {
     for i in 0..hashed {
         hash.update(images.image(i * images.count() / hashed));
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(hash)
+}
+
+/// A hash of a text.
+pub(crate) fn text_hash(text: &str) -> String {
+    let mut hash = Md5::new();
+    hash.update(text);
+    hex(hash)
+}
+
+fn hex(hash: Md5) -> String {
+    let bytes = hash.finalize();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A bar that appears with the first picture.

@@ -22,6 +22,7 @@ mod picture_files;
 mod pictures;
 mod plan;
 mod quantise;
+mod ranks;
 mod reconstruct;
 mod report;
 mod report_vae;
@@ -145,8 +146,14 @@ fn forms() -> impl TypedValueParser<Value = gpu::Path> {
 
 impl DeviceArgs {
     fn open(&self) -> Result<Gpu, CliError> {
+        self.open_turn(0)
+    }
+
+    /// The same for process number `turn` of several that share the adapters of a machine.
+    fn open_turn(&self, turn: usize) -> Result<Gpu, CliError> {
         let options = GpuOptions {
             adapter: self.adapter.clone(),
+            turn,
             checked: self.checked,
             path: self.path,
             ..GpuOptions::default()

@@ -16,11 +16,29 @@ pub(super) fn give_away() {
     GIVEN_AWAY.store(true, Ordering::Relaxed);
 }
 
+/// Whether this process says nothing, because another one says the same.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says nothing from now on: on all ranks but the first.
+#[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "there is one rank"))]
+pub(super) fn keep_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Speaks again.
+#[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "there is one rank"))]
+pub(super) fn speak() {
+    QUIET.store(false, Ordering::Relaxed);
+}
+
 /// Why standard output failed first.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Writes to standard output, and keeps the first failure for [`failure`].
 pub(super) fn write(text: Arguments<'_>) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     if GIVEN_AWAY.load(Ordering::Relaxed) {
         return write_error(text);
     }
@@ -34,6 +52,9 @@ pub(super) fn write(text: Arguments<'_>) {
 
 /// Writes to standard error. Nobody can be told if that fails.
 pub(super) fn write_error(text: Arguments<'_>) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     let _ = io::stderr().lock().write_fmt(text);
 }
 

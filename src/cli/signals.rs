@@ -1,5 +1,7 @@
 //! How a running command is asked to stop.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::CliError;
 
 /// Calls `stop` for Ctrl-C, and on Unix when the process is told to end or its terminal closes. A signal that whoever
@@ -16,6 +18,28 @@ pub(super) fn on_stop(stop: impl FnMut() + Send + 'static) -> Result<(), CliErro
         }
     }
     Ok(())
+}
+
+/// Whether a launcher has asked for a stop: with a signal of its own, because it answers to Ctrl-C by killing.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Lets [`was_asked`] know of the signal that a launcher hands on to all its processes.
+pub(super) fn listen_to_launcher() {
+    #[cfg(unix)]
+    {
+        extern "C" fn ask(_: libc::c_int) {
+            ASKED.store(true, Ordering::SeqCst);
+        }
+        // SAFETY: the handler only stores a flag, which a signal may do at any time.
+        unsafe {
+            libc::signal(libc::SIGUSR1, ask as *const () as libc::sighandler_t);
+        }
+    }
+}
+
+/// Whether a launcher has asked for a stop since [`listen_to_launcher`].
+pub(super) fn was_asked() -> bool {
+    ASKED.load(Ordering::SeqCst)
 }
 
 /// Which of the signals that `ctrlc` handles the process ignores so far.

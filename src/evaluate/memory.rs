@@ -5,9 +5,10 @@ use std::ops::Range;
 use crate::gpu::{Gpu, GpuError};
 use crate::loss::{Lesson, LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{
-    BitBudget, Images, Inputs, Mode, Model, Network, Parameters, Pass, Prices, Weights,
+    BitBudget, Images, Inputs, Mode, Model, Moments, Network, NormParameters, Parameters, Pass,
+    Prices, Shard, Shards, Weights,
 };
-use crate::op::{Counter, gaussian_kl, standard_normal};
+use crate::op::{Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, standard_normal};
 use crate::quantiser::{Quantised, Spans, budget, quantiser_forward};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -15,7 +16,8 @@ use crate::tensor::{Tensor, pad4};
 /// Memory that both testing and training use.
 pub(crate) struct Memory {
     pub parameters: Parameters,
-    pub inputs: Inputs,
+    /// Of each shard of this process; tests use the first.
+    pub inputs: Vec<Inputs>,
     /// Weights, biases, γ, β, intercepts and slopes.
     pub weights: Tensor,
     /// Quantised weights.
@@ -31,27 +33,42 @@ pub(crate) struct Memory {
     zeros: Tensor,
     /// Of HP and LP: (2, 2, 4), see `shaders/loss/metrics.wgsl`
     pub totals: Tensor,
-    /// Of HP and LP each: probabilities (batch, padded classes), or means of pixels (batch, stored
+    /// Of each shard, of HP and LP each: probabilities (batch, padded classes), or means of pixels (batch, stored
     /// pixels).
-    pub probabilities: [Tensor; 2],
+    pub probabilities: Vec<[Tensor; 2]>,
     pub network: Network,
     /// Whether LP's batch normalisations multiply by powers of two.
     round_norm: bool,
     model: Model,
-    /// Of an auto-encoder, (batch, padded latent).
-    noise: Option<Tensor>,
+    /// Of an auto-encoder, (batch, padded latent) of each shard.
+    noise: Vec<Tensor>,
+    /// How a batch is cut; all other sizes are those of a shard.
+    pub shards: Shards,
+    /// Where several shards leave what is joined in their order.
+    joined: Option<Joined>,
     /// What all layers' weights may take.
     budget: Option<BitBudget>,
 }
 
-/// What a batch is made into before the networks run.
+/// What several shards of a batch leave for the whole.
+struct Joined {
+    /// How the images of HP and LP came out, (2, images of the batch, 4).
+    outcomes: Tensor,
+    /// Moments of the batch normalisations of HP and LP, see [`crate::model::Moments`].
+    moments: [Tensor; 2],
+}
+
+/// What a shard is made into before the networks run.
 pub(crate) struct Batch {
     /// What the first layer reads.
     pub input: Images,
     /// Labels, or of an auto-encoder the images, laid out like its outputs.
     pub targets: Tensor,
-    /// How the images of HP and LP came out, (2, batch, 4).
-    outcomes: Tensor,
+    /// How the images of HP and LP came out: of each (images, 4).
+    outcomes: [Tensor; 2],
+    /// What they are parts of, (2, images of the whole batch, 4).
+    all_outcomes: Tensor,
+    shard: Shard,
 }
 
 /// What a network learns from.
@@ -59,8 +76,8 @@ pub(crate) struct Batch {
 pub(crate) enum Teacher<'a> {
     /// Labels or images, and the prior.
     Data,
-    /// What HP made of the batch.
-    HighPrecision(&'a Pass),
+    /// What HP made of the shards.
+    HighPrecision(&'a [Pass]),
 }
 
 impl Memory {
@@ -96,7 +113,8 @@ impl Memory {
         let mut network = Network::new(model, batch).in_parts_of(part_bytes);
         let latent = model.latent();
         let noise = latent.map(|size| Tensor::kept("noise", &[batch, pad4(size)]));
-        if let Some(noise) = &noise {
+        let noise: Vec<Tensor> = noise.into_iter().collect();
+        for noise in &noise {
             network = network.with_noise(noise);
         }
         let outputs = match latent {
@@ -107,11 +125,12 @@ impl Memory {
         let running = |label| Tensor::kept(label, &[parameters.initial_running().len()]);
         let spans = parameters.spans(&Prices::default());
         Self {
-            inputs: Inputs {
+            inputs: vec![Inputs {
                 images: Tensor::kept("images", &[pad4(batch * pixels)]),
                 labels: rows("labels"),
                 targets: None,
-            },
+                shard: Shard::default(),
+            }],
             weights: parameters.layout.tensor("weights"),
             values: parameters.layout.tensor("quantised"),
             table: Tensor::kept("spans", &[spans.table().len() / 4, 4]),
@@ -120,7 +139,9 @@ impl Memory {
             running: [running("HP running"), running("LP running")],
             zeros: Tensor::kept("zeros", &[widest.unwrap_or(4)]),
             totals: Tensor::kept("totals", &[2, 2, 4]),
-            probabilities: [outputs("HP probabilities"), outputs("LP probabilities")],
+            probabilities: vec![[outputs("HP probabilities"), outputs("LP probabilities")]],
+            shards: Shards::one(),
+            joined: None,
             network,
             parameters,
             round_norm,
@@ -132,19 +153,62 @@ impl Memory {
 
     /// All of it.
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let inputs = [&self.inputs.images, &self.inputs.labels];
+        let inputs = self.inputs.iter();
+        let inputs = inputs.flat_map(|inputs| [&inputs.images, &inputs.labels]);
         let arenas = [&self.weights, &self.values];
         let small = [&self.table, &self.levels, &self.zeros, &self.totals];
-        let optional = [&self.noise, &self.inputs.targets].into_iter().flatten();
-        let pairs = self.running.iter().chain(&self.probabilities);
-        let all = inputs.into_iter().chain(arenas).chain(small);
+        let targets = self.inputs.iter().flat_map(|inputs| &inputs.targets);
+        let optional = self.noise.iter().chain(targets);
+        let pairs = self
+            .running
+            .iter()
+            .chain(self.probabilities.iter().flatten());
+        let all = inputs.chain(arenas).chain(small);
         all.chain(optional).chain(pairs)
+    }
+
+    /// The same for training on a batch of several shards, of whose images all of this has room for one.
+    pub(crate) fn with_shards(mut self, shards: Shards) -> Self {
+        let like = |tensor: &Tensor| Tensor::kept(tensor.buffer.label(), &tensor.shape);
+        let [images, labels] = [&self.inputs[0].images, &self.inputs[0].labels].map(like);
+        for own in 1..shards.own.len() {
+            self.inputs.push(Inputs {
+                images: like(&images),
+                labels: like(&labels),
+                targets: None,
+                shard: Shard::default(),
+            });
+            let probabilities = self.probabilities[0].each_ref().map(like);
+            self.probabilities.push(probabilities);
+            if let Some(noise) = self.noise.first().map(like) {
+                self.network = self.network.with_noise(&noise);
+                self.noise.push(noise);
+            }
+            debug_assert_eq!(self.inputs.len(), own + 1);
+        }
+        for (own, number) in shards.own.clone().enumerate() {
+            self.inputs[own].shard = Shard { number, own };
+        }
+        if !shards.is_one() {
+            let batch = labels.shape[0] * shards.count;
+            let moments = |label| {
+                let floats = self.parameters.initial_running().len();
+                Tensor::kept(label, &[shards.count * floats])
+            };
+            self.joined = Some(Joined {
+                outcomes: Tensor::kept("outcomes", &[2, batch, 4]),
+                moments: [moments("HP moments"), moments("LP moments")],
+            });
+        }
+        self.shards = shards;
+        self
     }
 
     /// The same where images are mixed or labels smoothed.
     pub(crate) fn with_targets(mut self) -> Self {
-        let labels = &self.inputs.labels;
-        self.inputs.targets = Some(Tensor::kept("targets", &labels.shape));
+        for inputs in &mut self.inputs {
+            inputs.targets = Some(Tensor::kept("targets", &inputs.labels.shape));
+        }
         self
     }
 
@@ -194,7 +258,7 @@ impl Memory {
 
     /// The noise of an auto-encoder, (batch, padded latent).
     pub fn noise(&self) -> Option<&Tensor> {
-        self.noise.as_ref()
+        self.noise.first()
     }
 
     /// Records the quantiser's forward pass over all layers.
@@ -211,40 +275,79 @@ impl Memory {
             running: &self.running[network],
             zeros: &self.zeros,
             round_norm: network == 1 && self.round_norm,
+            moments: self.joined.as_ref().map(|joined| Moments {
+                arena: &joined.moments[network],
+                shards: &self.shards,
+            }),
         }
     }
 
-    /// Records what both networks read of a batch; an auto-encoder's noise counts from `noise`.
-    pub fn prepare(&self, plan: &mut Recording, noise: Counter) -> Batch {
-        let input = self.network.prepare(plan, &self.inputs, self.model.input);
-        let images = self.inputs.labels.shape[0];
+    /// Records what both networks read of a batch in a test.
+    pub fn prepare(&self, plan: &mut Recording) -> Batch {
+        let images = self.inputs[0].labels.shape[0];
         let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
-        let Some(tensor) = &self.noise else {
-            let targets = self
-                .inputs
-                .targets
-                .as_ref()
-                .unwrap_or(&self.inputs.labels)
-                .clone();
+        self.prepare_own(plan, (0, TEST_NOISE), outcomes, 0)
+    }
+
+    /// Records what both networks read of a shard of this process while training. Its noise is what it would be within the
+    /// whole batch.
+    pub fn prepare_shard(&self, plan: &mut Recording, own: usize) -> Batch {
+        let Some(joined) = &self.joined else {
+            let images = self.inputs[own].labels.shape[0];
+            let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
+            return self.prepare_own(plan, (own, TRAINING_NOISE), outcomes, 0);
+        };
+        let number = self.inputs[own].shard.number;
+        let first = self.noise.get(own).map_or(0, |noise| noise.texels());
+        let noise = Counter {
+            first: number as u32 * first,
+            ..TRAINING_NOISE
+        };
+        self.prepare_own(plan, (own, noise), joined.outcomes.clone(), number)
+    }
+
+    /// The same, with outcomes in the place of this shard among all.
+    fn prepare_own(
+        &self,
+        plan: &mut Recording,
+        (own, noise): (usize, Counter),
+        all_outcomes: Tensor,
+        place: usize,
+    ) -> Batch {
+        let inputs = &self.inputs[own];
+        let shard = inputs.shard;
+        let input = self.network.prepare(plan, inputs, self.model.input);
+        let images = inputs.labels.shape[0];
+        let outcomes = [0, 1].map(|network| {
+            let all = all_outcomes.range(network..network + 1);
+            let rows = all.view(&[all.shape[1], 4]);
+            rows.range(place * images..(place + 1) * images)
+        });
+        let Some(tensor) = self.noise.get(own) else {
+            let targets = inputs.targets.as_ref().unwrap_or(&inputs.labels);
             return Batch {
                 input,
-                targets,
+                targets: targets.clone(),
                 outcomes,
+                all_outcomes,
+                shard,
             };
         };
         standard_normal(plan, "noise", noise, tensor);
-        let images = &self.inputs.images;
+        let images = &inputs.images;
         let output = self.network.output();
         let targets = if self.channels() == 4 {
             images.view(&[output[0], images.len() / output[0]])
         } else {
-            let padded = self.network.targets(plan, &self.inputs, self.model.input);
+            let padded = self.network.targets(plan, inputs, self.model.input);
             padded.view(&[output[0], padded.len() / output[0]])
         };
         Batch {
             input,
             targets,
             outcomes,
+            all_outcomes,
+            shard,
         }
     }
 
@@ -258,45 +361,64 @@ impl Memory {
         }
     }
 
-    /// Records the forward pass of one network on what [`Memory::prepare`] made, and its loss.
-    /// `network` is 0 for HP, 1 for LP; `lesson` says how the network learns from its targets. Returns the gradient
+    /// Records the forward pass of one network on what [`Memory::prepare`] made of some shards, step by step, and its
+    /// losses. `network` is 0 for HP, 1 for LP; `lesson` says how the network learns from its targets. Returns the gradients
     /// of the logits too.
     pub fn judge(
         &self,
         plan: &mut Recording,
         (network, mode): (usize, Mode),
-        batch: &Batch,
+        batches: &[Batch],
         teacher: Teacher<'_>,
         lesson: Lesson,
-    ) -> (Pass, Tensor) {
+    ) -> (Vec<Pass>, Vec<Tensor>) {
         let weights = self.weights_of(network);
-        let mut pass = self.network.forward(plan, &batch.input, weights, mode);
+        let images: Vec<&Images> = batches.iter().map(|batch| &batch.input).collect();
+        let mut passes = self.network.forward_together(plan, &images, weights, mode);
+        let mut d_logits = Vec::new();
+        for (number, (pass, batch)) in passes.iter_mut().zip(batches).enumerate() {
+            let teacher = match teacher {
+                Teacher::Data => None,
+                Teacher::HighPrecision(passes) => Some(&passes[number]),
+            };
+            d_logits.push(self.lose(plan, network, (pass, batch), teacher, lesson));
+        }
+        (passes, d_logits)
+    }
+
+    /// Records the loss of a pass over a shard, and returns the gradient of the logits.
+    fn lose(
+        &self,
+        plan: &mut Recording,
+        network: usize,
+        (pass, batch): (&mut Pass, &Batch),
+        teacher: Option<&Pass>,
+        lesson: Lesson,
+    ) -> Tensor {
+        let own = batch.shard.own;
         let targets = match teacher {
-            Teacher::Data => &batch.targets,
-            Teacher::HighPrecision(_) => &self.probabilities[0],
+            None => &batch.targets,
+            Some(_) => &self.probabilities[own][0],
         };
         let rows = targets.shape[0];
-        let outcome = batch.outcomes.range(network..network + 1).view(&[rows, 4]);
+        let outcome = &batch.outcomes[network];
         let logits = pass.logits().view(&targets.shape);
         let d_logits = Tensor::transient("d_logits", &logits.shape);
         let outputs = LossOutputs {
             d_logits: &d_logits,
-            probabilities: &self.probabilities[network],
-            outcome: &outcome,
+            probabilities: &self.probabilities[own][network],
+            outcome,
         };
-        let label = format!("{} loss", weights.name);
-        let labels = &self.inputs.labels;
+        let label = format!("{} loss", self.weights_of(network).name);
+        let labels = &self.inputs[own].labels;
         if let (Some(likelihood), Some(latent), Some(posterior)) = (
             self.model.likelihood,
             self.model.latent(),
-            self.network.posterior(&pass),
+            self.network.posterior(pass),
         ) {
             let d_posterior = Tensor::transient("d_posterior", &posterior.shape);
             let divergence = Tensor::transient("divergence", &[rows, 4]);
-            let teacher = match teacher {
-                Teacher::Data => None,
-                Teacher::HighPrecision(pass) => self.network.posterior(pass),
-            };
+            let teacher = teacher.and_then(|pass| self.network.posterior(pass));
             let operands = (posterior, teacher, labels);
             let made = [&d_posterior, &divergence];
             gaussian_kl(plan, &label, latent, operands, lesson.scale, made);
@@ -309,12 +431,39 @@ impl Memory {
             let classes = self.network.classes();
             softmax_cross_entropy(plan, &label, classes, operands, lesson, &outputs);
         }
-        (pass, d_logits)
+        d_logits
+    }
+
+    /// What other processes have to know of the passes of these networks over the shards of this one.
+    pub fn gathers(&self, networks: Range<usize>) -> Vec<Tensor> {
+        let Some(joined) = &self.joined else {
+            return Vec::new();
+        };
+        let mut gathers = Vec::new();
+        for network in networks {
+            let outcomes = joined.outcomes.range(network..network + 1);
+            let count = self.shards.count;
+            gathers.push(outcomes.view(&[count, outcomes.len() / count]));
+            if !self.shards.sync_norm {
+                let moments =
+                    |norm: &NormParameters| norm.moments_of(&joined.moments[network], count);
+                gathers.extend(self.parameters.norms.iter().map(moments));
+            }
+        }
+        gathers
+    }
+
+    /// Records that running statistics of these networks follow all shards.
+    pub fn join_norms(&self, plan: &mut Recording, networks: Range<usize>) {
+        for network in networks {
+            self.network.join_norms(plan, self.weights_of(network));
+        }
     }
 
     /// Adds what [`Memory::judge`] made of these networks to their totals.
     pub fn count(&self, plan: &mut Recording, batch: &Batch, networks: Range<usize>) {
-        let [outcomes, totals] = [&batch.outcomes, &self.totals].map(|t| t.range(networks.clone()));
+        let [outcomes, totals] =
+            [&batch.all_outcomes, &self.totals].map(|t| t.range(networks.clone()));
         metrics(plan, "count", &outcomes, &totals);
     }
 }

@@ -3,7 +3,7 @@
 mod memory;
 mod results;
 
-pub(crate) use memory::{Memory, Teacher};
+pub(crate) use memory::{Batch, Memory, Teacher};
 pub use results::{LayerBits, Predictions, Progress, Totals};
 
 use std::ops::Range;
@@ -154,6 +154,17 @@ impl<'g> Evaluator<'g> {
         which: &[u32],
         augment: impl Fn(u32) -> Augmentation,
     ) {
+        self.upload_shard(0, images, which, augment);
+    }
+
+    /// The same for a shard of this process.
+    pub(crate) fn upload_shard(
+        &mut self,
+        own: usize,
+        images: &Images,
+        which: &[u32],
+        augment: impl Fn(u32) -> Augmentation,
+    ) {
         let pixels: usize = self.model.input.iter().product();
         let width = pad4(self.model.classes);
         self.upload.fill(0.0);
@@ -170,7 +181,8 @@ impl<'g> Evaluator<'g> {
         if let Some(shares) = &shares {
             mix_up(&mut self.upload, pixels, shares);
         }
-        if let Some(targets) = &self.memory.inputs.targets {
+        let inputs = &self.memory.inputs[own];
+        if let Some(targets) = &inputs.targets {
             let mut soft = labels.clone();
             if let Some(shares) = &shares {
                 mix_up(&mut soft, width, shares);
@@ -185,8 +197,8 @@ impl<'g> Evaluator<'g> {
             let halves: Vec<f32> = shares.iter().map(|share| share.round()).collect();
             mix_up(&mut labels, width, &halves);
         }
-        self.memory.inputs.images.write(self.gpu, &self.upload);
-        self.memory.inputs.labels.write(self.gpu, &labels);
+        inputs.images.write(self.gpu, &self.upload);
+        inputs.labels.write(self.gpu, &labels);
     }
 
     pub(crate) async fn totals(&self) -> Result<Vec<f32>, GpuError> {
@@ -204,6 +216,11 @@ impl<'g> Evaluator<'g> {
     /// loss was not finite.
     pub(crate) async fn progress(&self) -> Result<(Progress, u64), GpuError> {
         let totals = self.totals().await?;
+        self.progress_of(&totals).await
+    }
+
+    /// The same from totals that are known.
+    pub(crate) async fn progress_of(&self, totals: &[f32]) -> Result<(Progress, u64), GpuError> {
         let levels = &self.memory.levels;
         let levels = self
             .levels_readback
@@ -275,7 +292,7 @@ impl<'g> Evaluator<'g> {
         if let Some(noise) = self.memory.noise() {
             standard_normal(&mut plan, "noise", TEST_NOISE, noise);
         }
-        let input = network.prepare(&mut plan, &self.memory.inputs, self.model.input);
+        let input = network.prepare(&mut plan, &self.memory.inputs[0], self.model.input);
         let pass = network.forward_keeping(&mut plan, &input, weights);
         let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         let schedule = Schedule::default().with_noise(1.0, 0, 0);
@@ -309,7 +326,7 @@ impl<'g> Evaluator<'g> {
     pub(crate) fn tracer(&mut self, number: usize) -> Result<Tracer, GpuError> {
         let network = Network::unfused(&self.model, self.batch).in_parts_for(self.gpu);
         let mut plan = Recording::new(self.gpu.path());
-        let input = network.prepare(&mut plan, &self.memory.inputs, self.model.input);
+        let input = network.prepare(&mut plan, &self.memory.inputs[0], self.model.input);
         let pass = network.forward_keeping(&mut plan, &input, self.memory.weights_of(number));
         let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         Ok(Tracer {
@@ -402,10 +419,11 @@ impl<'g> Evaluator<'g> {
         mut tick: impl FnMut(usize),
     ) -> Result<Vec<f32>, GpuError> {
         let mut plan = Recording::new(self.gpu.path());
-        let batch = self.memory.prepare(&mut plan, TEST_NOISE);
+        let batch = [self.memory.prepare(&mut plan)];
         let lp = (1, Mode::Train);
+        let lesson = Lesson::plain(0.0);
         self.memory
-            .judge(&mut plan, lp, &batch, Teacher::Data, Lesson::plain(0.0));
+            .judge(&mut plan, lp, &batch, Teacher::Data, lesson);
         let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         self.quantise_plan.run(self.gpu, &[]);
         for number in 0..batches {
@@ -453,16 +471,37 @@ impl<'g> Evaluator<'g> {
         &mut self,
         images: &Images,
         last: usize,
-        mut tick: impl FnMut(usize),
+        tick: impl FnMut(usize),
     ) -> Result<(Progress, Predictions), GpuError> {
+        let batches = 0..self.batches(images);
+        let (totals, predictions) = self.test_part(images, last, batches, tick).await?;
+        let (progress, _) = self.progress_of(&totals).await?;
+        Ok((progress, predictions))
+    }
+
+    /// Batches of a test.
+    pub(crate) fn batches(&self, images: &Images) -> usize {
+        images.count().div_ceil(self.batch)
+    }
+
+    /// Tests on some batches up to network number `last`, and returns their totals and its predictions; running totals are kept.
+    pub(crate) async fn test_part(
+        &mut self,
+        images: &Images,
+        last: usize,
+        batches: Range<usize>,
+        mut tick: impl FnMut(usize),
+    ) -> Result<(Vec<f32>, Predictions), GpuError> {
         let kept = self.totals().await?;
         self.set_totals(&[0.0; 16]);
         self.quantise_plan.run(self.gpu, &[]);
         let mut predictions = Predictions::default();
-        let all: Vec<u32> = (0..images.count() as u32).collect();
         let width = pad4(self.model.classes);
-        for (number, which) in all.chunks(self.batch).enumerate() {
-            self.upload(images, which, |_| Augmentation::default());
+        for number in batches {
+            let first = number * self.batch;
+            let end = (first + self.batch).min(images.count());
+            let which: Vec<u32> = (first as u32..end as u32).collect();
+            self.upload(images, &which, |_| Augmentation::default());
             // An auto-encoder meets the same noise in every test.
             let schedule = Schedule::default().with_noise(1.0, 0, number as u64);
             let plan = match (last, &self.hp_test_plan) {
@@ -471,10 +510,10 @@ impl<'g> Evaluator<'g> {
             };
             plan.run(self.gpu, bytemuck::bytes_of(&schedule));
             if self.model.likelihood.is_some() {
-                tick(number * self.batch + which.len());
+                tick(end);
                 continue;
             }
-            let probabilities = self.memory.probabilities[last].read(self.gpu).await?;
+            let probabilities = self.memory.probabilities[0][last].read(self.gpu).await?;
             for row in probabilities.chunks(width).take(which.len()) {
                 let row = &row[..self.model.classes];
                 let best =
@@ -482,11 +521,11 @@ impl<'g> Evaluator<'g> {
                 predictions.class.push(best as u16);
                 predictions.probabilities.push(row.to_vec());
             }
-            tick(predictions.class.len());
+            tick(end);
         }
-        let (progress, _) = self.progress().await?;
+        let totals = self.totals().await?;
         self.set_totals(&kept);
-        Ok((progress, predictions))
+        Ok((totals, predictions))
     }
 }
 
@@ -498,16 +537,16 @@ fn test_plan(
     networks: Range<usize>,
 ) -> Result<Plan, GpuError> {
     let mut plan = Recording::new(gpu.path());
-    let batch = memory.prepare(&mut plan, TEST_NOISE);
+    let batches = [memory.prepare(&mut plan)];
     for network in networks.clone() {
         memory.judge(
             &mut plan,
             (network, Mode::Test),
-            &batch,
+            &batches,
             Teacher::Data,
             Lesson::plain(0.0),
         );
     }
-    memory.count(&mut plan, &batch, networks);
+    memory.count(&mut plan, &batches[0], networks);
     gpu.plan_in(plan, pool)
 }

@@ -149,6 +149,7 @@ impl Gpu {
                 Command::Mirror(copy.buffer.clone(), copy.rows.clone(), copy.numbers)
             }
             Step::Clear(buffer) => Command::Clear(buffer.clone()),
+            Step::Exchange(exchange) => Command::Exchange(exchange.clone()),
             Step::Call(number) => Command::Dispatch {
                 pipeline: pipelines[*number].clone(),
                 bind_group: bind(*number),

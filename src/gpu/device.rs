@@ -13,6 +13,8 @@ use super::{Buffer, Path, subgroups};
 pub struct GpuOptions {
     /// Index in [`list_adapters`] or a part of an adapter's name; `None` takes the fastest.
     pub adapter: Option<String>,
+    /// Of several equal adapters take the one of this number, and around: for processes that share a machine.
+    pub turn: usize,
     /// Keep bounds checks, loop bounding and zeroed workgroup memory.
     pub checked: bool,
     /// Force the kernel family instead of choosing it by the kind of adapter.
@@ -331,7 +333,25 @@ fn choose(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> Result<usize, Gpu
 /// The adapter that options name.
 pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter, GpuError> {
     let mut adapters = adapters().await;
-    let index = choose(&adapters, options.adapter.as_deref())?;
+    let wanted = options.adapter.as_deref();
+    let mut index = choose(&adapters, wanted)?;
+    // A number names one adapter, and a name all that have it.
+    if wanted.is_none_or(|wanted| wanted.parse::<usize>().is_err()) {
+        let kind = |adapter: &wgpu::Adapter| {
+            let info = adapter.get_info();
+            (
+                info.name,
+                info.device_type as u32,
+                info.backend,
+                info.driver,
+            )
+        };
+        let first = kind(&adapters[index]);
+        let equal: Vec<usize> = (0..adapters.len())
+            .filter(|other| kind(&adapters[*other]) == first)
+            .collect();
+        index = equal[options.turn % equal.len()];
+    }
     Ok(adapters.swap_remove(index))
 }
 

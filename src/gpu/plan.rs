@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::kernel::{Numbers, Pipeline};
 use super::{Buffer, Gpu, GpuError, TEXEL_BYTES, TEXELS_PER_ROW};
+use crate::recording::Exchange;
 use crate::tensor::Tensor;
 
 /// Room for the numbers that change from step to step.
@@ -40,6 +41,8 @@ pub(super) enum Command {
     Mirror(Buffer, Range<u32>, Numbers),
     /// Sets a buffer to zero.
     Clear(Buffer),
+    /// Waits for other processes.
+    Exchange(Exchange),
 }
 
 /// What every dispatch wrote: its name and its outputs, in order.
@@ -58,11 +61,40 @@ pub struct Plan {
 impl Plan {
     /// Replays the whole list, in one submission unless that would hold too much work. `schedule`
     /// holds the numbers that change from step to step.
+    ///
+    /// # Panics
+    /// If it waits for other processes, see [`Plan::run_with`].
     pub fn run(&self, gpu: &Gpu, schedule: &[u8]) {
+        let alone = |_: &Exchange| -> Result<(), std::convert::Infallible> {
+            panic!("this plan waits for other processes")
+        };
+        let Ok(()) = self.run_with(gpu, schedule, alone);
+    }
+
+    /// The same, calling `exchange` wherever the list waits for other processes, when everything before is submitted.
+    ///
+    /// # Errors
+    /// The first one of `exchange`.
+    pub fn run_with<E>(
+        &self,
+        gpu: &Gpu,
+        schedule: &[u8],
+        mut exchange: impl FnMut(&Exchange) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.write_schedule(gpu, schedule);
         for range in &self.submissions {
-            self.submit(gpu, &self.commands[range.clone()]);
+            match &self.commands[range.clone()] {
+                [Command::Exchange(what)] => exchange(what)?,
+                commands => self.submit(gpu, commands),
+            }
         }
+        Ok(())
+    }
+
+    /// Whether it waits for other processes.
+    pub fn has_exchanges(&self) -> bool {
+        let mut commands = self.commands.iter();
+        commands.any(|command| matches!(command, Command::Exchange(_)))
     }
 
     fn submit(&self, gpu: &Gpu, commands: &[Command]) {
@@ -74,6 +106,7 @@ impl Plan {
                     copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
                 }
                 Command::Clear(buffer) => encoder.clear_buffer(buffer.raw(), 0, None),
+                Command::Exchange(_) => unreachable!("it is a submission of its own"),
                 Command::Dispatch { .. } => {
                     let mut pass = encoder.begin_compute_pass(&Default::default());
                     self.encode(&mut pass, command);
@@ -148,6 +181,9 @@ impl Plan {
     /// Runs the list one dispatch at a time and reads every output: for finding the first wrong
     /// number.
     ///
+    /// # Panics
+    /// If it waits for other processes.
+    ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
     pub async fn trace(&self, gpu: &Gpu, schedule: &[u8]) -> Result<Trace, GpuError> {
@@ -164,6 +200,7 @@ impl Plan {
                     encoder.clear_buffer(buffer.raw(), 0, None);
                     gpu.queue.submit([encoder.finish()]);
                 }
+                Command::Exchange(_) => panic!("this plan waits for other processes"),
                 Command::Dispatch { row, outputs, .. } => {
                     self.encode(
                         &mut encoder.begin_compute_pass(&Default::default()),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use super::{Buffer, Gpu, GpuError};
+use crate::tensor::Tensor;
 
 /// A staging buffer of fixed size, reused for every read of the same few numbers.
 pub struct Readback {
@@ -68,8 +69,35 @@ impl Readback {
         offset: u64,
     ) -> Result<Vec<T>, GpuError> {
         let bytes = self.staging.size();
+        self.copy_all(gpu, &[(source, offset, bytes)]).await
+    }
+
+    /// Reads several tensors, one behind the other, after all work submitted so far. Together they have as many floats as
+    /// there is room for.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn read_tensors(&self, gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<f32>, GpuError> {
+        let mut sources = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            let [offset, bytes] = [tensor.offset, tensor.len()].map(|floats| 4 * floats as u64);
+            sources.push((tensor.buffer.raw(), offset, bytes));
+        }
+        self.copy_all(gpu, &sources).await
+    }
+
+    async fn copy_all<T: bytemuck::Pod>(
+        &self,
+        gpu: &Gpu,
+        sources: &[(&wgpu::Buffer, u64, u64)],
+    ) -> Result<Vec<T>, GpuError> {
+        let bytes = self.staging.size();
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(source, offset, &self.staging, 0, bytes);
+        let mut end = 0;
+        for (source, offset, length) in sources {
+            encoder.copy_buffer_to_buffer(source, *offset, &self.staging, end, *length);
+            end += length;
+        }
         gpu.queue.submit([encoder.finish()]);
         let state = Arc::new(Mutex::new(MapState::default()));
         let shared = state.clone();

@@ -2,7 +2,7 @@
 
 use super::activation::Activation;
 use super::network::{Network, Pass, Weights};
-use crate::graph::INPUT;
+use crate::graph::{INPUT, Value};
 use crate::op::add::add;
 use crate::op::{Backward, Gradient};
 use crate::recording::Recording;
@@ -27,53 +27,88 @@ impl Network {
         d_logits: &Tensor,
         gradients: &Tensor,
     ) {
+        self.backward_together(plan, &[pass], weights, &[d_logits], &[gradients]);
+    }
+
+    /// The same for several shards, each with an arena of gradients of its own, step by step: none begins a step before
+    /// all have come to it.
+    pub fn backward_together(
+        &self,
+        plan: &mut Recording,
+        passes: &[&Pass],
+        weights: Weights<'_>,
+        d_logits: &[&Tensor],
+        gradients: &[&Tensor],
+    ) {
         let parts = &self.parts;
-        let mut sums: Vec<Option<Sum>> = vec![None; self.places.len()];
-        sums[pass.output] = Some(Sum {
-            gradient: Activation::whole(&d_logits.view(&self.output()), parts),
-            shared: false,
-        });
+        let start = |(pass, d_logits): (&&Pass, &&Tensor)| {
+            let mut sums: Vec<Option<Sum>> = vec![None; self.places.len()];
+            sums[pass.output] = Some(Sum {
+                gradient: Activation::whole(&d_logits.view(&self.output()), parts),
+                shared: false,
+            });
+            sums
+        };
+        let mut all: Vec<Vec<Option<Sum>>> = passes.iter().zip(d_logits).map(start).collect();
         for (number, step) in self.steps.iter().enumerate().rev() {
-            let sum = sums[step.output].take();
-            let sum = sum.unwrap_or_else(|| panic!("nobody left a gradient for '{}'", step.name));
-            let y = pass.values[step.output].clone();
             let label = format!("{} {}", weights.name, step.name);
-            let at = Backward {
-                parts,
-                weights,
-                label: &label,
-                x: self.inputs_of(step, pass),
-                y: y.unwrap_or_else(|| panic!("'{}' has no output", step.name)),
-                d_y: sum.gradient.view(&step.recorder.output(), parts),
-                d_y_shared: sum.shared,
-                kept: &pass.kept[number],
-                wanted: step.inputs.iter().map(|value| *value != INPUT).collect(),
-                masks: step.masks,
-                input_has_relu: step.input_has_relu,
-                masks_own: step.masks_own,
-                gradients,
-                noise: self.noise.as_ref(),
-                d_posterior: pass.d_posterior.as_ref(),
-            };
-            let made = step.recorder.backward(plan, &at);
-            for (value, gradient) in step.inputs.iter().zip(made) {
-                let new = match gradient {
-                    Gradient::None => continue,
-                    Gradient::Own(gradient) => Sum {
-                        gradient,
-                        shared: false,
-                    },
-                    Gradient::Shared(gradient) => Sum {
-                        gradient,
-                        shared: true,
-                    },
-                };
-                let known = sums[*value].take();
-                sums[*value] = Some(match known {
-                    None => new,
-                    Some(known) => self.sum(plan, &label, [&known.gradient, &new.gradient]),
+            let mut ats = Vec::with_capacity(passes.len());
+            for ((pass, sums), gradients) in passes.iter().zip(&mut all).zip(gradients) {
+                let sum = sums[step.output].take();
+                let sum =
+                    sum.unwrap_or_else(|| panic!("nobody left a gradient for '{}'", step.name));
+                let y = pass.values[step.output].clone();
+                ats.push(Backward {
+                    parts,
+                    weights,
+                    label: &label,
+                    shard: pass.shard,
+                    x: self.inputs_of(step, pass),
+                    y: y.unwrap_or_else(|| panic!("'{}' has no output", step.name)),
+                    d_y: sum.gradient.view(&step.recorder.output(), parts),
+                    d_y_shared: sum.shared,
+                    kept: &pass.kept[number],
+                    wanted: step.inputs.iter().map(|value| *value != INPUT).collect(),
+                    masks: step.masks,
+                    input_has_relu: step.input_has_relu,
+                    masks_own: step.masks_own,
+                    gradients,
+                    noise: self.noise.get(pass.shard.own),
+                    d_posterior: pass.d_posterior.as_ref(),
                 });
             }
+            let made = step.recorder.backward_together(plan, &ats);
+            for (sums, made) in all.iter_mut().zip(made) {
+                self.note(plan, &label, (&step.inputs, made), sums);
+            }
+        }
+    }
+
+    /// Adds the gradients that a step made of its inputs to what is known of theirs.
+    fn note(
+        &self,
+        plan: &mut Recording,
+        label: &str,
+        (inputs, made): (&[Value], Vec<Gradient>),
+        sums: &mut [Option<Sum>],
+    ) {
+        for (value, gradient) in inputs.iter().zip(made) {
+            let new = match gradient {
+                Gradient::None => continue,
+                Gradient::Own(gradient) => Sum {
+                    gradient,
+                    shared: false,
+                },
+                Gradient::Shared(gradient) => Sum {
+                    gradient,
+                    shared: true,
+                },
+            };
+            let known = sums[*value].take();
+            sums[*value] = Some(match known {
+                None => new,
+                Some(known) => self.sum(plan, label, [&known.gradient, &new.gradient]),
+            });
         }
     }
 

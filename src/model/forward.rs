@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Shard;
 use super::activation::Activation;
 use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
 use crate::graph::Value;
@@ -12,7 +13,11 @@ use crate::tensor::{Tensor, pad4};
 
 /// The images of a batch as the operations that read them want them.
 #[derive(Clone)]
-pub struct Images(Vec<Activation>);
+pub struct Images {
+    layouts: Vec<Activation>,
+    /// Which shard of the batch they are.
+    shard: Shard,
+}
 
 /// Where the outputs of operations lie.
 #[derive(Clone, Copy)]
@@ -23,15 +28,11 @@ enum Memory {
     Kept,
 }
 
-/// A stretch of a network.
-struct Stretch<'a> {
-    /// Which steps.
-    steps: Range<usize>,
-    /// The images, if it begins with them.
-    images: &'a [Activation],
-    /// The value that it begins with otherwise.
-    start: Option<(Value, Activation)>,
-    memory: Memory,
+/// What a pass begins with.
+enum Start<'a> {
+    Images(&'a Images),
+    /// The value of a step in the middle of the network.
+    Middle(Option<(Value, Activation)>),
 }
 
 impl Network {
@@ -54,7 +55,10 @@ impl Network {
             self.lay_out(plan, ("input", record), &geometry, &inputs.images, &rows);
             rows
         };
-        Images(self.layouts.iter().map(lay_out).collect())
+        Images {
+            layouts: self.layouts.iter().map(lay_out).collect(),
+            shard: inputs.shard,
+        }
     }
 
     /// The images as outputs are laid out, (batch, height, width, padded channels).
@@ -98,13 +102,21 @@ impl Network {
         weights: Weights<'_>,
         mode: Mode,
     ) -> Pass {
-        let stretch = Stretch {
-            steps: 0..self.steps.len(),
-            images: &images.0,
-            start: None,
-            memory: Memory::Transient,
-        };
-        self.pass_through(plan, stretch, weights, mode)
+        let mut passes = self.forward_together(plan, &[images], weights, mode);
+        passes.remove(0)
+    }
+
+    /// The same for several shards, step by step: none begins a step before all have come to it.
+    pub fn forward_together(
+        &self,
+        plan: &mut Recording,
+        images: &[&Images],
+        weights: Weights<'_>,
+        mode: Mode,
+    ) -> Vec<Pass> {
+        let starts: Vec<Start<'_>> = images.iter().map(|images| Start::Images(images)).collect();
+        let all = (0..self.steps.len(), Memory::Transient);
+        self.pass_through(plan, all, &starts, weights, mode)
     }
 
     /// The same with every value in a buffer of its own, see `Pass::value`.
@@ -114,25 +126,18 @@ impl Network {
         images: &Images,
         weights: Weights<'_>,
     ) -> Pass {
-        let stretch = Stretch {
-            steps: 0..self.steps.len(),
-            images: &images.0,
-            start: None,
-            memory: Memory::Kept,
-        };
-        self.pass_through(plan, stretch, weights, Mode::Test)
+        let all = (0..self.steps.len(), Memory::Kept);
+        let starts = [Start::Images(images)];
+        self.pass_through(plan, all, &starts, weights, Mode::Test)
+            .remove(0)
     }
 
     /// The encoder alone: from what [`Network::prepare`] made to the posterior.
     pub fn encode(&self, plan: &mut Recording, images: &Images, weights: Weights<'_>) -> Tensor {
-        let stretch = Stretch {
-            steps: 0..self.latent(),
-            images: &images.0,
-            start: None,
-            memory: Memory::Transient,
-        };
-        let pass = self.pass_through(plan, stretch, weights, Mode::Test);
-        pass.logits().clone()
+        let encoder = (0..self.latent(), Memory::Transient);
+        let starts = [Start::Images(images)];
+        let passes = self.pass_through(plan, encoder, &starts, weights, Mode::Test);
+        passes[0].logits().clone()
     }
 
     /// The decoder alone: from latents (batch, padded latent) to the logits.
@@ -161,73 +166,98 @@ impl Network {
     ) -> Pass {
         let at = self.latent();
         let latents = Activation::whole(latents, &self.parts);
-        let stretch = Stretch {
-            steps: at + 1..self.steps.len(),
-            images: &[],
-            start: self.steps.get(at).map(|step| (step.output, latents)),
-            memory,
-        };
-        self.pass_through(plan, stretch, weights, Mode::Test)
+        let decoder = (at + 1..self.steps.len(), memory);
+        let start = self.steps.get(at).map(|step| (step.output, latents));
+        let starts = [Start::Middle(start)];
+        self.pass_through(plan, decoder, &starts, weights, Mode::Test)
+            .remove(0)
     }
 
+    /// Records some steps for several shards, step by step.
     fn pass_through(
         &self,
         plan: &mut Recording,
-        stretch: Stretch<'_>,
+        (steps, memory): (Range<usize>, Memory),
+        starts: &[Start<'_>],
         weights: Weights<'_>,
         mode: Mode,
-    ) -> Pass {
-        let end = stretch.steps.end;
+    ) -> Vec<Pass> {
+        let end = steps.end;
         let output = self.steps[end - 1].output;
-        let mut pass = Pass::new(self.places.len(), output);
-        pass.images = stretch.images.to_vec();
-        pass.kept = vec![Kept::default(); self.steps.len()];
-        if let Some((value, activation)) = stretch.start {
-            pass.values[value] = Some(activation);
-        }
-        for number in stretch.steps {
+        let begin = |start: &Start<'_>| {
+            let mut pass = Pass::new(self.places.len(), output);
+            pass.kept = vec![Kept::default(); self.steps.len()];
+            match start {
+                Start::Images(images) => {
+                    pass.images = images.layouts.clone();
+                    pass.shard = images.shard;
+                }
+                Start::Middle(Some((value, activation))) => {
+                    pass.values[*value] = Some(activation.clone());
+                }
+                Start::Middle(None) => {}
+            }
+            pass
+        };
+        let mut passes: Vec<Pass> = starts.iter().map(begin).collect();
+        for number in steps {
             let step = &self.steps[number];
-            let x = self.inputs_of(step, &pass);
-            if step.latent {
-                pass.posterior = Some(x[0].clone());
-            }
-            if number + 1 == end {
-                pass.note_last(&x[0]);
-            }
             // What losses read is one tensor.
             let whole = number + 1 == end || number + 1 == self.latent();
             let keep = mode == Mode::Train && step.recorder.keeps_argmax();
             let label = format!("{} {}", weights.name, step.name);
-            let (y, argmax) = match stretch.memory {
-                Memory::Transient => {
-                    let shape = step.recorder.output();
-                    let wanted = (1 + usize::from(keep), whole);
-                    let outputs = Activation::several(&label, &shape, &self.parts, wanted);
-                    let mut outputs = outputs.into_iter();
-                    (outputs.next(), outputs.next())
+            let mut ats = Vec::with_capacity(passes.len());
+            for pass in &mut passes {
+                let x = self.inputs_of(step, pass);
+                if step.latent {
+                    pass.posterior = Some(x[0].clone());
                 }
-                Memory::Kept => {
-                    let tensor = Tensor::kept(&label, &step.recorder.output());
-                    (Some(Activation::whole(&tensor, &self.parts)), None)
+                if number + 1 == end {
+                    pass.note_last(&x[0]);
                 }
-            };
-            let y = y.expect("one output at least was asked for");
-            let at = Forward {
-                parts: &self.parts,
-                weights,
-                mode,
-                label: &label,
-                x,
-                y: y.clone(),
-                argmax: argmax.clone(),
-                masks: step.masks,
-                noise: self.noise.as_ref(),
-            };
-            let statistics = step.recorder.forward(plan, &at);
-            pass.kept[number] = Kept { argmax, statistics };
-            pass.values[step.output] = Some(y);
+                let (y, argmax) = match memory {
+                    Memory::Transient => {
+                        let shape = step.recorder.output();
+                        let wanted = (1 + usize::from(keep), whole);
+                        let outputs = Activation::several(&label, &shape, &self.parts, wanted);
+                        let mut outputs = outputs.into_iter();
+                        (outputs.next(), outputs.next())
+                    }
+                    Memory::Kept => {
+                        let tensor = Tensor::kept(&label, &step.recorder.output());
+                        (Some(Activation::whole(&tensor, &self.parts)), None)
+                    }
+                };
+                ats.push(Forward {
+                    parts: &self.parts,
+                    weights,
+                    mode,
+                    label: &label,
+                    shard: pass.shard,
+                    x,
+                    y: y.expect("one output at least was asked for"),
+                    argmax,
+                    masks: step.masks,
+                    noise: self.noise.get(pass.shard.own),
+                });
+            }
+            let statistics = step.recorder.forward_together(plan, &ats);
+            for ((pass, at), statistics) in passes.iter_mut().zip(ats).zip(statistics) {
+                let argmax = at.argmax;
+                pass.kept[number] = Kept { argmax, statistics };
+                pass.values[step.output] = Some(at.y);
+            }
         }
-        pass
+        passes
+    }
+
+    /// Records that running statistics follow the moments of all shards, joined in their order; nothing where they have
+    /// followed those of the whole batch already.
+    pub fn join_norms(&self, plan: &mut Recording, weights: Weights<'_>) {
+        for step in &self.steps {
+            let label = format!("{} {}", weights.name, step.name);
+            step.recorder.join_norms(plan, &label, weights);
+        }
     }
 
     /// What a step reads, in the shapes in which it reads it.

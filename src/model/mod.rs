@@ -6,6 +6,7 @@ mod backward;
 mod forward;
 mod network;
 mod parameters;
+mod shards;
 
 pub use activation::{Activation, Parts};
 pub use forward::Images;
@@ -14,6 +15,7 @@ pub use parameters::{
     BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices, SlopesPay,
 };
 pub(crate) use parameters::{check_positions, uses_rows};
+pub use shards::{Moments, Shard, Shards};
 
 pub use crate::graph::{
     LATENT, Model, ModelError, NAMES, Scaling, lenet_small, lenet5, mobilenet, resnet18, resnet20,

@@ -2,7 +2,7 @@
 
 use super::activation::{Activation, Parts};
 use super::parameters::{MOST_POSITIONS, positions};
-use super::{LayerParameters, Model, Parameters};
+use super::{LayerParameters, Model, Moments, Parameters, Shard};
 use crate::gpu::Gpu;
 use crate::graph::{INPUT, Value, fuse, geometry, separate};
 use crate::op::ConvShape;
@@ -17,6 +17,8 @@ pub struct Inputs {
     pub labels: Tensor,
     /// What a classifier learns instead of the labels, laid out like them, where the two differ.
     pub targets: Option<Tensor>,
+    /// Which shard of the batch they are.
+    pub shard: Shard,
 }
 
 /// What one network, HP or LP, reads.
@@ -35,6 +37,9 @@ pub struct Weights<'a> {
     pub zeros: &'a Tensor,
     /// Whether factors of batch normalisations are rounded to powers of two.
     pub round_norm: bool,
+    /// Where shards leave their moments, if the batch has several: the running statistics then follow all of them, see
+    /// [`Network::join_norms`].
+    pub moments: Option<Moments<'a>>,
 }
 
 impl<'a> Weights<'a> {
@@ -90,8 +95,8 @@ pub struct Network {
     /// Numbers of the largest activation of an image, and the positions, or lines of shifted copies, that
     /// kernels count of it at most.
     largest: [usize; 2],
-    /// (batch, padded latent): what samples of the latent are made of.
-    pub(super) noise: Option<Activation>,
+    /// Of each shard of this process, (batch, padded latent): what samples of the latent are made of.
+    pub(super) noise: Vec<Activation>,
     /// The output of each node, for those that only see what they read in another shape: that.
     pub(super) places: Vec<Value>,
 }
@@ -103,6 +108,8 @@ pub struct Pass {
     pub(super) values: Vec<Option<Activation>>,
     /// How the images were laid out.
     pub(super) images: Vec<Activation>,
+    /// Which shard they are.
+    pub(super) shard: Shard,
     /// Of every step.
     pub(super) kept: Vec<Kept>,
     /// The output.
@@ -119,6 +126,7 @@ impl Pass {
         Self {
             values: vec![None; values],
             images: Vec::new(),
+            shard: Shard::default(),
             kept: Vec::new(),
             output,
             penultimate: None,
@@ -246,7 +254,7 @@ impl Network {
             layouts,
             classes: model.classes,
             parts: Parts::one(batch),
-            noise: None,
+            noise: Vec::new(),
             places,
         }
     }
@@ -270,9 +278,9 @@ impl Network {
         self.parts.ranges().len()
     }
 
-    /// Says where an auto-encoder finds the noise of its samples, (batch, padded latent).
+    /// Says where an auto-encoder finds the noise of its samples, (batch, padded latent); of several shards, of the next.
     pub fn with_noise(mut self, noise: &Tensor) -> Self {
-        self.noise = Some(Activation::whole(noise, &self.parts));
+        self.noise.push(Activation::whole(noise, &self.parts));
         self
     }
 

@@ -211,6 +211,13 @@ impl NormParameters {
         part(arena, self.running, vec![2, pad4(self.channels)])
     }
 
+    /// What `shards` shards of a batch say of it, within an arena of as many times the floats of running statistics:
+    /// (shards, 2, padded channels).
+    pub fn moments_of(&self, arena: &Tensor, shards: usize) -> Tensor {
+        let shape = vec![shards, 2, pad4(self.channels)];
+        part(arena, shards * self.running, shape)
+    }
+
     fn pair(&self, arena: &[f32], at: usize) -> [Vec<f32>; 2] {
         [at, at + pad4(self.channels)].map(|at| arena[at..at + self.channels].to_vec())
     }

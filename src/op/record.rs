@@ -1,7 +1,7 @@
 //! From an operation with its geometry to dispatches of a plan.
 
 use crate::graph::{Fused, Shape};
-use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Weights};
+use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Shard, Weights};
 use crate::op::{ConvShape, PoolShape, Windows};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -71,6 +71,8 @@ pub struct Forward<'a> {
     pub mode: Mode,
     /// Name for listings.
     pub label: &'a str,
+    /// Which shard of the batch this is.
+    pub shard: Shard,
     /// Its inputs, in the shapes of [`Recorder::inputs`].
     pub x: Vec<Activation>,
     /// Its output.
@@ -91,6 +93,8 @@ pub struct Backward<'a> {
     pub weights: Weights<'a>,
     /// Name for listings.
     pub label: &'a str,
+    /// Which shard of the batch this is.
+    pub shard: Shard,
     /// Its inputs, as in the forward pass.
     pub x: Vec<Activation>,
     /// Its output.
@@ -173,6 +177,19 @@ pub trait Recorder {
 
     /// Records the backward pass; returns a gradient for each input.
     fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient>;
+
+    /// [`Recorder::forward`] of several shards of a batch.
+    fn forward_together(&self, plan: &mut Recording, at: &[Forward<'_>]) -> Vec<Option<Tensor>> {
+        at.iter().map(|at| self.forward(plan, at)).collect()
+    }
+
+    /// [`Recorder::backward`] of several shards of a batch.
+    fn backward_together(&self, plan: &mut Recording, at: &[Backward<'_>]) -> Vec<Vec<Gradient>> {
+        at.iter().map(|at| self.backward(plan, at)).collect()
+    }
+
+    /// Records what a normalisation makes of the moments that all shards of a batch have left.
+    fn join_norms(&self, _plan: &mut Recording, _label: &str, _weights: Weights<'_>) {}
 
     /// The matrix product that it is, if it is one, for benchmarks.
     fn product(&self) -> Option<MatrixProduct> {

@@ -3,6 +3,7 @@
 mod adam;
 mod muon;
 mod sgd;
+mod shards;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -13,6 +14,7 @@ pub use muon::{
 };
 
 pub use sgd::{SGD_MOMENTUM, sgd};
+pub use shards::add_shards;
 
 /// The twin of `Schedule` in `shaders/shared/schedule.wgsl`.
 #[repr(C)]

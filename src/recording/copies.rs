@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::call::mirror_rows;
-use super::{Call, Command, Recording};
+use super::{Call, Command, Exchange, Recording};
 use crate::gpu::{Buffer, Numbers, Path};
 use crate::tensor::Tensor;
 
@@ -50,6 +50,7 @@ pub(crate) enum Step {
     Call(usize),
     Copy(Copy),
     Clear(Buffer),
+    Exchange(Exchange),
 }
 
 /// A recording with its copies.
@@ -74,6 +75,11 @@ pub(crate) fn insert(recording: &Recording) -> WithCopies {
             Command::Clear(buffer) => {
                 fresh.retain(|copy| !copy.buffer.same(buffer));
                 found.steps.push(Step::Clear(buffer.clone()));
+                continue;
+            }
+            Command::Exchange(exchange) => {
+                fresh.retain(|copy| !exchange.touches(&copy.buffer));
+                found.steps.push(Step::Exchange(exchange.clone()));
                 continue;
             }
             Command::Call(call) => call,
@@ -145,6 +151,7 @@ fn copy_is_true_from(steps: &[Step], at: usize, calls: &[&Call]) -> usize {
     let writes = |step: &Step| match step {
         Step::Copy(_) => false,
         Step::Clear(cleared) => cleared.same(&copy.buffer),
+        Step::Exchange(exchange) => exchange.touches(&copy.buffer),
         Step::Call(number) => calls[*number]
             .outputs()
             .any(|output| copy.is_changed_by(output)),

@@ -25,6 +25,7 @@ pub(crate) fn lives(steps: &[Step], calls: &[&Call], forms: &[Path]) -> Vec<(Buf
         match step {
             Step::Copy(copy) => touch(&copy.buffer, at),
             Step::Clear(buffer) => touch(buffer, at),
+            Step::Exchange(_) => {}
             Step::Call(number) => {
                 for (_, resource) in calls[*number].bindings(forms[*number]) {
                     if let Resource::Buffer(buffer) | Resource::Mirror(buffer) = resource {

@@ -31,6 +31,28 @@ pub(crate) enum Command {
     Call(Call),
     /// Sets a whole buffer to zero.
     Clear(Buffer),
+    /// Waits until other processes have come to the same place.
+    Exchange(Exchange),
+}
+
+/// Numbers that the processes of a run tell each other between two kernel calls. Everything lies in memory that stays.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    /// Become the sums over all processes.
+    pub sums: Vec<Tensor>,
+    /// (shards, ...): every process has the rows of its own shards, and gets those of the others.
+    pub gathers: Vec<Tensor>,
+}
+
+impl Exchange {
+    /// All that it reads and writes.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.sums.iter().chain(&self.gathers)
+    }
+
+    pub(crate) fn touches(&self, buffer: &Buffer) -> bool {
+        self.tensors().any(|tensor| tensor.buffer.same(buffer))
+    }
 }
 
 /// A buffer whose content stays.
@@ -116,11 +138,21 @@ impl Recording {
         self.commands.push(Command::Clear(buffer.clone()));
     }
 
+    /// Appends an exchange with other processes.
+    ///
+    /// # Panics
+    /// If its tensors lie in working memory.
+    pub fn exchange(&mut self, exchange: Exchange) {
+        let stays = |tensor: &Tensor| !tensor.buffer.is_transient();
+        assert!(exchange.tensors().all(stays), "{exchange:?}");
+        self.commands.push(Command::Exchange(exchange));
+    }
+
     /// The kernel calls, in order.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         self.commands.iter().filter_map(|command| match command {
             Command::Call(call) => Some(call),
-            Command::Clear(_) => None,
+            Command::Clear(_) | Command::Exchange(_) => None,
         })
     }
 
@@ -135,6 +167,9 @@ impl Recording {
         for command in &self.commands {
             match command {
                 Command::Clear(buffer) => note(buffer),
+                Command::Exchange(exchange) => {
+                    exchange.tensors().for_each(|tensor| note(&tensor.buffer));
+                }
                 Command::Call(call) => {
                     let outputs = call.writes.iter().map(|output| &output.tensors[0]);
                     for tensor in call.reads.iter().chain(outputs) {

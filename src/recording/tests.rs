@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::copies::{self, Step};
 use super::cores::{self, Shared};
 use super::memory::{self, Life};
-use super::{Call, Dispatch, Grid, Recording, Write, submissions};
+use super::{Call, Dispatch, Exchange, Grid, Recording, Write, submissions};
 use crate::gpu::{Buffer, Core, Kernel, Mirrors, Path, TEXELS_PER_ROW};
 use crate::kernels;
 use crate::tensor::Tensor;
@@ -71,6 +71,15 @@ pub(crate) fn follow(recording: &Recording) {
                 writes += 1;
                 memory[place_of(buffer)][..buffer.rows() as usize]
                     .fill(Some((number(buffer), writes)));
+            }
+            Step::Exchange(exchange) => {
+                writes += 1;
+                for tensor in exchange.tensors() {
+                    for row in super::call::mirror_rows(tensor) {
+                        memory[place_of(&tensor.buffer)][row as usize] =
+                            Some((number(&tensor.buffer), writes));
+                    }
+                }
             }
             Step::Call(at) => {
                 let (call, form) = (calls[*at], forms[*at]);
@@ -141,6 +150,7 @@ fn letters(recording: &Recording) -> String {
         Step::Call(_) => 'c',
         Step::Copy(_) => 'm',
         Step::Clear(_) => '0',
+        Step::Exchange(_) => 'x',
     };
     steps.iter().map(letter).collect()
 }
@@ -335,4 +345,29 @@ fn products_get_cores_and_others_do_not() {
     let ways = READS_MIRRORS.cores(Path::CpuSubgroup, 64);
     assert_eq!(cores::most_cores(&list), ways.len());
     assert_eq!(cores::choose(&list)[0].core, ways.last().copied());
+}
+
+#[test]
+fn what_came_from_other_processes_is_copied_again() {
+    let [x, y, z] = [2, 2, 2].map(|rows| Tensor::kept("tensor", &[rows, ROW]));
+    let mut list = Recording::new(Path::CpuStorage);
+    call(&mut list, READS_MIRRORS, &[&x], Write::New(&y));
+    list.exchange(Exchange {
+        sums: vec![x.clone()],
+        gathers: Vec::new(),
+    });
+    call(&mut list, READS_MIRRORS, &[&x], Write::New(&z));
+    follow(&list);
+    assert_eq!(letters(&list), "mcxmc");
+    let calls: Vec<&Call> = list.calls().collect();
+    let steps = copies::insert(&list).steps;
+    // It is a submission of its own, wherever it stands.
+    assert_eq!(
+        submissions::split(&steps, &calls, 1 << 30),
+        [0..2, 2..3, 3..5]
+    );
+    assert_eq!(
+        submissions::split(&steps[..3], &calls, 1 << 30),
+        [0..2, 2..3]
+    );
 }

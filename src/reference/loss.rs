@@ -113,6 +113,20 @@ pub fn sgd(
     result
 }
 
+/// The sum of the gradients of two shards, in the arithmetic of the device: what is below the smallest normal number counts
+/// as zero.
+pub fn add_shards(a: &[f64], b: &[f64]) -> Vec<f64> {
+    let normal = |v: f64| {
+        if v.abs() < f64::from(f32::MIN_POSITIVE) {
+            0.0
+        } else {
+            v
+        }
+    };
+    let sum = |(a, b): (&f64, &f64)| normal(f64::from((normal(*a) + normal(*b)) as f32));
+    a.iter().zip(b).map(sum).collect()
+}
+
 /// How Adam treats a number.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamRule {

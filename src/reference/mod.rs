@@ -25,12 +25,14 @@ pub use crate::op::max_pool::reference::{
 };
 pub use crate::op::norm::reference::{
     norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
-    norm_statistics, rounded_factor,
+    norm_shard, norm_statistics, rounded_factor,
 };
 pub use crate::op::upsample::reference::{upsample_backward, upsample_forward};
 pub use evaluate::logits;
 pub use image_loss::{ImageLossInputs, bernoulli_loss, gaussian_loss};
-pub use loss::{AdamRule, Outcome, adam, follow_slopes, metrics, sgd, softmax_cross_entropy};
+pub use loss::{
+    AdamRule, Outcome, adam, add_shards, follow_slopes, metrics, sgd, softmax_cross_entropy,
+};
 pub use method::{method_backward, method_forward, method_scales, method_statistics};
 pub use muon::{momentum, muon, muon_step, newton_schulz, unit_norm};
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise, values};

@@ -8,21 +8,27 @@
 //! 2013, Eq. 10 with one sample), and λ_d weighs what LP learns of HP with the same noise:
 //! CE(pixels of HP as constants, LP) + KL(q_LP(z|x) || q_HP(z|x)), both summed over an image.
 
+mod exchange;
 mod options;
 mod step;
+mod testing;
 
 pub use options::{
-    Decay, MAX_LATENT, Objective, Optimiser, QuantiserRate, StraightThrough, TrainOptions,
+    Decay, MAX_LATENT, MAX_SHARDS, Objective, Optimiser, QuantiserRate, StraightThrough,
+    TrainOptions,
 };
 
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, Pool, Timing, Trace};
 use crate::graph::{Model, ModelError};
-use crate::model::Parameters;
+use crate::model::{Parameters, Shards};
 use crate::optimiser::Schedule;
 use crate::pack::PackError;
+use crate::ranks::{Communicator, Lonely};
+use crate::recording::Exchange;
 use crate::tensor::Tensor;
+use exchange::Exchanger;
 use step::{adam_state, prices, step_of};
 
 /// Why training stopped.
@@ -109,6 +115,9 @@ pub struct Trainer<'g> {
     plan: Plan,
     /// The step before LP joins, where it joins later.
     alone: Option<Plan>,
+    exchanger: Exchanger<'g>,
+    /// Of the device, in a step that could not be waited for.
+    failure: Option<GpuError>,
     order: Vec<u32>,
     step: u64,
     images: usize,
@@ -126,8 +135,24 @@ impl<'g> Trainer<'g> {
         images: &Images,
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
+        Self::with_ranks(gpu, &Lonely, model, images, options)
+    }
+
+    /// The same as one of several processes that train together: each has the same model, images and options, works through its
+    /// part of the shards, and ends with the same parameters.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and [`TrainError::BadOption`] where ranks cannot share the shards.
+    pub fn with_ranks(
+        gpu: &'g Gpu,
+        ranks: &'g dyn Communicator,
+        model: Model,
+        images: &Images,
+        options: TrainOptions,
+    ) -> Result<Self, TrainError> {
         model.check_images(images)?;
-        Self::for_count(gpu, model, images.count(), options)
+        options.check_ranks(ranks.count())?;
+        Self::fitting(gpu, ranks, model, images.count(), options)
     }
 
     /// The same for a number of images that are not at hand: to look at the plans.
@@ -141,21 +166,32 @@ impl<'g> Trainer<'g> {
         images: usize,
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
+        Self::fitting(gpu, &Lonely, model, images, options)
+    }
+
+    fn fitting(
+        gpu: &'g Gpu,
+        ranks: &'g dyn Communicator,
+        model: Model,
+        images: usize,
+        options: TrainOptions,
+    ) -> Result<Self, TrainError> {
         options.check(images)?;
-        let reason = match Self::compile(gpu, model.clone(), images, options.clone()) {
+        let reason = match Self::compile(gpu, ranks, model.clone(), images, options.clone()) {
             Err(TrainError::Gpu(error)) if error.is_about_size() => error.shortage(),
             result => return result,
         };
-        let batch_size = options.batch_size;
-        let mut fits = batch_size / 2;
+        let (batch_size, shards) = (options.batch_size, options.shards);
+        let smaller = |fits: usize| fits / 2 / shards * shards;
+        let mut fits = smaller(batch_size);
         while fits > 0 {
             gpu.forget_out_of_memory();
-            let smaller = TrainOptions {
+            let options = TrainOptions {
                 batch_size: fits,
                 ..options.clone()
             };
-            match Self::compile(gpu, model.clone(), images, smaller) {
-                Err(TrainError::Gpu(error)) if error.is_about_size() => fits /= 2,
+            match Self::compile(gpu, ranks, model.clone(), images, options) {
+                Err(TrainError::Gpu(error)) if error.is_about_size() => fits = smaller(fits),
                 Err(error) => return Err(error),
                 Ok(_) => {
                     return Err(TrainError::BatchTooLarge {
@@ -171,12 +207,19 @@ impl<'g> Trainer<'g> {
 
     fn compile(
         gpu: &'g Gpu,
+        ranks: &'g dyn Communicator,
         model: Model,
         images: usize,
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
-        let batch = options.batch_size;
-        let mut memory = Memory::new(gpu, &model, batch, !options.exact_norm)?;
+        let batch = options.shard_size();
+        let own = options.shards / ranks.count();
+        let shards = Shards {
+            count: options.shards,
+            own: ranks.rank() * own..(ranks.rank() + 1) * own,
+            sync_norm: options.sync_norm && options.shards > 1,
+        };
+        let mut memory = Memory::new(gpu, &model, batch, !options.exact_norm)?.with_shards(shards);
         for (option, value) in [
             ("mix-up", options.mix_up),
             ("label-smoothing", options.label_smoothing),
@@ -221,6 +264,8 @@ impl<'g> Trainer<'g> {
         Ok(Self {
             plan,
             alone,
+            exchanger: Exchanger::new(gpu, ranks),
+            failure: None,
             order: Vec::new(),
             step: 0,
             evaluator,
@@ -332,24 +377,36 @@ impl<'g> Trainer<'g> {
         if within == 0 || self.order.is_empty() {
             self.order = epoch_order(self.options.seed, epoch, images.count());
         }
-        let batch = self.options.batch_size;
-        let which = &self.order[within * batch..(within + 1) * batch];
+        let (batch, size) = (self.options.batch_size, self.options.shard_size());
         let done = self.step as f64 / self.total_steps().max(1) as f64;
         let (seed, augment) = (self.options.seed, self.options.augment(done));
-        self.evaluator
-            .upload(images, which, |i| augment.draw(seed, epoch, i));
+        for (own, shard) in self.evaluator.memory.shards.own.clone().enumerate() {
+            let first = within * batch + shard * size;
+            let which = &self.order[first..first + size];
+            self.evaluator
+                .upload_shard(own, images, which, |i| augment.draw(seed, epoch, i));
+        }
         self.step += 1;
         self.options.schedule(self.step, self.total_steps())
     }
 
-    /// Learns from the next batch: uploads it and submits the plan, without waiting.
+    /// Learns from the next batch: uploads it and submits the plan. It waits for nothing but other ranks, if there are any. A
+    /// device that fails is reported by [`Trainer::progress`]; until then nothing more is learned.
     pub fn train_step(&mut self, images: &Images) {
+        if self.failure.is_some() {
+            return;
+        }
         let schedule = self.next_batch(images);
-        self.plan()
-            .run(self.evaluator.gpu, bytemuck::bytes_of(&schedule));
+        let schedule = bytemuck::bytes_of(&schedule);
+        let exchange = |what: &Exchange| self.exchanger.run(what);
+        let done = self.plan().run_with(self.evaluator.gpu, schedule, exchange);
+        self.failure = done.err();
     }
 
     /// Learns from the next batch and returns the time of every dispatch.
+    ///
+    /// # Panics
+    /// On one of several ranks.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
@@ -361,6 +418,9 @@ impl<'g> Trainer<'g> {
     }
 
     /// Learns from the next batch, one dispatch at a time, and returns every output.
+    ///
+    /// # Panics
+    /// On one of several ranks.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
@@ -376,6 +436,9 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// [`TrainError::NotFinite`] when a loss is no number, [`GpuError::Lost`] when the device fails.
     pub async fn progress(&self) -> Result<Progress, TrainError> {
+        if let Some(failure) = &self.failure {
+            return Err(GpuError::Lost(failure.to_string()).into());
+        }
         let (progress, broken) = self.evaluator.progress().await?;
         if broken > 0 {
             return Err(TrainError::NotFinite {
@@ -399,10 +462,14 @@ impl<'g> Trainer<'g> {
         images: &Images,
         tick: impl FnMut(usize),
     ) -> Result<(Progress, Predictions), GpuError> {
-        match self.has_low_precision() || self.alone.is_none() {
-            true => self.evaluator.test(images, tick).await,
-            false => self.evaluator.test_high_precision(images, tick).await,
+        let last = usize::from(self.has_low_precision() || self.alone.is_none());
+        if self.options.shards == 1 {
+            return match last {
+                1 => self.evaluator.test(images, tick).await,
+                _ => self.evaluator.test_high_precision(images, tick).await,
+            };
         }
+        self.test_shards(images, last, tick).await
     }
 
     /// What the low-precision network makes of a batch, see [`Evaluator::calibrate`].

@@ -121,6 +121,14 @@ impl std::str::FromStr for QuantiserRate {
     }
 }
 
+/// Most shards of a batch.
+pub const MAX_SHARDS: usize = 4096;
+
+/// For settings that files leave out unless they differ from the default.
+fn is_one(shards: &usize) -> bool {
+    *shards == 1
+}
+
 /// Largest latent that makes sense for small images.
 pub const MAX_LATENT: usize = 1024;
 
@@ -135,6 +143,14 @@ pub struct TrainOptions {
     pub epochs: u32,
     /// Images in a step.
     pub batch_size: usize,
+    /// Shards that each batch is cut into, a power of two. Each is worked through alone, with statistics of its own in batch
+    /// normalisations, and their gradients are added along one tree: so any number of processes that share them learn
+    /// the same.
+    #[serde(skip_serializing_if = "is_one")]
+    pub shards: usize,
+    /// Whether batch normalisations of all shards use the statistics of the whole batch.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sync_norm: bool,
     /// How weights follow their gradients.
     pub optimiser: Optimiser,
     /// Adam's step size at the start.
@@ -223,6 +239,8 @@ impl Default for TrainOptions {
         Self {
             epochs: 8,
             batch_size: 64,
+            shards: 1,
+            sync_norm: false,
             optimiser: Optimiser::Adam,
             learning_rate: 2e-3,
             muon_rate: 0.06,
@@ -393,6 +411,18 @@ impl TrainOptions {
             let remedy = format!("it must be 1 to {images}, the number of training images");
             return bad("batch-size", self.batch_size.to_string(), remedy);
         }
+        if !self.shards.is_power_of_two() || self.shards > MAX_SHARDS {
+            let remedy = format!("it must be a power of two, at most {MAX_SHARDS}");
+            return bad("shards", self.shards.to_string(), remedy);
+        }
+        if !self.batch_size.is_multiple_of(self.shards) {
+            let (size, shards) = (self.batch_size, self.shards);
+            let near = (size / shards * shards).max(shards);
+            let remedy = format!(
+                "a batch of {size} images cannot be cut into {shards} equal shards. Use --batch-size {near}, or fewer shards"
+            );
+            return bad("shards", shards.to_string(), remedy);
+        }
         if self.shift > 16 {
             let remedy = "it must be 0 to 16 pixels".to_owned();
             return bad("shift", self.shift.to_string(), remedy);
@@ -475,6 +505,34 @@ impl TrainOptions {
         };
         let bits = self.layer_bits.iter();
         bits.map(|(name, bits)| (named(name), *bits)).collect()
+    }
+
+    /// Checks that so many processes can share the shards.
+    ///
+    /// # Errors
+    /// [`TrainError::BadOption`] with what to do.
+    pub fn check_ranks(&self, ranks: usize) -> Result<(), TrainError> {
+        let remedy = if !ranks.is_power_of_two() {
+            let near = 1 << ranks.max(1).ilog2();
+            format!("it must be a power of two, such as {near}, because shards are added in pairs")
+        } else if ranks > self.shards {
+            format!(
+                "more than the shards of a batch, of which this run has {0}: use at most {0}, or begin a run with --shards {ranks}",
+                self.shards
+            )
+        } else {
+            return Ok(());
+        };
+        Err(TrainError::BadOption {
+            option: "ranks",
+            value: ranks.to_string(),
+            remedy,
+        })
+    }
+
+    /// Images of a shard.
+    pub fn shard_size(&self) -> usize {
+        self.batch_size / self.shards
     }
 
     /// How LP learns from HP.
@@ -590,13 +648,18 @@ impl TrainOptions {
             true => self.lambda_bits * ramp(self.bits_ramp) * self.pressure(done),
             false => 0.0,
         };
-        Schedule::new(t, self.learning_rate * rate, lambda_bits)
-            .with_muon_rate(self.muon_rate * rate)
-            .with_sgd_rate(self.sgd_rate * rate)
-            .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp))
-            .with_target_bits(self.target_bits)
-            .with_quantiser_rate(if moves { self.level_rate(total) } else { 0.0 })
-            .with_noise(ramp(self.kl_warmup), self.seed, t)
+        Schedule::new(
+            t,
+            self.learning_rate * rate,
+            lambda_bits / self.shards as f64,
+        )
+        .with_muon_rate(self.muon_rate * rate)
+        .with_sgd_rate(self.sgd_rate * rate)
+        // What is not a mean over images is in the gradient of every shard.
+        .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp) / self.shards as f64)
+        .with_target_bits(self.target_bits)
+        .with_quantiser_rate(if moves { self.level_rate(total) } else { 0.0 })
+        .with_noise(ramp(self.kl_warmup), self.seed, t)
     }
 }
 

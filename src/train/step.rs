@@ -1,16 +1,17 @@
 //! What a step does, as a recording: both networks forward and backward, the quantiser, the optimiser.
 
+use std::ops::Range;
+
 use super::{Objective, Optimiser, StraightThrough, TrainError, TrainOptions};
-use crate::evaluate::{Memory, Teacher};
+use crate::evaluate::{Batch, Memory, Teacher};
 use crate::gpu::Path;
 use crate::graph::Model;
 use crate::loss::Lesson;
-use crate::model::{BitBudget, Mode, Parameters, Prices, SlopesPay};
-use crate::op::TRAINING_NOISE;
-use crate::optimiser::{AdamState, Muon, adam, least_slope, orthogonalise, sgd};
+use crate::model::{BitBudget, Mode, Parameters, Pass, Prices, SlopesPay};
+use crate::optimiser::{AdamState, Muon, adam, add_shards, least_slope, orthogonalise, sgd};
 use crate::pack::PackedSize;
 use crate::quantiser::{Pull, quantiser_backward};
-use crate::recording::Recording;
+use crate::recording::{Exchange, Recording};
 use crate::tensor::Tensor;
 
 /// How the layers of a model pay for their bits.
@@ -143,7 +144,8 @@ pub(super) fn step_of(
     plan
 }
 
-/// Records everything of a step but the optimiser: the networks of an objective, forward and backward.
+/// Records everything of a step but the optimiser: the gradients of all shards, added along a tree whose leaves are the
+/// shards in order.
 fn record_gradients(
     plan: &mut Recording,
     objective: Objective,
@@ -151,56 +153,176 @@ fn record_gradients(
     memory: &Memory,
     gradients: &Tensor,
 ) {
-    let scale = 1.0 / options.batch_size as f32;
-    let net = &memory.network;
-    let lp_gradients = Tensor::transient("LP gradients", &gradients.shape);
-    let quantise = objective.low_precision() || options.lambda_l2 > 0.0;
-    if quantise {
+    let shards = &memory.shards;
+    let own = shards.own.len();
+    if quantises(objective, options) {
         memory.quantise(plan);
         memory.keep_budget(plan);
     }
-    let batch = memory.prepare(plan, TRAINING_NOISE);
+    let mut tree = Tree::new(own, gradients);
+    let mut first = None;
+    // Where normalisations need all shards at once, all are recorded together, else one after the other.
+    let together = if shards.sync_norm { own } else { 1 };
+    for start in (0..own).step_by(together) {
+        let arenas: Vec<Tensor> = (0..together).map(|_| tree.arena()).collect();
+        let group = start..start + together;
+        let batch = record_shards(plan, objective, options, memory, (group, &arenas));
+        first.get_or_insert(batch);
+        for arena in arenas {
+            tree.add(plan, arena);
+        }
+    }
+    let networks = networks_of(objective);
+    if shards.are_elsewhere() {
+        plan.exchange(Exchange {
+            sums: vec![gradients.clone()],
+            gathers: memory.gathers(networks.clone()),
+        });
+    }
+    memory.join_norms(plan, networks.clone());
+    // With several shards the outcomes of all lie in one tensor.
+    if !shards.is_one() {
+        let batch = first.expect("a process has a shard");
+        memory.count(plan, &batch, networks);
+    }
+}
+
+/// Whether a step needs levels.
+fn quantises(objective: Objective, options: &TrainOptions) -> bool {
+    objective.low_precision() || options.lambda_l2 > 0.0
+}
+
+/// Which networks learn.
+fn networks_of(objective: Objective) -> Range<usize> {
+    usize::from(!objective.high_precision())..1 + usize::from(objective.low_precision())
+}
+
+/// Sums of the gradients of shards that come one after the other: as in a binary counter, two sums of equally many shards
+/// become one.
+struct Tree<'a> {
+    shards: usize,
+    added: usize,
+    /// Where the sum of all goes.
+    result: &'a Tensor,
+    /// Sums so far, of fewer and fewer shards.
+    sums: Vec<Tensor>,
+    /// Arenas that nobody uses now. They keep their memory, because nothing writes the gaps in an arena.
+    free: Vec<Tensor>,
+}
+
+impl<'a> Tree<'a> {
+    fn new(shards: usize, result: &'a Tensor) -> Self {
+        Self {
+            shards,
+            added: 0,
+            result,
+            sums: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// Room for the gradients of a shard; of the only one, where the sum goes.
+    fn arena(&mut self) -> Tensor {
+        match self.shards {
+            1 => self.result.clone(),
+            _ => self
+                .free
+                .pop()
+                .unwrap_or_else(|| Tensor::kept("gradients of a shard", &self.result.shape)),
+        }
+    }
+
+    /// Adds the gradients of the next shard.
+    fn add(&mut self, plan: &mut Recording, arena: Tensor) {
+        self.added += 1;
+        let mut sum = arena;
+        for _ in 0..self.added.trailing_zeros() {
+            let before = self.sums.pop().expect("two sums of equally many shards");
+            let last = self.sums.is_empty() && self.added == self.shards;
+            let to = if last {
+                self.result.clone()
+            } else {
+                self.arena()
+            };
+            add_shards(plan, "sum of shards", [&before, &sum], &to);
+            self.free.extend([before, sum]);
+            sum = to;
+        }
+        self.sums.push(sum);
+    }
+}
+
+/// Records the networks of an objective, forward and backward, over some shards, step by step: to the gradients of each in
+/// an arena of its own.
+fn record_shards(
+    plan: &mut Recording,
+    objective: Objective,
+    options: &TrainOptions,
+    memory: &Memory,
+    (own, gradients): (Range<usize>, &[Tensor]),
+) -> Batch {
+    let scale = 1.0 / options.batch_size as f32;
+    let net = &memory.network;
+    let arenas: Vec<&Tensor> = gradients.iter().collect();
+    let lp_gradients: Vec<Tensor> = gradients
+        .iter()
+        .map(|arena| Tensor::transient("LP gradients", &arena.shape))
+        .collect();
+    let lp_arenas: Vec<&Tensor> = lp_gradients.iter().collect();
+    let quantise = quantises(objective, options);
+    let batches: Vec<Batch> = own.map(|own| memory.prepare_shard(plan, own)).collect();
+    let backward = |plan: &mut Recording, network, passes: &[Pass], d_logits: &[Tensor], to| {
+        let passes: Vec<&Pass> = passes.iter().collect();
+        let d_logits: Vec<&Tensor> = d_logits.iter().collect();
+        net.backward_together(plan, &passes, memory.weights_of(network), &d_logits, to);
+    };
     let mut teacher = None;
     if objective.high_precision() {
         let data = Teacher::Data;
         let lesson = Lesson::plain(scale);
-        let (pass, d_logits) = memory.judge(plan, (0, Mode::Train), &batch, data, lesson);
-        net.backward(plan, &pass, memory.weights_of(0), &d_logits, gradients);
-        teacher = Some(pass);
+        let (passes, d_logits) = memory.judge(plan, (0, Mode::Train), &batches, data, lesson);
+        backward(plan, 0, &passes, &d_logits, &arenas);
+        teacher = Some(passes);
     } else {
         // What the quantiser's backward pass adds to.
-        plan.clear(&gradients.buffer);
+        arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
     }
     if objective.low_precision() {
         let (teacher, lesson) = match &teacher {
-            Some(pass) => (Teacher::HighPrecision(pass), options.distillation()),
+            Some(passes) => (Teacher::HighPrecision(passes), options.distillation()),
             None => (Teacher::Data, Lesson::plain(scale)),
         };
-        let (pass, d_logits) = memory.judge(plan, (1, Mode::Train), &batch, teacher, lesson);
-        net.backward(plan, &pass, memory.weights_of(1), &d_logits, &lp_gradients);
+        let (passes, d_logits) = memory.judge(plan, (1, Mode::Train), &batches, teacher, lesson);
+        backward(plan, 1, &passes, &d_logits, &lp_arenas);
     } else if quantise {
         // Of a float network only the L2 term is left.
-        plan.clear(&lp_gradients.buffer);
+        lp_arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
     }
-    let networks =
-        usize::from(!objective.high_precision())..1 + usize::from(objective.low_precision());
-    memory.count(plan, &batch, networks);
+    if memory.shards.is_one() {
+        memory.count(plan, &batches[0], networks_of(objective));
+    }
     if quantise {
-        let targets = [gradients, &memory.parameters.quantisers_of(gradients)];
+        // What is not a mean over images is in the gradient of every shard.
         let pull = Pull {
-            lambda_l2: options.lambda_l2 as f32,
+            lambda_l2: (options.lambda_l2 / options.shards as f64) as f32,
             identity: options.straight_through == StraightThrough::Identity,
         };
-        memory.quantised(|model| {
-            quantiser_backward(plan, "quantise", model, &lp_gradients, pull, targets);
-        });
+        for (gradients, lp_gradients) in gradients.iter().zip(&lp_gradients) {
+            let targets = [gradients, &memory.parameters.quantisers_of(gradients)];
+            memory.quantised(|model| {
+                quantiser_backward(plan, "quantise", model, lp_gradients, pull, targets);
+            });
+        }
     }
+    let mut batches = batches;
+    batches.swap_remove(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graph::{NAMES, resnet20};
+    use crate::model::Shards;
     use crate::recording::tests::follow;
 
     /// Follows a training step of a model through all passes, and returns the kernels that it calls.
@@ -210,7 +332,19 @@ mod tests {
         options: &TrainOptions,
         part_bytes: u64,
     ) -> Vec<&'static str> {
-        let memory = Memory::laid_out(model, options.batch_size, part_bytes, true);
+        sharded_step(model, path, options, part_bytes, Shards::one())
+    }
+
+    /// The same on a process that has some shards of a batch.
+    fn sharded_step(
+        model: &Model,
+        path: Path,
+        options: &TrainOptions,
+        part_bytes: u64,
+        shards: Shards,
+    ) -> Vec<&'static str> {
+        let memory =
+            Memory::laid_out(model, options.shard_size(), part_bytes, true).with_shards(shards);
         let parameters = &memory.parameters;
         let [gradients, first_moment, second_moment] =
             ["gradients", "first moment", "second moment"]
@@ -268,5 +402,29 @@ mod tests {
             calls(Objective::Gtc, 1 << 19) > both,
             "parts take more calls"
         );
+    }
+
+    #[test]
+    fn shards_of_one_process_and_of_several_do_too() {
+        let model = resnet20();
+        let calls = |own: Range<usize>, sync_norm| {
+            let options = TrainOptions {
+                batch_size: 64,
+                shards: 8,
+                ..TrainOptions::default()
+            };
+            let shards = Shards {
+                count: options.shards,
+                own,
+                sync_norm,
+            };
+            sharded_step(&model, Path::CpuSubgroup, &options, 1 << 27, shards)
+        };
+        let sums = |calls: &[&str]| calls.iter().filter(|name| **name == "add_shards").count();
+        for sync_norm in [false, true] {
+            assert_eq!(sums(&calls(0..8, sync_norm)), 7);
+            assert_eq!(sums(&calls(4..8, sync_norm)), 3);
+            assert_eq!(sums(&calls(7..8, sync_norm)), 0);
+        }
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for count in [4, 5000] {
         cases.push(sgd(count));
+        cases.push(add_shards(count));
     }
     cases
 }
@@ -130,6 +131,41 @@ fn metrics(rows: usize, broken: Option<f32>) -> Case {
                     })
                     .concat(),
                 tolerance: Tolerance::sum_of(rows),
+            }]
+        }),
+    }
+}
+
+/// Numbers of all sizes, with those below the smallest normal one, and pairs whose sum is one of them.
+fn add_shards(count: usize) -> Case {
+    let sized = |name: &str| -> Vec<f32> {
+        let numbers = noise(name, count).into_iter().enumerate();
+        numbers
+            .map(|(i, v)| v * [1.0, 1e-20, 1e-38, 1e-40][i % 4])
+            .collect()
+    };
+    let a = sized("a");
+    let mut b = sized("b");
+    for (a, b) in a.iter().zip(&mut b).skip(2).step_by(8) {
+        // Their difference is one unit in the last place of the smallest normal numbers.
+        *b = -f32::from_bits(a.to_bits() ^ 1);
+    }
+    Case {
+        kernel: &kernels::ADD_SHARDS,
+        inputs: vec![a, b],
+        name: format!("{count} numbers"),
+        input_shapes: vec![vec![count]; 2],
+        output_shapes: vec![vec![count]],
+        initial: vec![None],
+        schedule: Schedule::default(),
+        record: Box::new(|plan, i, o| optimiser::add_shards(plan, "case", [&i[0], &i[1]], &o[0])),
+        expected: Box::new(|i, _| {
+            vec![Expected {
+                values: reference::add_shards(&i[0], &i[1]),
+                tolerance: Tolerance {
+                    absolute: 0.0,
+                    relative: 0.0,
+                },
             }]
         }),
     }

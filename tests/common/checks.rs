@@ -9,7 +9,7 @@ use gtc::evaluate::Evaluator;
 use gtc::gpu::{Gpu, Path};
 use gtc::graph::{Description, Model};
 use gtc::infer::{Inference, fits};
-use gtc::model::{Inputs, Mode, Network, Parameters, Weights};
+use gtc::model::{Inputs, Mode, Network, Parameters, Shard, Weights};
 use gtc::op::Arithmetic;
 use gtc::op::add;
 use gtc::optimiser::Schedule;
@@ -221,6 +221,7 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
         images,
         labels,
         targets: None,
+        shard: Shard::default(),
     };
     let latent = model
         .latent()
@@ -238,6 +239,7 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
         running: &running,
         zeros: &zeros,
         round_norm: false,
+        moments: None,
     };
     let pass = network.forward(&mut plan, &prepared, read, mode);
     let shape = pass.logits().shape.clone();

@@ -22,6 +22,7 @@ mod packed;
 mod picture_cache;
 mod picture_decoding;
 mod quantisers;
+mod ranks;
 mod reference;
 mod rules;
 mod schedule;

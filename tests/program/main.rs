@@ -15,6 +15,8 @@ mod onnx;
 mod own_network;
 mod packed_cli;
 mod pictures;
+#[cfg(unix)]
+mod ranks;
 mod refusals;
 #[cfg(unix)]
 mod resume;

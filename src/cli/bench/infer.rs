@@ -11,7 +11,7 @@ use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
 use crate::gpu::{Gpu, Path, Plan};
-use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Weights};
+use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Shard, Weights};
 use crate::op::{
     Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
 };
@@ -402,6 +402,7 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
         images: Tensor::new(gpu, "images", &[pad4(batch * pixels)])?,
         labels: Tensor::new(gpu, "labels", &[batch, pad4(model.classes)])?,
         targets: None,
+        shard: Shard::default(),
     };
     let mut plan = Recording::new(gpu.path());
     plan.constant(&arena.buffer);
@@ -413,6 +414,7 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
         running: &statistics,
         zeros: &zeros,
         round_norm: false,
+        moments: None,
     };
     network.forward(&mut plan, &input, weights, Mode::Test);
     Ok(gpu.plan(plan)?)

@@ -28,6 +28,18 @@ pub(crate) struct TrainArgs {
     /// Images in a step
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// Cut each batch into N shards, a power of two, which several processes can share: any number of them learns the same.
+    /// Batch normalisations have statistics of a shard [default: as many as --ranks]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// Let batch normalisations have statistics of the whole batch though it has shards: better for shards of fewer than 16
+    /// images, but ranks wait for each other in every layer
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    sync_norm: Option<bool>,
+    /// Train on N processes, a power of two, which share the shards of each batch; mpirun starts them. A process that mpirun
+    /// or srun has started needs no --ranks. A run may go on with another number
+    #[arg(long, value_name = "N")]
+    pub ranks: Option<usize>,
     /// How weights follow their gradients. adam: Adam for everything; with --weight-decay it is AdamW. muon: Muon
     /// (momentum whose matrices are made orthogonal) for the weights of convolutions, Adam for the rest. sgd: stochastic
     /// gradient descent with Nesterov's momentum of 0.9, Adam for intercepts and slopes
@@ -170,7 +182,8 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder. --data says where its data are now; --epochs, rates, prices and most other
     /// settings may be changed from here on, which is written down in its config.toml
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "limit", "batch_size", "optimiser", "lp_start", "objective", "quantiser", "float_ends", "exact_norm", "latent", "likelihood", "preset", "from",
+        "model", "limit", "batch_size", "shards", "sync_norm", "optimiser", "lp_start", "objective", "quantiser", "float_ends",
+        "exact_norm", "latent", "likelihood", "preset", "from",
         "seed", "out", "config", "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
     pub resume: Option<PathBuf>,
@@ -227,6 +240,13 @@ impl TrainArgs {
         Ok(config)
     }
 
+    /// Makes as many shards as there are ranks, unless anything else was asked for.
+    pub fn share_among(&self, ranks: usize, config: &mut Config) {
+        if self.shards.is_none() && config.options.shards == 1 && ranks.is_power_of_two() {
+            config.options.shards = ranks;
+        }
+    }
+
     /// Puts what the flags say into a configuration.
     pub fn apply(&self, config: &mut Config) -> Result<(), CliError> {
         fn set<T: Clone>(target: &mut T, value: &Option<T>) {
@@ -246,6 +266,8 @@ impl TrainArgs {
         let options = &mut config.options;
         set(&mut options.epochs, &self.epochs);
         set(&mut options.batch_size, &self.batch_size);
+        set(&mut options.shards, &self.shards);
+        set(&mut options.sync_norm, &self.sync_norm);
         set(&mut options.learning_rate, &self.learning_rate);
         set(&mut options.muon_rate, &self.muon_rate);
         set(&mut options.sgd_rate, &self.sgd_rate);

@@ -2,11 +2,13 @@
 
 mod args;
 mod profile;
+mod shared;
 mod start;
 
 pub(crate) use args::TrainArgs;
 pub(in crate::cli) use profile::print_profile;
-use start::{check_continuation, starting_weights, take_described};
+use shared::{Old, Stop, facts, follow, in_turns, share_state};
+use start::{Prepared, prepare};
 
 use crate::cli::output::say;
 use std::path::PathBuf;
@@ -18,21 +20,21 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
-use super::data_args::{fingerprint, load_data, reading};
-use super::model_files::{find_model, input_of, is_file};
+use super::data_args::reading;
 use super::pictures::{self, Grid, side_by_side};
+use super::ranks::{Fact, Group, Line, Role, begin, launched, refuse_differences, together};
 use super::reconstruct::spread;
 use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
-use super::signals::on_stop;
-use super::{CliError, DeviceArgs, facts_of, human_bytes, quoted};
+use super::signals::{listen_to_launcher, on_stop};
+use super::{CliError, DeviceArgs, human_bytes, quoted};
 use crate::checkpoint::{Checkpoint, Header, VERSION};
-use crate::data::{Dataset, Seen, is_there};
+use crate::data::{Dataset, Seen};
 use crate::evaluate::{Predictions, Progress, Totals};
 use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::Gpu;
-use crate::graph::{Description, vae_colour};
+use crate::graph::Description;
 use crate::inspect::{LayerReport, inspect};
 use crate::pack::PackedSize;
 use crate::train::{Objective, Snapshot, Trainer};
@@ -45,106 +47,46 @@ const DRAWN: usize = 64;
 const LOOK_EVERY: u64 = 4;
 
 pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
-    let (mut config, old) = match args.resume.as_deref().map(RunFolder::resume).transpose()? {
-        Some((folder, config, checkpoint)) => (config, Some((folder, checkpoint))),
-        None => (args.resolve()?, None),
-    };
-    // On which device a run is continued is no setting of the run.
-    let device = (config.adapter.clone(), config.checked, config.path);
-    if old.is_some() {
-        args.apply(&mut config)?;
-    }
-    let resumed = old.as_ref().map(|(_, checkpoint)| checkpoint);
-    let takes = match resumed {
-        Some(checkpoint) => Some(checkpoint.header.model()?.input),
-        None => input_of(&config.model)?,
-    };
-    if let (Some((folder, _)), Some(data)) = (&old, &config.data)
-        && !is_there(data)
-    {
-        return Err(format!(
-            "{}: the data of this run are not there any more. Say where they are now: \
-             gtc train --resume {} --data DIR",
-            data.display(),
-            quoted(folder.path())
-        )
-        .into());
-    }
-    let mut data = load_data(config.data.as_deref(), &config.pictures, takes, None)?;
-    let mut model = match resumed {
-        Some(checkpoint) => checkpoint.header.model()?,
-        None => find_model(&config.model, Some(&facts_of(&data)))?,
-    };
-    let from_file = resumed.is_none() && is_file(&config.model);
-    // Weights in PyTorch's layout are of the model that is named, or say by their shapes what they are of.
-    let named = match &config.from {
-        Some(from) if from.display().to_string() == config.model => None,
-        _ => Some(config.model.clone()),
-    };
-    if from_file && !config.model.ends_with(".toml") {
-        // The run keeps the network itself, and does not depend on the file.
-        config.model.clone_from(&model.name);
-    }
-    if model.name == "vae" && data.train.size() == vae_colour().input {
-        model = vae_colour();
-        config.model = model.name.clone();
-    }
-    if resumed.is_none() && model.latent().is_none() {
-        for (flag, given) in [
-            ("--latent", args.latent.is_some()),
-            ("--likelihood", args.likelihood.is_some()),
-            ("--kl-warmup", args.kl_warmup.is_some()),
-        ] {
-            if given {
-                let name = &model.name;
-                return Err(
-                    format!("{flag} is for auto-encoders (vae-mlp, vae), not for {name}").into(),
-                );
-            }
+    match begin(args.ranks)? {
+        Role::Done(code) => Ok(code),
+        Role::Train(group) => {
+            let result = run_on(&args, &group);
+            group.end(result)
         }
     }
-    if let Some(limit) = config.limit {
-        if limit == 0 {
-            return Err("limit is 0: it must be at least 1 training image".into());
-        }
-        data.limit(limit);
+}
+
+/// Trains as one of the ranks.
+fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
+    let ranks = group.ranks();
+    if args.profile && ranks.count() > 1 {
+        let text = "--profile measures the kernels of one process: leave --ranks out";
+        return together(ranks, Err(text.into()));
     }
-    if resumed.is_none() {
-        if from_file {
-            take_described(&mut config, &args, &model);
-        }
-        model = model.with_latent(config.options.latent, config.options.likelihood);
-        if args.float_ends {
-            model = model.with_float_ends();
-        }
-        if let Some(quantiser) = config.quantiser {
-            model = model.with_quantiser(quantiser);
-        }
-    }
-    if model.likelihood.is_some() {
-        model.classes = data.classes.len();
-    }
-    model.check_data(&data)?;
-    config.options.check(data.train.count())?;
-    let data_hash = fingerprint(&data.train);
-    if let Some((folder, checkpoint)) = &old {
-        check_continuation(folder, checkpoint, &mut config, &data, &data_hash)?;
-    }
-    let start = match (resumed, &config.from) {
-        (None, Some(path)) => Some(starting_weights(
-            path,
-            named.as_deref(),
-            &model,
-            config.options.seed,
-        )?),
-        _ => None,
-    };
-    let gpu = DeviceArgs {
+    let old = Old::open(args, ranks)?;
+    let place = launched(|name| std::env::var(name).ok())?;
+    let turn = place.map_or(0, |place| place.local);
+    let Prepared {
+        mut config,
+        model,
+        data,
+        data_hash,
+        start,
+    } = in_turns(ranks, turn, || prepare(args, old.as_ref(), ranks))?;
+    let facts = facts(&config, &model, &data_hash)?;
+    refuse_differences(ranks, &facts)?;
+    let device = DeviceArgs {
         adapter: config.adapter.clone(),
         checked: config.checked,
         path: config.path,
-    }
-    .open()?;
+    };
+    let gpu = together(ranks, device.open_turn(turn))?;
+    let mut kind = Fact::new(
+        "the device",
+        format!("{} ({})", gpu.name(), gpu.path().name()),
+    );
+    kind.may_differ = true;
+    refuse_differences(ranks, &[kind])?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     on_stop(move || {
@@ -152,7 +94,14 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
             std::process::exit(130);
         }
     })?;
-    let trainer = Trainer::new(&gpu, model, &data.train, config.options.clone())?;
+    if ranks.count() > 1 {
+        listen_to_launcher();
+    }
+    let options = config.options.clone();
+    let made = Trainer::with_ranks(&gpu, ranks, model, &data.train, options);
+    let mut trainer = together(ranks, made.map_err(CliError::from))?;
+    let stop = Stop { asked: stop, ranks };
+    let resumed = old.as_ref().map(|old| &old.checkpoint);
     let (data_name, classes) = match resumed {
         // The same images under another name do not make another run.
         Some(checkpoint) => (&checkpoint.header.data, &checkpoint.header.classes),
@@ -170,20 +119,39 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         step: 0,
         options: config.options.clone(),
     };
+    if let Some(checkpoint) = resumed {
+        trainer.restore(&checkpoint.snapshot);
+    }
+    if let Some(snapshot) = &start {
+        trainer.start_from(snapshot);
+    }
+    share_state(ranks, &mut trainer, &header)?;
+    if !group.writes() {
+        together(ranks, Ok(()))?;
+        return block_on(follow(&mut trainer, &data, &stop));
+    }
     let described = trainer.model().clone();
-    let generator = Generator::new(&gpu, described.clone(), DRAWN)?;
-    let (folder, resumed) = match old {
-        Some((folder, checkpoint)) => {
-            (config.adapter, config.checked, config.path) = device;
-            folder.save_config(&config)?;
-            (folder, Some(checkpoint))
-        }
-        None => {
-            config.reading = reading(config.data.as_deref(), &config.pictures)?;
-            let folder = RunFolder::create(args.out.as_deref(), &config, &described)?;
-            (folder, None)
-        }
+    let begin = || -> Result<_, CliError> {
+        let generator = Generator::new(&gpu, described.clone(), DRAWN)?;
+        let folder = match old {
+            Some(old) => {
+                let folder = old.folder.expect("the first rank holds the folder");
+                (config.adapter, config.checked, config.path) = old.device;
+                folder.save_config(&config)?;
+                folder
+            }
+            None => {
+                config.reading = reading(config.data.as_deref(), &config.pictures)?;
+                RunFolder::create(args.out.as_deref(), &config, &described)?
+            }
+        };
+        let size = match header.options.target_size {
+            0 => None,
+            _ => Some(PackedSize::of(&described)?),
+        };
+        Ok((generator, folder, size))
     };
+    let (generator, folder, size) = together(ranks, begin())?;
     let mut session = Session {
         trainer,
         generator,
@@ -194,18 +162,10 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode, CliError> {
         reported: Paced::new(),
         at_start: None,
         history: Vec::new(),
-        size: match config.options.target_size {
-            0 => None,
-            _ => Some(PackedSize::of(&described)?),
-        },
+        size,
         folder,
     };
-    if let Some(checkpoint) = &resumed {
-        session.continue_from(checkpoint)?;
-    }
-    if let Some(snapshot) = &start {
-        session.trainer.start_from(snapshot);
-    }
+    session.remember()?;
     session.introduce(&gpu);
     if args.profile {
         session.profile()?;
@@ -246,7 +206,7 @@ struct Session<'a> {
     header: Header,
     data: &'a Dataset,
     folder: RunFolder,
-    stop: Arc<AtomicBool>,
+    stop: Stop<'a>,
     saved: Paced,
     reported: Paced,
     /// The layers before the run.
@@ -257,8 +217,11 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn continue_from(&mut self, checkpoint: &Checkpoint) -> Result<(), CliError> {
-        self.trainer.restore(&checkpoint.snapshot);
+    /// Reads what a run that goes on has measured so far.
+    fn remember(&mut self) -> Result<(), CliError> {
+        if self.trainer.steps_done() == 0 {
+            return Ok(());
+        }
         let epochs = self.trainer.steps_done() / self.trainer.steps_per_epoch();
         self.history = self.folder.metrics_until(epochs as u32)?;
         Ok(())
@@ -283,6 +246,24 @@ impl Session<'_> {
             o.seed,
             self.folder.path().display()
         );
+        if o.shards > 1 {
+            let ranks = self.stop.ranks.count();
+            let together = if o.sync_norm {
+                ", with common statistics"
+            } else {
+                ""
+            };
+            say!(
+                "{ranks} {} {} shards of {} images{together}",
+                if ranks > 1 {
+                    "ranks share"
+                } else {
+                    "process works through"
+                },
+                o.shards,
+                o.shard_size()
+            );
+        }
         let left = self.data.train.count() % o.batch_size;
         if left > 0 {
             say!(
@@ -298,6 +279,7 @@ impl Session<'_> {
         let first = (self.trainer.steps_done() / steps) as u32;
         let mut predictions = Predictions::default();
         let mut tested_once = false;
+        let mut line = Line::new();
         if self.trainer.steps_done() == 0 {
             self.save(self.trainer.snapshot().await?)?;
         }
@@ -311,12 +293,18 @@ impl Session<'_> {
             while self.trainer.steps_done() < end {
                 self.trainer.train_step(&self.data.train);
                 let done = self.trainer.steps_done();
-                let stopping = self.stop.load(Ordering::SeqCst);
+                let stopping = self.stop.is_asked();
                 if done.is_multiple_of(LOOK_EVERY) || stopping || done == end {
                     let progress = self.trainer.progress().await?;
                     bar.set_position(done - (end - steps));
-                    bar.set_message(self.line(&progress, self.speed(started)));
+                    let message = self.line(&progress, self.speed(started));
+                    line.show(|| {
+                        let step = done - (end - steps);
+                        format!("epoch {} step {step}/{steps} {message}", epoch + 1)
+                    });
+                    bar.set_message(message);
                     if stopping {
+                        line.clear();
                         bar.abandon();
                         return self.interrupted().await;
                     }
@@ -330,6 +318,7 @@ impl Session<'_> {
             self.trainer.reset_totals();
             bar.set_message("testing");
             let (tested, predicted) = self.trainer.test(&self.data.test, |_| bar.tick()).await?;
+            line.clear();
             bar.finish_and_clear();
             (predictions, tested_once) = (predicted, true);
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;

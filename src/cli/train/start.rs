@@ -3,29 +3,155 @@
 use std::path::Path;
 
 use super::TrainArgs;
+use super::shared::Old;
 use crate::checkpoint::{Checkpoint, CheckpointError, is_checkpoint};
 use crate::cli::config::{Change, Config, changes};
+use crate::cli::data_args::{fingerprint, load_data};
 use crate::cli::elsewhere::{is_onnx_file, read_float_aloud};
+use crate::cli::model_files::{find_model, input_of, is_file};
 use crate::cli::output::{say, say_error};
-use crate::cli::run_folder::RunFolder;
-use crate::cli::{CliError, quoted};
-use crate::data::Dataset;
-use crate::graph::Model;
+use crate::cli::{CliError, facts_of, quoted};
+use crate::data::{Dataset, is_there};
+use crate::graph::{Model, vae_colour};
 use crate::model::{LayerValues, Parameters};
 use crate::pack::is_packed;
+use crate::ranks::Communicator;
 use crate::rescale::{is_far_off, rescale};
 use crate::train::{Objective, Snapshot};
 
+/// What a run begins with, on every rank.
+pub(super) struct Prepared {
+    pub config: Config,
+    pub model: Model,
+    pub data: Dataset,
+    pub data_hash: String,
+    /// Weights of another model.
+    pub start: Option<Snapshot>,
+}
+
+/// Reads settings, data and model, and checks that they fit together.
+pub(super) fn prepare(
+    args: &TrainArgs,
+    old: Option<&Old>,
+    ranks: &dyn Communicator,
+) -> Result<Prepared, CliError> {
+    let mut config = match old {
+        Some(old) => {
+            let mut config = old.config.clone();
+            args.apply(&mut config)?;
+            config
+        }
+        None => {
+            let mut config = args.resolve()?;
+            args.share_among(ranks.count(), &mut config);
+            config
+        }
+    };
+    let resumed = old.map(|old| &old.checkpoint);
+    let takes = match resumed {
+        Some(checkpoint) => Some(checkpoint.header.model()?.input),
+        None => input_of(&config.model)?,
+    };
+    if let (Some(old), Some(data)) = (old, &config.data)
+        && !is_there(data)
+    {
+        return Err(format!(
+            "{}: the data of this run are not there any more. Say where they are now: \
+             gtc train --resume {} --data DIR",
+            data.display(),
+            quoted(&old.path)
+        )
+        .into());
+    }
+    let mut data = load_data(config.data.as_deref(), &config.pictures, takes, None)?;
+    let mut model = match resumed {
+        Some(checkpoint) => checkpoint.header.model()?,
+        None => find_model(&config.model, Some(&facts_of(&data)))?,
+    };
+    let from_file = resumed.is_none() && is_file(&config.model);
+    // Weights in PyTorch's layout are of the model that is named, or say by their shapes what they are of.
+    let named = match &config.from {
+        Some(from) if from.display().to_string() == config.model => None,
+        _ => Some(config.model.clone()),
+    };
+    if from_file && !config.model.ends_with(".toml") {
+        // The run keeps the network itself, and does not depend on the file.
+        config.model.clone_from(&model.name);
+    }
+    if model.name == "vae" && data.train.size() == vae_colour().input {
+        model = vae_colour();
+        config.model = model.name.clone();
+    }
+    if resumed.is_none() && model.latent().is_none() {
+        for (flag, given) in [
+            ("--latent", args.latent.is_some()),
+            ("--likelihood", args.likelihood.is_some()),
+            ("--kl-warmup", args.kl_warmup.is_some()),
+        ] {
+            if given {
+                let name = &model.name;
+                return Err(
+                    format!("{flag} is for auto-encoders (vae-mlp, vae), not for {name}").into(),
+                );
+            }
+        }
+    }
+    if let Some(limit) = config.limit {
+        if limit == 0 {
+            return Err("limit is 0: it must be at least 1 training image".into());
+        }
+        data.limit(limit);
+    }
+    if resumed.is_none() {
+        if from_file {
+            take_described(&mut config, args, &model);
+        }
+        model = model.with_latent(config.options.latent, config.options.likelihood);
+        if args.float_ends {
+            model = model.with_float_ends();
+        }
+        if let Some(quantiser) = config.quantiser {
+            model = model.with_quantiser(quantiser);
+        }
+    }
+    if model.likelihood.is_some() {
+        model.classes = data.classes.len();
+    }
+    model.check_data(&data)?;
+    config.options.check(data.train.count())?;
+    config.options.check_ranks(ranks.count())?;
+    let data_hash = fingerprint(&data.train);
+    if let Some(old) = old {
+        check_continuation(&old.path, &old.checkpoint, &mut config, &data, &data_hash)?;
+    }
+    let start = match (resumed, &config.from) {
+        (None, Some(path)) => Some(starting_weights(
+            path,
+            named.as_deref(),
+            &model,
+            config.options.seed,
+        )?),
+        _ => None,
+    };
+    Ok(Prepared {
+        config,
+        model,
+        data,
+        data_hash,
+        start,
+    })
+}
+
 /// Checks that a run may go on with these settings and data, and writes into the settings what has changed.
-pub(super) fn check_continuation(
-    folder: &RunFolder,
+fn check_continuation(
+    folder: &Path,
     checkpoint: &Checkpoint,
     config: &mut Config,
     data: &Dataset,
     data_hash: &str,
 ) -> Result<(), CliError> {
     let old = &checkpoint.header;
-    let shown = folder.path().display();
+    let shown = folder.display();
     let same_data = match &old.data_hash {
         Some(hash) => hash == data_hash,
         None => (&old.data, old.images) == (&data.name, data.train.count()),
@@ -38,7 +164,7 @@ pub(super) fn check_continuation(
             data.name,
             old.images,
             old.data,
-            quoted(folder.path())
+            quoted(folder)
         )
         .into());
     }
@@ -80,7 +206,7 @@ pub(super) fn check_continuation(
 }
 
 /// What a description says of an auto-encoder goes before the defaults of options, and flags before that.
-pub(super) fn take_described(config: &mut Config, args: &TrainArgs, model: &Model) {
+fn take_described(config: &mut Config, args: &TrainArgs, model: &Model) {
     if let (Some(latent), None) = (model.latent(), args.latent) {
         config.options.latent = latent;
     }
@@ -90,7 +216,7 @@ pub(super) fn take_described(config: &mut Config, args: &TrainArgs, model: &Mode
 }
 
 /// What `--from` names, if it fits the model that is to learn. `named` is what the user calls that model.
-pub(super) fn starting_weights(
+fn starting_weights(
     path: &Path,
     named: Option<&str>,
     model: &Model,

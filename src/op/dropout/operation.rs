@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::dropout;
 use super::plain::PlainDropout;
 use crate::graph::Shape;
-use crate::model::Mode;
+use crate::model::{Mode, Shard};
 use crate::op::Counter;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
@@ -85,8 +85,15 @@ struct Dropper {
 }
 
 impl Dropper {
-    fn record(&self, plan: &mut Recording, label: &str, probability: f32, [x, y]: [&[Tensor]; 2]) {
-        let mut first = 0;
+    /// A shard has the numbers that it would have within a whole batch.
+    fn record(
+        &self,
+        plan: &mut Recording,
+        (label, shard): (&str, Shard),
+        probability: f32,
+        [x, y]: [&[Tensor]; 2],
+    ) {
+        let mut first = shard.number * self.shape.iter().product::<usize>() / 4;
         for (x, y) in x.iter().zip(y) {
             dropout(
                 plan,
@@ -114,7 +121,8 @@ impl Recorder for Dropper {
             Mode::Train => self.probability,
             Mode::Test => 0.0,
         };
-        self.record(plan, at.label, probability, [at.x[0].parts(), at.y.parts()]);
+        let tensors = [at.x[0].parts(), at.y.parts()];
+        self.record(plan, (at.label, at.shard), probability, tensors);
         None
     }
 
@@ -123,12 +131,8 @@ impl Recorder for Dropper {
             return vec![Gradient::None];
         }
         let d_x = at.room(&self.shape);
-        self.record(
-            plan,
-            at.label,
-            self.probability,
-            [at.d_y.parts(), d_x.parts()],
-        );
+        let tensors = [at.d_y.parts(), d_x.parts()];
+        self.record(plan, (at.label, at.shard), self.probability, tensors);
         vec![Gradient::Own(d_x)]
     }
 

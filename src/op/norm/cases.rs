@@ -121,6 +121,7 @@ pub(crate) fn of_size(rows: usize, channels: usize, splits: usize) -> Vec<Case> 
     for yes in [false, true] {
         cases.extend([
             combine(size, yes),
+            shard(size, yes),
             running(size, yes),
             forward(size, yes),
             backward_sums(size, yes),
@@ -181,6 +182,33 @@ fn combine(s: Size, round: bool) -> Case {
                 tolerance: near(1e-5, 2e-5),
             };
             vec![expected(block), expected(moved)]
+        }),
+    }
+}
+
+fn shard(s: Size, round: bool) -> Case {
+    let combined = combine(s, round);
+    let running = s.running();
+    Case {
+        kernel: &entries::NORM_SHARD,
+        name: combined.name,
+        inputs: [combined.inputs, vec![running]].concat(),
+        input_shapes: [combined.input_shapes, vec![s.block(2)]].concat(),
+        output_shapes: vec![s.block(5), s.block(2)],
+        initial: vec![None, None],
+        schedule: Schedule::default(),
+        record: Box::new(move |plan, i, o| {
+            let (inputs, outputs) = ([&i[0], &i[1], &i[2]], [&o[0], &o[1]]);
+            op::norm_shard(plan, "case", inputs, (s.rows, s.range()), round, outputs);
+        }),
+        expected: Box::new(move |i, _| {
+            let sizes = (s.rows, s.splits);
+            reference::norm_shard(&i[0], &i[1], &i[2], sizes, round)
+                .map(|values| Expected {
+                    values,
+                    tolerance: near(1e-5, 2e-5),
+                })
+                .into()
         }),
     }
 }

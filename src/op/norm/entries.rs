@@ -1,7 +1,7 @@
 //! The entries of the kernels.
 
 use crate::gpu::Kernel;
-use crate::kernels::{DIVIDE, NORM, QUANTISER, SCHEDULE, elementwise};
+use crate::kernels::{CHAN, DIVIDE, NORM, QUANTISER, SCHEDULE, elementwise};
 
 /// Mean and squared differences over ranges of rows.
 pub static NORM_STATISTICS: Kernel = elementwise(
@@ -15,7 +15,14 @@ pub static NORM_COMBINE: Kernel = elementwise(
     "norm_combine",
     "NormCombineParams",
     include_str!("../../../shaders/norm/norm_combine.wgsl"),
-    &[NORM, QUANTISER],
+    &[NORM, QUANTISER, CHAN],
+);
+/// Statistics of a shard, and its moments.
+pub static NORM_SHARD: Kernel = elementwise(
+    "norm_shard",
+    "NormShardParams",
+    include_str!("../../../shaders/norm/norm_shard.wgsl"),
+    &[NORM, QUANTISER, CHAN],
 );
 /// Statistics for a test.
 pub static NORM_RUNNING: Kernel = elementwise(

@@ -131,6 +131,60 @@ pub fn norm_combine(
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
+struct NormShardParams {
+    rows: u32,
+    channels: u32,
+    splits: u32,
+    rows_per_split: u32,
+    partial_base: u32,
+    parameters_base: u32,
+    running_base: u32,
+    statistics_base: u32,
+    moments_base: u32,
+    epsilon: f32,
+    momentum: f32,
+}
+
+/// `statistics` (5, channels) of the `rows` rows of a shard of a batch from `partial` (splits, 2, channels), with γ and β in
+/// `parameters` (2, channels), and its `moments` (2, channels), of which [`norm_combine`] makes those of the batch.
+/// `running` (2, channels) decides, together with them, which power of two a factor is with `round`.
+pub fn norm_shard(
+    plan: &mut Recording,
+    label: &str,
+    [partial, parameters, running]: [&Tensor; 3],
+    (rows, rows_per_split): (usize, usize),
+    round: bool,
+    [statistics, moments]: [&Tensor; 2],
+) {
+    let (_, channels) = matrix(parameters);
+    let params = NormShardParams {
+        rows: rows as u32,
+        channels: (channels / 4) as u32,
+        splits: rows.div_ceil(rows_per_split) as u32,
+        rows_per_split: rows_per_split as u32,
+        partial_base: partial.base(),
+        parameters_base: parameters.base(),
+        running_base: running.base(),
+        statistics_base: statistics.base(),
+        moments_base: moments.base(),
+        epsilon: NORM_EPSILON as f32,
+        momentum: NORM_MOMENTUM as f32,
+    };
+    plan.dispatch(Dispatch {
+        kernel: &entries::NORM_SHARD,
+        label,
+        constants: &[("ROUND", f64::from(u8::from(round)))],
+        params: bytemuck::bytes_of(&params),
+        reads: &[partial, parameters, running],
+        writes: &[Write::New(statistics), Write::New(moments)],
+        schedule: false,
+        grid: Grid::Threads(params.channels),
+        flops: 8 * partial.len() as u64,
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 struct NormRunningParams {
     channels: u32,
     running_base: u32,

@@ -11,7 +11,7 @@ use super::Folder;
 
 pub use kernels::{
     NORM_EPSILON, NORM_MOMENTUM, NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine,
-    norm_forward, norm_gradients, norm_range, norm_running, norm_statistics,
+    norm_forward, norm_gradients, norm_range, norm_running, norm_shard, norm_statistics,
 };
 pub use operation::Norm;
 
@@ -19,6 +19,7 @@ pub(super) const FOLDER: Folder = Folder {
     kernels: &[
         &entries::NORM_STATISTICS,
         &entries::NORM_COMBINE,
+        &entries::NORM_SHARD,
         &entries::NORM_RUNNING,
         &entries::NORM_FORWARD,
         &entries::NORM_BACKWARD_SUMS,

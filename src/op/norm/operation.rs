@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plain::PlainNorm;
 use crate::graph::Shape;
-use crate::model::{Mode, NormParameters, Parts};
+use crate::model::{Mode, Moments, NormParameters, Parts, Shard, Weights};
 use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::conv::integers::PackedGroups;
@@ -13,10 +13,10 @@ use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder, cut};
 use crate::op::{
     NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients,
-    norm_range, norm_running, norm_statistics,
+    norm_range, norm_running, norm_shard, norm_statistics,
 };
 use crate::op::{Operation, Packing};
-use crate::recording::Recording;
+use crate::recording::{Exchange, Recording};
 use crate::tensor::{Tensor, pad4};
 use crate::verify::{self, Case};
 
@@ -122,6 +122,43 @@ impl Normaliser {
         }
     }
 
+    /// Where a shard leaves its moments: (2, channels).
+    fn moments(&self, moments: &Moments<'_>, shard: Shard) -> Tensor {
+        let all = self.norm.moments_of(moments.arena, moments.shards.count);
+        let one = all.range(shard.number..shard.number + 1);
+        one.view(&[2, self.channels])
+    }
+
+    /// The moments of all shards, once those of other processes have come: (shards, 2, channels).
+    fn gathered(&self, plan: &mut Recording, moments: &Moments<'_>) -> Tensor {
+        let all = self.norm.moments_of(moments.arena, moments.shards.count);
+        if moments.shards.are_elsewhere() {
+            plan.exchange(Exchange {
+                gathers: vec![all.clone()],
+                ..Exchange::default()
+            });
+        }
+        all
+    }
+
+    /// Records that the running statistics (2, channels) follow the moments of all shards, and makes statistics
+    /// (5, channels) of them.
+    fn join(
+        &self,
+        plan: &mut Recording,
+        label: &str,
+        weights: Weights<'_>,
+        (all, shards): (&Tensor, usize),
+    ) -> Tensor {
+        let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, self.channels]);
+        let parameters = self.norm.parameters_of(weights.biases);
+        let running = self.norm.running_of(weights.running);
+        let (inputs, outputs) = ([all, &parameters], [&statistics, &running]);
+        let sizes = (self.rows * shards, self.rows);
+        norm_combine(plan, label, inputs, sizes, weights.round_norm, outputs);
+        statistics
+    }
+
     /// Records the statistics (5, channels) that normalise the input.
     fn statistics(&self, plan: &mut Recording, at: &Forward<'_>) -> Tensor {
         let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, self.channels]);
@@ -137,12 +174,65 @@ impl Normaliser {
                 for (x, partial) in at.x[0].parts().iter().zip(&partials.of_parts) {
                     norm_statistics(plan, at.label, x, partials.range, partial);
                 }
-                let (inputs, outputs) = ([&partials.all, &parameters], [&statistics, &running]);
                 let sizes = (self.rows, partials.range);
-                norm_combine(plan, at.label, inputs, sizes, round, outputs);
+                let partial = &partials.all;
+                match &at.weights.moments {
+                    None => {
+                        let (inputs, outputs) = ([partial, &parameters], [&statistics, &running]);
+                        norm_combine(plan, at.label, inputs, sizes, round, outputs);
+                    }
+                    Some(moments) => {
+                        let moments = self.moments(moments, at.shard);
+                        let inputs = [partial, &parameters, &running];
+                        let outputs = [&statistics, &moments];
+                        norm_shard(plan, at.label, inputs, sizes, round, outputs);
+                    }
+                }
             }
         }
         statistics
+    }
+}
+
+/// What the forward pass kept.
+fn statistics_of<'a>(at: &Backward<'a>) -> &'a Tensor {
+    let statistics = at.kept.statistics.as_ref();
+    statistics.expect("the forward pass keeps statistics")
+}
+
+impl Normaliser {
+    /// Records the sums (2, channels) that the gradient of the input needs, and the gradients of γ and β.
+    fn sums(&self, plan: &mut Recording, at: &Backward<'_>, sums: &Tensor) {
+        let statistics = statistics_of(at);
+        let gradients = self.norm.parameters_of(at.gradients);
+        let partials = self.partials(at.parts);
+        let pieces = at.x[0].parts().iter().zip(at.d_y.parts());
+        for ((x, d_y), partial) in pieces.zip(&partials.of_parts) {
+            let inputs = [x, d_y, statistics];
+            norm_backward_sums(plan, at.label, inputs, self.relu, partials.range, partial);
+        }
+        let (inputs, outputs) = ([&partials.all, statistics], [sums, &gradients]);
+        norm_gradients(plan, at.label, inputs, partials.all.shape[0], outputs);
+    }
+
+    /// Records the gradient of the input from the sums of all `rows` rows that were normalised together.
+    fn input_gradient(
+        &self,
+        plan: &mut Recording,
+        at: &Backward<'_>,
+        sums: &Tensor,
+        rows: usize,
+    ) -> Vec<Gradient> {
+        if !at.wanted[0] {
+            return vec![Gradient::None];
+        }
+        let d_x = at.room(&self.inputs()[0]);
+        let pieces = at.x[0].parts().iter().zip(at.d_y.parts());
+        for ((x, d_y), d_x) in pieces.zip(d_x.parts()) {
+            let inputs = [x, d_y, statistics_of(at), sums];
+            norm_backward(plan, at.label, inputs, self.relu, rows, d_x);
+        }
+        vec![Gradient::Own(d_x)]
     }
 }
 
@@ -164,30 +254,61 @@ impl Recorder for Normaliser {
     }
 
     fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
-        let statistics = at
-            .kept
-            .statistics
-            .as_ref()
-            .expect("the forward pass keeps statistics");
-        let gradients = self.norm.parameters_of(at.gradients);
-        let partials = self.partials(at.parts);
-        let pieces = || at.x[0].parts().iter().zip(at.d_y.parts());
-        for ((x, d_y), partial) in pieces().zip(&partials.of_parts) {
-            let inputs = [x, d_y, statistics];
-            norm_backward_sums(plan, at.label, inputs, self.relu, partials.range, partial);
-        }
         let sums = Tensor::transient("sums", &[2, self.channels]);
-        let (inputs, outputs) = ([&partials.all, statistics], [&sums, &gradients]);
-        norm_gradients(plan, at.label, inputs, partials.all.shape[0], outputs);
-        if !at.wanted[0] {
-            return vec![Gradient::None];
+        self.sums(plan, at, &sums);
+        self.input_gradient(plan, at, &sums, self.rows)
+    }
+
+    fn forward_together(&self, plan: &mut Recording, at: &[Forward<'_>]) -> Vec<Option<Tensor>> {
+        let moments = match (at[0].mode, at[0].weights.moments) {
+            (Mode::Train, Some(moments)) if moments.shards.sync_norm => moments,
+            _ => return at.iter().map(|at| self.forward(plan, at)).collect(),
+        };
+        for at in at {
+            // Of the shard alone nobody needs the statistics.
+            self.statistics(plan, at);
         }
-        let d_x = at.room(&self.inputs()[0]);
-        for ((x, d_y), d_x) in pieces().zip(d_x.parts()) {
-            let inputs = [x, d_y, statistics, &sums];
-            norm_backward(plan, at.label, inputs, self.relu, self.rows, d_x);
+        let all = self.gathered(plan, &moments);
+        let shards = (&all, moments.shards.count);
+        let statistics = self.join(plan, at[0].label, at[0].weights, shards);
+        for at in at {
+            for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
+                norm_forward(plan, at.label, [x, &statistics], self.relu, y);
+            }
         }
-        vec![Gradient::Own(d_x)]
+        vec![Some(statistics); at.len()]
+    }
+
+    fn backward_together(&self, plan: &mut Recording, at: &[Backward<'_>]) -> Vec<Vec<Gradient>> {
+        let moments = match at[0].weights.moments {
+            Some(moments) if moments.shards.sync_norm => moments,
+            _ => return at.iter().map(|at| self.backward(plan, at)).collect(),
+        };
+        for at in at {
+            // The moments have done their duty.
+            let sums = self.moments(&moments, at.shard);
+            self.sums(plan, at, &sums);
+        }
+        let all = self.gathered(plan, &moments);
+        let sums = Tensor::transient("sums", &[2, self.channels]);
+        let unused = Tensor::transient("gradients of all", &[2, self.channels]);
+        let statistics = statistics_of(&at[0]);
+        let (inputs, outputs) = ([&all, statistics], [&sums, &unused]);
+        norm_gradients(plan, at[0].label, inputs, moments.shards.count, outputs);
+        let rows = self.rows * moments.shards.count;
+        at.iter()
+            .map(|at| self.input_gradient(plan, at, &sums, rows))
+            .collect()
+    }
+
+    fn join_norms(&self, plan: &mut Recording, label: &str, weights: Weights<'_>) {
+        if let Some(moments) = &weights.moments
+            && !moments.shards.sync_norm
+        {
+            let count = moments.shards.count;
+            let all = self.norm.moments_of(moments.arena, count);
+            self.join(plan, label, weights, (&all, count));
+        }
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -94,6 +94,25 @@ pub fn norm_combine(
     [block(moments, parameters, round), moved]
 }
 
+/// Statistics (5, channels) and moments (2, channels), mean and sum of squared differences, of a shard of `rows` rows: as
+/// [`norm_combine`] but for what becomes of the running ones, which stay.
+pub fn norm_shard(
+    partial: &[f64],
+    parameters: &[f64],
+    running: &[f64],
+    (rows, splits): (usize, usize),
+    round: bool,
+) -> [Vec<f64>; 2] {
+    let channels = parameters.len() / 2;
+    let [statistics, moved] = norm_combine(partial, parameters, (rows, splits), round, running);
+    let variance = running[channels..].iter().zip(&moved[channels..]);
+    let unbiased = variance.map(|(old, new)| old + (new - old) / NORM_MOMENTUM);
+    let squares = unbiased.map(|v| v * (rows as f64 - 1.0).max(1.0));
+    let moments = statistics[..channels].iter().copied().chain(squares);
+    let moments = moments.collect();
+    [statistics, moments]
+}
+
 /// Statistics (5, channels) from the running ones (2, channels) and the parameters (2, channels).
 pub fn norm_running(running: &[f64], parameters: &[f64], round: bool) -> Vec<f64> {
     let (mean, variance) = running.split_at(running.len() / 2);
