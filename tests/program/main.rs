@@ -20,3 +20,4 @@ mod resume;
 mod strangers;
 mod sweep;
 mod train_from;
+mod verilog;
