@@ -8,7 +8,9 @@ mod evaluate;
 mod files;
 mod hardware;
 mod plan;
+mod products;
 mod summary;
+mod table;
 mod vectors;
 mod weights;
 
