@@ -149,9 +149,6 @@ fn a_hundred_digits_in_hardware_have_the_logits_of_eval() {
         let (clean, text) = make(folder.path(), &["lint"]);
         assert!(clean && !text.contains("%Warning"), "{text}");
     }
-    if is_there("iverilog") {
-        passes(folder.path(), &["test-icarus", "IMAGES=1"]);
-    }
 }
 
 #[test]
@@ -513,7 +510,7 @@ fn what_the_engine_lacks_is_refused_by_name() {
     };
     for (node, words) in [
         (
-            "{ name = \"wide\", op = \"upsample\", size = 2 }",
+            "{ op = \"add\", inputs = [\"a\", \"b\"] },\n{ name = \"wide\", op = \"upsample\", size = 2 }",
             ["'wide'", "upsample", "--to c"],
         ),
         (
