@@ -4,6 +4,7 @@ use crate::cli::output::say;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::verilog::{self, VerilogArgs};
 use super::{AnyModel, CliError, human_bytes, load_any, load_trained, outputs, quoted};
 use crate::checkpoint::encode_weights;
 use crate::export::{Program, c};
@@ -18,16 +19,17 @@ const VECTORS: usize = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct ExportArgs {
-    /// The folder of a run or a .safetensors file; for --to c and onnx a packed .gtc file, or a run with one in its folder
+    /// The folder of a run or a .safetensors file; for --to c, verilog and onnx a packed .gtc file, or a run with one in its folder
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The file to write, or for --to c the folder
+    /// The file to write, or for --to c and verilog the folder
     #[arg(short, long, value_name = "FILE|DIR")]
     out: PathBuf,
     /// For whom. pytorch: names and layouts of PyTorch, for load_state_dict, and for `gtc quantise`; gtc: this program's own,
     /// with levels, classes and the model itself; c: C99 for microcontrollers, integers without a multiplication; onnx: of a
-    /// packed model a graph that gives the same integers in onnxruntime, of a trained one an ordinary float graph
-    #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c", "onnx"])]
+    /// packed model a graph that gives the same integers in onnxruntime, of a trained one an ordinary float graph;
+    /// verilog: an engine that shifts and adds, for FPGAs and chips, with tests and synthesis
+    #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c", "onnx", "verilog"])]
     to: String,
     /// Which network, of --to pytorch and onnx: hp, float weights; lp, powers of two; integer, the packed one, of --to onnx
     /// alone; --to gtc has hp and lp [default: hp; of --to onnx integer, if there is a packed model]
@@ -40,12 +42,15 @@ pub(crate) struct ExportArgs {
     /// [default: the model's name]
     #[arg(long, value_name = "NAME")]
     prefix: Option<String>,
+    #[command(flatten)]
+    verilog: VerilogArgs,
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
     refuse_idle_flags(args)?;
     match (args.to.as_str(), args.network.as_deref()) {
         ("c", _) => return run_c(args),
+        ("verilog", _) => return verilog::run(&packed(&args.model)?, &args.out, &args.verilog),
         ("onnx", Some("integer")) => return run_integers(args),
         ("onnx", None) if has_packed(&args.model) => return run_integers(args),
         ("onnx", network) => return run_float(args, network),
@@ -86,7 +91,15 @@ fn refuse_idle_flags(args: &ExportArgs) -> Result<(), CliError> {
         ("--half", args.half, to == "pytorch" || to == "gtc"),
         ("--prefix", args.prefix.is_some(), to == "c"),
     ];
-    match given.into_iter().find(|(_, given, used)| *given && !used) {
+    let hardware = args
+        .verilog
+        .given()
+        .map(|(flag, given)| (flag, given, to == "verilog"));
+    match given
+        .into_iter()
+        .chain(hardware)
+        .find(|(_, given, used)| *given && !used)
+    {
         Some((flag, ..)) => {
             Err(format!("{flag} means nothing with --to {to}. Leave it away").into())
         }
@@ -122,21 +135,7 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
         return Err(format!("{shown}: C is written as several files; name a folder").into());
     }
     let source = c::write(&program, &prefix, &known_answers(&model, VECTORS)?)?;
-    for (name, _) in &source.files {
-        let file = args.out.join(name);
-        if file.exists() && !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(c::MARK))
-        {
-            return Err(format!(
-                "{}: this file was not written by `gtc export`, and would be replaced. Name another folder",
-                file.display()
-            )
-            .into());
-        }
-    }
-    std::fs::create_dir_all(&args.out).map_err(|e| format!("{shown}: {e}"))?;
-    for (name, text) in &source.files {
-        files::write(&args.out.join(name), text.as_bytes())?;
-    }
+    write_all(&args.out, &source.files, c::MARK)?;
     let operations = model.operations();
     let upper = prefix.to_ascii_uppercase();
     say!(
@@ -158,6 +157,36 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
     );
     say!("test    make -C {} test", quoted(&args.out));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes files into a folder, unless one would replace a file that the program did not write.
+pub(super) fn write_all(
+    folder: &Path,
+    texts: &[(String, String)],
+    mark: &str,
+) -> Result<(), CliError> {
+    for (name, _) in texts {
+        let file = folder.join(name);
+        if file.exists() && !is_ours(&file, mark) {
+            return Err(format!(
+                "{}: this file was not written by `gtc export`, and would be replaced. Name another folder",
+                file.display()
+            )
+            .into());
+        }
+    }
+    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for (name, text) in texts {
+        files::write(&folder.join(name), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Whether a file was written before: it says so itself, or, a file of numbers, the Makefile beside it does.
+fn is_ours(file: &Path, mark: &str) -> bool {
+    let says = |file: &Path| std::fs::read_to_string(file).is_ok_and(|text| text.contains(mark));
+    let numbers = file.extension().is_some_and(|suffix| suffix == "hex");
+    says(file) || numbers && says(&file.with_file_name("Makefile"))
 }
 
 /// Whether a path names a packed model, or a run with one in its folder.

@@ -35,6 +35,7 @@ mod sweep;
 mod train;
 mod tuning;
 mod verify;
+mod verilog;
 
 use crate::cli::output::{say, say_error};
 use std::path::{Path, PathBuf};

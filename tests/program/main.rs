@@ -24,3 +24,4 @@ mod simulate;
 mod strangers;
 mod sweep;
 mod train_from;
+mod verilog;

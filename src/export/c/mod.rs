@@ -7,7 +7,7 @@ mod writer;
 
 use writer::Writer;
 
-use super::{ExportError, Program};
+use super::{ExportError, Program, pooled};
 use crate::verify::KnownAnswer;
 
 /// What every file says of itself, so that no other is ever replaced.
@@ -56,7 +56,8 @@ pub fn write(
     prefix: &str,
     answers: &[KnownAnswer],
 ) -> Result<Source, ExportError> {
-    let (program, pools) = writer::pooled(program);
+    let windows = |shape: &_, groups, _| writer::way(shape, groups) == writer::Way::Windows;
+    let (program, pools) = pooled(program, windows);
     let writer = Writer::write(&program, pools)?;
     let files = vec![
         (format!("{prefix}.h"), files::header(&writer, prefix)),

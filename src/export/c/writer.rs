@@ -17,14 +17,15 @@ const POOL_BYTES: usize = 44;
 
 /// How a product runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     /// One window that covers all: see `product_of_pixel` in the engine.
     Pixel,
     /// See `product_of_windows` there.
     Windows,
 }
 
-fn way(shape: &ConvShape, groups: usize) -> Way {
+/// How a convolution or dense layer runs.
+pub fn way(shape: &ConvShape, groups: usize) -> Way {
     let one = shape.output_height() == 1 && shape.output_width() == 1;
     match one && groups == 1 && shape.padding == [0, 0] {
         true => Way::Pixel,
@@ -59,42 +60,6 @@ fn words(layer: &PackedLayer) -> Vec<u32> {
         }
     }
     words
-}
-
-/// Has products keep the largest of the windows that a max pool would read side by side: what lies between them then
-/// needs no memory. Limits and rounding do not change which number is the largest. The windows of a value's pool come
-/// with the value.
-pub fn pooled<'a>(program: &Program<'a>) -> (Program<'a>, BTreeMap<Value, [usize; 2]>) {
-    let mut steps: Vec<Step<'a>> = Vec::new();
-    let mut pools = BTreeMap::new();
-    for step in &program.steps {
-        let readers = |value| {
-            let reads = program.steps.iter().flat_map(|step| &step.reads);
-            reads.filter(|read| read.value == value).count()
-        };
-        if let Form::Maximum { shape } = &step.form
-            && shape.window == shape.stride
-            && shape.padding == [0, 0]
-            && readers(step.reads[0].value) == 1
-            && let Some(before) = steps
-                .iter_mut()
-                .find(|before| before.gives == step.reads[0].value)
-            && let Form::Product { shape: of, groups } = &before.form
-            && way(of, *groups) == Way::Windows
-            && before.shape.sides() == step.reads[0].shape.sides()
-            && !pools.contains_key(&before.gives)
-        {
-            pools.insert(step.gives, shape.window);
-            (before.gives, before.shape) = (step.gives, step.shape);
-            continue;
-        }
-        steps.push(step.clone());
-    }
-    let program = Program {
-        steps,
-        ..program.clone()
-    };
-    (program, pools)
 }
 
 /// Whether distances to taps need 32 bits.
