@@ -250,8 +250,29 @@ def main():
     text = "\n".join(lines) + "\n"
     print(text, end="")
     (HERE / "synth.txt").write_text(text)
-    document = {"engines": results, "versions": versions, "notes": notes, "part_ice40": "HX8K"}
-    (HERE / "synth.json").write_text(json.dumps(document, indent=2) + "\n")
+    engines = [engine for name, result in results.items() for engine in described(name, result, versions)]
+    (HERE / "synth.json").write_text(json.dumps(engines, indent=2) + "\n")
+
+
+def described(name, result, versions):
+    """An engine as `gtc simulate --synthesis` reads it: once for the cells, and once for the ECP5 if it was placed there."""
+    engine = {
+        "engine": f"int{name.split()[0]}" if name[0].isdigit() else name,
+        "lanes": result["lanes"],
+        "memory_bits": result["weight_memory_bits"],
+        "cycles": result["cycles"],
+        "tools": versions,
+    }
+    if "engine_nand2" in result:
+        yield engine | {"target": versions.get("cells", "cells"), "cells_nand2": result["engine_nand2"], "details": result}
+    elif "ecp5" not in result:
+        yield engine | {"details": result}
+    if "ecp5" in result:
+        placed = result["ecp5"]
+        clocks = [clock for clock in placed.get("mhz") or [] if clock]
+        engine |= {"target": f"ECP5 {placed['part'] or ''}".strip(), "luts": placed["luts"], "ffs": placed["flip_flops"],
+                   "brams": placed["block_rams"]}
+        yield engine | ({"mhz": min(clocks)} if clocks else {})
 
 
 def table(results, first, cells):
