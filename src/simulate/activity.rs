@@ -5,8 +5,8 @@ use crate::export::{Program, Step};
 use crate::op::ConvShape;
 use crate::op::integers::Form;
 use crate::pack::unpacked;
-use crate::reference;
 use crate::tensor::pad4;
+use crate::verify::known_values;
 
 /// What was counted for one work, over all images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -130,7 +130,7 @@ impl<'p> Meter<'p> {
     /// Runs the network on what [`crate::pack::PackedModel::image_input`] or
     /// [`crate::pack::PackedModel::latent_input`] gives, and counts.
     pub fn add(&mut self, input: &[i32]) {
-        let values = reference::values(self.program.model, input);
+        let values = known_values(self.program.model, input);
         self.activity.inputs += 1;
         for (place, number) in self.steps.iter().enumerate() {
             let step = &self.program.steps[*number];

@@ -10,7 +10,7 @@ mod muon;
 pub(crate) mod packed;
 mod quantiser;
 
-pub use answers::{KnownAnswer, known_answers};
+pub use answers::{KnownAnswer, known_answers, known_values};
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
 use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan};

@@ -56,6 +56,7 @@ pub(super) fn known() -> Vec<Contender> {
 /// Those that are compared unless others are named.
 pub(super) fn usual() -> Vec<Contender> {
     let left_out = [
+        "gtc:3",
         "deepshift:2",
         "deepshift:5",
         "inq:4",
