@@ -44,6 +44,6 @@ pub fn known_answers(model: &PackedModel, count: usize) -> Result<Vec<KnownAnswe
 
 /// Every value of a packed network for one input, as [`reference::values`] gives them: what a model of hardware counts zeros
 /// in.
-pub fn known_values(model: &PackedModel, input: &[i32]) -> Vec<Vec<i32>> {
+pub fn known_values(model: &PackedModel, input: &[i32]) -> Vec<Vec<i64>> {
     reference::values(model, input)
 }
