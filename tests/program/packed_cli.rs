@@ -89,7 +89,7 @@ fn what_cannot_be_packed_or_read_is_refused_with_a_reason() {
     refuse(&train, &packed_already);
     let help = succeed(&["export", "--help"]);
     assert!(
-        help.contains("for --to c and onnx a packed .gtc file"),
+        help.contains("for --to c, verilog and onnx a packed .gtc file"),
         "{help}"
     );
     for command in ["pack", "quantise"] {

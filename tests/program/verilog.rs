@@ -340,7 +340,7 @@ fn random_layer(seed: u64) -> (PackedModel, Options) {
     (packed, options)
 }
 
-/// Seeds of random layers. Two hundred were tried once.
+/// Seeds of random layers.
 const SEEDS: u64 = 24;
 
 #[test]

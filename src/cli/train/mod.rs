@@ -217,11 +217,9 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Reads what a run that goes on has measured so far.
+    /// Reads what a run that goes on has measured so far, and forgets epochs after its checkpoint: a process may be killed
+    /// between the two, even before the first checkpoint that is not of the start.
     fn remember(&mut self) -> Result<(), CliError> {
-        if self.trainer.steps_done() == 0 {
-            return Ok(());
-        }
         let epochs = self.trainer.steps_done() / self.trainer.steps_per_epoch();
         self.history = self.folder.metrics_until(epochs as u32)?;
         Ok(())
