@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,8 @@ const OWN: [&str; 6] = [
     "report.html",
     LOCK,
 ];
+/// How long a process that was killed, such as one of several ranks, may take to end and let go of what it held.
+const ENDING: Duration = Duration::from_secs(3);
 /// Held by the process that trains.
 const LOCK: &str = "run.lock";
 /// How the names of pictures of samples begin.
@@ -286,7 +289,14 @@ pub(crate) fn own(folder: &Path, lock: &str, does: &str) -> Result<Option<Lock>,
     let host = sysinfo::System::host_name().unwrap_or_default();
     let owner = format!("process {} on {host}", std::process::id());
     let shown = folder.display();
-    Lock::take(&folder.join(lock), &owner).map_err(|error| match error {
+    let path = folder.join(lock);
+    let mut taken = Lock::take(&path, &owner);
+    let asked = Instant::now();
+    while matches!(taken, Err(LockError::Held(_))) && asked.elapsed() < ENDING {
+        std::thread::sleep(Duration::from_millis(100));
+        taken = Lock::take(&path, &owner);
+    }
+    taken.map_err(|error| match error {
         LockError::Held(holder) => {
             let holder = match holder.as_str() {
                 "" => "another process",
