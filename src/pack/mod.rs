@@ -12,6 +12,7 @@ pub use file::load;
 pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
 
 pub use size::PackedSize;
+#[cfg(feature = "cli")]
 pub(crate) use size::blank;
 
 use crate::data::Seen;

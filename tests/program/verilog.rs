@@ -328,7 +328,7 @@ fn random_layer(seed: u64) -> (PackedModel, Options) {
         model,
         data: "noise".to_owned(),
         seen: None,
-        activations: if seed % 5 == 0 {
+        activations: if seed.is_multiple_of(5) {
             Activations::Sixteen
         } else {
             Activations::Eight

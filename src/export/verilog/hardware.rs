@@ -405,12 +405,13 @@ impl Hardware {
                 }
             }
         }
-        for o in 0..micro.written[0] {
+        excess.resize(micro.written[0], 0);
+        for (o, excess) in excess.iter().enumerate() {
             let numbers = match o < outputs {
                 true => {
                     let (down, up) = (layer.shift[o].max(0), (-layer.shift[o]).max(0));
                     OutputNumbers {
-                        correct: -excess[o],
+                        correct: -excess,
                         bias: i64::from(layer.bias[o]) + ((1i64 << down) >> 1),
                         down: down.cast_unsigned(),
                         up: up.cast_unsigned(),

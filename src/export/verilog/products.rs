@@ -37,7 +37,8 @@ impl Plan<'_> {
         };
         let mut from = self.places[place].clone();
         let ready = |from: &Place, inputs: usize| {
-            from.pixel % inputs == 0 && (from.clean || from.sides[2] % inputs == 0)
+            from.pixel.is_multiple_of(inputs)
+                && (from.clean || from.sides[2].is_multiple_of(inputs))
         };
         let mut across = shape.stride;
         if covers && from.dense() && !ready(&from, self.inputs) && groups == 1 {

@@ -123,7 +123,7 @@ impl Weights {
     pub fn format_range(&self, [low, high]: [i64; 2]) -> [i128; 2] {
         let taps = self.row as i128;
         let most = i128::from(low.unsigned_abs().max(high.unsigned_abs()));
-        let largest = taps * most << (self.bits - 1);
+        let largest = (taps * most) << (self.bits - 1);
         [-largest, largest]
     }
 }
