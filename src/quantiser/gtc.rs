@@ -69,7 +69,7 @@ pub(super) fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quant
     levels(plan, label, model, &partial);
 }
 
-/// The second half of [`quantiser_forward`]: levels from partial extremes (spans, 2, 4).
+/// The second half of [`super::quantiser_forward`]: levels from partial extremes (spans, 2, 4).
 pub fn levels(plan: &mut Recording, label: &str, model: &Quantised<'_>, partial: &Tensor) {
     let layers = model.layers();
     let params = LevelsParams {
@@ -183,7 +183,7 @@ pub(super) fn quantiser_backward(
     levels_backward(plan, label, model, &partial, d_quantisers);
 }
 
-/// The second half of [`quantiser_backward`]: partial sums (spans, 4) to (d_intercept, d_slope);
+/// The second half of [`super::quantiser_backward`]: partial sums (spans, 4) to (d_intercept, d_slope);
 /// the first is zero where a batch normalisation follows.
 pub fn levels_backward(
     plan: &mut Recording,

@@ -2,7 +2,7 @@
 //! compared with.
 //!
 //! All of them are straight-through estimators: the forward pass reads Q(w), and the backward pass carries ∂L/∂Q to w as
-//! if rounding were the identity. [`gtc`] is the method of this program. Every other one is a [`Method`]: a file of this
+//! if rounding were the identity. [`Quantiser::Gtc`] is the method of this program. Every other one is a [`Method`]: a file of this
 //! folder with its mathematics in `f64`, and a file `shaders/shared/method_*.wgsl` with the same three functions for
 //! devices.
 
