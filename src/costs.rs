@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::graph::{Model, Shape};
 use crate::levels::sign_and_index_bits;
 use crate::model::Parameters;
-use crate::quantiser::Quantiser;
 
 /// Bits of a weight that stays in float.
 const FLOAT_BITS: f64 = 32.0;
@@ -123,29 +122,13 @@ pub fn layers(model: &Model, arena: &[f32], float: bool) -> Vec<LayerCosts> {
             .filter(|bits| *bits != 0);
         let sizes = sizes.collect::<std::collections::BTreeSet<_>>().len();
         let digits = method.as_ref().map_or(Some(1), |method| method.digits());
-        let is_shift = method.as_ref().is_none_or(|method| method.is_shift());
-        match digits {
-            Some(digits) => {
-                costs.weight_multiplications = 0;
-                costs.additions = kept * u64::from(digits);
-                // One size is shifted once, behind the sum, with what follows it.
-                let shifted =
-                    is_shift && sizes > 1 || digits > 1 || model.quantiser == Quantiser::Lsq(2);
-                costs.shifts = if shifted { costs.additions } else { 0 };
-            }
-            None => {
-                costs.weight_multiplications = kept;
-                costs.additions = kept;
-            }
-        }
-        if !is_shift {
-            let factors = if model.quantiser == Quantiser::Ttq {
-                2
-            } else {
-                1
-            };
-            costs.scale_multiplications = factors * output.len() as u64;
-        }
+        let factors = method.as_ref().map_or(0, |method| method.factors());
+        costs.scale_multiplications = u64::from(factors) * output.len() as u64;
+        costs.additions = kept * u64::from(digits.unwrap_or(1));
+        costs.weight_multiplications = if digits.is_none() { kept } else { 0 };
+        // A single size, or one for each factor, is shifted behind the sum, with what follows it.
+        let shifted = digits.is_some() && sizes > factors.max(1) as usize;
+        costs.shifts = if shifted { costs.additions } else { 0 };
         costs
     };
     parameters.layers.iter().map(of_layer).collect()
@@ -188,6 +171,7 @@ mod tests {
     use super::*;
     use crate::graph::Builder;
     use crate::op::{Conv, Dense};
+    use crate::quantiser::Quantiser;
 
     /// A convolution of 3 x 3 over 4 x 4 pixels without padding, 2 outputs, and a dense layer of 3 outputs.
     fn model(quantiser: Quantiser) -> Model {
@@ -233,6 +217,13 @@ mod tests {
         assert_eq!((found[0].zeros, found[0].additions), (6, 48));
         let third = 3.0f64.log2();
         assert!((found[0].entropy_bits - third).abs() < 1e-12);
+        let shifted = costs(Quantiser::PowersOfTwo(3), |i| [0.9, 0.4, -0.3][i % 3]);
+        assert_eq!(
+            (shifted[0].shifts, shifted[0].scale_multiplications),
+            (72, 8)
+        );
+        let apart = costs(Quantiser::Ttq, |i| [0.5, 0.01, -0.6][i % 3]);
+        assert_eq!((apart[0].shifts, apart[0].scale_multiplications), (0, 16));
         let multiplied = costs(Quantiser::Lsq(4), |i| [0.5, 0.0, -0.6][i % 3]);
         assert_eq!(multiplied[0].weight_multiplications, 48);
     }

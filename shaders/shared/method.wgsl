@@ -6,7 +6,7 @@
 //
 // The first makes four numbers of a layer from the sums of method_statistics, the number of its weights and what it
 // learned; `second` is 1 in a second look, and `before` what the first one made. The others quantise weights,
-// and carry gradients back. Reference: the file of the same name in src/quantiser.
+// and carry gradients back. What fills weights up to whole texels is zero and must stay it. Reference: the file of the same name in src/quantiser.
 
 // Gradients with respect to weights, and what they add to those of the two learned numbers.
 struct Through {
@@ -21,6 +21,3 @@ fn total(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 fn joined(a: vec4f, b: vec4f) -> vec4f {
     return vec4f(a.xy + b.xy, max(a.z, b.z), a.w + b.w);
 }
-
-// The sign, and 0 of an exact zero: what fills weights up to whole texels is zero and stays it.
-fn sign_or_zero(w: vec4f) -> vec4f { return sign(w); }

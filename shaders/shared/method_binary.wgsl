@@ -8,7 +8,7 @@ fn scales_of(sums: vec4f, count: f32, learned: vec2f, before: vec4f, second: u32
 }
 
 fn quantised(w: vec4f, scales: vec4f) -> vec4f {
-    return scales.x * sign_or_zero(w);
+    return scales.x * sign(w);
 }
 
 fn through(w: vec4f, d_q: vec4f, scales: vec4f) -> Through {

@@ -7,7 +7,7 @@ fn scales_of(sums: vec4f, count: f32, learned: vec2f, before: vec4f, second: u32
 
 fn quantised(w: vec4f, scales: vec4f) -> vec4f {
     let e = round(log2_exact(abs(w) + EPSILON));
-    return sign_or_zero(w) * power_of_two(clamp(e, vec4f(params.setting_0), vec4f(0.0)));
+    return sign(w) * power_of_two(clamp(e, vec4f(params.setting_0), vec4f(0.0)));
 }
 
 fn through(w: vec4f, d_q: vec4f, scales: vec4f) -> Through {

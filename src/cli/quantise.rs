@@ -18,9 +18,10 @@ use crate::evaluate::{Evaluator, Progress};
 use crate::files;
 use crate::fit::{Fit, align_norms, fit_all, fit_outputs};
 use crate::gpu::Gpu;
-use crate::graph::{Model, Scaling};
+use crate::graph::{Description, Model, Scaling};
 use crate::inspect::{inspect, mean_bits};
 use crate::model::Parameters;
+use crate::quantiser::Quantiser;
 use crate::rescale::rescale;
 use crate::train::Snapshot;
 
@@ -219,7 +220,9 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         args.described.as_deref(),
         args.scaling.scaling()?,
     )?;
-    let model = checkpoint.header.model()?;
+    // Levels are those of GTC, whatever low precision read the weights by before.
+    let model = checkpoint.header.model()?.with_quantiser(Quantiser::Gtc);
+    checkpoint.header.graph = Some(Description::of(&model));
     if model.likelihood.is_some() {
         let name = model.name;
         return Err(format!("{name}: an auto-encoder; only classifiers are quantised").into());

@@ -15,8 +15,8 @@ impl Method for Binary {
         1
     }
 
-    fn is_shift(&self) -> bool {
-        self.power_of_two
+    fn factors(&self) -> u32 {
+        u32::from(!self.power_of_two)
     }
 
     fn digits(&self) -> Option<u32> {

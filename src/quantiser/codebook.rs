@@ -65,10 +65,6 @@ impl Method for Codebook {
         2 * self.sizes.len() as u32 - 1
     }
 
-    fn is_shift(&self) -> bool {
-        false
-    }
-
     fn digits(&self) -> Option<u32> {
         Some(self.digits)
     }

@@ -22,10 +22,6 @@ impl Method for Lsq {
         self.bits
     }
 
-    fn is_shift(&self) -> bool {
-        false
-    }
-
     fn digits(&self) -> Option<u32> {
         // -2, -1, 0, 1: no number of two bits has more than one digit.
         (self.bits == 2).then_some(1)

@@ -46,8 +46,15 @@ pub trait Method {
         1 << self.bits()
     }
 
-    /// Whether every value is zero or a power of two, so that weights need no multiplier and no factor behind the sum.
-    fn is_shift(&self) -> bool;
+    /// Factors that sums of a layer are multiplied by: none if every value is zero or a power of two.
+    fn factors(&self) -> u32 {
+        1
+    }
+
+    /// Whether weights need no multiplier and no factor behind the sum.
+    fn is_shift(&self) -> bool {
+        self.factors() == 0
+    }
 
     /// The most non-zero digits ±2^k of a weight in units of its layer's scale: additions that take the place of a
     /// multiplication; `None` where that is no use.

@@ -20,8 +20,8 @@ impl Method for DeepShift {
         self.bits
     }
 
-    fn is_shift(&self) -> bool {
-        true
+    fn factors(&self) -> u32 {
+        0
     }
 
     fn digits(&self) -> Option<u32> {
@@ -62,8 +62,8 @@ impl Method for Inq {
         1 + 2 * (1 << (self.bits - 2))
     }
 
-    fn is_shift(&self) -> bool {
-        true
+    fn factors(&self) -> u32 {
+        0
     }
 
     fn digits(&self) -> Option<u32> {

@@ -16,10 +16,6 @@ impl Method for Twn {
         3
     }
 
-    fn is_shift(&self) -> bool {
-        false
-    }
-
     fn digits(&self) -> Option<u32> {
         Some(1)
     }
@@ -59,12 +55,12 @@ impl Method for Ttq {
         3
     }
 
-    fn is_shift(&self) -> bool {
-        false
+    /// Sums of positive and of negative weights are multiplied apart.
+    fn factors(&self) -> u32 {
+        2
     }
 
     fn digits(&self) -> Option<u32> {
-        // Two factors: sums of positive and of negative weights are multiplied apart.
         Some(1)
     }
 

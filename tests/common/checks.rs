@@ -21,8 +21,9 @@ use gtc::tensor::{Tensor, pad4};
 use gtc::train::{Snapshot, TrainOptions, Trainer};
 use pollster::block_on;
 
-use super::packing::{gpu, random_weights};
+use super::packing::{device, gpu, random_weights};
 use super::plain::PlainWalk;
+use super::random_graphs::{may_have_floats, random_auto_encoder, random_model};
 
 /// Images of a batch.
 pub const BATCH: usize = 6;
@@ -472,4 +473,29 @@ pub fn packed_file_survives(packed: &PackedModel) -> Result<(), String> {
             read.units, packed.units
         )),
     }
+}
+
+/// Random classifiers and decoders with random weights, as far as they can be packed.
+pub fn random_networks(seed: u64) -> impl Iterator<Item = (String, PackedModel)> {
+    let activations = match seed % 3 {
+        0 => Activations::Sixteen,
+        _ => Activations::Eight,
+    };
+    let models = [
+        ("graph", random_model(seed), may_have_floats(seed)),
+        ("decoder", random_auto_encoder(seed), false),
+    ];
+    models.into_iter().filter_map(move |(kind, model, floats)| {
+        let name = format!("{kind}-{seed}");
+        match pack_random(device(), &model, activations) {
+            Ok(packed) => Some((name, packed.model)),
+            Err(PackError::Float { .. }) if floats => None,
+            Err(
+                PackError::UnitsApart { .. }
+                | PackError::Overflow { .. }
+                | PackError::Offset { .. },
+            ) => None,
+            Err(error) => panic!("{name}: {error}"),
+        }
+    })
 }

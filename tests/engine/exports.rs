@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::checks::pack_random;
+use crate::common::checks::random_networks;
 use crate::common::packing::{device, packed};
-use crate::common::random_graphs::{may_have_floats, random_auto_encoder, random_model};
 use gtc::export::{ExportError, Program, c};
 use gtc::model::Model;
 use gtc::onnx;
-use gtc::pack::{Activations, PackError, PackedModel};
+use gtc::pack::{Activations, PackedModel};
 use gtc::verify::{KnownAnswer, known_answers};
 
 /// Whether a program of this name can be called.
@@ -55,31 +54,6 @@ const SEEDS: u64 = 20;
 const C: &[&str] = &["cc", "-std=c99", "-O1"];
 const CHECKED: &[&str] = &["cc", "-std=c99", "-g", "-fsanitize=address,undefined"];
 const PLUS_PLUS: &[&str] = &["c++", "-std=c++11", "-x", "c++", "-O1"];
-
-/// Random classifiers and decoders with random weights, as far as they can be packed.
-fn random_networks(seed: u64) -> impl Iterator<Item = (String, PackedModel)> {
-    let activations = match seed % 3 {
-        0 => Activations::Sixteen,
-        _ => Activations::Eight,
-    };
-    let models = [
-        ("graph", random_model(seed), may_have_floats(seed)),
-        ("decoder", random_auto_encoder(seed), false),
-    ];
-    models.into_iter().filter_map(move |(kind, model, floats)| {
-        let name = format!("{kind}-{seed}");
-        match pack_random(device(), &model, activations) {
-            Ok(packed) => Some((name, packed.model)),
-            Err(PackError::Float { .. }) if floats => None,
-            Err(
-                PackError::UnitsApart { .. }
-                | PackError::Overflow { .. }
-                | PackError::Offset { .. },
-            ) => None,
-            Err(error) => panic!("{name}: {error}"),
-        }
-    })
-}
 
 /// Networks of the program with random weights, which tell two inputs apart.
 fn known_networks() -> impl Iterator<Item = (String, PackedModel)> {

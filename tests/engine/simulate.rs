@@ -1,12 +1,10 @@
 //! The model of hardware: it agrees with counts, with published simulators where their numbers are recorded, and with a
 //! layer worked out by hand.
 
-use crate::common::checks::pack_random;
-use crate::common::packing::device;
-use crate::common::random_graphs::{may_have_floats, random_auto_encoder, random_model};
+use crate::common::checks::random_networks;
 use gtc::export::Program;
 use gtc::op::integers::Form;
-use gtc::pack::{Activations, PackError, PackedModel, unpacked};
+use gtc::pack::{PackedModel, unpacked};
 use gtc::reference;
 use gtc::rng::Philox;
 use gtc::simulate::{
@@ -356,32 +354,6 @@ fn input_of(model: &PackedModel) -> Vec<i32> {
             model.image_input(&image)
         }
     }
-}
-
-/// A random classifier and a random decoder, as far as they can be packed.
-fn random_networks(seed: u64) -> Vec<(String, PackedModel)> {
-    let activations = match seed % 3 {
-        0 => Activations::Sixteen,
-        _ => Activations::Eight,
-    };
-    let models = [
-        ("graph", random_model(seed), may_have_floats(seed)),
-        ("decoder", random_auto_encoder(seed), false),
-    ];
-    let packed = models.into_iter().filter_map(|(kind, model, floats)| {
-        let name = format!("{kind}-{seed}");
-        match pack_random(device(), &model, activations) {
-            Ok(packed) => Some((name, packed.model)),
-            Err(PackError::Float { .. }) if floats => None,
-            Err(
-                PackError::UnitsApart { .. }
-                | PackError::Overflow { .. }
-                | PackError::Offset { .. },
-            ) => None,
-            Err(error) => panic!("{name}: {error}"),
-        }
-    });
-    packed.collect()
 }
 
 fn check_energy(energy: &Energy, what: &str) {

@@ -48,6 +48,8 @@ fn a_comparison_goes_on_where_it_was_stopped() {
     assert_eq!(of("binary-pot")["costs"]["code_bits"], 1.0);
     assert_eq!(of("binary-pot")["costs"]["scale_multiplications"], 0);
     assert!(of("lsq:2")["costs"]["scale_multiplications"].as_u64() > Some(0));
+    let energy = |method: &str| of(method)["energy"].as_f64().unwrap();
+    assert!(energy("binary-pot") < energy("lsq:2") && energy("lsq:2") < energy("float"));
     assert_eq!(of("gtc:1")["accuracies"].as_array().unwrap().len(), 2);
 
     // As if it had been stopped in one run.
@@ -118,6 +120,34 @@ fn a_method_trains_packs_and_is_inspected_by_itself() {
     succeed(&["pack", &inq]);
     let packed = succeed(&["inspect", &format!("{inq}/model.gtc")]);
     assert!(packed.contains(" 0 multiplications"), "{packed}");
+    // Levels without training are those of GTC, whatever the run had.
+    let lsq = run("lsq", "lsq:2");
+    let levels = folder
+        .path()
+        .join("levels.safetensors")
+        .display()
+        .to_string();
+    succeed(&["quantise", &lsq, "--bits", "2", "-o", &levels]);
+    let inspected = succeed(&["inspect", &levels]);
+    assert!(
+        inspected.contains("Q = ±2^round") && !inspected.contains("lsq"),
+        "{inspected}"
+    );
+    // And a method that begins with the weights of another starts its scales at what fits them.
+    let begun = folder.path().join("begun").display().to_string();
+    let train = [
+        "train",
+        "--from",
+        &lsq,
+        "--quantiser",
+        "pot:3",
+        "--limit",
+        "64",
+        "--batch-size",
+        "16",
+    ];
+    succeed(&[&train[..], &["--epochs", "1", "--out", &begun]].concat());
+    assert!(succeed(&["inspect", &begun]).contains("pot:3, 7 values"));
     let ttq = run("ttq", "ttq");
     refuse(
         &["pack", &ttq],

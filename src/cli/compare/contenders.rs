@@ -133,9 +133,15 @@ impl Contender {
         match self {
             Self::Float => Some("float weights"),
             _ if self.packs() => None,
-            Self::Method(Quantiser::Lsq(3..)) => Some("integer weights need a multiplier"),
-            Self::Method(Quantiser::Ttq) => Some("two factors behind every sum"),
-            _ => Some("a factor behind every sum"),
+            Self::Method(quantiser) => {
+                let method = quantiser.method()?;
+                Some(match (method.digits(), method.factors()) {
+                    (None, _) => "integer weights need a multiplier",
+                    (_, 2) => "two factors behind every sum",
+                    _ => "a factor behind every sum",
+                })
+            }
+            _ => None,
         }
     }
 

@@ -259,9 +259,6 @@ fn starting_weights(
         )
         .into());
     }
-    if found.quantiser != model.quantiser {
-        Parameters::new(model).start_quantisers(&mut snapshot.weights);
-    }
     if checkpoint.header.options.objective == Objective::Float
         && is_far_off(model, &snapshot.weights)
     {
@@ -271,6 +268,10 @@ fn starting_weights(
         );
         rescale(model, &mut snapshot.weights, &mut snapshot.running[0]);
         snapshot.running[1] = snapshot.running[0].clone();
+    }
+    // Last, because scales start at what fits the weights.
+    if found.quantiser != model.quantiser {
+        Parameters::new(model).start_quantisers(&mut snapshot.weights);
     }
     Ok(snapshot)
 }
