@@ -18,22 +18,13 @@ use crate::tensor::Tensor;
 pub(super) fn prices(model: &Model, options: &TrainOptions) -> Result<Prices, TrainError> {
     let parameters = Parameters::new(model);
     let quantiser = model.quantiser;
-    let priced = [
-        (
-            "target-bits",
-            !options.layer_bits.is_empty(),
-            "bits".to_owned(),
-        ),
-        (
-            "target-size",
-            options.target_size > 0,
-            options.target_size.to_string(),
-        ),
-    ];
-    if let Some((option, _, value)) = priced
-        .into_iter()
-        .find(|(_, given, _)| *given && !quantiser.is_gtc())
-    {
+    let priced = if options.target_size > 0 {
+        Some(("target-size", options.target_size.to_string()))
+    } else {
+        let layers = options.layer_bits.keys();
+        layers.last().map(|layer| ("target-bits", layer.clone()))
+    };
+    if let (Some((option, value)), false) = (priced, quantiser.is_gtc()) {
         let remedy =
             format!("layers choose their bits with --quantiser gtc alone, not {quantiser}");
         return Err(TrainError::BadOption {

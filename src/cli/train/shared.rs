@@ -97,7 +97,8 @@ pub(super) fn facts(
     data_hash: &str,
 ) -> Result<Vec<Fact>, CliError> {
     let texts = kernels::all();
-    let texts: String = texts.iter().map(|kernel| kernel.text).collect();
+    let whole = |kernel: &&crate::gpu::Kernel| kernel.text.to_owned() + &kernel.shared.concat();
+    let texts: String = texts.iter().map(whole).collect();
     let mut facts = vec![
         Fact::new("the version of gtc", env!("CARGO_PKG_VERSION")),
         Fact::new("the hash of all kernels", text_hash(&texts)),
