@@ -89,14 +89,19 @@ async function follow() {
   busy = false;
 }
 
+// How sure the network is, unless the drawing is nothing like what it learned from: then its certainty says nothing.
+function judged({ best, probabilities, milliseconds, unlike }) {
+  if (unlike) return `doubtful: ${unlike}`;
+  return `${small(probabilities[best])} % sure, in ${milliseconds.toFixed(0)} ms`;
+}
+
 function show(reading) {
   const read = document.getElementById('read');
   const bars = [...document.querySelectorAll('#bars li')];
   const best = reading?.best;
   read.firstElementChild.textContent = reading ? description.classes[best] : '–';
-  read.lastElementChild.textContent = reading
-    ? `${small(reading.probabilities[best])} % sure, in ${reading.milliseconds.toFixed(0)} ms`
-    : 'draw something';
+  read.lastElementChild.textContent = reading ? judged(reading) : 'draw something';
+  read.classList.toggle('doubtful', Boolean(reading?.unlike));
   bars.forEach((bar, i) => {
     const probability = reading?.probabilities[i] ?? 0;
     bar.classList.toggle('best', i === best);

@@ -7,12 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-use super::CliError;
+use super::{CliError, archives};
 use crate::checkpoint::Header;
 use crate::data::folder::{FolderOptions, Loaded, holds_pictures, open_folder};
-use crate::data::{
-    Dataset, EMBEDDED_DIGITS, Images, Reading, Resize, Seen, embedded_digits, is_there,
-};
+use crate::data::{Dataset, EMBEDDED_DIGITS, Images, Reading, Resize, Seen, embedded_digits};
 use crate::graph::Model;
 use crate::picture::Look;
 
@@ -196,10 +194,16 @@ pub(crate) fn load_data(
     };
     let mut options = pictures.options(takes)?;
     options.classes = classes.map(<[String]>::to_vec);
+    let place = archives::open(folder)?;
     let bar = progress();
-    let loaded = open_folder(folder, &options, &|done, total| show(&bar, done, total))?;
+    let tick = |done, total| show(&bar, done, total);
+    let mut loaded =
+        open_folder(&place.path, &options, &tick).map_err(|error| place.explain(error))?;
     bar.finish_and_clear();
     mention(folder, &loaded);
+    if place.is_archive() {
+        loaded.data.name = place.name();
+    }
     Ok(loaded.data)
 }
 
@@ -270,7 +274,7 @@ impl<'l> Learned<'l> {
         let config = folder.and_then(|f| std::fs::read_to_string(f.join("config.toml")).ok());
         let config: toml::Table = config.unwrap_or_default().parse().unwrap_or_default();
         if let Some(data) = config.get("data").and_then(toml::Value::as_str) {
-            return match is_there(Path::new(data)) {
+            return match archives::is_there(Path::new(data)) {
                 true => Ok(Some(data.into())),
                 false => Err(format!(
                     "{data}: the data that {shown} learned from are not there any more. Name them with {flag} DIR"
@@ -306,7 +310,8 @@ pub(crate) fn reading(
     folder: Option<&Path>,
     pictures: &PictureArgs,
 ) -> Result<Option<Reading>, CliError> {
-    match folder.is_some_and(holds_pictures) {
+    let place = folder.map(archives::open).transpose()?;
+    match place.is_some_and(|place| holds_pictures(&place.path)) {
         true => Ok(Some(pictures.options(None)?.reading())),
         false => Ok(None),
     }

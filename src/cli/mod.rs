@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod adapters;
+mod archives;
 mod bench;
 mod classify;
 mod compare;

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,10 +11,11 @@ use clap::Parser;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::config::Config;
 use super::output::say;
 use super::run_folder::{EpochMetrics, RunFolder, own};
 use super::signals::on_stop;
-use super::{Cli, CliError};
+use super::{Cli, CliError, Command};
 use crate::checkpoint::Checkpoint;
 use crate::files::{self, Lock};
 
@@ -59,14 +60,25 @@ pub(super) fn check_flags(
             return Err(format!("{name} belongs before the two dashes, to `gtc {command}`").into());
         }
     }
+    settings(&run.words).map(|_| ())
+}
+
+/// What `gtc train` would make of its flags.
+///
+/// # Errors
+/// What `gtc train` would refuse.
+pub(super) fn settings(flags: &[OsString]) -> Result<Config, CliError> {
     let words = ["gtc", "train"].map(OsString::from).into_iter();
-    match Cli::try_parse_from(words.chain(run.words.iter().cloned())) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error
-            .to_string()
-            .trim_start_matches("error: ")
-            .trim_end()
-            .into()),
+    match Cli::try_parse_from(words.chain(flags.iter().cloned())) {
+        Ok(Cli {
+            command: Command::Train(args),
+            ..
+        }) => args.resolve(),
+        Ok(_) => Err("these are no flags of `gtc train`".into()),
+        Err(error) => {
+            let text = error.to_string();
+            Err(text.trim_start_matches("error: ").trim_end().into())
+        }
     }
 }
 
@@ -177,7 +189,7 @@ fn train(path: &Path, run: &Run) -> Result<bool, CliError> {
         words.extend(["--out".into(), path.into()]);
     }
     let program = std::env::current_exe()?;
-    let status = Command::new(&program).args(words).status();
+    let status = process::Command::new(&program).args(words).status();
     Ok(status
         .map_err(|e| format!("{}: {e}", program.display()))?
         .success())

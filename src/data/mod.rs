@@ -218,9 +218,15 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
         })
     };
     if folder.is_file() {
-        return other(
-            "a file, and --data names a folder. Unpack an archive first, and name the folder that comes out of it",
-        );
+        return other(&match archive_of(folder) {
+            Some(kind) => format!(
+                "an archive of {kind}, which this program does not unpack. Unpack it, and name the folder"
+            ),
+            None => {
+                "a file that is no archive (zip, tar, tar.gz); --data names a folder or an archive"
+                    .to_owned()
+            }
+        });
     }
     let pickled = ["data_batch_1", "cifar-10-batches-py", "cifar-100-python"];
     if pickled.iter().any(|name| folder.join(name).exists()) {
@@ -242,6 +248,24 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
     idx_folder::read(folder)
 }
 
+/// What packed a file, if it is an archive of a kind that few programs read, by its first bytes.
+#[cfg(not(target_arch = "wasm32"))]
+fn archive_of(file: &std::path::Path) -> Option<&'static str> {
+    use std::io::Read;
+    const KINDS: [(&[u8], &str); 5] = [
+        (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+        (b"Rar!\x1a\x07", "RAR"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"BZh", "bzip2"),
+        (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    ];
+    let mut start = Vec::new();
+    let file = std::fs::File::open(file).ok()?;
+    file.take(8).read_to_end(&mut start).ok()?;
+    let known = KINDS.iter().find(|(magic, _)| start.starts_with(magic));
+    known.map(|(_, name)| *name)
+}
+
 /// Whether a path leads to something that may be data: a folder, or what the names of files in one begin with.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn is_there(path: &std::path::Path) -> bool {
@@ -250,7 +274,7 @@ pub fn is_there(path: &std::path::Path) -> bool {
 
 /// Whether a folder holds any of the files that [`read_folder`] reads.
 #[cfg(all(feature = "pictures", not(target_arch = "wasm32")))]
-fn holds_files(folder: &std::path::Path) -> bool {
+pub fn holds_files(folder: &std::path::Path) -> bool {
     let ten = [folder, &folder.join("cifar-10-batches-bin")].map(cifar::is_here);
     let hundred = [folder, &folder.join("cifar-100-binary")].map(cifar100::is_here);
     ten.contains(&true) || hundred.contains(&true) || idx_folder::is_here(folder)

@@ -39,6 +39,8 @@ struct Reading {
     logits: Vec<i32>,
     probabilities: Vec<f64>,
     milliseconds: f64,
+    /// What is unusual about the image, so that the answer is doubtful; nothing if nothing is.
+    unlike: Option<&'static str>,
 }
 
 /// Reads one image at a time.
@@ -127,6 +129,7 @@ impl Reader {
             best: best(&logits),
             probabilities: probabilities(&logits, self.model().logit_scale()),
             milliseconds: super::milliseconds() - started,
+            unlike: self.model().seen.and_then(|seen| seen.unlike(image)),
             logits,
         })
     }

@@ -147,6 +147,13 @@ test('logits of 100 digits equal the native ones bit for bit', { timeout: SLOW }
   }
 });
 
+test('ink all over is answered with doubt', { timeout: SLOW }, async () => {
+  await page.evaluate(() => window.gtc.put(new Uint8Array(784).fill(255)));
+  await says('#read', 'doubtful: far brighter');
+  await page.evaluate(async () => window.gtc.put((await window.gtc.call('digit', 5)).pixels));
+  await says('#read', 'sure');
+});
+
 test('200 steps lower the loss and lift LP above 80 %', { timeout: SLOW }, async () => {
   await page.evaluate(() => {
     window.reports = [];

@@ -27,19 +27,27 @@ const GTC_BITS: [u32; 3] = [1, 2, 3];
 /// The same where the ends may keep more.
 const GTC_ENDS_BITS: [u32; 2] = [1, 2];
 
+/// Flags of GTC that set when slopes begin to pay and when levels freeze: `ramp` and `freeze` of the time in which LP learns,
+/// which begins after `lp_start` of the run.
+fn levels(price: &str, ramp: f64, freeze: f64, lp_start: f64) -> Vec<String> {
+    let of_run = |share: f64| format!("{:.4}", lp_start + share * (1.0 - lp_start));
+    let pairs = [
+        ("--lambda-bits", price.to_owned()),
+        ("--bits-ramp", of_run(ramp)),
+        ("--freeze-levels", of_run(freeze)),
+    ];
+    let words = pairs
+        .into_iter()
+        .map(|(flag, value)| [flag.to_owned(), value]);
+    words.flatten().collect()
+}
+
 /// What GTC's layers need to end with few bits: gradients that do not vanish and levels that do not grow as slopes fall, and
-/// slopes that fall in the first half of the run.
-const GTC_FLAGS: [&str; 9] = [
-    "--straight-through",
-    "identity",
-    "--centred-slopes",
-    "--lambda-bits",
-    "0.03",
-    "--bits-ramp",
-    "0.1",
-    "--freeze-levels",
-    "0.5",
-];
+/// slopes that fall in the first half of the time that they have.
+fn few_bits(lp_start: f64) -> Vec<String> {
+    let words = ["--straight-through", "identity", "--centred-slopes"].map(str::to_owned);
+    [words.to_vec(), levels("0.03", 0.1, 0.5, lp_start)].concat()
+}
 
 /// All of them.
 pub(super) fn known() -> Vec<Contender> {
@@ -69,39 +77,28 @@ pub(super) fn usual() -> Vec<Contender> {
 }
 
 impl Contender {
-    /// Flags of `gtc train` for it.
-    pub fn flags(self) -> Vec<String> {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    /// Flags of `gtc train` for it, where LP joins after `lp_start` of a run.
+    pub fn flags(self, lp_start: f64) -> Vec<String> {
+        let with = |first: Vec<String>, words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned());
+            first.into_iter().chain(words).collect()
+        };
         match self {
-            Self::Float => words(&["--objective", "float"]),
-            Self::GtcChain => words(&[
-                "--straight-through",
-                "chain",
-                "--centred-slopes",
-                "false",
-                "--lambda-bits",
-                "0.01",
-                "--bits-ramp",
-                "0.5",
-                "--freeze-levels",
-                "0.8",
-            ]),
-            Self::Gtc(bits) => [
-                words(&GTC_FLAGS),
-                words(&["--target-bits", &bits.to_string()]),
-            ]
-            .concat(),
-            Self::GtcDirect(bits) => [
-                words(&GTC_FLAGS),
-                words(&["--objective", "direct", "--target-bits", &bits.to_string()]),
-            ]
-            .concat(),
-            Self::GtcEnds(bits) => [
-                words(&GTC_FLAGS),
-                words(&["--target-bits", &format!("{bits},first=4,last=4")]),
-            ]
-            .concat(),
-            Self::Method(quantiser) => words(&["--quantiser", &quantiser.to_string()]),
+            Self::Float => with(Vec::new(), &["--objective", "float"]),
+            Self::GtcChain => with(
+                levels("0.01", 0.5, 0.8, lp_start),
+                &["--straight-through", "chain", "--centred-slopes", "false"],
+            ),
+            Self::Gtc(bits) => with(few_bits(lp_start), &["--target-bits", &bits.to_string()]),
+            Self::GtcDirect(bits) => with(
+                few_bits(0.0),
+                &["--objective", "direct", "--target-bits", &bits.to_string()],
+            ),
+            Self::GtcEnds(bits) => with(
+                few_bits(lp_start),
+                &["--target-bits", &format!("{bits},first=4,last=4")],
+            ),
+            Self::Method(quantiser) => with(Vec::new(), &["--quantiser", &quantiser.to_string()]),
         }
     }
 
@@ -196,6 +193,13 @@ impl FromStr for Contender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_learn_while_there_is_a_network_to_learn_them() {
+        let flags = |lp_start: f64| Contender::Gtc(2).flags(lp_start).join(" ");
+        assert!(flags(0.0).contains("--bits-ramp 0.1000 --freeze-levels 0.5000"));
+        assert!(flags(0.5).contains("--bits-ramp 0.5500 --freeze-levels 0.7500"));
+    }
 
     #[test]
     fn words_lead_back_to_what_they_name() {

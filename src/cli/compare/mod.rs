@@ -114,7 +114,10 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
         .iter()
         .flat_map(|seed| contenders.iter().map(move |contender| (contender, *seed)))
         .collect();
-    let runs: Vec<Run> = pairs.iter().map(|pair| run_of(&plan, *pair)).collect();
+    // Settings that a model, a preset or flags bring.
+    let lp_start = series::settings(&common_words(&plan))?.options.lp_start;
+    let runs = pairs.iter().map(|pair| run_of(&plan, lp_start, *pair));
+    let runs: Vec<Run> = runs.collect();
     for run in &runs {
         series::check_flags("compare", &OWN, &plan.train, run)?;
     }
@@ -144,8 +147,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One run.
-fn run_of(plan: &Plan, (contender, seed): (&Contender, u64)) -> Run {
+/// Flags of every run.
+fn common_words(plan: &Plan) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec![plan.model.clone().into()];
     if let Some(data) = &plan.data {
         words.extend(["--data".into(), data.into()]);
@@ -154,7 +157,13 @@ fn run_of(plan: &Plan, (contender, seed): (&Contender, u64)) -> Run {
         words.extend(["--limit".into(), limit.to_string().into()]);
     }
     words.extend(plan.train.iter().map(OsString::from));
-    words.extend(contender.flags().into_iter().map(OsString::from));
+    words
+}
+
+/// One run, of which LP joins after `lp_start`.
+fn run_of(plan: &Plan, lp_start: f64, (contender, seed): (&Contender, u64)) -> Run {
+    let mut words = common_words(plan);
+    words.extend(contender.flags(lp_start).into_iter().map(OsString::from));
     if plan.float_ends {
         words.push("--float-ends".into());
     }

@@ -1,14 +1,14 @@
 //! `gtc data check`
 
 use crate::cli::output::say;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use crate::cli::data_args::{PictureArgs, progress, show};
 use crate::cli::pictures::{picture_path, rows, save};
-use crate::cli::{CliError, outputs, print_json};
+use crate::cli::{CliError, archives, outputs, print_json};
 use crate::data::folder::{Broken, Copy, Survey, is_picture_folder, survey};
 use crate::data::{Images, Pixels};
 
@@ -23,7 +23,8 @@ const LEAST_SIDE: usize = 64;
 
 #[derive(clap::Args)]
 pub(crate) struct CheckArgs {
-    /// A folder with one folder of pictures for each class, or with two such folders, train and test
+    /// A folder with one folder of pictures for each class, or with two such folders, train and test;
+    /// or an archive of one
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// A sheet with the first pictures of each class as a network sees them [default: the folder's
@@ -47,10 +48,11 @@ struct CheckReport<'s> {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
+    let place = archives::open(&args.folder)?;
     let folder = &args.folder;
-    if !is_picture_folder(folder) {
+    if !is_picture_folder(&place.path) {
         // Says what is wrong with a folder of any kind, and is content with one of another kind.
-        let data = crate::data::read_folder(folder)?;
+        let data = crate::data::read_folder(&place.path).map_err(|error| place.explain(error))?;
         say!(
             "{}: {} in the files of a published format: {} training and {} test images of {:?}, {} classes",
             folder.display(),
@@ -62,13 +64,16 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let out = args.out.clone().unwrap_or_else(|| sheet_file(folder));
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(place.name() + ".png"));
     outputs::check(&out, &outputs::PICTURE, &[])?;
     let options = args.pictures.options(None)?;
     let bar = progress();
-    let found = survey(folder, &options, SHOWN, &|done, total| {
-        show(&bar, done, total)
-    })?;
+    let tick = |done, total| show(&bar, done, total);
+    let found =
+        survey(&place.path, &options, SHOWN, &tick).map_err(|error| place.explain(error))?;
     bar.finish_and_clear();
     save(&out, &sheet(&found))?;
     if args.json {
@@ -86,15 +91,6 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(1),
     })
-}
-
-/// A file in the current folder, with the name of the data folder.
-fn sheet_file(folder: &Path) -> PathBuf {
-    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = real.file_name().unwrap_or("sheet".as_ref());
-    let mut name = name.to_owned();
-    name.push(".png");
-    name.into()
 }
 
 /// The first pictures of each class in a row, with the name of the class.

@@ -152,6 +152,8 @@ fn gather(
         gather_archive(&place, file, found, bar)
     } else if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
         gather_archive(&place, GzDecoder::new(file), found, bar)
+    } else if name.ends_with(".zip") {
+        gather_zip(&place, file, found, bar)
     } else {
         found.offer(&name, &place, file)
     }
@@ -181,6 +183,27 @@ fn gather_archive(
             bar.set_message(format!("reading {inside}"));
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             found.offer(&name, &inside, entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn gather_zip(
+    place: &str,
+    file: impl Read + std::io::Seek,
+    found: &mut Found,
+    bar: &ProgressBar,
+) -> Result<(), CliError> {
+    let failed = |error| damaged(place, &std::io::Error::from(error));
+    let mut archive = zip::ZipArchive::new(file).map_err(failed)?;
+    for i in 0..archive.len() {
+        let entry = archive.by_index(i).map_err(failed)?;
+        let path = entry.name().map_err(failed)?.replace('\\', "/");
+        let inside = format!("{place}: {path}");
+        if entry.is_file() {
+            bar.set_message(format!("reading {inside}"));
+            let name = path.rsplit('/').next().unwrap_or_default();
+            found.offer(name, &inside, entry)?;
         }
     }
     Ok(())
@@ -325,6 +348,16 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
+    fn zipped(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, bytes) in entries {
+            let options = zip::write::SimpleFileOptions::default();
+            writer.start_file(*name, options).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
     fn assert_imported(set: &DataSet, to: &Path) {
         for file in &set.files {
             let bytes = std::fs::read(to.join(&file.name)).unwrap();
@@ -372,6 +405,7 @@ mod tests {
         for (name, bytes) in [
             ("b.tar", archive(&entries)),
             ("c.tgz", gzipped(&archive(&entries))),
+            ("d.zip", zipped(&entries)),
         ] {
             let source = folder.path().join(name);
             std::fs::write(&source, bytes).unwrap();

@@ -27,7 +27,7 @@ pub(crate) struct DataArgs {
 enum Command {
     /// Look at every picture of a folder: counts, sizes, broken files, copies, and a sheet to look at.
     Check(check::CheckArgs),
-    /// List the data sets that are kept decoded, or remove them.
+    /// List the data sets that are kept decoded or unpacked, or remove them.
     Cache(cache::CacheArgs),
     /// Take a data set from a folder or an archive on this machine, and check it.
     ///
@@ -39,7 +39,7 @@ enum Command {
         /// mnist, fashion-mnist or cifar10
         #[arg(value_parser = NAMES)]
         name: String,
-        /// A folder, or a .tar, .tar.gz or .tgz archive
+        /// A folder, or a .zip, .tar, .tar.gz or .tgz archive
         source: PathBuf,
         /// The folder to make
         #[arg(long, value_name = "DIR")]

@@ -16,7 +16,8 @@ pub(crate) struct TrainArgs {
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     /// Folder with one folder of pictures for each class, or with the files of MNIST, Fashion-MNIST,
-    /// CIFAR-10 or CIFAR-100 [default: the digits inside the program]
+    /// CIFAR-10 or CIFAR-100; or an archive (zip, tar, tar.gz) of either [default: the digits inside
+    /// the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Learn from the first N training images only

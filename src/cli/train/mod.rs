@@ -10,7 +10,7 @@ pub(in crate::cli) use profile::print_profile;
 use shared::{Old, Stop, facts, follow, in_turns, share_state};
 use start::{Prepared, prepare};
 
-use crate::cli::output::say;
+use crate::cli::output::{say, say_error};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -260,6 +260,14 @@ impl Session<'_> {
                 },
                 o.shards,
                 o.shard_size()
+            );
+        }
+        if o.objective == Objective::Gtc && o.lp_start > 0.0 && o.freeze_levels <= o.lp_start {
+            say_error!(
+                "note: low precision joins after {} of the run (--lp-start), and levels stay from {} on (--freeze-levels): it \
+                 never learns them",
+                o.lp_start,
+                o.freeze_levels
             );
         }
         let left = self.data.train.count() % o.batch_size;

@@ -10,8 +10,8 @@ use crate::cli::data_args::{fingerprint, load_data};
 use crate::cli::elsewhere::{is_onnx_file, read_float_aloud};
 use crate::cli::model_files::{find_model, input_of, is_file};
 use crate::cli::output::{say, say_error};
-use crate::cli::{CliError, facts_of, quoted};
-use crate::data::{Dataset, is_there};
+use crate::cli::{CliError, archives, facts_of, quoted};
+use crate::data::Dataset;
 use crate::graph::{Model, vae_colour};
 use crate::model::{LayerValues, Parameters};
 use crate::pack::is_packed;
@@ -53,7 +53,7 @@ pub(super) fn prepare(
         None => input_of(&config.model)?,
     };
     if let (Some(old), Some(data)) = (old, &config.data)
-        && !is_there(data)
+        && !archives::is_there(data)
     {
         return Err(format!(
             "{}: the data of this run are not there any more. Say where they are now: \

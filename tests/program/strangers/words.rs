@@ -74,8 +74,15 @@ fn paths_with_blanks_are_quoted_where_they_are_to_be_copied() {
 fn archives_and_versions_for_python_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    fs::write(at("archive.zip"), b"PK\x03\x04").unwrap();
-    refuse(&["data", "check", &at("archive.zip")], &["Unpack"]);
+    fs::write(at("archive.7z"), b"7z\xbc\xaf\x27\x1c\0\x04").unwrap();
+    fs::write(at("archive.rar"), b"Rar!\x1a\x07\x01\0").unwrap();
+    fs::write(at("notes.txt"), b"what lies where").unwrap();
+    refuse(&["data", "check", &at("archive.7z")], &["7-Zip", "Unpack"]);
+    refuse(&["data", "check", &at("archive.rar")], &["RAR", "Unpack"]);
+    refuse(
+        &["data", "check", &at("notes.txt")],
+        &["no archive", "folder"],
+    );
     fs::create_dir(at("cifar-10-batches-py")).unwrap();
     refuse(
         &["train", "vgg-tiny", "--data", &at(""), "--out", &at("run")],

@@ -1,0 +1,554 @@
+//! Data in an archive, as it was downloaded: a zip file, or tar with or without gzip.
+//!
+//! An archive is unpacked once, into the cache beside decoded pictures, and read there like any other folder. What lies in
+//! it can be named as if the archive were a folder: `--data gzip.zip/gzip/emnist-letters`.
+//!
+//! ```text
+//! CACHE/archives/<hash of the archive's path>/archive.json     which archive, and its size and time of change
+//! CACHE/archives/<hash of the archive's path>/<name>/...       what was in it
+//! ```
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use flate2::read::GzDecoder;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use super::data_args::{cache_folder, text_hash};
+use super::{CliError, human_bytes};
+use crate::data;
+use crate::data::folder::{CACHE_LIMIT, is_picture_folder};
+
+/// More files than any data set has.
+const MAX_FILES: usize = 5_000_000;
+/// How many archives may lie in each other.
+const MAX_DEPTH: usize = 3;
+/// The name of the note beside what was unpacked.
+const NOTE: &str = "archive.json";
+/// A half unpacked archive that nobody has touched for this long was left behind by a program that was killed.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// How an archive is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Zip,
+    Tar,
+    TarGz,
+}
+
+/// What is known of an archive that was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    /// Its path.
+    source: PathBuf,
+    /// Its size.
+    bytes: u64,
+    /// When it was changed: seconds and nanoseconds since 1970.
+    modified: (u64, u32),
+    /// Size of what came out of it.
+    #[serde(default)]
+    unpacked: u64,
+}
+
+/// Where data lie.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What a person calls it.
+    named: PathBuf,
+    /// The folder to read, or what the names of files in one begin with.
+    pub path: PathBuf,
+    /// The archive, and the folder that it was unpacked into.
+    archive: Option<(PathBuf, PathBuf)>,
+}
+
+impl Place {
+    /// An error about the folder in words about the archive.
+    pub fn explain(&self, error: impl Into<CliError>) -> CliError {
+        let error = error.into();
+        match &self.archive {
+            None => error,
+            Some((archive, folder)) => {
+                let text = error.to_string();
+                let names = [folder, archive].map(|path| path.display().to_string());
+                text.replace(&names[0], &names[1]).into()
+            }
+        }
+    }
+
+    /// The name of the data, for reports and files that are made of them.
+    pub fn name(&self) -> String {
+        let real = self.named.canonicalize();
+        let real = real.as_deref().unwrap_or(&self.named);
+        match self.is_archive() {
+            true => stem(real),
+            false => real
+                .file_name()
+                .unwrap_or("data".as_ref())
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+
+    /// Whether the data are those of a whole archive, or of something in one.
+    pub fn is_archive(&self) -> bool {
+        self.archive.is_some()
+    }
+}
+
+/// Whether a path leads to something that may be data: a folder, an archive or something in one, or what the names of files in
+/// a folder begin with.
+pub(super) fn is_there(path: &Path) -> bool {
+    data::is_there(path) || split(path).is_some()
+}
+
+/// Where the data at a path are to be read. An archive is unpacked, unless it was before.
+///
+/// # Errors
+/// If an archive is damaged, too large, protected by a password or unsafe to unpack, and if the cache cannot be written.
+pub(super) fn open(path: &Path) -> Result<Place, CliError> {
+    let mut place = Place {
+        named: path.to_owned(),
+        path: path.to_owned(),
+        archive: None,
+    };
+    for _ in 0..MAX_DEPTH {
+        let Some((archive, inside)) = split(&place.path) else {
+            return Ok(place);
+        };
+        let kind = kind(&archive).ok_or("not an archive")?;
+        let folder = unpacked(&archive, kind).map_err(|error| place.explain(error))?;
+        let named = match &place.archive {
+            None => archive,
+            Some((outer, unpacked)) => match archive.strip_prefix(unpacked) {
+                Ok(inner) => outer.join(inner),
+                Err(_) => outer.clone(),
+            },
+        };
+        place.path = folder.join(&inside);
+        if inside == Path::new("") {
+            place.path = root(&folder);
+        }
+        place.archive = Some((named, folder));
+    }
+    let deeper = split(&place.path).is_some();
+    match deeper {
+        true => Err(format!(
+            "{}: archives in archives in archives. Unpack it.",
+            path.display()
+        )
+        .into()),
+        false => Ok(place),
+    }
+}
+
+/// An archive on the way to a path, and what follows it.
+fn split(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let archive = path.ancestors().find(|ancestor| ancestor.is_file())?;
+    kind(archive)?;
+    let inside = path.strip_prefix(archive).ok()?;
+    Some((archive.to_owned(), inside.to_owned()))
+}
+
+/// How a file is packed, by its first bytes, or where old archives have no mark by its name; nothing if it is no archive.
+fn kind(path: &Path) -> Option<Kind> {
+    let mut start = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(64 << 10).read_to_end(&mut start).ok()?;
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let is_tar = |bytes: &[u8]| bytes.get(257..262) == Some(b"ustar");
+    if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        return Some(Kind::Zip);
+    }
+    if start.starts_with(&[0x1f, 0x8b]) {
+        let mut block = [0; 512];
+        let unpacked = GzDecoder::new(&start[..]).read_exact(&mut block);
+        let named = name.ends_with(".tar.gz") || name.ends_with(".tgz");
+        return (named || (unpacked.is_ok() && is_tar(&block))).then_some(Kind::TarGz);
+    }
+    (name.ends_with(".tar") || is_tar(&start)).then_some(Kind::Tar)
+}
+
+/// The name of an archive without its endings.
+fn stem(archive: &Path) -> String {
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let small = name.to_lowercase();
+    let ending = [".tar.gz", ".tgz", ".tar", ".zip"]
+        .into_iter()
+        .find(|ending| small.ends_with(ending));
+    let stem = &name[..name.len() - ending.map_or(0, str::len)];
+    match stem {
+        "" | "." | ".." => "data".to_owned(),
+        stem => stem.to_owned(),
+    }
+}
+
+/// The data within what an archive unpacked to: archives often hold one folder with everything in it, or one archive.
+fn root(folder: &Path) -> PathBuf {
+    let is_data = |path: &Path| data::holds_files(path) || is_picture_folder(path);
+    let mut found = folder.to_owned();
+    let mut at = folder.to_owned();
+    for _ in 0..8 {
+        let entries = std::fs::read_dir(&at).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        match (paths.pop(), paths.is_empty()) {
+            (Some(only), true) if only.is_dir() => at = only,
+            (Some(only), true) if kind(&only).is_some() => return only,
+            _ => break,
+        }
+        // A folder of one class is data to its parent alone, which says what is missing.
+        if is_data(&at) {
+            found.clone_from(&at);
+        }
+    }
+    found
+}
+
+/// Folder for what was unpacked.
+fn place() -> Result<PathBuf, String> {
+    cache_folder()
+        .map(|cache| cache.join("archives"))
+        .ok_or_else(|| {
+            "this user has no cache folder to unpack an archive into. Unpack it, or name a folder in GTC_CACHE_DIR".to_owned()
+        })
+}
+
+/// The folder with what is in an archive.
+fn unpacked(archive: &Path, kind: Kind) -> Result<PathBuf, String> {
+    let shown = archive.display();
+    let failed = |error: io::Error| format!("{shown}: {error}");
+    let real = archive.canonicalize().map_err(failed)?;
+    let metadata = real.metadata().map_err(failed)?;
+    let time = metadata.modified().map_err(failed)?;
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let note = Note {
+        bytes: metadata.len(),
+        modified: (since.as_secs(), since.subsec_nanos()),
+        unpacked: 0,
+        source: real,
+    };
+    let all = place()?;
+    let own = all.join(text_hash(&note.source.to_string_lossy()));
+    let folder = own.join(stem(&note.source));
+    if is_complete(&own, &note) {
+        // The time of the last use decides what goes first.
+        touch(&own);
+        return Ok(folder);
+    }
+    let no_cache = |error: io::Error| {
+        format!(
+            "{shown}: it could not be unpacked into {}: {error}. Unpack it yourself, or name another folder in GTC_CACHE_DIR",
+            all.display()
+        )
+    };
+    std::fs::create_dir_all(&all).map_err(no_cache)?;
+    make_room(&all, &own);
+    let draft = tempfile::Builder::new()
+        .prefix("unpacking-")
+        .tempdir_in(&all)
+        .map_err(no_cache)?;
+    let target = draft.path().join(stem(&note.source));
+    std::fs::create_dir(&target).map_err(no_cache)?;
+    let mut unpacker = Unpacker {
+        archive,
+        folder: &target,
+        time,
+        bar: progress(&note),
+        limit: CACHE_LIMIT,
+        bytes: 0,
+        files: 0,
+    };
+    let result = match kind {
+        Kind::Zip => unpacker.zip(),
+        Kind::Tar => File::open(archive)
+            .map_err(failed)
+            .and_then(|file| unpacker.tar(BufReader::new(file))),
+        Kind::TarGz => File::open(archive)
+            .map_err(failed)
+            .and_then(|file| unpacker.tar(GzDecoder::new(BufReader::new(file)))),
+    };
+    unpacker.bar.finish_and_clear();
+    result?;
+    let complete = Note {
+        unpacked: unpacker.bytes,
+        ..note.clone()
+    };
+    let text = serde_json::to_vec(&complete).map_err(|error| failed(error.into()))?;
+    std::fs::write(draft.path().join(NOTE), text).map_err(no_cache)?;
+    std::fs::remove_dir_all(&own).ok();
+    let renamed = std::fs::rename(draft.path(), &own);
+    // Another process may have been faster.
+    match renamed {
+        Err(error) if !is_complete(&own, &note) => Err(no_cache(error)),
+        _ => Ok(folder),
+    }
+}
+
+fn is_complete(own: &Path, note: &Note) -> bool {
+    let found = std::fs::read(own.join(NOTE)).ok();
+    let found: Option<Note> = found.and_then(|text| serde_json::from_slice(&text).ok());
+    found.is_some_and(|found| {
+        Note {
+            unpacked: 0,
+            ..found
+        } == *note
+    })
+}
+
+fn touch(own: &Path) {
+    let note = File::options().append(true).open(own.join(NOTE));
+    note.and_then(|file| file.set_modified(SystemTime::now()))
+        .ok();
+}
+
+fn progress(note: &Note) -> ProgressBar {
+    let bar = ProgressBar::new(note.bytes);
+    let style = "unpacking {msg} {bar:24} {bytes}/{total_bytes}";
+    bar.set_message(stem(&note.source));
+    match ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Writes what is in an archive into a folder.
+struct Unpacker<'u> {
+    archive: &'u Path,
+    folder: &'u Path,
+    /// When the archive was changed, which its files get: decoded pictures are known by it.
+    time: SystemTime,
+    /// Counts bytes of the archive.
+    bar: ProgressBar,
+    /// Most bytes that may come out of it.
+    limit: u64,
+    /// Bytes written.
+    bytes: u64,
+    files: usize,
+}
+
+impl Unpacker<'_> {
+    fn zip(&mut self) -> Result<(), String> {
+        let shown = self.archive.display();
+        let file = File::open(self.archive).map_err(|error| format!("{shown}: {error}"))?;
+        let mut archive =
+            zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged("", &error))?;
+        for i in 0..archive.len() {
+            let entry = archive.by_index(i).map_err(|error| match error {
+                zip::result::ZipError::UnsupportedArchive(
+                    zip::result::ZipError::PASSWORD_REQUIRED,
+                ) => format!("{shown}: it is protected by a password. Unpack it yourself"),
+                error => self.damaged("", &error),
+            })?;
+            let name = entry
+                .name()
+                .map_err(|error| self.damaged("", &error))?
+                .replace('\\', "/");
+            let packed = entry.compressed_size();
+            let is_link = entry.is_symlink();
+            if !entry.is_dir() && !is_link {
+                self.write(Path::new(&name), entry)?;
+            }
+            self.bar.inc(packed);
+        }
+        Ok(())
+    }
+
+    fn tar(&mut self, bytes: impl Read) -> Result<(), String> {
+        let bar = self.bar.clone();
+        let mut archive = tar::Archive::new(bar.wrap_read(bytes));
+        let entries = archive
+            .entries()
+            .map_err(|error| self.damaged("", &error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| self.damaged("", &error))?;
+            let path = entry
+                .path()
+                .map_err(|error| self.damaged("", &error))?
+                .into_owned();
+            if entry.header().entry_type().is_file() {
+                self.write(&path, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one file.
+    fn write(&mut self, path: &Path, bytes: impl Read) -> Result<(), String> {
+        let inside = path.display().to_string();
+        let shown = self.archive.display();
+        let fits = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
+        if !path.components().all(fits) || path.file_name().is_none() {
+            return Err(format!(
+                "{shown}: {inside}: a path that climbs out of the folder. Do not trust it."
+            ));
+        }
+        // What macOS adds to archives of its own accord.
+        let added = |c: Component| c.as_os_str() == "__MACOSX" || c.as_os_str() == ".DS_Store";
+        if path.components().any(added) {
+            return Ok(());
+        }
+        self.files += 1;
+        if self.files > MAX_FILES {
+            return Err(format!(
+                "{shown}: more than {MAX_FILES} files. Is it a data set?"
+            ));
+        }
+        let target = self.folder.join(path);
+        let no_room = |error: io::Error| format!("{}: {error}", target.display());
+        if let Some(folder) = target.parent() {
+            std::fs::create_dir_all(folder).map_err(no_room)?;
+        }
+        let mut file = File::create(&target).map_err(no_room)?;
+        let mut bytes = bytes.take(self.limit - self.bytes + 1);
+        let mut block = vec![0; 64 << 10];
+        loop {
+            let count = match bytes.read(&mut block) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.damaged(&inside, &error)),
+            };
+            file.write_all(&block[..count]).map_err(no_room)?;
+            self.bytes += count as u64;
+        }
+        if self.bytes > self.limit {
+            return Err(format!(
+                "{shown}: it unpacks to more than {}, which is all that the cache may take. Unpack it yourself, and name \
+                 the folder that comes out of it",
+                human_bytes(self.limit)
+            ));
+        }
+        file.set_modified(self.time).map_err(no_room)
+    }
+
+    fn damaged(&self, inside: &str, error: &dyn std::fmt::Display) -> String {
+        let between = if inside.is_empty() { "" } else { ": " };
+        let shown = self.archive.display();
+        format!("{shown}{between}{inside}: cut or damaged: {error}. Fetch it again.")
+    }
+}
+
+/// An archive in the cache.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Kept {
+    #[serde(skip)]
+    folder: PathBuf,
+    #[serde(skip)]
+    used: Option<SystemTime>,
+    /// Size of what came out of it.
+    pub bytes: u64,
+    /// The archive; nothing if it was not unpacked to its end.
+    pub source: Option<PathBuf>,
+}
+
+/// All archives in the cache, the last used first.
+pub(super) fn list() -> Vec<Kept> {
+    place().map(|folder| list_in(&folder)).unwrap_or_default()
+}
+
+fn list_in(all: &Path) -> Vec<Kept> {
+    let entries = std::fs::read_dir(all).into_iter().flatten().flatten();
+    let kept = entries.map(|entry| {
+        let folder = entry.path();
+        let text = std::fs::read(folder.join(NOTE)).ok();
+        let note: Option<Note> = text.and_then(|text| serde_json::from_slice(&text).ok());
+        let dated = match &note {
+            Some(_) => folder.join(NOTE),
+            None => folder.clone(),
+        };
+        Kept {
+            used: dated.metadata().and_then(|data| data.modified()).ok(),
+            bytes: note.as_ref().map_or(0, |note| note.unpacked),
+            source: note.map(|note| note.source),
+            folder,
+        }
+    });
+    let mut kept: Vec<Kept> = kept.collect();
+    kept.sort_by_key(|kept| std::cmp::Reverse(kept.used));
+    kept
+}
+
+/// Removes all archives of the cache and returns how many there were and the bytes of what came out of them.
+pub(super) fn clear() -> io::Result<(usize, u64)> {
+    let all = list();
+    for kept in &all {
+        std::fs::remove_dir_all(&kept.folder)?;
+    }
+    Ok((all.len(), all.iter().map(|kept| kept.bytes).sum()))
+}
+
+/// Removes the archives that were not used for longest until half of the cache's bytes are free, and what programs left
+/// behind that were killed.
+fn make_room(all: &Path, own: &Path) {
+    let mut total = 0;
+    for kept in list_in(all) {
+        if kept.folder == own {
+            continue;
+        }
+        total += kept.bytes;
+        let age = kept
+            .used
+            .and_then(|used| used.elapsed().ok())
+            .unwrap_or_default();
+        let abandoned = kept.source.is_none() && age > ABANDONED;
+        if abandoned || total > CACHE_LIMIT / 2 {
+            std::fs::remove_dir_all(&kept.folder).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_the_endings_of_archives() {
+        for (name, wanted) in [
+            ("photos.zip", "photos"),
+            ("cifar-10-binary.TAR.GZ", "cifar-10-binary"),
+            ("v1.2.tgz", "v1.2"),
+            ("download", "download"),
+            (".zip", "data"),
+        ] {
+            assert_eq!(stem(Path::new(name)), wanted);
+        }
+    }
+
+    /// A few bytes may stand for many.
+    #[test]
+    fn no_more_is_unpacked_than_the_cache_may_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let zip = folder.path().join("zeros.zip");
+        let mut writer = zip::ZipWriter::new(File::create(&zip).unwrap());
+        let options = zip::write::SimpleFileOptions::default();
+        for name in ["a/1", "a/2"] {
+            writer.start_file(name, options).unwrap();
+            writer.write_all(&[0; 100_000]).unwrap();
+        }
+        writer.finish().unwrap();
+        assert!(zip.metadata().unwrap().len() < 10_000);
+        for (limit, fits) in [(200_000, true), (199_999, false), (50_000, false)] {
+            let target = tempfile::tempdir().unwrap();
+            let mut unpacker = Unpacker {
+                archive: &zip,
+                folder: target.path(),
+                time: SystemTime::UNIX_EPOCH,
+                bar: ProgressBar::hidden(),
+                limit,
+                bytes: 0,
+                files: 0,
+            };
+            let result = unpacker.zip();
+            assert_eq!(result.is_ok(), fits, "{limit}: {result:?}");
+            assert!(unpacker.bytes <= limit + 1);
+        }
+    }
+}
