@@ -507,7 +507,84 @@ fn make_room(all: &Path, own: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// An archive of two small files.
+    fn small(kind: Kind) -> Vec<u8> {
+        let files = [("a/one", vec![7; 900]), ("b/two", (0..=255).collect())];
+        if kind == Kind::Zip {
+            let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+            for (name, bytes) in &files {
+                let options = zip::write::SimpleFileOptions::default();
+                writer.start_file(*name, options).unwrap();
+                writer.write_all(bytes).unwrap();
+            }
+            return writer.finish().unwrap().into_inner();
+        }
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, bytes) in &files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, name, &bytes[..]).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap();
+        if kind == Kind::Tar {
+            return bytes;
+        }
+        let level = flate2::Compression::fast();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+        encoder.write_all(&bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        /// Whatever is changed in an archive, it is unpacked within the limit and the folder, or refused in words.
+        #[test]
+        fn damaged_archives_do_no_harm(
+            number in 0usize..3,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            length in any::<prop::sample::Index>(),
+            is_cut in any::<bool>(),
+        ) {
+            let kind = [Kind::Zip, Kind::Tar, Kind::TarGz][number];
+            let mut bytes = small(kind);
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if is_cut {
+                bytes.truncate(length.index(bytes.len()));
+            }
+            let place = tempfile::tempdir().unwrap();
+            let archive = place.path().join("archive");
+            std::fs::write(&archive, &bytes).unwrap();
+            let target = place.path().join("target");
+            std::fs::create_dir(&target).unwrap();
+            let mut unpacker = Unpacker {
+                archive: &archive,
+                folder: &target,
+                time: SystemTime::UNIX_EPOCH,
+                bar: ProgressBar::hidden(),
+                limit: 10_000,
+                bytes: 0,
+                files: 0,
+            };
+            let result = match kind {
+                Kind::Zip => unpacker.zip(),
+                Kind::Tar => unpacker.tar(&bytes[..]),
+                Kind::TarGz => unpacker.tar(GzDecoder::new(&bytes[..])),
+            };
+            prop_assert!(unpacker.bytes <= 10_001);
+            prop_assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
+            if let Err(words) = result {
+                prop_assert!(!words.is_empty());
+            }
+        }
+    }
 
     #[test]
     fn names_lose_the_endings_of_archives() {

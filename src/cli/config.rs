@@ -13,7 +13,7 @@ use crate::graph::Model;
 use crate::model::Parameters;
 use crate::quantiser::Quantiser;
 use crate::suggest::did_you_mean;
-use crate::train::TrainOptions;
+use crate::train::{Objective, TrainOptions};
 
 /// What `config.toml` of a run folder holds, and what `--config` may set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -277,6 +277,12 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
         .map(str::to_owned),
     );
     known.extend(PictureArgs::NAMES.map(str::to_owned));
+    // Other quantisers than GTC's learn from the labels, unless the file says how.
+    let quantiser = given.get("quantiser").and_then(toml::Value::as_str);
+    let quantiser = quantiser.and_then(|word| word.parse::<Quantiser>().ok());
+    if quantiser.is_some_and(|quantiser| !quantiser.is_gtc()) {
+        all.insert("objective".to_owned(), "direct".into());
+    }
     for (key, value) in given {
         // What was found out or happened in the run that the file is of is not what the next one is to do.
         if key == "change" || key == "reading" {
@@ -311,6 +317,15 @@ mod tests {
         assert_eq!(config.options.epochs, 3);
         assert_eq!(config.model, "lenet5");
         assert_eq!(config.options.seed, TrainOptions::default().seed);
+    }
+
+    #[test]
+    fn a_quantiser_in_a_file_learns_from_the_labels() {
+        let objective = |text: &str| laid_over(text).unwrap().options.objective;
+        assert_eq!(objective("quantiser = \"lsq:2\""), Objective::Direct);
+        let both = "objective = \"gtc\"\nquantiser = \"lsq:2\"";
+        assert_eq!(objective(both), Objective::Gtc);
+        assert_eq!(objective("quantiser = \"gtc\""), Objective::Gtc);
     }
 
     #[test]
