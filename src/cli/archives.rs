@@ -179,7 +179,7 @@ fn kind(path: &Path) -> Option<Kind> {
 fn stem(archive: &Path) -> String {
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
     let small = name.to_lowercase();
-    let ending = [".tar.gz", ".tgz", ".tar", ".zip"]
+    let ending = [".tar.gz", ".tgz", ".tar", ".zip", ".npz"]
         .into_iter()
         .find(|ending| small.ends_with(ending));
     let stem = &name[..name.len() - ending.map_or(0, str::len)];

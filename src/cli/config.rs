@@ -13,7 +13,7 @@ use crate::graph::Model;
 use crate::model::Parameters;
 use crate::quantiser::Quantiser;
 use crate::suggest::did_you_mean;
-use crate::train::{Objective, TrainOptions};
+use crate::train::TrainOptions;
 
 /// What `config.toml` of a run folder holds, and what `--config` may set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -303,6 +303,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::Objective;
 
     fn laid_over(text: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();

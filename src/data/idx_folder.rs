@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{
-    DataError, Dataset, Images, folder_name, list_folder, parse_images, parse_labels, read_file,
-};
+use super::{DataError, Dataset, Images, folder_name, parse_images, parse_labels, read_file};
 
 const FASHION: [&str; 10] = [
     "T-shirt/top",
@@ -268,7 +266,11 @@ fn class_list(place: &Place) -> Result<Option<Vec<String>>, DataError> {
 }
 
 /// The classes of labels that nothing names: clothes if the data are Fashion-MNIST, else numbers, at least ten.
-fn classes_of(train: &Images, test: &Images, files: [&Path; 2]) -> Result<Vec<String>, DataError> {
+pub(super) fn classes_of(
+    train: &Images,
+    test: &Images,
+    files: [&Path; 2],
+) -> Result<Vec<String>, DataError> {
     let begins = |images: &Images, wanted: &[u16; 10]| images.labels.starts_with(wanted);
     let sizes = [train.count(), test.count()];
     if sizes == [60_000, 10_000]
@@ -341,11 +343,7 @@ fn read_pair(images: &Path, labels: &Path, classes: usize) -> Result<Images, Dat
 }
 
 fn missing(folder: &Path, wanted: &str) -> DataError {
-    DataError::Missing {
-        folder: folder.display().to_string(),
-        wanted: format!("{wanted} (or {wanted}.gz)"),
-        present: list_folder(folder),
-    }
+    super::missing(folder, &format!("{wanted} (or {wanted}.gz)"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ pub mod folder;
 mod idx;
 #[cfg(not(target_arch = "wasm32"))]
 mod idx_folder;
+#[cfg(not(target_arch = "wasm32"))]
+mod npy;
 mod pixels;
 mod seen;
 
@@ -203,8 +205,8 @@ impl Dataset {
     }
 }
 
-/// Reads a folder with the files of MNIST's format, or of CIFAR-10's or CIFAR-100's binary version; the
-/// last two may lie in a folder `cifar-10-batches-bin` or `cifar-100-binary` in it, as their archives
+/// Reads a folder with the files of MNIST's format, NumPy's arrays of Keras's names, or CIFAR-10's or CIFAR-100's binary
+/// version; the last two may lie in a folder `cifar-10-batches-bin` or `cifar-100-binary` in it, as their archives
 /// unpack.
 ///
 /// # Errors
@@ -245,7 +247,20 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
             return cifar100::read(place);
         }
     }
+    if npy::is_here(folder) {
+        return npy::read(folder);
+    }
     idx_folder::read(folder)
+}
+
+/// A folder without a file.
+#[cfg(not(target_arch = "wasm32"))]
+fn missing(folder: &std::path::Path, wanted: &str) -> DataError {
+    DataError::Missing {
+        folder: folder.display().to_string(),
+        wanted: wanted.to_owned(),
+        present: list_folder(folder),
+    }
 }
 
 /// What packed a file, if it is an archive of a kind that few programs read, by its first bytes.
@@ -277,7 +292,8 @@ pub fn is_there(path: &std::path::Path) -> bool {
 pub fn holds_files(folder: &std::path::Path) -> bool {
     let ten = [folder, &folder.join("cifar-10-batches-bin")].map(cifar::is_here);
     let hundred = [folder, &folder.join("cifar-100-binary")].map(cifar100::is_here);
-    ten.contains(&true) || hundred.contains(&true) || idx_folder::is_here(folder)
+    let records = ten.contains(&true) || hundred.contains(&true);
+    records || npy::is_here(folder) || idx_folder::is_here(folder)
 }
 
 /// The name of a folder, for reports.

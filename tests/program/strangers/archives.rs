@@ -125,6 +125,30 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// The bytes of an `.npz` file as Keras's `mnist.npz` is: arrays of bytes in a zip file.
+fn arrays(folder: &Path) -> Vec<u8> {
+    use npyz::WriterBuilder;
+
+    let data = gtc::data::read_folder(folder).unwrap();
+    let array = |shape: &[u64], values: Vec<u8>| {
+        let mut bytes = Vec::new();
+        let options = npyz::WriteOptions::new().default_dtype().shape(shape);
+        let mut writer = options.writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(values).unwrap();
+        writer.finish().unwrap();
+        bytes
+    };
+    let mut files = Vec::new();
+    for (part, images) in [("train", &data.train), ("test", &data.test)] {
+        let count = images.count() as u64;
+        let pixels = array(&[count, 28, 28], images.pixels.to_vec());
+        let labels = images.labels.iter().map(|label| *label as u8).collect();
+        files.push((format!("x_{part}.npy"), pixels));
+        files.push((format!("y_{part}.npy"), array(&[count], labels)));
+    }
+    zipped(&files, str::to_owned)
+}
+
 /// Pictures of two classes, 12 each.
 fn pictures() -> Vec<(String, Vec<u8>)> {
     let tree = Tree::two_classes(12);
@@ -144,6 +168,7 @@ fn archives_train_to_the_bits_of_their_folders() {
     // A zip file of gzipped files in a folder of it, as Kaggle and NIST have; tar and its gzip; a name that says nothing.
     for (name, bytes) in [
         ("digits.zip", zipped(&packed, |file| format!("gzip/{file}"))),
+        ("digits.npz", arrays(Path::new(&place.at("digits")))),
         ("digits.tar", archived(&digits, str::to_owned)),
         (
             "digits.tar.gz",
@@ -160,7 +185,7 @@ fn archives_train_to_the_bits_of_their_folders() {
         assert!(of_archive == of_folder, "{name}");
     }
     let kept = place.kept();
-    assert_eq!(kept.len(), 4, "{kept:?}");
+    assert_eq!(kept.len(), 5, "{kept:?}");
     assert!(
         kept[0]["source"]
             .as_str()
