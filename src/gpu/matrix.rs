@@ -80,8 +80,7 @@ impl Core {
         }
     }
 
-    #[cfg(feature = "cli")]
-    /// Its tile in words, as `64x64`.
+    /// Its tile in words, as `64x64`: rows x columns.
     pub(crate) fn tile_name(self) -> String {
         let [rows, columns] = self.tile();
         format!("{rows}x{columns}")

@@ -26,6 +26,7 @@ pub(super) const BACKEND: Backend = Backend {
     images_first: true,
     dot4_is_fast: false,
     packed_lanes: false,
+    probe_threads: 1 << 14,
 };
 
 /// Two blocks of columns keep a tile in the registers that lavapipe has; three pay only if they leave fewer columns

@@ -9,6 +9,7 @@ pub(super) const BACKEND: Backend = Backend {
     features: wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP),
     cores,
     packed_lanes: true,
+    probe_threads: 1 << 14,
     ..cpu_storage::BACKEND
 };
 

@@ -150,6 +150,9 @@ pub struct Backend {
     pub dot4_is_fast: bool,
     /// Whether packed products in floats are shared by the lanes of subgroups.
     pub packed_lanes: bool,
+    /// Threads of the kernel that measures the device's peak: enough to fill it, few enough that what they write takes no
+    /// part of the time.
+    pub probe_threads: usize,
 }
 
 impl Backend {
