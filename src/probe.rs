@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+#[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::{Gpu, GpuError, Plan};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};

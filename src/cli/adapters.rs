@@ -11,6 +11,7 @@ use crate::gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, list_adapters};
 use crate::op::conv::entries::CONV_FORWARD;
 use crate::probe::f32_rate;
 use crate::tune::Tuning;
+use crate::tune::tiles::TileTuning;
 
 #[derive(clap::Args)]
 pub(crate) struct AdaptersArgs {
@@ -29,6 +30,8 @@ struct AdapterReport {
     measured: Measured,
     /// How packed layers ran, of every shape they had so far.
     kernels: Tuning,
+    /// How float products ran that `gtc tune` has tried, in each of their tiles.
+    products: TileTuning,
 }
 
 #[derive(Serialize)]
@@ -104,7 +107,9 @@ pub(super) fn run(args: &AdaptersArgs) -> Result<ExitCode, CliError> {
         return Err(GpuError::NoAdapter.into());
     }
     let remembered = tuning::remembered();
+    let remembered_tiles = tuning::remembered_tiles();
     let report = |adapter: AdapterSummary| AdapterReport {
+        products: tuning::tiles_of_adapter(&remembered_tiles, &adapter).unwrap_or_default(),
         measured: measure(adapter.index).unwrap_or_else(|error| Measured::Failed {
             error: error.to_string(),
         }),
@@ -143,10 +148,27 @@ pub(super) fn run(args: &AdaptersArgs) -> Result<ExitCode, CliError> {
             }
             Measured::Failed { error } => say!("     cannot be opened: {error}"),
         }
+        float_products(&report.products);
         packed_layers(&report.kernels);
     }
     say!("* is used unless --adapter names another, by number or by a part of its name.");
     Ok(ExitCode::SUCCESS)
+}
+
+fn float_products(tuning: &TileTuning) {
+    if !tuning.products.is_empty() {
+        say!(
+            "     float products that were tuned here for gpu kernels, with what each tile took (milliseconds):"
+        );
+    }
+    for (name, trials) in &tuning.products {
+        let times = trials.iter().map(|t| match t.same {
+            true => format!("{} {:.3}", t.tile, t.microseconds / 1e3),
+            false => format!("{} OTHER BITS, never used", t.tile),
+        });
+        let times: Vec<String> = times.collect();
+        say!("       {name}: {}", times.join(", "));
+    }
 }
 
 fn packed_layers(kernels: &Tuning) {

@@ -33,6 +33,7 @@ mod signals;
 mod simulate;
 mod sweep;
 mod train;
+mod tune;
 mod tuning;
 mod verify;
 mod verilog;
@@ -118,6 +119,8 @@ enum Command {
     Adapters(adapters::AdaptersArgs),
     /// List the dispatches of a training step, and the memory they need.
     Plan(plan::PlanArgs),
+    /// Find the fastest kernel on this adapter for each matrix product of a model. No result changes by it.
+    Tune(tune::TuneArgs),
     /// Time kernels and training steps on this machine.
     Bench(bench::BenchArgs),
     /// Check every kernel against its reference on an adapter.
@@ -159,7 +162,9 @@ impl DeviceArgs {
             path: self.path,
             ..GpuOptions::default()
         };
-        Ok(pollster::block_on(Gpu::open(&options))?)
+        let gpu = pollster::block_on(Gpu::open(&options))?;
+        let tiles = tuning::tiles(&gpu);
+        Ok(gpu.with_tiles(tiles))
     }
 }
 
@@ -196,6 +201,7 @@ pub fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Verify(args) => verify::run(&args),
     };

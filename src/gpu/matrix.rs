@@ -81,7 +81,7 @@ impl Core {
     }
 
     /// Its tile in words, as `64x64`: rows x columns.
-    pub(crate) fn tile_name(self) -> String {
+    pub fn tile_name(self) -> String {
         let [rows, columns] = self.tile();
         format!("{rows}x{columns}")
     }

@@ -22,6 +22,7 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::probe::f32_rate;
 use crate::rng::Philox;
+pub(super) use infer::random_packed;
 use infer::{INFER_HEADS, headline, infer, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
 use plot::Bar;
