@@ -202,6 +202,14 @@ pub static GAUSSIAN_LOSS: Kernel = elementwise(
     &[IMAGE_LOSS],
 );
 
+/// Chains of multiply-adds, for measuring a device.
+pub static MULTIPLY_ADD: Kernel = elementwise(
+    "multiply_add",
+    "MultiplyAddParams",
+    include_str!("../shaders/probe/multiply_add.wgsl"),
+    &[],
+);
+
 /// The kernels that belong to no operation.
 const OWN: &[&Kernel] = &[
     &SOFTMAX_CROSS_ENTROPY,
@@ -220,6 +228,7 @@ const OWN: &[&Kernel] = &[
     &MUON,
     &BERNOULLI_LOSS,
     &GAUSSIAN_LOSS,
+    &MULTIPLY_ADD,
 ];
 
 /// All of them.

@@ -46,6 +46,7 @@
 // What everything runs on.
 pub mod gpu;
 pub mod kernels;
+pub mod probe;
 pub mod recording;
 pub mod rng;
 pub mod tensor;

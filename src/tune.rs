@@ -1,5 +1,8 @@
 //! Which arithmetic a packed layer runs in: tried and timed on the device once, then remembered by
-//! whoever keeps the [`Tuning`].
+//! whoever keeps the [`Tuning`]. [`tiles`] does the same for the tiles of float products.
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tiles;
 
 use std::collections::BTreeMap;
 

@@ -34,6 +34,7 @@ mod signals;
 mod simulate;
 mod sweep;
 mod train;
+mod tune;
 mod tuning;
 mod verify;
 mod verilog;
@@ -119,6 +120,8 @@ enum Command {
     Adapters(adapters::AdaptersArgs),
     /// List the dispatches of a training step, and the memory they need.
     Plan(plan::PlanArgs),
+    /// Find the fastest kernel on this adapter for each matrix product of a model. No result changes by it.
+    Tune(tune::TuneArgs),
     /// Time kernels and training steps on this machine.
     Bench(bench::BenchArgs),
     /// Check every kernel against its reference on an adapter.
@@ -160,7 +163,9 @@ impl DeviceArgs {
             path: self.path,
             ..GpuOptions::default()
         };
-        Ok(pollster::block_on(Gpu::open(&options))?)
+        let gpu = pollster::block_on(Gpu::open(&options))?;
+        let tiles = tuning::tiles(&gpu);
+        Ok(gpu.with_tiles(tiles))
     }
 }
 
@@ -197,6 +202,7 @@ pub fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Verify(args) => verify::run(&args),
     };

@@ -2,36 +2,78 @@
 
 use crate::cli::output::say_error;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use pollster::block_on;
+use serde::de::DeserializeOwned;
 
 use super::CliError;
 use crate::files;
-use crate::gpu::{AdapterSummary, Gpu, Path};
+use crate::gpu::{AdapterSummary, Family, Gpu, Kernel, Path, Tiles};
 use crate::infer::Inference;
 use crate::kernels;
 use crate::op::Arithmetic;
 use crate::pack::PackedModel;
 use crate::tune::Tuning;
+use crate::tune::tiles::TileTuning;
 
-/// Of all adapters, by [`key`].
+/// How packed layers ran on all adapters, by [`key`].
 pub(super) type Remembered = BTreeMap<String, Tuning>;
 
+/// How tiles of float products ran on all adapters, by [`key`].
+pub(super) type RememberedTiles = BTreeMap<String, TileTuning>;
+
+/// Names of files in the cache folder.
+const PACKED: &str = "kernels.json";
+const TILES: &str = "tiles.json";
+
 /// Kernels and drivers of another version run at other speeds.
-fn key(name: &str, driver: &str, path: &str) -> String {
-    format!("{name} | {driver} | {path} | {:016x}", kernels_version())
+fn key(name: &str, driver: &str, path: &str, version: u64) -> String {
+    format!("{name} | {driver} | {path} | {version:016x}")
+}
+
+/// The key of packed layers on a device.
+pub(super) fn packed_key(gpu: &Gpu) -> String {
+    key(
+        gpu.name(),
+        &gpu.driver(),
+        gpu.path().name(),
+        kernels_version(),
+    )
+}
+
+/// The key of float products on a device.
+pub(super) fn tiles_key(gpu: &Gpu) -> String {
+    key(
+        gpu.name(),
+        &gpu.driver(),
+        gpu.path().name(),
+        tiles_version(),
+    )
 }
 
 /// A number that changes with the text of any kernel over packed weights.
 fn kernels_version() -> u64 {
+    let packed = kernels::all().into_iter();
+    version_of(packed.filter(|k| k.name == "packed_conv"), &Path::ALL)
+}
+
+/// A number that changes with the text of any float product whose tile is tuned.
+fn tiles_version() -> u64 {
+    let products = kernels::all().into_iter();
+    let products = products.filter(|k| matches!(k.family, Family::Matrix(_)));
+    let paths = Path::ALL.into_iter();
+    let paths: Vec<Path> = paths.filter(|p| p.backend().tiles_keep_bits).collect();
+    version_of(products, &paths)
+}
+
+/// A number that changes with the text of any of these kernels, in any of its cores.
+fn version_of(kernels: impl Iterator<Item = &'static Kernel>, paths: &[Path]) -> u64 {
     // FNV-1a
     let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let packed = kernels::all()
-        .into_iter()
-        .filter(|k| k.name == "packed_conv");
-    packed
-        .flat_map(|kernel| Path::ALL.map(|path| (kernel, path)))
+    kernels
+        .flat_map(|kernel| paths.iter().map(move |path| (kernel, *path)))
         .flat_map(|(kernel, path)| {
             let cores = kernel.cores(path, 16).into_iter();
             cores.map(move |core| kernel.source(path, Some(core)))
@@ -41,31 +83,87 @@ fn kernels_version() -> u64 {
         })
 }
 
-/// The file: GTC_CACHE, else a folder of the user's cache.
-fn file() -> Option<PathBuf> {
+/// A file in GTC_CACHE, else in a folder of the user's cache.
+fn file(name: &str) -> Option<PathBuf> {
     let folder = match std::env::var_os("GTC_CACHE") {
         Some(folder) => Some(PathBuf::from(folder)),
         None => dirs::cache_dir().map(|cache| cache.join("gtc")),
     };
-    folder.map(|folder| folder.join("kernels.json"))
+    folder.map(|folder| folder.join(name))
 }
 
-/// What is kept; nothing if there is no file, or a damaged one: everything in it can be measured
+/// What a file holds; nothing if there is no file, or a damaged one: everything in it can be measured
 /// again.
-pub(super) fn remembered() -> Remembered {
-    let text = file().and_then(|file| std::fs::read_to_string(file).ok());
+fn read<T: DeserializeOwned + Default>(name: &str) -> T {
+    let text = file(name).and_then(|file| std::fs::read_to_string(file).ok());
     let known = text.and_then(|text| serde_json::from_str(&text).ok());
     known.unwrap_or_default()
 }
 
-/// The kept measurements of an adapter.
+/// What is kept of packed layers.
+pub(super) fn remembered() -> Remembered {
+    read(PACKED)
+}
+
+/// What is kept of float products.
+pub(super) fn remembered_tiles() -> RememberedTiles {
+    read(TILES)
+}
+
+/// The kept measurements of an adapter's packed layers.
 pub(super) fn of_adapter(remembered: &Remembered, adapter: &AdapterSummary) -> Option<Tuning> {
-    let key = key(&adapter.name, &adapter.driver, adapter.path);
+    let version = kernels_version();
+    let key = key(&adapter.name, &adapter.driver, adapter.path, version);
     remembered.get(&key).cloned()
 }
 
-fn keep(remembered: &Remembered) -> Result<(), CliError> {
-    let Some(file) = file() else { return Ok(()) };
+/// The kept measurements of an adapter's float products, on the path where tiles are tuned.
+pub(super) fn tiles_of_adapter(
+    remembered: &RememberedTiles,
+    adapter: &AdapterSummary,
+) -> Option<TileTuning> {
+    let version = tiles_version();
+    let key = key(&adapter.name, &adapter.driver, Path::Gpu.name(), version);
+    remembered.get(&key).cloned()
+}
+
+/// The tiles that float products should have on a device: none where none were tuned, or where tiles decide bits.
+pub(super) fn tiles(gpu: &Gpu) -> Tiles {
+    if !gpu.path().backend().tiles_keep_bits {
+        return Tiles::default();
+    }
+    let remembered = remembered_tiles();
+    let known = remembered.get(&tiles_key(gpu));
+    known.map(TileTuning::tiles).unwrap_or_default()
+}
+
+/// Removes everything that is kept, and returns the files that were there.
+pub(super) fn clear() -> Result<Vec<PathBuf>, CliError> {
+    let mut removed = Vec::new();
+    for file in [PACKED, TILES].into_iter().filter_map(file) {
+        match std::fs::remove_file(&file) {
+            Ok(()) => removed.push(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", file.display()).into()),
+        }
+    }
+    Ok(removed)
+}
+
+/// Keeps measurements of packed layers.
+pub(super) fn keep(remembered: &Remembered) -> Result<(), CliError> {
+    write(PACKED, remembered)
+}
+
+/// Keeps measurements of float products.
+pub(super) fn keep_tiles(remembered: &RememberedTiles) -> Result<(), CliError> {
+    write(TILES, remembered)
+}
+
+fn write(name: &str, remembered: &impl serde::Serialize) -> Result<(), CliError> {
+    let Some(file) = file(name) else {
+        return Ok(());
+    };
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -85,8 +183,7 @@ pub(super) fn inference<'g>(
     kernel: Option<Arithmetic>,
 ) -> Result<Inference<'g>, CliError> {
     let mut remembered = remembered();
-    let key = key(gpu.name(), &gpu.driver(), gpu.path().name());
-    let tuning = remembered.entry(key).or_default();
+    let tuning = remembered.entry(packed_key(gpu)).or_default();
     let bar = indicatif::ProgressBar::new_spinner();
     let tick = |shape: &str| {
         bar.set_message(format!("timing the kernels here, once: {shape}"));

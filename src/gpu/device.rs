@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::backend::Facts;
 use super::buffer::Budget;
 use super::kernel::{BoundKernel, Pipeline, PipelineKey};
-use super::{Buffer, Path, subgroups};
+use super::{Buffer, Path, Tiles, subgroups};
 
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
@@ -155,6 +155,7 @@ pub struct Gpu {
     checked: bool,
     part_bytes: Option<u64>,
     pub(super) budget: Arc<Budget>,
+    pub(super) tiles: Tiles,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) ahead: Option<super::ahead::Ahead>,
 }
@@ -420,6 +421,7 @@ impl Gpu {
             checked: options.checked,
             part_bytes: options.part_bytes,
             budget: Arc::new(Budget::new(options.memory_bytes.or(free))),
+            tiles: Tiles::default(),
             pipelines: Mutex::default(),
             failure,
             device,
@@ -450,6 +452,20 @@ impl Gpu {
             ahead: None,
             ..self
         }
+    }
+
+    /// Gives float products these tiles from now on, instead of those of the engine's table. Has no effect where the tile
+    /// decides bits.
+    pub fn with_tiles(self, tiles: Tiles) -> Self {
+        match self.path.backend().tiles_keep_bits {
+            true => Self { tiles, ..self },
+            false => self,
+        }
+    }
+
+    /// The tiles of float products that were measured to be the fastest.
+    pub fn tiles(&self) -> &Tiles {
+        &self.tiles
     }
 
     /// Has kernels compiled before they run, where that is worth it.

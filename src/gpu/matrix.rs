@@ -80,9 +80,8 @@ impl Core {
         }
     }
 
-    #[cfg(feature = "cli")]
-    /// Its tile in words, as `64x64`.
-    pub(crate) fn tile_name(self) -> String {
+    /// Its tile in words, as `64x64`: rows x columns.
+    pub fn tile_name(self) -> String {
         let [rows, columns] = self.tile();
         format!("{rows}x{columns}")
     }

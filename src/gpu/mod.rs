@@ -17,6 +17,7 @@ mod pool;
 mod profile;
 mod readback;
 mod subgroups;
+mod tiles;
 
 pub use backend::{Backend, Path, WeightSums};
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
@@ -27,3 +28,4 @@ pub use plan::{Plan, PlanRow, Trace};
 pub use pool::Pool;
 pub use profile::Timing;
 pub use readback::Readback;
+pub use tiles::Tiles;

@@ -142,6 +142,28 @@ pub(crate) enum Resource {
 const SCHEDULE_BINDING: u32 = 13;
 
 impl Call {
+    /// Name of a product, under which its fastest tile is kept: kernel, size, depth, into how many ranges that is cut, and
+    /// constants that are not zero. Products of the same name run alike.
+    pub fn product_name(&self) -> Option<String> {
+        let Grid::Product { size, splits } = self.grid else {
+            return None;
+        };
+        let [rows, columns] = size;
+        let depth = self.flops / (2 * rows * columns).max(1) as u64;
+        let mut name = format!("{} {rows}x{columns}, depth {depth}", self.kernel.name);
+        if splits > 1 {
+            name += &format!(" in {splits} ranges");
+        }
+        for (constant, value) in &self.constants {
+            match (*constant, *value) {
+                (_, 0.0) => {}
+                ("STRIDE", stride) => name += &format!(", stride {stride}"),
+                (constant, _) => name += &format!(", {}", constant.to_lowercase()),
+            }
+        }
+        Some(name)
+    }
+
     /// What it reads: inputs, and old values of outputs.
     pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
         let updates = self.writes.iter().filter(|output| output.update);

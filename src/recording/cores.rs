@@ -2,7 +2,7 @@
 
 use super::call::groups_of;
 use super::{Grid, Recording};
-use crate::gpu::{Core, Kernel};
+use crate::gpu::{Core, Kernel, Tiles};
 
 /// How the threads of a call share its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +23,10 @@ pub(crate) fn most_cores(recording: &Recording) -> usize {
     ways.max().unwrap_or(0)
 }
 
-/// Chooses for every call, in order. A product takes the core that should be fastest, unless another one that the same
-/// kernel has already loses little by it, because each takes a pipeline of its own.
-pub(crate) fn choose(recording: &Recording) -> Vec<Shared> {
+/// Chooses for every call, in order. A product has the tile that was measured to be the fastest, if it is one of `tiles`.
+/// Another one takes the core that should be fastest, unless another one that the same kernel has already loses little by
+/// it, because each takes a pipeline of its own.
+pub(crate) fn choose(recording: &Recording, tiles: &Tiles) -> Vec<Shared> {
     /// A kernel and the values of its constants.
     type Key = (*const Kernel, Vec<(&'static str, u64)>);
     let mut known: Vec<(Key, Core)> = Vec::new();
@@ -51,7 +52,9 @@ pub(crate) fn choose(recording: &Recording) -> Vec<Shared> {
                 let cores = call.kernel.cores(path, size[0]);
                 cores.get(number).or(cores.last()).copied()
             }
-            None => call.kernel.core(path, (size, splits), call.flops, &own),
+            None => tiles
+                .core(call, &call.kernel.cores(path, size[0]))
+                .or_else(|| call.kernel.core(path, (size, splits), call.flops, &own)),
         };
         let core = core.unwrap_or_else(|| panic!("{} is no product", call.kernel.name));
         if !own.contains(&core) {

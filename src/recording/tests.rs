@@ -6,7 +6,7 @@ use super::copies::{self, Step};
 use super::cores::{self, Shared};
 use super::memory::{self, Life};
 use super::{Call, Dispatch, Exchange, Grid, Recording, Write, submissions};
-use crate::gpu::{Buffer, Core, Kernel, Mirrors, Path, TEXELS_PER_ROW};
+use crate::gpu::{Buffer, Core, Kernel, Mirrors, Path, TEXELS_PER_ROW, Tiles};
 use crate::kernels;
 use crate::tensor::Tensor;
 
@@ -323,7 +323,7 @@ fn products_get_cores_and_others_do_not() {
     };
     list.dispatch(product([65, 64]));
     assert_eq!(
-        cores::choose(&list),
+        cores::choose(&list, &Tiles::default()),
         [
             Shared {
                 core: None,
@@ -339,12 +339,28 @@ fn products_get_cores_and_others_do_not() {
         ]
     );
     assert_eq!(cores::most_cores(&list), 3);
+    // What was measured goes before the table, for the product that it was measured of.
+    let name = list.calls().last().and_then(Call::product_name);
+    let depth = (1u64 << 40) / (2 * 65 * 64);
+    let wanted = format!("conv_forward 65x64, depth {depth} in 2 ranges");
+    assert_eq!(name.as_deref(), Some(wanted.as_str()));
+    let tile_of = |name: &str, tile: &str| {
+        let tiles = Tiles::new([(name.to_owned(), tile.to_owned())]);
+        let core = cores::choose(&list, &tiles)[1].core;
+        core.map(Core::tile_name).unwrap_or_default()
+    };
+    assert_eq!(tile_of(&wanted, "128x64"), "128x64");
+    assert_eq!(tile_of(&wanted, "1x1"), "64x64", "no tile of this product");
+    assert_eq!(tile_of("another", "128x64"), "64x64");
     let list = Recording::new(Path::CpuSubgroup).with_core(99);
     let mut list = list;
     list.dispatch(product([64, 64]));
     let ways = READS_MIRRORS.cores(Path::CpuSubgroup, 64);
     assert_eq!(cores::most_cores(&list), ways.len());
-    assert_eq!(cores::choose(&list)[0].core, ways.last().copied());
+    assert_eq!(
+        cores::choose(&list, &Tiles::default())[0].core,
+        ways.last().copied()
+    );
 }
 
 #[test]

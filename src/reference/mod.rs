@@ -10,6 +10,7 @@ mod loss;
 mod method;
 mod muon;
 mod packed;
+mod probe;
 mod quantiser;
 mod trainer;
 
@@ -36,6 +37,7 @@ pub use loss::{
 pub use method::{method_backward, method_forward, method_scales, method_statistics};
 pub use muon::{momentum, muon, muon_step, newton_schulz, unit_norm};
 pub use packed::{infer, packed_bytes, packed_conv, packed_unpack, requantise, values};
+pub use probe::multiply_add;
 pub use quantiser::{
     Extreme, Levels, budget, exponent, levels, levels_backward, log2_size, quantiser_backward,
     quantiser_forward,

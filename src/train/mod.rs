@@ -18,6 +18,8 @@ pub use options::{
     TrainOptions,
 };
 
+use std::ops::Range;
+
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, Pool, Timing, Trace};
@@ -26,7 +28,7 @@ use crate::model::{Parameters, Shards};
 use crate::optimiser::Schedule;
 use crate::pack::PackError;
 use crate::ranks::{Communicator, Lonely};
-use crate::recording::Exchange;
+use crate::recording::{Exchange, Recording};
 use crate::tensor::Tensor;
 use exchange::Exchanger;
 use step::{adam_state, prices, step_of};
@@ -103,6 +105,64 @@ impl Snapshot {
     pub fn is_whole(&self) -> bool {
         !self.first_moment.is_empty()
     }
+}
+
+/// The memory of a run of which this process has the shards `own`.
+fn memory_of(
+    gpu: &Gpu,
+    model: &Model,
+    options: &TrainOptions,
+    own: Range<usize>,
+) -> Result<Memory, TrainError> {
+    let shards = Shards {
+        count: options.shards,
+        own,
+        sync_norm: options.sync_norm && options.shards > 1,
+    };
+    let batch = options.shard_size();
+    let mut memory = Memory::new(gpu, model, batch, !options.exact_norm)?.with_shards(shards);
+    for (option, value) in [
+        ("mix-up", options.mix_up),
+        ("label-smoothing", options.label_smoothing),
+        ("lp-labels", options.lp_labels),
+        ("temperature", options.temperature - 1.0),
+    ] {
+        if value != 0.0 && model.likelihood.is_some() {
+            return Err(TrainError::BadOption {
+                option,
+                value: value.to_string(),
+                remedy: "it is about labels, and an auto-encoder learns none".to_owned(),
+            });
+        }
+    }
+    if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
+        memory = memory.with_targets();
+    }
+    Ok(memory.with_prices(prices(model, options)?))
+}
+
+/// Records a training step without making a plan of it: for looking at its products.
+///
+/// # Errors
+/// [`TrainError`] for options that make no sense and for parameters that the device has no memory for.
+pub fn record_step(
+    gpu: &Gpu,
+    model: &Model,
+    options: &TrainOptions,
+) -> Result<Recording, TrainError> {
+    options.check(options.batch_size)?;
+    let memory = memory_of(gpu, model, options, 0..options.shards)?;
+    let [first, second, gradients] = ["first moment", "second moment", "gradients"]
+        .map(|label| memory.parameters.layout.tensor(label));
+    let state = adam_state(&memory, [&first, &second], options);
+    Ok(step_of(
+        options.objective,
+        gpu.path(),
+        options,
+        &memory,
+        &gradients,
+        &state,
+    ))
 }
 
 /// Trains one model on one device.
@@ -214,30 +274,8 @@ impl<'g> Trainer<'g> {
     ) -> Result<Self, TrainError> {
         let batch = options.shard_size();
         let own = options.shards / ranks.count();
-        let shards = Shards {
-            count: options.shards,
-            own: ranks.rank() * own..(ranks.rank() + 1) * own,
-            sync_norm: options.sync_norm && options.shards > 1,
-        };
-        let mut memory = Memory::new(gpu, &model, batch, !options.exact_norm)?.with_shards(shards);
-        for (option, value) in [
-            ("mix-up", options.mix_up),
-            ("label-smoothing", options.label_smoothing),
-            ("lp-labels", options.lp_labels),
-            ("temperature", options.temperature - 1.0),
-        ] {
-            if value != 0.0 && model.likelihood.is_some() {
-                return Err(TrainError::BadOption {
-                    option,
-                    value: value.to_string(),
-                    remedy: "it is about labels, and an auto-encoder learns none".to_owned(),
-                });
-            }
-        }
-        if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
-            memory = memory.with_targets();
-        }
-        memory = memory.with_prices(prices(&model, &options)?);
+        let own = ranks.rank() * own..(ranks.rank() + 1) * own;
+        let memory = memory_of(gpu, &model, &options, own)?;
         memory.write_spans(gpu);
         let parameters = &memory.parameters;
         let mut initial = parameters.initial(options.seed);

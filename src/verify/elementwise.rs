@@ -4,6 +4,7 @@ use super::{Case, Expected, Tolerance, noise, padded_noise};
 use crate::kernels;
 use crate::loss::{self, Lesson, LossOutputs};
 use crate::optimiser::{self, AdamState, Schedule};
+use crate::probe::{self, Chains};
 use crate::reference;
 use crate::tensor::pad4;
 
@@ -25,6 +26,10 @@ pub(super) fn cases() -> Vec<Case> {
     for count in [4, 5000] {
         cases.push(sgd(count));
         cases.push(add_shards(count));
+    }
+    // After one round all numbers are exact; after five, rounding errors have shrunk with the numbers' differences.
+    for (threads, rounds, factor) in [(1, 1, -0.5), (200, 1, -0.5), (200, 5, -0.75), (64, 0, 1.0)] {
+        cases.push(multiply_add(threads, rounds, factor));
     }
     cases
 }
@@ -169,6 +174,38 @@ fn add_shards(count: usize) -> Case {
             }]
         }),
     }
+}
+
+fn multiply_add(threads: usize, rounds: u32, factor: f32) -> Case {
+    let chains = Chains {
+        rounds,
+        factor,
+        term: 0.75,
+    };
+    let answer = move || {
+        let numbers = [chains.factor, chains.term].map(f64::from);
+        reference::multiply_add(threads, rounds as usize, numbers)
+    };
+    let tolerance = match rounds {
+        0 | 1 => Tolerance::EXACT,
+        _ => Tolerance {
+            absolute: 0.0,
+            relative: 2e-6,
+        },
+    };
+    Case::new(
+        &kernels::MULTIPLY_ADD,
+        format!("{threads} threads, {rounds} rounds"),
+        Vec::new(),
+        vec![vec![threads, 4]],
+        Box::new(move |plan, _, o| probe::multiply_add(plan, "case", chains, &o[0])),
+        Box::new(move |_, _| {
+            vec![Expected {
+                values: answer(),
+                tolerance,
+            }]
+        }),
+    )
 }
 
 fn sgd(count: usize) -> Case {

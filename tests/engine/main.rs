@@ -27,5 +27,6 @@ mod reference;
 mod rules;
 mod schedule;
 mod simulate;
+mod tiles;
 mod trace;
 mod vae;

@@ -24,4 +24,5 @@ mod simulate;
 mod strangers;
 mod sweep;
 mod train_from;
+mod tuning;
 mod verilog;

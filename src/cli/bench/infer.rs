@@ -348,7 +348,11 @@ fn relative(rows: &mut [InferRow]) {
 }
 
 /// A model with random weights, packed to at most so many bits a weight.
-fn random_packed(gpu: &Gpu, model: &Model, bits: u32) -> Result<PackedModel, CliError> {
+pub(in crate::cli) fn random_packed(
+    gpu: &Gpu,
+    model: &Model,
+    bits: u32,
+) -> Result<PackedModel, CliError> {
     let parameters = Parameters::new(model);
     let mut weights = parameters.initial(1);
     for layer in &parameters.layers {

@@ -38,13 +38,17 @@ pub(super) struct KernelRow {
     gflops_per_core: f64,
     /// Share of the matrix product's rate in the same run.
     of_matrix_product: f64,
+    /// Share of the rate of multiply-adds in registers, measured in the same run.
+    of_peak: f64,
 }
 
+/// Times every product of a model. `peak` is the device's measured peak in GFLOP/s.
 pub(super) fn kernels(
     gpu: &Gpu,
     model: &Model,
     batch: usize,
     tiles: &[String],
+    peak: f64,
     least: Duration,
 ) -> Result<Vec<KernelRow>, CliError> {
     let cores = cores_of(gpu, tiles)?;
@@ -96,6 +100,7 @@ pub(super) fn kernels(
     let best = rows[0].gflops;
     for row in &mut rows {
         row.of_matrix_product = row.gflops / best;
+        row.of_peak = row.gflops / peak;
     }
     Ok(rows)
 }
@@ -185,7 +190,7 @@ fn kernel_row(
         Grid::Product { splits, .. } => Some(splits),
         Grid::Threads(_) | Grid::Groups(_) => None,
     });
-    let shared = cores::choose(&plan);
+    let shared = cores::choose(&plan, gpu.tiles());
     let tile = shared.iter().find_map(|shared| shared.core);
     let plan = gpu.plan(plan)?;
     let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();
@@ -223,6 +228,7 @@ fn kernel_row(
         gflops: 1e3 * gflop / times.milliseconds,
         gflops_per_core: 1e3 * gflop / times.cpu_milliseconds,
         of_matrix_product: 0.0,
+        of_peak: 0.0,
         times,
     })
 }
@@ -238,7 +244,7 @@ pub(super) const KERNEL_HEADS: [&str; 11] = [
     "spread ms",
     "GFLOP/s",
     "per core",
-    "of matrix",
+    "of peak",
 ];
 
 pub(super) fn kernel_cells(r: &KernelRow) -> [String; 11] {
@@ -253,7 +259,7 @@ pub(super) fn kernel_cells(r: &KernelRow) -> [String; 11] {
         format!("{:.3}-{:.3}", r.times.fastest, r.times.slowest),
         format!("{:.1}", r.gflops),
         format!("{:.1}", r.gflops_per_core),
-        format!("{:.0} %", 100.0 * r.of_matrix_product),
+        format!("{:.0} %", 100.0 * r.of_peak),
     ]
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 use indicatif::{ProgressBar, ProgressStyle};
+use pollster::block_on;
 use serde::Serialize;
 
 use super::pictures::picture_path;
@@ -19,7 +20,9 @@ use super::{CliError, DeviceArgs, outputs, print_json};
 use crate::data::Images;
 use crate::gpu::Gpu;
 use crate::model::Model;
+use crate::probe::f32_rate;
 use crate::rng::Philox;
+pub(super) use infer::random_packed;
 use infer::{INFER_HEADS, headline, infer, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
 use plot::Bar;
@@ -51,7 +54,7 @@ pub(crate) struct BenchArgs {
 #[derive(clap::Subcommand)]
 enum What {
     /// The matrix product and every convolution of a model: forward, backward to its input,
-    /// backward to its weights.
+    /// backward to its weights. `of peak` is the share of what multiply-adds in registers reach here.
     Kernels {
         /// Whose layers
         #[arg(long, value_name = "NAME", default_value = "vgg16")]
@@ -123,6 +126,9 @@ struct Report<R> {
     adapter: String,
     driver: String,
     path: &'static str,
+    /// Multiply-adds in registers: the most that the device does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_gflops: Option<f64>,
     rows: Vec<R>,
 }
 
@@ -142,16 +148,12 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             batch_size,
             tile,
         } => {
-            let rows = kernels(
-                &gpu,
-                &super::model_files::find_model_alone(model)?,
-                *batch_size as usize,
-                tile,
-                least,
-            )?;
+            let model = super::model_files::find_model_alone(model)?;
+            let peak = block_on(f32_rate(&gpu))? / 1e9;
+            let rows = kernels(&gpu, &model, *batch_size as usize, tile, peak, least)?;
             show(
                 args,
-                &gpu,
+                (&gpu, Some(peak)),
                 rows,
                 KERNEL_HEADS,
                 kernel_cells,
@@ -189,7 +191,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             bar.finish_and_clear();
             show(
                 args,
-                &gpu,
+                (&gpu, None),
                 rows,
                 TRAIN_HEADS,
                 train_cells,
@@ -208,7 +210,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             }
             show(
                 args,
-                &gpu,
+                (&gpu, None),
                 rows,
                 INFER_HEADS,
                 infer_cells,
@@ -273,7 +275,7 @@ fn time(
 
 fn show<R: Serialize, const N: usize>(
     args: &BenchArgs,
-    gpu: &Gpu,
+    (gpu, peak): (&Gpu, Option<f64>),
     rows: Vec<R>,
     heads: [&str; N],
     cells: fn(&R) -> [String; N],
@@ -289,6 +291,7 @@ fn show<R: Serialize, const N: usize>(
             adapter: gpu.name().to_owned(),
             driver: gpu.driver(),
             path: gpu.path().name(),
+            peak_gflops: peak,
             rows,
         });
     }
@@ -304,11 +307,15 @@ fn show<R: Serialize, const N: usize>(
         return Ok(());
     }
     say!(
-        "{} ({}), {} kernels\n",
+        "{} ({}), {} kernels",
         gpu.name(),
         gpu.driver(),
         gpu.path().name()
     );
+    if let Some(peak) = peak {
+        say!("peak {peak:.1} GFLOP/s, measured: f32 multiply-adds in registers");
+    }
+    say!("");
     let mut table = vec![heads.map(str::to_owned)];
     table.extend(rows.iter().map(cells));
     let width = |column: usize| table.iter().map(|r| r[column].len()).max().unwrap_or(0);

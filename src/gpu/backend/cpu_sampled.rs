@@ -34,6 +34,9 @@ pub(super) const BACKEND: Backend = Backend {
     images_first: true,
     dot4_is_fast: false,
     packed_lanes: false,
+    // Near edges, cores of other sizes leave out other positions of a sum.
+    tiles_keep_bits: false,
+    probe_threads: 1 << 14,
 };
 
 /// Three blocks of columns take a fifth fewer loads for a product, which pays where a load is dear.

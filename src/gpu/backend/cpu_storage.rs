@@ -26,6 +26,9 @@ pub(super) const BACKEND: Backend = Backend {
     images_first: true,
     dot4_is_fast: false,
     packed_lanes: false,
+    // Near edges, cores of other sizes leave out other positions of a sum.
+    tiles_keep_bits: false,
+    probe_threads: 1 << 14,
 };
 
 /// Two blocks of columns keep a tile in the registers that lavapipe has; three pay only if they leave fewer columns

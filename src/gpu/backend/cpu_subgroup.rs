@@ -9,6 +9,9 @@ pub(super) const BACKEND: Backend = Backend {
     features: wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP),
     cores,
     packed_lanes: true,
+    // Near edges, cores of other sizes leave out other positions of a sum.
+    tiles_keep_bits: false,
+    probe_threads: 1 << 14,
     ..cpu_storage::BACKEND
 };
 

@@ -29,6 +29,8 @@ pub(super) const BACKEND: Backend = Backend {
     images_first: false,
     dot4_is_fast: true,
     packed_lanes: false,
+    tiles_keep_bits: true,
+    probe_threads: 1 << 18,
 };
 
 fn cores(family: Family, rows: u32) -> Vec<Core> {

@@ -150,6 +150,11 @@ pub struct Backend {
     pub dot4_is_fast: bool,
     /// Whether packed products in floats are shared by the lanes of subgroups.
     pub packed_lanes: bool,
+    /// Whether all cores of a float product give the same bits, so that one may be chosen by measured time.
+    pub tiles_keep_bits: bool,
+    /// Threads of the kernel that measures the device's peak: enough to fill it, few enough that what they write takes no
+    /// part of the time.
+    pub probe_threads: usize,
 }
 
 impl Backend {

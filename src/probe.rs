@@ -1,0 +1,131 @@
+//! How many floating-point operations a second a device does at most: measured, because no driver says it.
+
+use bytemuck::{Pod, Zeroable};
+
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::{Gpu, GpuError, Plan};
+use crate::kernels;
+use crate::recording::{Dispatch, Grid, Recording, Write};
+use crate::tensor::Tensor;
+
+/// Floating-point operations of a thread in a round: 16 multiply-adds in each of twelve chains.
+const FLOPS_OF_ROUND: u64 = 2 * 16 * 12;
+/// Microseconds that a timed run should take.
+#[cfg(not(target_arch = "wasm32"))]
+const LENGTH: f64 = 10_000.0;
+/// The device counts as warm after so many runs in a row of which none was faster than one before. An idle GPU runs at a
+/// fraction of its clock at first.
+#[cfg(not(target_arch = "wasm32"))]
+const SETTLED: usize = 4;
+/// Runs at most.
+#[cfg(not(target_arch = "wasm32"))]
+const MOST_RUNS: usize = 30;
+
+/// The twin of `Params` in `shaders/probe/multiply_add.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct MultiplyAddParams {
+    count: u32,
+    rounds: u32,
+    factor: f32,
+    term: f32,
+    y_base: u32,
+}
+
+/// What every chain does.
+#[derive(Clone, Copy, Debug)]
+pub struct Chains {
+    /// Rounds of 16 multiply-adds.
+    pub rounds: u32,
+    /// x = x * factor + term
+    pub factor: f32,
+    /// See `factor`.
+    pub term: f32,
+}
+
+/// Records chains of multiply-adds, of one thread for each vec4 of y.
+pub fn multiply_add(plan: &mut Recording, label: &str, chains: Chains, y: &Tensor) {
+    let params = MultiplyAddParams {
+        count: y.texels(),
+        rounds: chains.rounds,
+        factor: chains.factor,
+        term: chains.term,
+        y_base: y.base(),
+    };
+    plan.dispatch(Dispatch {
+        kernel: &kernels::MULTIPLY_ADD,
+        label,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        reads: &[],
+        writes: &[Write::New(y)],
+        schedule: false,
+        grid: Grid::Threads(y.texels()),
+        flops: u64::from(y.texels()) * u64::from(chains.rounds) * FLOPS_OF_ROUND,
+    });
+}
+
+/// Measures the peak rate of f32 multiply-adds, in floating-point operations a second: the fastest of several runs of about
+/// 10 ms. Times come from timestamps on the device, or from the wall clock on a device without them. Takes about a tenth of
+/// a second.
+///
+/// # Errors
+/// [`GpuError`] when the device fails meanwhile.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn f32_rate(gpu: &Gpu) -> Result<f64, GpuError> {
+    let threads = gpu.path().backend().probe_threads;
+    let y = Tensor::new(gpu, "probe", &[threads, 4])?;
+    let plan = |rounds: u32| {
+        let mut plan = Recording::new(gpu.path());
+        let chains = Chains {
+            rounds,
+            // Numbers that keep changing and stay near 1.
+            factor: -0.999,
+            term: 1.5,
+        };
+        multiply_add(&mut plan, "probe", chains, &y);
+        gpu.plan(plan)
+    };
+    let mut rounds = 1;
+    // The first run may include compiling.
+    plan(rounds)?.run(gpu, &[]);
+    gpu.wait();
+    let mut made = plan(rounds)?;
+    loop {
+        let took = microseconds(gpu, &made).await?.max(1.0);
+        if took >= LENGTH / 2.0 {
+            break;
+        }
+        let times = (LENGTH / took).clamp(2.0, 16.0);
+        rounds = (f64::from(rounds) * times).ceil() as u32;
+        made = plan(rounds)?;
+    }
+    let (mut fastest, mut since) = (f64::INFINITY, 0);
+    for _ in 0..MOST_RUNS {
+        let took = microseconds(gpu, &made).await?;
+        since = if took < 0.99 * fastest { 0 } else { since + 1 };
+        fastest = fastest.min(took);
+        if since == SETTLED {
+            break;
+        }
+    }
+    let flops: u64 = made.rows().iter().map(|row| row.flops).sum();
+    Ok(1e6 * flops as f64 / fastest)
+}
+
+/// Time of one run of a plan of few kernels.
+///
+/// # Errors
+/// [`GpuError`] when the device fails meanwhile.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) async fn microseconds(gpu: &Gpu, plan: &Plan) -> Result<f64, GpuError> {
+    if gpu.has_timestamps() {
+        let timings = plan.profile(gpu, &[]).await?;
+        return Ok(timings.iter().map(|t| t.microseconds).sum());
+    }
+    let started = std::time::Instant::now();
+    plan.run(gpu, &[]);
+    gpu.wait();
+    gpu.check()?;
+    Ok(1e6 * started.elapsed().as_secs_f64())
+}
