@@ -28,4 +28,5 @@ mod rules;
 mod schedule;
 mod simulate;
 mod trace;
+mod translations;
 mod vae;
