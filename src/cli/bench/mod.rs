@@ -78,7 +78,8 @@ enum What {
         #[arg(long, conflicts_with_all = ["json", "csv"])]
         profile: bool,
     },
-    /// Every layer of a packed model in every arithmetic beside f32, then the whole model.
+    /// Whether packing a model pays on this device: time and size beside f32, of every layer in every arithmetic and of
+    /// the whole model.
     Infer {
         /// Whose layers
         #[arg(long, value_name = "NAME", default_value = "vgg16")]
@@ -120,6 +121,9 @@ impl Times {
 
 #[derive(Serialize)]
 struct Report<R> {
+    /// What the rows come to, in words, of those that come to something.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    headline: String,
     adapter: String,
     driver: String,
     path: &'static str,
@@ -203,12 +207,11 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
         } => {
             let model = super::model_files::find_model_alone(model)?;
             let rows = infer(&gpu, &model, batch_size, *bits, least)?;
-            if !args.json && !args.csv {
-                say!("{}\n", headline(&rows, gpu.name()));
-            }
-            show(
+            let headline = headline(&rows, gpu.name(), *bits);
+            show_under(
                 args,
                 &gpu,
+                headline,
                 rows,
                 INFER_HEADS,
                 infer_cells,
@@ -277,6 +280,19 @@ fn show<R: Serialize, const N: usize>(
     rows: Vec<R>,
     heads: [&str; N],
     cells: fn(&R) -> [String; N],
+    bars: (&str, fn(&R) -> Bar),
+) -> Result<(), CliError> {
+    show_under(args, gpu, String::new(), rows, heads, cells, bars)
+}
+
+/// A table under what it comes to, in words.
+fn show_under<R: Serialize, const N: usize>(
+    args: &BenchArgs,
+    gpu: &Gpu,
+    headline: String,
+    rows: Vec<R>,
+    heads: [&str; N],
+    cells: fn(&R) -> [String; N],
     (unit, bar): (&str, fn(&R) -> Bar),
 ) -> Result<(), CliError> {
     if let Some(path) = &args.plot {
@@ -286,6 +302,7 @@ fn show<R: Serialize, const N: usize>(
     }
     if args.json {
         return print_json(&Report {
+            headline,
             adapter: gpu.name().to_owned(),
             driver: gpu.driver(),
             path: gpu.path().name(),
@@ -302,6 +319,9 @@ fn show<R: Serialize, const N: usize>(
             say!("{}", quoted.join(","));
         }
         return Ok(());
+    }
+    if !headline.is_empty() {
+        say!("{headline}\n");
     }
     say!(
         "{} ({}), {} kernels\n",
