@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod charts;
 mod classify;
 mod compare;
 mod config;

@@ -14,7 +14,7 @@ use cpu_time::ProcessTime;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::pictures::picture_path;
+use super::charts::{self, chart_path};
 use super::{CliError, DeviceArgs, outputs, print_json};
 use crate::data::Images;
 use crate::gpu::Gpu;
@@ -22,7 +22,7 @@ use crate::model::Model;
 use crate::rng::Philox;
 use infer::{INFER_HEADS, headline, infer, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
-use plot::Bar;
+use plot::{Bar, Bars};
 use train::{TRAIN_HEADS, train, train_bar, train_cells};
 
 #[derive(clap::Args)]
@@ -40,8 +40,8 @@ pub(crate) struct BenchArgs {
     /// Print comma-separated values
     #[arg(long, global = true, conflicts_with_all = ["json", "markdown"])]
     csv: bool,
-    /// Also draw the table as bars; the suffix names the format: png, jpg, gif or bmp
-    #[arg(long, global = true, value_name = "FILE", value_parser = picture_path)]
+    /// Also draw the table as bars; the suffix names the format: svg, png, jpg, gif or bmp
+    #[arg(long, global = true, value_name = "FILE", value_parser = chart_path)]
     plot: Option<PathBuf>,
     /// Least time spent on each row
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 1.0)]
@@ -297,8 +297,12 @@ fn show_under<R: Serialize, const N: usize>(
 ) -> Result<(), CliError> {
     if let Some(path) = &args.plot {
         let bars: Vec<Bar> = rows.iter().map(bar).collect();
-        let title = format!("{unit} on {}", gpu.name());
-        plot::save(path, &title, unit, &bars)?;
+        let chart = Bars {
+            title: format!("{unit} on {}", gpu.name()),
+            unit,
+            bars: &bars,
+        };
+        charts::save(path, &chart)?;
     }
     if args.json {
         return print_json(&Report {

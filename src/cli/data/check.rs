@@ -70,7 +70,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
         show(&bar, done, total)
     })?;
     bar.finish_and_clear();
-    save(&out, &sheet(&found))?;
+    save(&out, &sheet(&found)?)?;
     if args.json {
         print_json(&CheckReport {
             folder: folder.display().to_string(),
@@ -98,7 +98,7 @@ fn sheet_file(folder: &Path) -> PathBuf {
 }
 
 /// The first pictures of each class in a row, with the name of the class.
-fn sheet(found: &Survey) -> image::RgbImage {
+fn sheet(found: &Survey) -> Result<image::RgbImage, CliError> {
     let classes = found.classes.iter().zip(&found.samples).take(SHOWN_CLASSES);
     let lines: Vec<(String, Images)> = classes
         .map(|(class, samples)| (legible(&class.name), filled(samples)))
@@ -118,15 +118,9 @@ fn sheet(found: &Survey) -> image::RgbImage {
     )
 }
 
-/// A name in the letters that the sheet can write.
+/// A name that the sheet can write, of a long one the beginning.
 fn legible(name: &str) -> String {
-    let letter = |c: char| {
-        if c.is_ascii() && !c.is_control() {
-            c
-        } else {
-            '?'
-        }
-    };
+    let letter = |c: char| if c.is_control() { '?' } else { c };
     name.chars().map(letter).take(32).collect()
 }
 
