@@ -64,8 +64,10 @@ fn depthwise(block: u32, channel: u32) {
         sums = nine(sums, strip, 1u, channel, w.middle);
         sums = nine(sums, strip, 2u, channel, w.bottom);
     } else {
-        for (var y = 0u; y < KERNEL_HEIGHT; y++) {
-            for (var x = 0u; x < KERNEL_WIDTH; x++) {
+        var y = 0u;
+        while y < KERNEL_HEIGHT {
+            var x = 0u;
+            while x < KERNEL_WIDTH {
                 let line = line_of(strip, y);
                 let first = strip.column + params.padding_columns - x;
                 let outputs = mat4x4f(
@@ -75,7 +77,9 @@ fn depthwise(block: u32, channel: u32) {
                     output_at(line, first + 3u, channel),
                 );
                 sums = with_tap(sums, outputs, weights_of(y * KERNEL_WIDTH + x, channel));
+                x += 1u;
             }
+            y += 1u;
         }
     }
     put_strip(strip, vec2u(params.input_height, params.input_width), channel, sums);
@@ -124,10 +128,12 @@ fn strided(block: u32, channel: u32) {
     let row = line - image * params.phase_height;
     let column = position - line * params.phase_width;
     var sums = mat4x4f();
-    for (var y = 0u; first_tap.x + y * STRIDE < KERNEL_HEIGHT; y++) {
+    var y = 0u;
+    while first_tap.x + y * STRIDE < KERNEL_HEIGHT {
         // Negative numbers become large ones, which lie outside the output too.
         let output_row = row + first_output.x - y;
-        for (var x = 0u; first_tap.y + x * STRIDE < KERNEL_WIDTH; x++) {
+        var x = 0u;
+        while first_tap.y + x * STRIDE < KERNEL_WIDTH {
             let output_column = column + first_output.y - x;
             let inside = (output_row < vec4u(params.output_height)) & (output_column < vec4u(params.output_width))
                 & (position < vec4u(count));
@@ -142,7 +148,9 @@ fn strided(block: u32, channel: u32) {
                 sums[2] + read_a(texel.z) * (mask.z * w),
                 sums[3] + read_a(texel.w) * (mask.w * w),
             );
+            x += 1u;
         }
+        y += 1u;
     }
     let input_row = row * STRIDE + phase.x;
     let input_column = column * STRIDE + phase.y;
@@ -162,12 +170,14 @@ fn grouped(position: u32, channel: u32) -> vec4f {
     let first = group * params.group_outputs;
     let inputs = input_pixels(vec4u(position));
     var sum = vec4f(0.0);
-    for (var tap = 0u; tap < taps(); tap++) {
+    var tap = 0u;
+    while tap < taps() {
         let outputs = readers(inputs, tap);
         if outputs.exist.x {
             let pixel = params.y_base + outputs.pixel.x * params.output_channels;
             sum += products(pixel, first, tap * params.group_inputs + of_group);
         }
+        tap += 1u;
     }
     return sum;
 }
@@ -176,7 +186,8 @@ fn grouped(position: u32, channel: u32) -> vec4f {
 // outputs.
 fn products(pixel: u32, first: vec4u, weight: vec4u) -> vec4f {
     var sum = vec4f(0.0);
-    for (var k = 0u; k < params.group_outputs; k++) {
+    var k = 0u;
+    while k < params.group_outputs {
         let output = first + k;
         let d_y = pixel + output / 4u;
         let w = params.w_base + output * params.row + weight / 4u;
@@ -186,6 +197,7 @@ fn products(pixel: u32, first: vec4u, weight: vec4u) -> vec4f {
             number_of(read_a(d_y.z), output.z & 3u) * number_of(read_b(w.z), weight.z & 3u),
             number_of(read_a(d_y.w), output.w & 3u) * number_of(read_b(w.w), weight.w & 3u),
         );
+        k += 1u;
     }
     return sum;
 }

@@ -50,8 +50,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 fn bias(range: vec2u, channel: u32) -> vec4f {
     var sum = vec4f(0.0);
-    for (var position = range.x; position < range.y; position++) {
+    var position = range.x;
+    while position < range.y {
         sum += read_a(params.y_base + position * params.output_channels + channel);
+        position += 1u;
     }
     return sum;
 }
@@ -92,7 +94,8 @@ fn reached(four: Taps, position: u32) -> Reached {
 fn depthwise(range: vec2u, base: u32, k: u32, channel: u32) {
     let four = taps_of(4u * k + LANES);
     var sums = mat4x4f();
-    for (var position = range.x; position < range.y; position++) {
+    var position = range.x;
+    while position < range.y {
         let inputs = reached(four, position);
         let texel = params.x_base + inputs.pixel * params.input_channels + channel;
         let mask = select(vec4f(0.0), vec4f(1.0), inputs.exist);
@@ -103,6 +106,7 @@ fn depthwise(range: vec2u, base: u32, k: u32, channel: u32) {
             sums[2] + read_b(texel.z) * (mask.z * d_y),
             sums[3] + read_b(texel.w) * (mask.w * d_y),
         );
+        position += 1u;
     }
     put_taps(base + channel * 4u * params.row + k, sums);
 }
@@ -156,7 +160,7 @@ fn nine(range: vec2u, base: u32, channel: u32) {
         if STRIDE == 2u {
             c = b;
         }
-        for (; position < end; position++) {
+        while position < end {
             if STRIDE == 1u {
                 a = b;
                 b = c;
@@ -173,6 +177,7 @@ fn nine(range: vec2u, base: u32, channel: u32) {
             middle = with_column(middle, b, d_y);
             right = with_column(right, c, d_y);
             column += STRIDE;
+            position += 1u;
         }
     }
     let first = base + channel * 4u * params.row;
@@ -200,7 +205,8 @@ fn grouped(range: vec2u, output: u32, k: u32) -> vec4f {
     if output >= params.outputs {
         return sum;
     }
-    for (var position = range.x; position < range.y; position++) {
+    var position = range.x;
+    while position < range.y {
         let inputs = reached(four, position);
         let texel = params.x_base + inputs.pixel * params.input_channels + input / 4u;
         let x = vec4f(
@@ -211,6 +217,7 @@ fn grouped(range: vec2u, output: u32, k: u32) -> vec4f {
         );
         let d_y = read_a(params.y_base + position * params.output_channels + output / 4u);
         sum += select(vec4f(0.0), x, inputs.exist) * number_of(d_y, output & 3u);
+        position += 1u;
     }
     return sum;
 }

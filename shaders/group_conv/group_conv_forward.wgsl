@@ -62,8 +62,10 @@ fn depthwise(block: u32, channel: u32) {
         sums = nine(sums, strip, 1u, channel, w.middle);
         sums = nine(sums, strip, 2u, channel, w.bottom);
     } else {
-        for (var y = 0u; y < KERNEL_HEIGHT; y++) {
-            for (var x = 0u; x < KERNEL_WIDTH; x++) {
+        var y = 0u;
+        while y < KERNEL_HEIGHT {
+            var x = 0u;
+            while x < KERNEL_WIDTH {
                 let line = line_of(strip, y);
                 let first = strip.column * STRIDE + x - params.padding_columns;
                 let inputs = mat4x4f(
@@ -73,7 +75,9 @@ fn depthwise(block: u32, channel: u32) {
                     input_at(line, first + 3u * STRIDE, channel),
                 );
                 sums = with_tap(sums, inputs, weights_of(y * KERNEL_WIDTH + x, channel));
+                x += 1u;
             }
+            y += 1u;
         }
     }
     put_strip(strip, vec2u(params.output_height, params.output_width), channel, sums);
@@ -124,7 +128,8 @@ fn grouped(position: u32, channel: u32) -> vec4f {
     let row = params.w_base + output * params.row;
     let windows = windows_of(vec4u(position));
     var sum = vec4f(0.0);
-    for (var tap = 0u; tap < taps(); tap++) {
+    var tap = 0u;
+    while tap < taps() {
         let y = divide_one(tap, params.inverse_kernel_width);
         let x = tap - y * params.kernel_width;
         let inside = u32(windows.top.x + i32(y)) < params.input_height
@@ -133,6 +138,7 @@ fn grouped(position: u32, channel: u32) -> vec4f {
             let pixel = u32(windows.pixel.x + i32(y * params.input_width + x));
             sum += products(params.x_base + pixel * params.input_channels, input, row, tap * params.group_inputs);
         }
+        tap += 1u;
     }
     return sum;
 }
@@ -142,7 +148,8 @@ fn grouped(position: u32, channel: u32) -> vec4f {
 fn products(pixel: u32, input: vec4u, row: vec4u, weight: u32) -> vec4f {
     var sum = vec4f(0.0);
     if ALIGNED {
-        for (var k = 0u; k < params.group_inputs / 4u; k++) {
+        var k = 0u;
+        while k < params.group_inputs / 4u {
             let x = pixel + input / 4u + k;
             let w = row + weight / 4u + k;
             sum += vec4f(
@@ -151,10 +158,12 @@ fn products(pixel: u32, input: vec4u, row: vec4u, weight: u32) -> vec4f {
                 dot(read_a(x.z), read_b(w.z)),
                 dot(read_a(x.w), read_b(w.w)),
             );
+            k += 1u;
         }
         return sum;
     }
-    for (var k = 0u; k < params.group_inputs; k++) {
+    var k = 0u;
+    while k < params.group_inputs {
         let number = input + k;
         let x = pixel + number / 4u;
         let w = row + (weight + k) / 4u;
@@ -165,6 +174,7 @@ fn products(pixel: u32, input: vec4u, row: vec4u, weight: u32) -> vec4f {
             number_of(read_a(x.z), number.z & 3u) * number_of(read_b(w.z), part),
             number_of(read_a(x.w), number.w & 3u) * number_of(read_b(w.w), part),
         );
+        k += 1u;
     }
     return sum;
 }

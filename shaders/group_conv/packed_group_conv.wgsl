@@ -77,63 +77,91 @@ struct Pixels {
     inside: vec4<bool>,
 }
 
-fn read_x(at: Pixels, column: u32, texel: u32) -> vec4i {
-    return select(vec4i(0), read_a(at.texel[column] + texel), at.inside[column]);
+// One texel of inputs at each of the four columns.
+fn read_columns(at: Pixels, texel: u32) -> Sums {
+    return Sums(
+        select(vec4i(0), read_a(at.texel.x + texel), at.inside.x),
+        select(vec4i(0), read_a(at.texel.y + texel), at.inside.y),
+        select(vec4i(0), read_a(at.texel.z + texel), at.inside.z),
+        select(vec4i(0), read_a(at.texel.w + texel), at.inside.w),
+    );
 }
 
-fn add_depthwise(sums: ptr<function, Sums>, at: Pixels, w: Weights, n: u32) {
-    for (var column = 0u; column < 4u; column++) {
-        (*sums)[column] += times(read_x(at, column, n), w);
-    }
+fn with_depthwise(sums: Sums, x: Sums, w: Weights) -> Sums {
+    return Sums(sums[0] + times(x[0], w), sums[1] + times(x[1], w), sums[2] + times(x[2], w), sums[3] + times(x[3], w));
 }
 
-// One texel of inputs, which four outputs share.
-fn add_texel(sums: ptr<function, Sums>, at: Pixels, codes: vec4u, texel: u32) {
+// Four inputs, which four outputs share, times a weight of each.
+fn four_times(x: vec4i, w: array<Weights, 4>) -> vec4i {
+    return times(x.xxxx, w[0]) + times(x.yyyy, w[1]) + times(x.zzzz, w[2]) + times(x.wwww, w[3]);
+}
+
+fn with_texel(sums: Sums, x: Sums, codes: vec4u) -> Sums {
     let w = array<Weights, 4>(weights(codes.x), weights(codes.y), weights(codes.z), weights(codes.w));
-    for (var column = 0u; column < 4u; column++) {
-        let x = read_x(at, column, texel);
-        (*sums)[column] += times(x.xxxx, w[0]) + times(x.yyyy, w[1]) + times(x.zzzz, w[2]) + times(x.wwww, w[3]);
-    }
+    return Sums(
+        sums[0] + four_times(x[0], w),
+        sums[1] + four_times(x[1], w),
+        sums[2] + four_times(x[2], w),
+        sums[3] + four_times(x[3], w),
+    );
 }
 
-// One input of each of four outputs.
-fn add_apart(sums: ptr<function, Sums>, at: Pixels, w: Weights, channels: vec4u) {
+fn number_of(x: vec4i, lane: u32) -> i32 {
+    let pair = select(x.xy, x.zw, (lane & 2u) != 0u);
+    return select(pair.x, pair.y, (lane & 1u) != 0u);
+}
+
+// One input of each of four outputs, at one column.
+fn apart(pixel: u32, inside: bool, texel: vec4u, lane: vec4u) -> vec4i {
+    let x = vec4i(
+        number_of(read_a(pixel + texel.x), lane.x),
+        number_of(read_a(pixel + texel.y), lane.y),
+        number_of(read_a(pixel + texel.z), lane.z),
+        number_of(read_a(pixel + texel.w), lane.w),
+    );
+    return select(vec4i(0), x, inside);
+}
+
+fn with_apart(sums: Sums, at: Pixels, w: Weights, channels: vec4u) -> Sums {
     let texel = channels >> vec4u(2u);
     let lane = channels & vec4u(3u);
-    for (var column = 0u; column < 4u; column++) {
-        let x = vec4i(
-            read_x(at, column, texel.x)[lane.x],
-            read_x(at, column, texel.y)[lane.y],
-            read_x(at, column, texel.z)[lane.z],
-            read_x(at, column, texel.w)[lane.w],
-        );
-        (*sums)[column] += times(x, w);
-    }
+    return Sums(
+        sums[0] + times(apart(at.texel.x, at.inside.x, texel, lane), w),
+        sums[1] + times(apart(at.texel.y, at.inside.y, texel, lane), w),
+        sums[2] + times(apart(at.texel.z, at.inside.z, texel, lane), w),
+        sums[3] + times(apart(at.texel.w, at.inside.w, texel, lane), w),
+    );
 }
 
 fn word(first: u32, step: u32) -> u32 { return pick(vec4u(read_b(first + (step >> 2u))), step & 3u); }
 
-// All inputs of one tap, for output texel n.
-fn add_tap(sums: ptr<function, Sums>, at: Pixels, tap: u32, n: u32) {
+// Adds all inputs of one tap, for output texel n.
+fn with_tap(before: Sums, at: Pixels, tap: u32, n: u32) -> Sums {
     let first = params.w_base + n * params.w_row;
     if DEPTHWISE {
-        add_depthwise(sums, at, weights(word(first, tap)), n);
-        return;
+        return with_depthwise(before, read_columns(at, n), weights(word(first, tap)));
     }
+    var sums = before;
+    var i = 0u;
     if WHOLE_GROUPS {
         let texels = params.group_inputs >> 2u;
         let group = 4u * n / params.group_outputs;
-        for (var i = 0u; i < texels; i++) {
-            add_texel(sums, at, vec4u(read_b(first + tap * texels + i)), group * texels + i);
+        while i < texels {
+            let codes = vec4u(read_b(first + tap * texels + i));
+            sums = with_texel(sums, read_columns(at, group * texels + i), codes);
+            i += 1u;
         }
-        return;
+        return sums;
     }
     // Outputs past the last read the last group; their results are set to zero.
     let outputs = min(vec4u(4u * n) + LANES, vec4u(params.outputs - 1u));
     let channels = outputs / vec4u(params.group_outputs) * params.group_inputs;
-    for (var i = 0u; i < params.group_inputs; i++) {
-        add_apart(sums, at, weights(word(first, tap * params.group_inputs + i)), channels + vec4u(i));
+    while i < params.group_inputs {
+        let w = weights(word(first, tap * params.group_inputs + i));
+        sums = with_apart(sums, at, w, channels + vec4u(i));
+        i += 1u;
     }
+    return sums;
 }
 
 @compute @workgroup_size(64)
@@ -151,28 +179,35 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let first_row = (line - image * params.output_height) * params.stride - params.padding_rows;
     let first_columns = columns * params.stride - params.padding_columns;
     var sums = Sums();
-    for (var row = 0u; row < params.kernel_height; row++) {
+    var row = 0u;
+    while row < params.kernel_height {
         let y = first_row + row;
-        if y >= params.input_height {
-            continue;
+        if y < params.input_height {
+            let start = (image * params.input_height + y) * params.input_width;
+            var column = 0u;
+            while column < params.kernel_width {
+                let x = first_columns + vec4u(column);
+                let pixel = vec4u(start) + min(x, vec4u(params.input_width - 1u));
+                let texel = vec4u(params.x_base) + pixel * params.input_channels;
+                let at = Pixels(texel, x < vec4u(params.input_width));
+                sums = with_tap(sums, at, row * params.kernel_width + column, n);
+                column += 1u;
+            }
         }
-        let start = (image * params.input_height + y) * params.input_width;
-        for (var column = 0u; column < params.kernel_width; column++) {
-            let x = first_columns + vec4u(column);
-            let pixel = vec4u(start) + min(x, vec4u(params.input_width - 1u));
-            let texel = vec4u(params.x_base) + pixel * params.input_channels;
-            let at = Pixels(texel, x < vec4u(params.input_width));
-            add_tap(&sums, at, row * params.kernel_width + column, n);
-        }
+        row += 1u;
     }
     let bias = read_c(params.table_base + n);
     let shift = read_c(params.table_base + params.output_channels + n);
     let is_real = vec4u(4u * n) + LANES < vec4u(params.outputs);
     let to = params.y_base + line * params.output_width * params.output_channels + n;
-    for (var column = 0u; column < 4u; column++) {
-        if columns[column] < params.output_width {
-            let y = select(vec4i(0), requantise(sums[column], bias, shift), is_real);
-            output_0[to + columns[column] * params.output_channels] = y;
-        }
+    put(to, columns.x, select(vec4i(0), requantise(sums[0], bias, shift), is_real));
+    put(to, columns.y, select(vec4i(0), requantise(sums[1], bias, shift), is_real));
+    put(to, columns.z, select(vec4i(0), requantise(sums[2], bias, shift), is_real));
+    put(to, columns.w, select(vec4i(0), requantise(sums[3], bias, shift), is_real));
+}
+
+fn put(line: u32, column: u32, y: vec4i) {
+    if column < params.output_width {
+        output_0[line + column * params.output_channels] = y;
     }
 }

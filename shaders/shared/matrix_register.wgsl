@@ -31,7 +31,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var c30 = Sum(); var c31 = Sum();
     var c02 = Sum(); var c12 = Sum(); var c22 = Sum(); var c32 = Sum();  // third column
     let range = depth_range(vec2u(m, ROWS), vec2u(n, TILE_COLUMNS), split);
-    for (var k = range.x; k < range.y; k++) {
+    var k = range.x;
+    while k < range.y {
         let b0 = load_columns(s0, k);
         let b1 = load_columns(s1, k);
         let b2 = load_columns(s2, k);  // third column
@@ -53,6 +54,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
             c30 = multiply_add(c30, b0, a3); c31 = multiply_add(c31, b1, a3);
             c32 = multiply_add(c32, b2, a3);  // third column
         }
+        k += 1u;
     }
     if split >= params.splits {
         return; // a thread past the last tile

@@ -24,10 +24,12 @@ fn main(
     var c0 = Sum();
     var c1 = Sum();
     let end = depth();
-    for (var k = thread; k < end; k += THREADS) {
+    var k = thread;
+    while k < end {
         let a = load_rows(r, k);
         c0 = multiply_add(c0, load_columns(s0, k), a);
         c1 = multiply_add(c1, load_columns(s1, k), a);
+        k += THREADS;
     }
     parts[thread] = array<vec4i, 8>(
         whole(c0[0]), whole(c0[1]), whole(c0[2]), whole(c0[3]),
@@ -37,8 +39,10 @@ fn main(
     let column = n + (thread >> 2u);
     if thread < 8u && m < rows() && column < columns() {
         var sum = vec4i(0);
-        for (var i = 0u; i < THREADS; i++) {
+        var i = 0u;
+        while i < THREADS {
             sum += parts[i][thread];
+            i += 1u;
         }
         put(m * 4u + (thread & 3u), column, sum);
     }

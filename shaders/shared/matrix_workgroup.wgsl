@@ -4,6 +4,9 @@
 // A matrix kernel defines rows() and columns() in blocks of four, cursors, the range of the depth of a tile (first block
 // and number of blocks of its rows, and of its columns), loads and the store; blocks are those of
 // shared/blocks_float.wgsl.
+//
+// Loops of products are `while`: naga has no other one for Metal and Direct3D, and in its text of a `for` each round
+// first asks a flag whether it is the first.
 
 // Steps of the depth that the inner loop takes at once, 1 or 4: four are a sixth faster on an H200, and more than the
 // registers of Intel's GPUs hold.
@@ -50,7 +53,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var c00 = mat4x4f(); var c01 = mat4x4f();
     var c10 = mat4x4f(); var c11 = mat4x4f();
     let range = depth_range(vec2u(m_tile, ROW_BLOCKS), vec2u(n_tile, COLUMN_BLOCKS), group.z);
-    for (var start = range.x; start < range.y; start += 4u) {
+    var start = range.x;
+    while start < range.y {
         var a = mat4x4f();
         var b = mat4x4f();
         let k = start + quarter;
@@ -75,7 +79,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
         workgroupBarrier();
         // Of each step: a and d are the thread's blocks of rows, b and e those of columns.
-        for (var q = 0u; q < 16u; q += STEPS) {
+        var q = 0u;
+        while q < 16u {
             let swap = 2u * (q / 4u);
             let row = q * TILE_BLOCKS + (my ^ swap);
             let column = q * TILE_BLOCKS + ROW_BLOCKS + (mx ^ swap);
@@ -113,7 +118,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 c10 += mat4x4f(b3 * d3.x, b3 * d3.y, b3 * d3.z, b3 * d3.w);
                 c11 += mat4x4f(e3 * d3.x, e3 * d3.y, e3 * d3.z, e3 * d3.w);
             }
+            q += STEPS;
         }
+        start += 4u;
     }
     keep(m_tile + my, n_tile + mx, group.z, c00);
     keep(m_tile + my, n_tile + mx + COLUMN_BLOCKS / 2u, group.z, c01);

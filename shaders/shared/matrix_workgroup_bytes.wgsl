@@ -22,7 +22,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var c00 = Sum(); var c01 = Sum();
     var c10 = Sum(); var c11 = Sum();
     let range = depth_range(vec2u(m_tile, 16u), vec2u(n_tile, 16u), group.z);
-    for (var start = range.x; start < range.y; start += 4u) {
+    var start = range.x;
+    while start < range.y {
         var a = Bytes();
         var b = Bytes();
         let k = start + quarter;
@@ -34,7 +35,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         row_tile[quarter * 16u + block] = a;
         column_tile[quarter * 16u + block] = b;
         workgroupBarrier();
-        for (var q = 0u; q < 4u; q++) {
+        var q = 0u;
+        while q < 4u {
             let a0 = row_tile[q * 16u + my];
             let a1 = row_tile[q * 16u + my + 8u];
             let b0 = column_tile[q * 16u + mx];
@@ -43,7 +45,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             c01 = multiply_add(c01, b1, a0);
             c10 = multiply_add(c10, b0, a1);
             c11 = multiply_add(c11, b1, a1);
+            q += 1u;
         }
+        start += 4u;
     }
     keep(m_tile + my, n_tile + mx, group.z, c00);
     keep(m_tile + my, n_tile + mx + 8u, group.z, c01);

@@ -77,10 +77,11 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
             side_by_side(&[panel(0), panel(1)])
         };
         let back = (1..steps - 1).rev();
-        save_gif(&args.out, (0..steps).chain(back).map(frame).collect(), 100)?;
+        let frames: Result<Vec<_>, CliError> = (0..steps).chain(back).map(frame).collect();
+        save_gif(&args.out, frames?, 100)?;
     } else {
         let lines = [("HP", &walks[0]), ("LP", &walks[1])];
-        let picture = rows(&lines, steps.min(32), args.scale.unwrap_or(2));
+        let picture = rows(&lines, steps.min(32), args.scale.unwrap_or(2))?;
         save(&args.out, &picture)?;
     }
     say!(

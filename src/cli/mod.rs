@@ -3,6 +3,7 @@
 mod adapters;
 mod archives;
 mod bench;
+mod charts;
 mod classify;
 mod compare;
 mod config;

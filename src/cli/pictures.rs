@@ -4,20 +4,22 @@
 use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, Rgb, RgbImage};
+use plotters::prelude::*;
 
 use super::CliError;
+use super::charts::{FONT, load_font};
 use crate::data::Images;
 use crate::files::{self, Destination};
 
-/// Side of a letter, in pixels.
-const LETTER: u32 = 8;
+/// Size of type, in pixels.
+const TYPE: u32 = 13;
 /// Around everything, in pixels.
-pub(crate) const MARGIN: u32 = 8;
+const MARGIN: u32 = 8;
 /// Height of a line of text with its distance.
-pub(crate) const LINE: u32 = LETTER + 6;
+const LINE: u32 = 14;
 
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
-const INK: Rgb<u8> = Rgb([28, 28, 34]);
+const INK: RGBColor = RGBColor(28, 28, 34);
 
 /// Images in rows from the left, `columns` in each, with a pixel of distance times `scale`.
 pub(crate) struct Grid<'a> {
@@ -70,29 +72,27 @@ pub(crate) fn page(width: u32, height: u32) -> RgbImage {
 }
 
 /// Width of a text in pixels.
-pub(crate) fn text_width(text: &str) -> u32 {
-    text.chars().count() as u32 * LETTER
+fn text_width(text: &str) -> u32 {
+    load_font();
+    let size = (FONT, TYPE).into_font().box_size(text);
+    size.map_or(0, |(width, _)| width)
 }
 
 /// Writes text with its upper left corner at (x, y); what does not fit is cut off.
-pub(crate) fn write_text(picture: &mut RgbImage, [x, y]: [u32; 2], text: &str) {
-    for (number, letter) in text.chars().enumerate() {
-        let glyph = font8x8::legacy::BASIC_LEGACY
-            .get(letter as usize)
-            .unwrap_or(&[0; 8]);
-        for (row, bits) in glyph.iter().enumerate() {
-            for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
-                let (px, py) = (x + number as u32 * LETTER + column, y + row as u32);
-                if px < picture.width() && py < picture.height() {
-                    picture.put_pixel(px, py, INK);
-                }
-            }
-        }
-    }
+fn write_text(picture: &mut RgbImage, at: [u32; 2], text: &str) -> Result<(), CliError> {
+    load_font();
+    let size = picture.dimensions();
+    let page = BitMapBackend::with_buffer(picture, size).into_drawing_area();
+    let style = (FONT, TYPE).into_font().color(&INK);
+    page.draw_text(text, &style, (at[0] as i32, at[1] as i32))?;
+    Ok(page.present()?)
 }
 
 /// Grids beside each other, each under its caption.
-pub(crate) fn side_by_side(panels: &[(String, Grid<'_>)]) -> RgbImage {
+///
+/// # Errors
+/// If they cannot be written.
+pub(crate) fn side_by_side(panels: &[(String, Grid<'_>)]) -> Result<RgbImage, CliError> {
     let widths: Vec<u32> = panels
         .iter()
         .map(|(caption, grid)| grid.size()[0].max(text_width(caption)))
@@ -102,16 +102,23 @@ pub(crate) fn side_by_side(panels: &[(String, Grid<'_>)]) -> RgbImage {
     let mut picture = page(width, 2 * MARGIN + LINE + height);
     let mut x = MARGIN;
     for ((caption, grid), width) in panels.iter().zip(widths) {
-        write_text(&mut picture, [x, MARGIN], caption);
+        write_text(&mut picture, [x, MARGIN - 2], caption)?;
         grid.draw(&mut picture, [x, MARGIN + LINE]);
         x += width + MARGIN;
     }
-    picture
+    Ok(picture)
 }
 
 /// Rows of images, each with its caption at the left; `columns` images in a line, further ones in
 /// lines below, which repeat the rows.
-pub(crate) fn rows(rows: &[(&str, &Images)], columns: usize, scale: u32) -> RgbImage {
+///
+/// # Errors
+/// If the captions cannot be written.
+pub(crate) fn rows(
+    rows: &[(&str, &Images)],
+    columns: usize,
+    scale: u32,
+) -> Result<RgbImage, CliError> {
     let left = rows.iter().map(|(name, _)| text_width(name)).max();
     let left = left.unwrap_or(0) + 2 * MARGIN;
     let count = rows.first().map_or(0, |(_, images)| images.count());
@@ -146,13 +153,14 @@ pub(crate) fn rows(rows: &[(&str, &Images)], columns: usize, scale: u32) -> RgbI
     for block in &blocks {
         for (name, images) in block {
             let height = size(images)[1];
-            write_text(&mut picture, [MARGIN, y + (height - LETTER) / 2], name);
+            let top = y + height.saturating_sub(TYPE) / 2;
+            write_text(&mut picture, [MARGIN, top], name)?;
             grid(images).draw(&mut picture, [left, y]);
             y += height;
         }
         y += MARGIN;
     }
-    picture
+    Ok(picture)
 }
 
 pub(crate) fn slice(images: &Images, range: std::ops::Range<usize>) -> Images {

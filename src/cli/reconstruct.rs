@@ -71,7 +71,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         made.push(block_on(generator.decode(which, &means))?);
     }
     let lines = [("original", &images), ("HP", &made[0]), ("LP", &made[1])];
-    save(&args.out, &rows(&lines, COLUMNS, args.scale))?;
+    save(&args.out, &rows(&lines, COLUMNS, args.scale)?)?;
     say!(
         "{} images, as they are and as HP and LP reconstruct them: {}",
         images.count(),

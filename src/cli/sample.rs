@@ -62,7 +62,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
             (caption.clone(), grid)
         })
         .collect();
-    save(&args.out, &side_by_side(&grids))?;
+    save(&args.out, &side_by_side(&grids)?)?;
     say!("{} samples of {what}: {}", args.count, args.out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::charts::{FONT, svg_page};
 use super::run_folder::EpochMetrics;
 use super::series::{self, Finished, Run, Series};
 use super::{CliError, human_bytes};
@@ -199,10 +200,9 @@ fn picture(model: &str, rows: &[Row]) -> Result<String, CliError> {
         .fold(1.0, f64::max);
     let mut text = String::new();
     {
-        let root = SVGBackend::with_string(&mut text, (720, 480)).into_drawing_area();
-        root.fill(&WHITE)?;
+        let root = svg_page(&mut text, (720, 480))?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(format!("{model}: what bits buy"), ("sans-serif", 20))
+            .caption(format!("{model}: what bits buy"), (FONT, 20))
             .margin(16)
             .x_label_area_size(44)
             .y_label_area_size(56)
@@ -211,8 +211,8 @@ fn picture(model: &str, rows: &[Row]) -> Result<String, CliError> {
             .configure_mesh()
             .x_desc("bits a weight")
             .y_desc(rows.first().map_or("", measure))
-            .label_style(("sans-serif", 14))
-            .axis_desc_style(("sans-serif", 15))
+            .label_style((FONT, 14))
+            .axis_desc_style((FONT, 15))
             .light_line_style(TRANSPARENT)
             .draw()?;
         for ((name, colour), points) in ["HP (float weights of the same run)", "LP (powers of two)"]
@@ -230,7 +230,7 @@ fn picture(model: &str, rows: &[Row]) -> Result<String, CliError> {
         }
         chart
             .configure_series_labels()
-            .label_font(("sans-serif", 14))
+            .label_font((FONT, 14))
             .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE.mix(0.8))
             .border_style(RGBColor(0xcc, 0xcc, 0xcc))

@@ -137,7 +137,7 @@ impl Core {
     }
 
     /// Values of its overrides in kernels of a family; `steps` of the depth are taken at once where there is a choice.
-    pub(super) fn constants(self, family: Family, steps: u32) -> Vec<(&'static str, f64)> {
+    pub fn constants(self, family: Family, steps: u32) -> Vec<(&'static str, f64)> {
         match self {
             Core::Workgroup { .. } if family != Family::MatrixBytes => {
                 vec![("STEPS", f64::from(steps))]

@@ -29,4 +29,5 @@ mod schedule;
 mod simulate;
 mod tiles;
 mod trace;
+mod translations;
 mod vae;

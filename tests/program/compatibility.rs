@@ -113,7 +113,11 @@ fn a_packed_file_of_version_2_draws_the_same_pixels() {
     succeed(&[
         "sample", &model, "--count", "10", "--seed", "1", "--scale", "1", "-o", &out,
     ]);
-    let pixels = |path: &str| image::open(path).unwrap().into_rgb8();
+    // Four columns and three rows of 28 x 28 pixels below a caption, which is drawn in another font now.
+    let pixels = |path: &str| {
+        let picture = image::open(path).unwrap().into_rgb8();
+        image::imageops::crop_imm(&picture, 8, 22, 4 * 29, 3 * 29).to_image()
+    };
     let wanted = pixels(&file("vae-mlp-samples.png"));
     assert_eq!(pixels(&out), wanted);
 }

@@ -315,10 +315,10 @@ fn auto_encoders_read_pictures_in_the_same_way() {
     let white = folder.save("white.png", &LARGE.draw(digits.image(3), on_white));
     let out = folder.path("pairs.png");
     succeed(&["reconstruct", &model, &clear, &white, "-o", &out]);
-    // Both originals stand beside each other, 28 columns of two pixels and a gap, and are the same digit.
+    // Both originals stand beside each other behind their caption, 28 columns of two pixels and a gap, and are the same digit.
     let found = image::open(&out).unwrap().into_luma8();
     let original = |number: u32| -> Vec<u8> {
-        let left = 8 * 8 + 16 + number * 58;
+        let left = found.width() - 8 - (2 - number) * 58;
         let pixel = |i: u32| found.get_pixel(left + 2 * (i % 28), 8 + 2 * (i / 28)).0[0];
         (0..784).map(pixel).collect()
     };
@@ -335,11 +335,8 @@ fn auto_encoders_read_pictures_in_the_same_way() {
     plain.save(&path).unwrap();
     succeed(&["reconstruct", &model, &path, "-o", &out]);
     let found = image::open(&out).unwrap().into_luma8();
-    let pixel = |i: u32| {
-        found
-            .get_pixel(8 * 8 + 16 + 2 * (i % 28), 8 + 2 * (i / 28))
-            .0[0]
-    };
+    let left = found.width() - 8 - 58;
+    let pixel = |i: u32| found.get_pixel(left + 2 * (i % 28), 8 + 2 * (i / 28)).0[0];
     let shown: Vec<u8> = (0..784).map(pixel).collect();
     assert_eq!(shown, digits.image(3));
     refuse(

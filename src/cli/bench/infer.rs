@@ -85,10 +85,12 @@ pub(super) fn infer(
     Ok(rows)
 }
 
-/// Whether packing a model pays on a device, in a few sentences: its size, its time at each batch, and the verdict.
-pub(super) fn headline(rows: &[InferRow], device: &str) -> String {
-    /// From this ratio on packed inference counts as faster: less is within what times spread.
-    const FASTER: f64 = 1.1;
+/// From this ratio of times on, either way, one of two counts as faster: less is within what times spread.
+const FASTER: f64 = 1.1;
+
+/// Whether packing a model to `bits` bits a weight pays on a device, in a few sentences: its size, its time at each batch,
+/// and the verdict.
+pub(super) fn headline(rows: &[InferRow], device: &str, bits: u32) -> String {
     let whole = |kernel: &str| -> Vec<&InferRow> {
         let of_model = |r: &&InferRow| r.layer.starts_with(WHOLE) && r.kernel == kernel;
         rows.iter().filter(of_model).collect()
@@ -100,11 +102,11 @@ pub(super) fn headline(rows: &[InferRow], device: &str) -> String {
     let model = &first.layer[WHOLE.len()..];
     let smaller = first.weight_bytes as f64 / small.weight_bytes as f64;
     let mut text = format!(
-        "{model} on {device}: weights of {} packed, of {} in f32, {smaller:.1} times less.",
+        "{model} on {device}: weights of {} packed to {bits} bits, of {} in f32, {smaller:.1} times less.",
         human_bytes(small.weight_bytes as u64),
         human_bytes(first.weight_bytes as u64)
     );
-    let mut faster = Vec::new();
+    let mut ratios = Vec::new();
     for (float, packed) in floats.iter().zip(&packed) {
         let batch = float.batch_size;
         let each = |row: &InferRow| row.times.milliseconds / batch as f64;
@@ -114,19 +116,35 @@ pub(super) fn headline(rows: &[InferRow], device: &str) -> String {
             each(packed),
             each(float)
         );
-        if ratio >= FASTER {
-            faster.push(batch.to_string());
+        ratios.push((batch, ratio));
+    }
+    text + &verdict(&ratios)
+}
+
+/// Where packing pays, by batches and how many times as fast as floats it is at each.
+fn verdict(ratios: &[(usize, f64)]) -> String {
+    let batches = |is: &dyn Fn(f64) -> bool| -> Option<String> {
+        let batches = ratios.iter().filter(|(_, ratio)| is(*ratio));
+        let batches: Vec<String> = batches.map(|(batch, _)| batch.to_string()).collect();
+        match batches.len() {
+            0 => None,
+            n if n == ratios.len() => Some(String::new()),
+            _ => Some(format!(" at batch {}", batches.join(" and "))),
+        }
+    };
+    let faster = batches(&|ratio| ratio >= FASTER);
+    let slower = batches(&|ratio| ratio <= 1.0 / FASTER);
+    match (faster, slower) {
+        (None, None) => " So packing pays here in size, not in speed.".to_owned(),
+        (None, Some(slow)) => format!(" So packing pays here in size, and costs time{slow}."),
+        (Some(fast), None) if fast.is_empty() => {
+            " So packing pays here in size and in speed.".to_owned()
+        }
+        (Some(fast), None) => format!(" So packing pays here in size, and in speed{fast}."),
+        (Some(fast), Some(slow)) => {
+            format!(" So packing pays here in size, and in speed{fast}; it costs time{slow}.")
         }
     }
-    text += &match (faster.len(), floats.len()) {
-        (0, _) => " So packing pays here in size, not in speed.".to_owned(),
-        (n, all) if n == all => " So packing pays here in size and in speed.".to_owned(),
-        _ => format!(
-            " So packing pays here in size, and in speed at batch {}.",
-            faster.join(" and ")
-        ),
-    };
-    text
 }
 
 fn layers(model: &Model, batch: usize) -> Vec<Layer> {
@@ -554,15 +572,25 @@ mod tests {
                 row("all of net", 8, "chosen", many),
             ]
         };
-        let text = headline(&rows(1.0, 16.0), "a GPU");
+        let text = headline(&rows(1.0, 16.0), "a GPU", 2);
         assert_eq!(
             text,
-            "net on a GPU: weights of 4.00 KiB packed, of 64.00 KiB in f32, 16.0 times less. At batch 1 an image takes \
-             1.000 ms packed, 2.000 ms in f32: 2.00 times as fast. At batch 8 an image takes 2.000 ms packed, 2.000 ms in \
-             f32: 1.00 times as fast. So packing pays here in size, and in speed at batch 1."
+            "net on a GPU: weights of 4.00 KiB packed to 2 bits, of 64.00 KiB in f32, 16.0 times less. At batch 1 an image \
+             takes 1.000 ms packed, 2.000 ms in f32: 2.00 times as fast. At batch 8 an image takes 2.000 ms packed, 2.000 ms \
+             in f32: 1.00 times as fast. So packing pays here in size, and in speed at batch 1."
         );
-        assert!(headline(&rows(1.0, 8.0), "").ends_with("in size and in speed."));
-        assert!(headline(&rows(2.0, 20.0), "").ends_with("in size, not in speed."));
-        assert_eq!(headline(&[], "a GPU"), "");
+        let end = |one, many| {
+            let text = headline(&rows(one, many), "", 2);
+            text.rsplit_once("here ").unwrap().1.to_owned()
+        };
+        assert_eq!(end(1.0, 8.0), "in size and in speed.");
+        assert_eq!(end(2.0, 15.0), "in size, not in speed.");
+        assert_eq!(end(2.0, 20.0), "in size, and costs time at batch 8.");
+        assert_eq!(end(4.0, 20.0), "in size, and costs time.");
+        assert_eq!(
+            end(4.0, 8.0),
+            "in size, and in speed at batch 8; it costs time at batch 1."
+        );
+        assert_eq!(headline(&[], "a GPU", 2), "");
     }
 }

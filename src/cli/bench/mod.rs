@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use serde::Serialize;
 
-use super::pictures::picture_path;
+use super::charts::{self, chart_path};
 use super::{CliError, DeviceArgs, outputs, print_json};
 use crate::data::Images;
 use crate::gpu::Gpu;
@@ -25,7 +25,7 @@ use crate::rng::Philox;
 pub(super) use infer::random_packed;
 use infer::{INFER_HEADS, headline, infer, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
-use plot::Bar;
+use plot::{Bar, Bars};
 use train::{TRAIN_HEADS, train, train_bar, train_cells};
 
 #[derive(clap::Args)]
@@ -43,8 +43,8 @@ pub(crate) struct BenchArgs {
     /// Print comma-separated values
     #[arg(long, global = true, conflicts_with_all = ["json", "markdown"])]
     csv: bool,
-    /// Also draw the table as bars; the suffix names the format: png, jpg, gif or bmp
-    #[arg(long, global = true, value_name = "FILE", value_parser = picture_path)]
+    /// Also draw the table as bars; the suffix names the format: svg, png, jpg, gif or bmp
+    #[arg(long, global = true, value_name = "FILE", value_parser = chart_path)]
     plot: Option<PathBuf>,
     /// Least time spent on each row
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 1.0)]
@@ -81,7 +81,8 @@ enum What {
         #[arg(long, conflicts_with_all = ["json", "csv"])]
         profile: bool,
     },
-    /// Every layer of a packed model in every arithmetic beside f32, then the whole model.
+    /// Whether packing a model pays on this device: time and size beside f32, of every layer in every arithmetic and of
+    /// the whole model.
     Infer {
         /// Whose layers
         #[arg(long, value_name = "NAME", default_value = "vgg16")]
@@ -123,6 +124,9 @@ impl Times {
 
 #[derive(Serialize)]
 struct Report<R> {
+    /// What the rows come to, in words, of those that come to something.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    headline: String,
     adapter: String,
     driver: String,
     path: &'static str,
@@ -151,9 +155,13 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             let model = super::model_files::find_model_alone(model)?;
             let peak = block_on(f32_rate(&gpu))? / 1e9;
             let rows = kernels(&gpu, &model, *batch_size as usize, tile, peak, least)?;
+            let about = About {
+                peak: Some(peak),
+                ..About::new(&gpu)
+            };
             show(
                 args,
-                (&gpu, Some(peak)),
+                &about,
                 rows,
                 KERNEL_HEADS,
                 kernel_cells,
@@ -191,7 +199,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             bar.finish_and_clear();
             show(
                 args,
-                (&gpu, None),
+                &About::new(&gpu),
                 rows,
                 TRAIN_HEADS,
                 train_cells,
@@ -205,12 +213,13 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
         } => {
             let model = super::model_files::find_model_alone(model)?;
             let rows = infer(&gpu, &model, batch_size, *bits, least)?;
-            if !args.json && !args.csv {
-                say!("{}\n", headline(&rows, gpu.name()));
-            }
+            let about = About {
+                headline: headline(&rows, gpu.name(), *bits),
+                ..About::new(&gpu)
+            };
             show(
                 args,
-                (&gpu, None),
+                &about,
                 rows,
                 INFER_HEADS,
                 infer_cells,
@@ -273,25 +282,50 @@ fn time(
     })
 }
 
+/// What stands around a table.
+struct About<'g> {
+    gpu: &'g Gpu,
+    /// Measured GFLOP/s of multiply-adds, if the table compares with it.
+    peak: Option<f64>,
+    /// What the table comes to, in words; empty if there is nothing to say.
+    headline: String,
+}
+
+impl<'g> About<'g> {
+    fn new(gpu: &'g Gpu) -> Self {
+        Self {
+            gpu,
+            peak: None,
+            headline: String::new(),
+        }
+    }
+}
+
 fn show<R: Serialize, const N: usize>(
     args: &BenchArgs,
-    (gpu, peak): (&Gpu, Option<f64>),
+    about: &About<'_>,
     rows: Vec<R>,
     heads: [&str; N],
     cells: fn(&R) -> [String; N],
     (unit, bar): (&str, fn(&R) -> Bar),
 ) -> Result<(), CliError> {
+    let gpu = about.gpu;
     if let Some(path) = &args.plot {
         let bars: Vec<Bar> = rows.iter().map(bar).collect();
-        let title = format!("{unit} on {}", gpu.name());
-        plot::save(path, &title, unit, &bars)?;
+        let chart = Bars {
+            title: format!("{unit} on {}", gpu.name()),
+            unit,
+            bars: &bars,
+        };
+        charts::save(path, &chart)?;
     }
     if args.json {
         return print_json(&Report {
+            headline: about.headline.clone(),
             adapter: gpu.name().to_owned(),
             driver: gpu.driver(),
             path: gpu.path().name(),
-            peak_gflops: peak,
+            peak_gflops: about.peak,
             rows,
         });
     }
@@ -306,13 +340,16 @@ fn show<R: Serialize, const N: usize>(
         }
         return Ok(());
     }
+    if !about.headline.is_empty() {
+        say!("{}\n", about.headline);
+    }
     say!(
         "{} ({}), {} kernels",
         gpu.name(),
         gpu.driver(),
         gpu.path().name()
     );
-    if let Some(peak) = peak {
+    if let Some(peak) = about.peak {
         say!("peak {peak:.1} GFLOP/s, measured: f32 multiply-adds in registers");
     }
     say!("");

@@ -9,6 +9,7 @@ use super::Plan;
 use super::energy::ACCELERATOR;
 use super::rows::{HEADS, Row, cells};
 use crate::cli::CliError;
+use crate::cli::charts::{FONT, svg_page};
 use crate::cli::report::{STYLE, escape};
 
 /// Colours that eyes without red or green tell apart (Okabe, Ito 2008): GTC, other methods that pack, those that do not.
@@ -124,10 +125,9 @@ fn picture(what: &str, rows: &[Row], x: &dyn Fn(&Row) -> f64) -> Result<String, 
     let room = (0.06 * (best - low)).max(0.2);
     let mut text = String::new();
     {
-        let root = SVGBackend::with_string(&mut text, (900, 520)).into_drawing_area();
-        root.fill(&WHITE)?;
+        let root = svg_page(&mut text, (900, 520))?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(format!("accuracy against {what}"), ("sans-serif", 20))
+            .caption(format!("accuracy against {what}"), (FONT, 20))
             .margin(16)
             .x_label_area_size(44)
             .y_label_area_size(60)
@@ -140,8 +140,8 @@ fn picture(what: &str, rows: &[Row], x: &dyn Fn(&Row) -> f64) -> Result<String, 
             .x_desc(what)
             .y_desc("test accuracy, %")
             .x_label_formatter(&|v| format!("{v:.0}"))
-            .label_style(("sans-serif", 14))
-            .axis_desc_style(("sans-serif", 15))
+            .label_style((FONT, 14))
+            .axis_desc_style((FONT, 15))
             .light_line_style(TRANSPARENT)
             .draw()?;
         for (number, (name, colour)) in NAMES.into_iter().zip(COLOURS).enumerate() {
@@ -167,14 +167,14 @@ fn picture(what: &str, rows: &[Row], x: &dyn Fn(&Row) -> f64) -> Result<String, 
                     + Text::new(
                         row.method.clone(),
                         (8, -6),
-                        ("sans-serif", 13).into_font().color(&colour),
+                        (FONT, 13).into_font().color(&colour),
                     )
             });
             chart.draw_series(names)?;
         }
         chart
             .configure_series_labels()
-            .label_font(("sans-serif", 14))
+            .label_font((FONT, 14))
             .position(SeriesLabelPosition::LowerRight)
             .background_style(WHITE.mix(0.8))
             .border_style(RGBColor(0xcc, 0xcc, 0xcc))

@@ -75,7 +75,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
     let found =
         survey(&place.path, &options, SHOWN, &tick).map_err(|error| place.explain(error))?;
     bar.finish_and_clear();
-    save(&out, &sheet(&found))?;
+    save(&out, &sheet(&found)?)?;
     if args.json {
         print_json(&CheckReport {
             folder: folder.display().to_string(),
@@ -94,7 +94,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The first pictures of each class in a row, with the name of the class.
-fn sheet(found: &Survey) -> image::RgbImage {
+fn sheet(found: &Survey) -> Result<image::RgbImage, CliError> {
     let classes = found.classes.iter().zip(&found.samples).take(SHOWN_CLASSES);
     let lines: Vec<(String, Images)> = classes
         .map(|(class, samples)| (legible(&class.name), filled(samples)))
@@ -114,15 +114,9 @@ fn sheet(found: &Survey) -> image::RgbImage {
     )
 }
 
-/// A name in the letters that the sheet can write.
+/// A name that the sheet can write, of a long one the beginning.
 fn legible(name: &str) -> String {
-    let letter = |c: char| {
-        if c.is_ascii() && !c.is_control() {
-            c
-        } else {
-            '?'
-        }
-    };
+    let letter = |c: char| if c.is_control() { '?' } else { c };
     name.chars().map(letter).take(32).collect()
 }
 

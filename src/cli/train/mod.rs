@@ -496,7 +496,7 @@ impl Session<'_> {
             panel(Which::LowPrecision, &lp),
         ];
         self.folder
-            .save_samples(epoch, &pictures::png(&side_by_side(&panels))?)
+            .save_samples(epoch, &pictures::png(&side_by_side(&panels)?)?)
     }
 
     fn auto_encoder_page(
@@ -523,7 +523,7 @@ impl Session<'_> {
             samples: samples
                 .filter_map(|epoch| Some((epoch, self.folder.samples(epoch)?)))
                 .collect(),
-            reconstructions: pictures::png(&pictures::rows(&lines, 16, 2))?,
+            reconstructions: pictures::png(&pictures::rows(&lines, 16, 2)?)?,
             means: block_on(generator.encode(Which::LowPrecision, &placed))?,
             labels: placed.labels,
             classes: self.header.classes.clone(),
