@@ -219,6 +219,9 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
             reason: reason.to_owned(),
         })
     };
+    if !folder.exists() && !idx_folder::is_here(folder) {
+        return other("there is no such folder or file");
+    }
     if folder.is_file() {
         return other(&match archive_of(folder) {
             Some(kind) => format!(

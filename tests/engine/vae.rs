@@ -92,9 +92,9 @@ fn pictures_have_the_promised_content() {
     let (a, b) = (image("a.png", 0), image("b.png", 99));
     let pairs = out("pairs.png");
     succeed(&["reconstruct", model, &a, &b, "-o", &pairs]);
-    // The originals stand in the first row, enlarged by two, right of the captions.
+    // The originals stand in the first row, enlarged by two, right of the captions: two cells of 29 pixels and a margin.
     let found = picture(&pairs).into_luma8();
-    let (left, top) = (8 * 8 + 16, 8);
+    let (left, top) = (found.width() - 8 - 2 * 58, 8);
     for (x, y) in [(0, 0), (5, 9), (27, 27)] {
         let want = ((y * 28 + x) % 251) as u8;
         let got = found.get_pixel(left + 2 * x + 1, top + 2 * y + 1).0[0];

@@ -228,7 +228,7 @@ fn the_cache_is_listed_and_emptied() {
         "{listed}"
     );
     let (_, cleared, _) = run(&["data", "cache", "--clear"]);
-    assert!(cleared.contains("1 file(s) removed"), "{cleared}");
+    assert!(cleared.contains("1 data set(s) removed"), "{cleared}");
     let (_, listed, _) = run(&["data", "cache", "--json"]);
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed["files"].as_array().unwrap().len(), 0);

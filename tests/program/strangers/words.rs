@@ -80,6 +80,10 @@ fn archives_and_versions_for_python_are_told_apart() {
     refuse(&["data", "check", &at("archive.7z")], &["7-Zip", "Unpack"]);
     refuse(&["data", "check", &at("archive.rar")], &["RAR", "Unpack"]);
     refuse(
+        &["data", "check", &at("nowhere.zip")],
+        &["nowhere.zip", "no such"],
+    );
+    refuse(
         &["data", "check", &at("notes.txt")],
         &["no archive", "folder"],
     );

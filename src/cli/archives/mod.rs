@@ -8,22 +8,24 @@
 //! CACHE/archives/<hash of the archive's path>/<name>/...       what was in it
 //! ```
 
+mod unpack;
+
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use flate2::read::GzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
+use unpack::Unpacker;
+
+use super::CliError;
 use super::data_args::{cache_folder, text_hash};
-use super::{CliError, human_bytes};
 use crate::data;
 use crate::data::folder::{CACHE_LIMIT, is_picture_folder};
 
-/// More files than any data set has.
-const MAX_FILES: usize = 5_000_000;
 /// How many archives may lie in each other.
 const MAX_DEPTH: usize = 3;
 /// The name of the note beside what was unpacked.
@@ -319,123 +321,6 @@ fn progress(note: &Note) -> ProgressBar {
     }
 }
 
-/// Writes what is in an archive into a folder.
-struct Unpacker<'u> {
-    archive: &'u Path,
-    folder: &'u Path,
-    /// When the archive was changed, which its files get: decoded pictures are known by it.
-    time: SystemTime,
-    /// Counts bytes of the archive.
-    bar: ProgressBar,
-    /// Most bytes that may come out of it.
-    limit: u64,
-    /// Bytes written.
-    bytes: u64,
-    files: usize,
-}
-
-impl Unpacker<'_> {
-    fn zip(&mut self) -> Result<(), String> {
-        let shown = self.archive.display();
-        let file = File::open(self.archive).map_err(|error| format!("{shown}: {error}"))?;
-        let mut archive =
-            zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged("", &error))?;
-        for i in 0..archive.len() {
-            let entry = archive.by_index(i).map_err(|error| match error {
-                zip::result::ZipError::UnsupportedArchive(
-                    zip::result::ZipError::PASSWORD_REQUIRED,
-                ) => format!("{shown}: it is protected by a password. Unpack it yourself"),
-                error => self.damaged("", &error),
-            })?;
-            let name = entry
-                .name()
-                .map_err(|error| self.damaged("", &error))?
-                .replace('\\', "/");
-            let packed = entry.compressed_size();
-            let is_link = entry.is_symlink();
-            if !entry.is_dir() && !is_link {
-                self.write(Path::new(&name), entry)?;
-            }
-            self.bar.inc(packed);
-        }
-        Ok(())
-    }
-
-    fn tar(&mut self, bytes: impl Read) -> Result<(), String> {
-        let bar = self.bar.clone();
-        let mut archive = tar::Archive::new(bar.wrap_read(bytes));
-        let entries = archive
-            .entries()
-            .map_err(|error| self.damaged("", &error))?;
-        for entry in entries {
-            let entry = entry.map_err(|error| self.damaged("", &error))?;
-            let path = entry
-                .path()
-                .map_err(|error| self.damaged("", &error))?
-                .into_owned();
-            if entry.header().entry_type().is_file() {
-                self.write(&path, entry)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes one file.
-    fn write(&mut self, path: &Path, bytes: impl Read) -> Result<(), String> {
-        let inside = path.display().to_string();
-        let shown = self.archive.display();
-        let fits = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
-        if !path.components().all(fits) || path.file_name().is_none() {
-            return Err(format!(
-                "{shown}: {inside}: a path that climbs out of the folder. Do not trust it."
-            ));
-        }
-        // What macOS adds to archives of its own accord.
-        let added = |c: Component| c.as_os_str() == "__MACOSX" || c.as_os_str() == ".DS_Store";
-        if path.components().any(added) {
-            return Ok(());
-        }
-        self.files += 1;
-        if self.files > MAX_FILES {
-            return Err(format!(
-                "{shown}: more than {MAX_FILES} files. Is it a data set?"
-            ));
-        }
-        let target = self.folder.join(path);
-        let no_room = |error: io::Error| format!("{}: {error}", target.display());
-        if let Some(folder) = target.parent() {
-            std::fs::create_dir_all(folder).map_err(no_room)?;
-        }
-        let mut file = File::create(&target).map_err(no_room)?;
-        let mut bytes = bytes.take(self.limit - self.bytes + 1);
-        let mut block = vec![0; 64 << 10];
-        loop {
-            let count = match bytes.read(&mut block) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.damaged(&inside, &error)),
-            };
-            file.write_all(&block[..count]).map_err(no_room)?;
-            self.bytes += count as u64;
-        }
-        if self.bytes > self.limit {
-            return Err(format!(
-                "{shown}: it unpacks to more than {}, which is all that the cache may take. Unpack it yourself, and name \
-                 the folder that comes out of it",
-                human_bytes(self.limit)
-            ));
-        }
-        file.set_modified(self.time).map_err(no_room)
-    }
-
-    fn damaged(&self, inside: &str, error: &dyn std::fmt::Display) -> String {
-        let between = if inside.is_empty() { "" } else { ": " };
-        let shown = self.archive.display();
-        format!("{shown}{between}{inside}: cut or damaged: {error}. Fetch it again.")
-    }
-}
-
 /// An archive in the cache.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Kept {
@@ -507,84 +392,7 @@ fn make_room(all: &Path, own: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    /// An archive of two small files.
-    fn small(kind: Kind) -> Vec<u8> {
-        let files = [("a/one", vec![7; 900]), ("b/two", (0..=255).collect())];
-        if kind == Kind::Zip {
-            let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
-            for (name, bytes) in &files {
-                let options = zip::write::SimpleFileOptions::default();
-                writer.start_file(*name, options).unwrap();
-                writer.write_all(bytes).unwrap();
-            }
-            return writer.finish().unwrap().into_inner();
-        }
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, bytes) in &files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            builder.append_data(&mut header, name, &bytes[..]).unwrap();
-        }
-        let bytes = builder.into_inner().unwrap();
-        if kind == Kind::Tar {
-            return bytes;
-        }
-        let level = flate2::Compression::fast();
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
-        encoder.write_all(&bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
-
-        /// Whatever is changed in an archive, it is unpacked within the limit and the folder, or refused in words.
-        #[test]
-        fn damaged_archives_do_no_harm(
-            number in 0usize..3,
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-            length in any::<prop::sample::Index>(),
-            is_cut in any::<bool>(),
-        ) {
-            let kind = [Kind::Zip, Kind::Tar, Kind::TarGz][number];
-            let mut bytes = small(kind);
-            for (at, value) in changes {
-                let at = at.index(bytes.len());
-                bytes[at] = value;
-            }
-            if is_cut {
-                bytes.truncate(length.index(bytes.len()));
-            }
-            let place = tempfile::tempdir().unwrap();
-            let archive = place.path().join("archive");
-            std::fs::write(&archive, &bytes).unwrap();
-            let target = place.path().join("target");
-            std::fs::create_dir(&target).unwrap();
-            let mut unpacker = Unpacker {
-                archive: &archive,
-                folder: &target,
-                time: SystemTime::UNIX_EPOCH,
-                bar: ProgressBar::hidden(),
-                limit: 10_000,
-                bytes: 0,
-                files: 0,
-            };
-            let result = match kind {
-                Kind::Zip => unpacker.zip(),
-                Kind::Tar => unpacker.tar(&bytes[..]),
-                Kind::TarGz => unpacker.tar(GzDecoder::new(&bytes[..])),
-            };
-            prop_assert!(unpacker.bytes <= 10_001);
-            prop_assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
-            if let Err(words) = result {
-                prop_assert!(!words.is_empty());
-            }
-        }
-    }
 
     #[test]
     fn names_lose_the_endings_of_archives() {
@@ -596,36 +404,6 @@ mod tests {
             (".zip", "data"),
         ] {
             assert_eq!(stem(Path::new(name)), wanted);
-        }
-    }
-
-    /// A few bytes may stand for many.
-    #[test]
-    fn no_more_is_unpacked_than_the_cache_may_hold() {
-        let folder = tempfile::tempdir().unwrap();
-        let zip = folder.path().join("zeros.zip");
-        let mut writer = zip::ZipWriter::new(File::create(&zip).unwrap());
-        let options = zip::write::SimpleFileOptions::default();
-        for name in ["a/1", "a/2"] {
-            writer.start_file(name, options).unwrap();
-            writer.write_all(&[0; 100_000]).unwrap();
-        }
-        writer.finish().unwrap();
-        assert!(zip.metadata().unwrap().len() < 10_000);
-        for (limit, fits) in [(200_000, true), (199_999, false), (50_000, false)] {
-            let target = tempfile::tempdir().unwrap();
-            let mut unpacker = Unpacker {
-                archive: &zip,
-                folder: target.path(),
-                time: SystemTime::UNIX_EPOCH,
-                bar: ProgressBar::hidden(),
-                limit,
-                bytes: 0,
-                files: 0,
-            };
-            let result = unpacker.zip();
-            assert_eq!(result.is_ok(), fits, "{limit}: {result:?}");
-            assert!(unpacker.bytes <= limit + 1);
         }
     }
 }
