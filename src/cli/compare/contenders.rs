@@ -42,13 +42,6 @@ fn levels(price: &str, ramp: f64, freeze: f64, lp_start: f64) -> Vec<String> {
     words.flatten().collect()
 }
 
-/// What GTC's layers need to end with few bits: gradients that do not vanish and levels that do not grow as slopes fall, and
-/// slopes that fall in the first half of the time that they have.
-fn few_bits(lp_start: f64) -> Vec<String> {
-    let words = ["--straight-through", "identity", "--centred-slopes"].map(str::to_owned);
-    [words.to_vec(), levels("0.03", 0.1, 0.5, lp_start)].concat()
-}
-
 /// All of them.
 pub(super) fn known() -> Vec<Contender> {
     let methods = Quantiser::all().into_iter().filter(|q| !q.is_gtc());
@@ -83,22 +76,39 @@ impl Contender {
             let words = words.iter().map(|word| (*word).to_owned());
             first.into_iter().chain(words).collect()
         };
+        // Where a factor stands behind every sum, that of a batch normalisation becomes part of it and need be no power of two.
+        let free_norm = ["--exact-norm", "--lambda-norm", "0"];
         match self {
-            Self::Float => with(Vec::new(), &["--objective", "float"]),
+            Self::Float => with(
+                Vec::new(),
+                &[&["--objective", "float"], &free_norm[..]].concat(),
+            ),
             Self::GtcChain => with(
                 levels("0.01", 0.5, 0.8, lp_start),
                 &["--straight-through", "chain", "--centred-slopes", "false"],
             ),
-            Self::Gtc(bits) => with(few_bits(lp_start), &["--target-bits", &bits.to_string()]),
+            Self::Gtc(bits) => with(Vec::new(), &["--target-bits", &bits.to_string()]),
             Self::GtcDirect(bits) => with(
-                few_bits(0.0),
-                &["--objective", "direct", "--target-bits", &bits.to_string()],
+                levels("0.03", 0.1, 0.5, 0.0),
+                &[
+                    "--straight-through",
+                    "identity",
+                    "--centred-slopes",
+                    "--objective",
+                    "direct",
+                    "--target-bits",
+                    &bits.to_string(),
+                ],
             ),
             Self::GtcEnds(bits) => with(
-                few_bits(lp_start),
+                Vec::new(),
                 &["--target-bits", &format!("{bits},first=4,last=4")],
             ),
-            Self::Method(quantiser) => with(Vec::new(), &["--quantiser", &quantiser.to_string()]),
+            Self::Method(quantiser) => {
+                let rest = if self.packs() { &[] } else { &free_norm[..] };
+                let word = quantiser.to_string();
+                with(Vec::new(), &[&["--quantiser", &word], rest].concat())
+            }
         }
     }
 
@@ -148,9 +158,11 @@ impl Contender {
             Self::Float => "it stays as it is",
             Self::GtcChain => Quantiser::Gtc.summary(),
             Self::Gtc(_) => {
-                "the same with gradients that pass as they are, and centred slopes that fall early"
+                "the same with the settings of the model's preset, and so many bits to keep"
             }
-            Self::GtcDirect(_) => "the same without a float network that teaches it",
+            Self::GtcDirect(_) => {
+                "the same from the labels alone, without a float network that teaches"
+            }
             Self::GtcEnds(_) => "as gtc, with up to 4 bits in the first and the last layer",
             Self::Method(quantiser) => quantiser.summary(),
         }
@@ -196,9 +208,18 @@ mod tests {
 
     #[test]
     fn levels_learn_while_there_is_a_network_to_learn_them() {
-        let flags = |lp_start: f64| Contender::Gtc(2).flags(lp_start).join(" ");
-        assert!(flags(0.0).contains("--bits-ramp 0.1000 --freeze-levels 0.5000"));
-        assert!(flags(0.5).contains("--bits-ramp 0.5500 --freeze-levels 0.7500"));
+        let flags = |lp_start: f64| Contender::GtcChain.flags(lp_start).join(" ");
+        assert!(flags(0.0).contains("--bits-ramp 0.5000 --freeze-levels 0.8000"));
+        assert!(flags(0.5).contains("--bits-ramp 0.7500 --freeze-levels 0.9000"));
+    }
+
+    #[test]
+    fn only_networks_that_multiply_nowhere_round_their_normalisations() {
+        for contender in known() {
+            let flags = contender.flags(0.0);
+            let is_free = flags.contains(&"--exact-norm".to_owned());
+            assert_eq!(is_free, !contender.packs(), "{contender}: {flags:?}");
+        }
     }
 
     #[test]

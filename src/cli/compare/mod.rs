@@ -71,7 +71,7 @@ struct Plan {
 }
 
 /// Flags that a comparison sets itself.
-const OWN: [&str; 12] = [
+const OWN: [&str; 14] = [
     "--seed",
     "--data",
     "--limit",
@@ -84,6 +84,8 @@ const OWN: [&str; 12] = [
     "--bits-ramp",
     "--freeze-levels",
     "--float-ends",
+    "--exact-norm",
+    "--lambda-norm",
 ];
 
 pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
