@@ -213,7 +213,8 @@ fn a_full_disk_leaves_the_old_checkpoint() {
     succeed(&["inspect", out.to_str().unwrap()]);
 }
 
-/// `nohup` and a shell that goes on after its terminal closed set the signal to be ignored.
+/// `nohup` and a shell that goes on after its terminal closed set the signal to be ignored; shells without job control do so
+/// with Ctrl-C for what runs in the background, and supervisors with others.
 #[test]
 fn a_signal_that_is_ignored_when_the_run_begins_stays_ignored() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,14 +222,16 @@ fn a_signal_that_is_ignored_when_the_run_begins_stays_ignored() {
     write_data(&data, 640, 40);
     let program = env!("CARGO_BIN_EXE_gtc");
     let mut child = std::process::Command::new("sh")
-        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", program])
+        .args(["-c", "trap '' HUP INT TERM; exec \"$0\" \"$@\"", program])
         .args(arguments(&data, &out))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     wait_for(&mut child, &out.join("metrics.jsonl"), 1);
-    signal(&child, "HUP");
+    for name in ["HUP", "INT", "TERM"] {
+        signal(&child, name);
+    }
     assert!(child.wait().unwrap().success());
     assert_eq!(metrics(&out).len(), 4, "all epochs");
 }
