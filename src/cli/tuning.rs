@@ -133,6 +133,10 @@ pub(super) fn tiles(gpu: &Gpu) -> Tiles {
         return Tiles::default();
     }
     let remembered = remembered_tiles();
+    // The key needs the text of every kernel.
+    if remembered.is_empty() {
+        return Tiles::default();
+    }
     let known = remembered.get(&tiles_key(gpu));
     known.map(TileTuning::tiles).unwrap_or_default()
 }

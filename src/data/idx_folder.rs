@@ -220,10 +220,9 @@ fn name_of(folder: &Path, place: &Place) -> String {
 
 /// The names in `classes.txt` or in EMNIST's mapping, if there is one.
 fn class_list(place: &Place) -> Result<Option<Vec<String>>, DataError> {
-    if let Some(bytes) = read_file(&place.folder.join("classes.txt"))? {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        return Ok(Some(lines.map(str::to_owned).collect()));
+    let listed = super::listed_classes(&place.folder)?;
+    if listed.is_some() {
+        return Ok(listed);
     }
     let mapping = place.folder.join(format!("{}-mapping.txt", place.prefix));
     let Some(bytes) = read_file(&mapping)? else {

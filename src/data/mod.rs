@@ -256,6 +256,17 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
     idx_folder::read(folder)
 }
 
+/// The names in `classes.txt`, one a line, if it is there.
+#[cfg(not(target_arch = "wasm32"))]
+fn listed_classes(folder: &std::path::Path) -> Result<Option<Vec<String>>, DataError> {
+    let names = |bytes: Vec<u8>| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
+    };
+    Ok(read_file(&folder.join("classes.txt"))?.map(names))
+}
+
 /// A folder without a file.
 #[cfg(not(target_arch = "wasm32"))]
 fn missing(folder: &std::path::Path, wanted: &str) -> DataError {

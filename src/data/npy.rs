@@ -72,12 +72,8 @@ pub(super) fn read(folder: &Path) -> Result<Dataset, DataError> {
         let folder = folder.display().to_string();
         return Err(DataError::SizesDiffer(folder, train, test));
     }
-    let classes = match read_file(&folder.join("classes.txt"))? {
-        Some(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            lines.map(str::to_owned).collect()
-        }
+    let classes = match super::listed_classes(folder)? {
+        Some(classes) => classes,
         None => classes_of(&train, &test, [&paths[1], &paths[3]])?,
     };
     for (images, path) in [(&train, &paths[1]), (&test, &paths[3])] {

@@ -120,8 +120,7 @@ pub(super) fn open(path: &Path) -> Result<Place, CliError> {
         let Some((archive, inside)) = split(&place.path) else {
             return Ok(place);
         };
-        let kind = kind(&archive).ok_or("not an archive")?;
-        let folder = unpacked(&archive, kind).map_err(|error| place.explain(error))?;
+        let folder = unpacked(&archive).map_err(|error| place.explain(error))?;
         let named = match &place.archive {
             None => archive,
             Some((outer, unpacked)) => match archive.strip_prefix(unpacked) {
@@ -154,37 +153,45 @@ fn split(path: &Path) -> Option<(PathBuf, PathBuf)> {
     Some((archive.to_owned(), inside.to_owned()))
 }
 
-/// How a file is packed, by its first bytes, or where old archives have no mark by its name; nothing if it is no archive.
+/// How a file is packed, by its first bytes, or if those say nothing, by its name; nothing if it is no archive. A file that is
+/// called an archive and is none is found damaged when it is unpacked.
 fn kind(path: &Path) -> Option<Kind> {
     let mut start = Vec::new();
     let file = File::open(path).ok()?;
     file.take(64 << 10).read_to_end(&mut start).ok()?;
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
     let is_tar = |bytes: &[u8]| bytes.get(257..262) == Some(b"ustar");
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
         return Some(Kind::Zip);
     }
-    if start.starts_with(&[0x1f, 0x8b]) {
-        let mut block = [0; 512];
-        let unpacked = GzDecoder::new(&start[..]).read_exact(&mut block);
-        let named = name.ends_with(".tar.gz") || name.ends_with(".tgz");
-        return (named || (unpacked.is_ok() && is_tar(&block))).then_some(Kind::TarGz);
+    if is_tar(&start) {
+        return Some(Kind::Tar);
     }
-    (name.ends_with(".tar") || is_tar(&start)).then_some(Kind::Tar)
+    let mut block = [0; 512];
+    if GzDecoder::new(&start[..]).read_exact(&mut block).is_ok() && is_tar(&block) {
+        return Some(Kind::TarGz);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ending(&name).map(|(_, kind)| kind)
+}
+
+/// The ending by which a name says that it is an archive's.
+fn ending(name: &str) -> Option<(&'static str, Kind)> {
+    const ENDINGS: [(&str, Kind); 5] = [
+        (".tar.gz", Kind::TarGz),
+        (".tgz", Kind::TarGz),
+        (".tar", Kind::Tar),
+        (".zip", Kind::Zip),
+        (".npz", Kind::Zip),
+    ];
+    let small = name.to_lowercase();
+    let mut endings = ENDINGS.into_iter();
+    endings.find(|(ending, _)| small.ends_with(ending))
 }
 
 /// The name of an archive without its endings.
 fn stem(archive: &Path) -> String {
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let small = name.to_lowercase();
-    let ending = [".tar.gz", ".tgz", ".tar", ".zip", ".npz"]
-        .into_iter()
-        .find(|ending| small.ends_with(ending));
-    let stem = &name[..name.len() - ending.map_or(0, str::len)];
+    let stem = &name[..name.len() - ending(&name).map_or(0, |(ending, _)| ending.len())];
     match stem {
         "" | "." | ".." => "data".to_owned(),
         stem => stem.to_owned(),
@@ -212,6 +219,42 @@ fn root(folder: &Path) -> PathBuf {
     found
 }
 
+/// Whether a file is an archive.
+pub(super) fn is_archive(path: &Path) -> bool {
+    path.is_file() && kind(path).is_some()
+}
+
+/// Writes what is in an archive into a folder, and returns how many bytes that are.
+///
+/// # Errors
+/// If it is damaged, protected by a password or unsafe, or unpacks to more than `limit` bytes.
+pub(super) fn unpack(
+    archive: &Path,
+    folder: &Path,
+    bar: &ProgressBar,
+    limit: u64,
+) -> Result<u64, String> {
+    let shown = archive.display();
+    let failed = |error: io::Error| format!("{shown}: {error}");
+    let file = BufReader::new(File::open(archive).map_err(failed)?);
+    let time = archive.metadata().and_then(|data| data.modified());
+    let mut unpacker = Unpacker {
+        archive,
+        folder,
+        time: time.map_err(failed)?,
+        bar,
+        limit,
+        bytes: 0,
+        files: 0,
+    };
+    match kind(archive) {
+        Some(Kind::Zip) => unpacker.zip(file)?,
+        Some(Kind::TarGz) => unpacker.tar(GzDecoder::new(bar.wrap_read(file)))?,
+        Some(Kind::Tar) | None => unpacker.tar(bar.wrap_read(file))?,
+    }
+    Ok(unpacker.bytes)
+}
+
 /// Folder for what was unpacked.
 fn place() -> Result<PathBuf, String> {
     cache_folder()
@@ -222,7 +265,7 @@ fn place() -> Result<PathBuf, String> {
 }
 
 /// The folder with what is in an archive.
-fn unpacked(archive: &Path, kind: Kind) -> Result<PathBuf, String> {
+fn unpacked(archive: &Path) -> Result<PathBuf, String> {
     let shown = archive.display();
     let failed = |error: io::Error| format!("{shown}: {error}");
     let real = archive.canonicalize().map_err(failed)?;
@@ -252,35 +295,18 @@ fn unpacked(archive: &Path, kind: Kind) -> Result<PathBuf, String> {
         )
     };
     std::fs::create_dir_all(&all).map_err(no_cache)?;
-    make_room(&all, &own);
     let draft = tempfile::Builder::new()
         .prefix("unpacking-")
         .tempdir_in(&all)
         .map_err(no_cache)?;
     let target = draft.path().join(stem(&note.source));
     std::fs::create_dir(&target).map_err(no_cache)?;
-    let mut unpacker = Unpacker {
-        archive,
-        folder: &target,
-        time,
-        bar: progress(&note),
-        limit: CACHE_LIMIT,
-        bytes: 0,
-        files: 0,
-    };
-    let result = match kind {
-        Kind::Zip => unpacker.zip(),
-        Kind::Tar => File::open(archive)
-            .map_err(failed)
-            .and_then(|file| unpacker.tar(BufReader::new(file))),
-        Kind::TarGz => File::open(archive)
-            .map_err(failed)
-            .and_then(|file| unpacker.tar(GzDecoder::new(BufReader::new(file)))),
-    };
-    unpacker.bar.finish_and_clear();
-    result?;
+    let bar = progress(&note);
+    let bytes = unpack(archive, &target, &bar, CACHE_LIMIT)?;
+    bar.finish_and_clear();
+    make_room(&all, &own, CACHE_LIMIT - bytes);
     let complete = Note {
-        unpacked: unpacker.bytes,
+        unpacked: bytes,
         ..note.clone()
     };
     let text = serde_json::to_vec(&complete).map_err(|error| failed(error.into()))?;
@@ -370,21 +396,22 @@ pub(super) fn clear() -> io::Result<(usize, u64)> {
     Ok((all.len(), all.iter().map(|kept| kept.bytes).sum()))
 }
 
-/// Removes the archives that were not used for longest until half of the cache's bytes are free, and what programs left
-/// behind that were killed.
-fn make_room(all: &Path, own: &Path) {
+/// Removes the archives that were not used for longest until the others than `own` take no more than `limit` bytes, and what
+/// programs left behind that were killed.
+fn make_room(all: &Path, own: &Path, limit: u64) {
     let mut total = 0;
     for kept in list_in(all) {
         if kept.folder == own {
             continue;
         }
         total += kept.bytes;
-        let age = kept
-            .used
-            .and_then(|used| used.elapsed().ok())
-            .unwrap_or_default();
-        let abandoned = kept.source.is_none() && age > ABANDONED;
-        if abandoned || total > CACHE_LIMIT / 2 {
+        let age = kept.used.and_then(|used| used.elapsed().ok());
+        // What is unfinished may be another process's work.
+        let goes = match kept.source {
+            Some(_) => total > limit,
+            None => age.is_some_and(|age| age > ABANDONED),
+        };
+        if goes {
             std::fs::remove_dir_all(&kept.folder).ok();
         }
     }
@@ -405,5 +432,38 @@ mod tests {
         ] {
             assert_eq!(stem(Path::new(name)), wanted);
         }
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_makes_room() {
+        let all = tempfile::tempdir().unwrap();
+        let hour = |hours: u64| SystemTime::now() - Duration::from_secs(3600 * hours);
+        let names = ["own", "new", "old", "unfinished", "abandoned"];
+        for (name, hours) in names.into_iter().zip([9, 1, 5, 2, 99]) {
+            let folder = all.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            if hours < 10 && name != "unfinished" {
+                let note = Note {
+                    source: name.into(),
+                    bytes: 1,
+                    modified: (0, 0),
+                    unpacked: 100,
+                };
+                std::fs::write(folder.join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
+                let file = File::options().append(true).open(folder.join(NOTE));
+                file.unwrap().set_modified(hour(hours)).unwrap();
+            }
+            File::open(&folder)
+                .unwrap()
+                .set_modified(hour(hours))
+                .unwrap();
+        }
+        let left = |limit: u64| {
+            make_room(all.path(), &all.path().join("own"), limit);
+            names.map(|name| all.path().join(name).exists())
+        };
+        assert_eq!(left(200), [true, true, true, true, false]);
+        assert_eq!(left(150), [true, true, false, true, false]);
+        assert_eq!(left(99), [true, false, false, true, false]);
     }
 }

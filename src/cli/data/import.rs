@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
-use std::path::{Component, Path};
+use std::path::Path;
 
 use flate2::read::GzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,11 +11,13 @@ use md5::{Digest, Md5};
 
 use super::beside;
 use super::published::{DataSet, File};
-use crate::cli::CliError;
+use crate::cli::{CliError, archives};
 use crate::data::{CIFAR10_TEST, CIFAR10_TRAIN, encode_cifar10};
 
 /// No file of these data sets is larger, packed or not; more is refused before it is held.
 const LARGEST: u64 = 64 << 20;
+/// All files of a data set together with what packages add to them.
+const LARGEST_UNPACKED: u64 = 2 << 30;
 /// How far down a source folder is searched.
 const DEPTH: usize = 4;
 
@@ -146,67 +148,15 @@ fn gather(
         return Ok(());
     }
     bar.set_message(format!("reading {place}"));
+    if archives::is_archive(source) {
+        let folder = tempfile::tempdir().map_err(failed)?;
+        archives::unpack(source, folder.path(), bar, LARGEST_UNPACKED)?;
+        let unpacked = folder.path().display().to_string();
+        let found = gather(folder.path(), DEPTH, found, bar);
+        return found.map_err(|error| error.to_string().replace(&unpacked, &place).into());
+    }
     let file = std::fs::File::open(source).map_err(failed)?;
-    let file = std::io::BufReader::new(file);
-    if name.ends_with(".tar") {
-        gather_archive(&place, file, found, bar)
-    } else if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
-        gather_archive(&place, GzDecoder::new(file), found, bar)
-    } else if name.ends_with(".zip") {
-        gather_zip(&place, file, found, bar)
-    } else {
-        found.offer(&name, &place, file)
-    }
-}
-
-fn gather_archive(
-    place: &str,
-    bytes: impl Read,
-    found: &mut Found,
-    bar: &ProgressBar,
-) -> Result<(), CliError> {
-    let mut archive = tar::Archive::new(bytes);
-    for entry in archive.entries().map_err(|e| damaged(place, &e))? {
-        let entry = entry.map_err(|e| damaged(place, &e))?;
-        let path = entry.path().map_err(|e| damaged(place, &e))?.into_owned();
-        let inside = format!("{place}: {}", path.display());
-        // Only base names are used, so nothing could be written elsewhere; but an archive that
-        // tries is not the published one.
-        let climbs = |c: Component| !matches!(c, Component::Normal(_) | Component::CurDir);
-        if path.components().any(climbs) {
-            return Err(format!(
-                "{inside}: a path that climbs out of the folder. Do not trust it."
-            )
-            .into());
-        }
-        if entry.header().entry_type().is_file() {
-            bar.set_message(format!("reading {inside}"));
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            found.offer(&name, &inside, entry)?;
-        }
-    }
-    Ok(())
-}
-
-fn gather_zip(
-    place: &str,
-    file: impl Read + std::io::Seek,
-    found: &mut Found,
-    bar: &ProgressBar,
-) -> Result<(), CliError> {
-    let failed = |error| damaged(place, &std::io::Error::from(error));
-    let mut archive = zip::ZipArchive::new(file).map_err(failed)?;
-    for i in 0..archive.len() {
-        let entry = archive.by_index(i).map_err(failed)?;
-        let path = entry.name().map_err(failed)?.replace('\\', "/");
-        let inside = format!("{place}: {path}");
-        if entry.is_file() {
-            bar.set_message(format!("reading {inside}"));
-            let name = path.rsplit('/').next().unwrap_or_default();
-            found.offer(name, &inside, entry)?;
-        }
-    }
-    Ok(())
+    found.offer(&name, &place, std::io::BufReader::new(file))
 }
 
 /// Turns sheets, (images, 32·32·3) bytes each, into the files of CIFAR-10's binary version.

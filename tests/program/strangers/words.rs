@@ -4,7 +4,7 @@ use std::fs;
 
 use gtc::checkpoint;
 
-use crate::common::{finish, gtc, refuse, succeed, trained, write_data};
+use crate::common::{finish, gtc, refuse, run, succeed, trained, write_data};
 
 #[test]
 fn a_huge_bias_is_called_one() {
@@ -92,6 +92,22 @@ fn archives_and_versions_for_python_are_told_apart() {
         &["train", "vgg-tiny", "--data", &at(""), "--out", &at("run")],
         &["for Python", "gtc data cifar10"],
     );
+}
+
+/// Settings of which each makes sense and both together do not.
+#[test]
+fn levels_that_are_never_learned_are_remarked() {
+    let folder = tempfile::tempdir().unwrap();
+    let noted = |freeze: &str| {
+        let out = folder.path().join(freeze).display().to_string();
+        let words = "train lenet-small --limit 64 --batch-size 32 --epochs 2 --lp-start 0.5 --freeze-levels";
+        let words: Vec<&str> = words.split(' ').chain([freeze, "--out", &out]).collect();
+        let (code, _, stderr) = run(&words);
+        assert_eq!(code, 0, "{stderr}");
+        stderr.contains("never learns them")
+    };
+    assert!(noted("0.5"));
+    assert!(!noted("0.8"));
 }
 
 /// Names that no text file can hold, short memory, and an environment without what a desktop sets.
