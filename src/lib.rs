@@ -92,6 +92,7 @@ pub mod verify;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod printable;
 mod suggest;
 #[cfg(target_arch = "wasm32")]
 pub mod web;

@@ -48,11 +48,5 @@ pub enum OnnxError {
 
 /// A name out of a file, short enough for a message.
 fn shown(name: &str) -> String {
-    const LONGEST: usize = 80;
-    let plain = |c: char| if c.is_control() { '?' } else { c };
-    let mut text: String = name.chars().take(LONGEST).map(plain).collect();
-    if name.chars().nth(LONGEST).is_some() {
-        text.push_str("...");
-    }
-    text
+    crate::printable::printable(name, 80)
 }

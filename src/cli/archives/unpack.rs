@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use indicatif::ProgressBar;
 
 use crate::cli::human_bytes;
+use crate::printable::printable;
 
 /// More files than any data set has.
 const MAX_FILES: usize = 5_000_000;
@@ -72,7 +73,7 @@ impl Unpacker<'_> {
 
     /// Writes one file.
     fn write(&mut self, path: &Path, bytes: impl Read) -> Result<(), String> {
-        let inside = path.display().to_string();
+        let inside = printable(&path.display().to_string(), 200);
         let shown = self.archive.display();
         let fits = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
         if !path.components().all(fits) || path.file_name().is_none() {
@@ -92,11 +93,25 @@ impl Unpacker<'_> {
             ));
         }
         let target = self.folder.join(path);
-        let no_room = |error: io::Error| format!("{}: {error}", target.display());
+        let unwritten = |error: io::Error| match error.kind() {
+            // A zero in a name, more than 255 bytes, a file where a folder was.
+            io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists => format!(
+                "{shown}: {inside}: no file can have this name here: {error}. Unpack the archive yourself, and name the folder \
+                 that comes out of it"
+            ),
+            _ => format!(
+                "{shown}: {inside}: cannot write {}: {error}",
+                target.display()
+            ),
+        };
         if let Some(folder) = target.parent() {
-            std::fs::create_dir_all(folder).map_err(no_room)?;
+            std::fs::create_dir_all(folder).map_err(unwritten)?;
         }
-        let mut file = File::create(&target).map_err(no_room)?;
+        let mut file = File::create(&target).map_err(unwritten)?;
         let mut bytes = bytes.take(self.limit - self.bytes + 1);
         let mut block = vec![0; 64 << 10];
         loop {
@@ -106,7 +121,7 @@ impl Unpacker<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.damaged(&inside, &error)),
             };
-            file.write_all(&block[..count]).map_err(no_room)?;
+            file.write_all(&block[..count]).map_err(unwritten)?;
             self.bytes += count as u64;
         }
         if self.bytes > self.limit {
@@ -116,7 +131,7 @@ impl Unpacker<'_> {
                 human_bytes(self.limit)
             ));
         }
-        file.set_modified(self.time).map_err(no_room)
+        file.set_modified(self.time).map_err(unwritten)
     }
 
     fn damaged(&self, inside: &str, error: &dyn std::fmt::Display) -> String {
@@ -192,6 +207,35 @@ mod tests {
             if let Err(words) = result {
                 prop_assert!(words.contains(&archive.display().to_string()), "{}", words);
             }
+        }
+    }
+
+    /// Names that no file system takes are an archive's fault, and the words name it.
+    #[test]
+    fn names_that_cannot_be_written_are_named() {
+        let long = "n".repeat(300);
+        for names in [
+            &["a\0b/one"][..],
+            &[&long],
+            &["a", "a/one"],
+            &["a/one", "a"],
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let archive = place.path().join("a.zip");
+            let mut writer = zip::ZipWriter::new(File::create(&archive).unwrap());
+            for name in names {
+                let options = zip::write::SimpleFileOptions::default();
+                writer.start_file(name, options).unwrap();
+                writer.write_all(b"bytes").unwrap();
+            }
+            writer.finish().unwrap();
+            let target = place.path().join("target");
+            std::fs::create_dir(&target).unwrap();
+            let words = unpack(&archive, &target, &ProgressBar::hidden(), 10_000).unwrap_err();
+            let named = archive.display().to_string();
+            assert!(words.starts_with(&named), "{words}");
+            assert!(words.contains("no file can have this name"), "{words}");
+            assert!(!words.contains('\0'), "{words}");
         }
     }
 

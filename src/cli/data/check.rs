@@ -11,6 +11,7 @@ use crate::cli::pictures::{picture_path, rows, save};
 use crate::cli::{CliError, archives, outputs, print_json};
 use crate::data::folder::{Broken, Copy, Survey, is_picture_folder, survey};
 use crate::data::{Images, Pixels};
+use crate::printable::printable;
 
 /// Pictures of a class on the sheet.
 const SHOWN: usize = 8;
@@ -97,7 +98,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
 fn sheet(found: &Survey) -> Result<image::RgbImage, CliError> {
     let classes = found.classes.iter().zip(&found.samples).take(SHOWN_CLASSES);
     let lines: Vec<(String, Images)> = classes
-        .map(|(class, samples)| (legible(&class.name), filled(samples)))
+        .map(|(class, samples)| (printable(&class.name, 32), filled(samples)))
         .collect();
     let lines: Vec<(&str, &Images)> = lines
         .iter()
@@ -112,12 +113,6 @@ fn sheet(found: &Survey) -> Result<image::RgbImage, CliError> {
         SHOWN,
         LEAST_SIDE.div_ceil(side.max(1)).max(1) as u32,
     )
-}
-
-/// A name that the sheet can write, of a long one the beginning.
-fn legible(name: &str) -> String {
-    let letter = |c: char| if c.is_control() { '?' } else { c };
-    name.chars().map(letter).take(32).collect()
 }
 
 /// The same pictures with white ones after them, so that all rows have one length.
