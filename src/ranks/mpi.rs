@@ -32,7 +32,17 @@ const CARRYING_ASLEEP: Duration = Duration::from_micros(10);
 impl World {
     /// Joins the job; once in a process. If this process panics from now on, on whatever thread, the job ends, for the others
     /// would wait for it for ever. Nothing if there is no MPI that lets threads be.
+    ///
+    /// No other thread may read the environment meanwhile, for MPI and this change it.
     pub fn join() -> Option<Self> {
+        // Open MPI over TCP asks the receiver for every large part of a message before it sends it, and the question waits
+        // behind what already travels. Sending at once took 0.69 of the time for a sum of 1 MiB at 200 Mbit/s.
+        const TCP_FLAGS: &str = "OMPI_MCA_btl_tcp_flags";
+        const SEND: &str = "1";
+        if std::env::var_os(TCP_FLAGS).is_none() {
+            // SAFETY: as said above.
+            unsafe { std::env::set_var(TCP_FLAGS, SEND) };
+        }
         let (universe, _) = mpi::initialize_with_threading(mpi::Threading::Funneled)?;
         let world = universe.world();
         let rank = world.rank();
