@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Times gtc and Burn side by side on this machine's default adapter and prints Markdown tables.
+"""Times gtc, Burn and PyTorch side by side on this machine and prints Markdown tables: gtc and Burn's wgpu on the default
+adapter, Burn's flex and PyTorch on the CPU.
 
-Build both first:
+Build gtc and Burn first, and name a Python that has PyTorch, in the environment:
     cargo build --release
     cargo build --release --manifest-path benches/peers/burn/Cargo.toml
+    python3 -m venv torch && torch/bin/pip install torch && export PEER_PYTHON=$PWD/torch/bin/python
 
-    benches/peers/compare.py [--rounds N] [train|NETWORK...] [conv]
+    benches/peers/compare.py [--rounds N] [--without ENGINE]... [train|NETWORK...] [conv]
+
+Engines: burn-flex, burn-wgpu, pytorch.
 
 Both by default, once; of N rounds the median of the medians and the fastest step. Burn's first
 steps through a CPU driver take minutes, that of vgg16 more than 15.
@@ -23,7 +27,9 @@ GTC = os.environ.get("GTC", os.path.join(ROOT, "target/release/gtc"))
 BURN = os.environ.get(
     "PEER_BURN", os.path.join(ROOT, "benches/peers/burn/target/release/peer-burn")
 )
+PYTHON = os.environ.get("PEER_PYTHON", "python3")
 LIMIT = 2400  # seconds a program may take
+ENGINES = ["burn-flex", "burn-wgpu", "pytorch"]
 NETWORKS = [("lenet-small", 64), ("lenet5", 64), ("vae-mlp", 128), ("vgg16", 32)]
 
 
@@ -57,10 +63,10 @@ def table(heads, rows):
     sys.stdout.flush()
 
 
-def train(networks, rounds):
+def train(networks, rounds, engines):
     rows = []
     for network, batch in networks:
-        found = {"gtc": [], "burn flex": [], "burn wgpu": []}
+        found = {engine: [] for engine in ["gtc", *engines]}
         # In turn, because a shared machine is faster at one time than at another.
         for _ in range(rounds):
             for engine, runs in found.items():
@@ -94,7 +100,11 @@ def step(engine, network, batch):
         row = json.loads(text)["rows"][0]
         times = row["times"]
         return times["milliseconds"], times["fastest"], row["first_step_seconds"], peak
-    text, peak = run([BURN, engine.split()[1], "train", network, batch])
+    if engine == "pytorch":
+        command = [PYTHON, os.path.join(ROOT, "benches/peers/pytorch.py")]
+    else:
+        command = [BURN, engine.removeprefix("burn-")]
+    text, peak = run([*command, "train", network, batch])
     if text is None:
         return peak
     row = json.loads(text.splitlines()[-1])
@@ -146,13 +156,17 @@ def main():
     if wanted[:1] == ["--rounds"] and wanted[1:2] and wanted[1].isdigit():
         rounds = int(wanted[1])
         wanted = wanted[2:]
+    engines = list(ENGINES)
+    while wanted[:1] == ["--without"] and wanted[1:2] and wanted[1] in engines:
+        engines.remove(wanted[1])
+        wanted = wanted[2:]
     wanted = wanted or ["train", "conv"]
     known = [name for name, _ in NETWORKS] + ["train", "conv"]
     if any(name not in known for name in wanted):
         sys.exit(__doc__)
     networks = [pair for pair in NETWORKS if "train" in wanted or pair[0] in wanted]
     if networks:
-        train(networks, rounds)
+        train(networks, rounds, engines)
     if "conv" in wanted:
         conv()
 

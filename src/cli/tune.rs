@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use serde::Serialize;
 
@@ -18,7 +17,6 @@ use crate::gpu::{Gpu, Tiles};
 use crate::infer::runs;
 use crate::model::Model;
 use crate::pack::{PackedModel, is_packed};
-use crate::probe::f32_rate;
 use crate::recording::{Recording, cores};
 use crate::train::{TrainOptions, record_step};
 use crate::tune::tiles::{TileTrial, TileTuning};
@@ -177,11 +175,6 @@ pub(super) fn run(args: &TuneArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn bar(length: usize) -> Result<ProgressBar, CliError> {
-    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}")?;
-    Ok(ProgressBar::new(length as u64).with_style(style))
-}
-
 /// Tunes the float products of a training step, and returns all of them.
 fn tiles_of(gpu: &Gpu, step: &Recording, force: bool) -> Result<Vec<ProductRow>, CliError> {
     let mut remembered = tuning::remembered_tiles();
@@ -192,18 +185,7 @@ fn tiles_of(gpu: &Gpu, step: &Recording, force: bool) -> Result<Vec<ProductRow>,
             tuning.products.remove(name);
         });
     }
-    let missing = tuning.missing(step).len();
-    if missing > 0 {
-        // An idle GPU runs at a fraction of its clock.
-        block_on(f32_rate(gpu))?;
-        let bar = bar(missing)?;
-        let tick = |name: &str| {
-            bar.set_message(name.to_owned());
-            bar.inc(1);
-        };
-        block_on(tuning.complete(gpu, step, tick))?;
-        bar.finish_and_clear();
-    }
+    let any = tuning::complete_tiles(gpu, step, tuning, None)?;
     let shared = cores::choose(step, &Tiles::default());
     let mut rows: Vec<ProductRow> = Vec::new();
     for (call, shared) in step.calls().zip(shared) {
@@ -220,7 +202,7 @@ fn tiles_of(gpu: &Gpu, step: &Recording, force: bool) -> Result<Vec<ProductRow>,
             }),
         }
     }
-    if missing > 0 {
+    if any {
         tuning::keep_tiles(&remembered)?;
     }
     Ok(rows)
@@ -252,7 +234,7 @@ fn packed_layers(
         .filter(|name| !tuning.shapes.contains_key(*name));
     let missing = missing.count();
     if missing > 0 {
-        let bar = bar(missing)?;
+        let bar = tuning::bar(missing);
         for batch in batches {
             let tick = |name: &str| {
                 bar.set_message(format!("packed {name}"));

@@ -3,8 +3,11 @@
 use crate::cli::output::say_error;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use serde::de::DeserializeOwned;
 
@@ -13,8 +16,12 @@ use crate::files;
 use crate::gpu::{AdapterSummary, Family, Gpu, Kernel, Path, Tiles};
 use crate::infer::Inference;
 use crate::kernels;
+use crate::model::Model;
 use crate::op::Arithmetic;
 use crate::pack::PackedModel;
+use crate::probe::f32_rate;
+use crate::recording::Recording;
+use crate::train::{TrainOptions, record_step};
 use crate::tune::Tuning;
 use crate::tune::tiles::TileTuning;
 
@@ -141,6 +148,82 @@ pub(super) fn tiles(gpu: &Gpu) -> Tiles {
     known.map(TileTuning::tiles).unwrap_or_default()
 }
 
+/// When training tries the tiles of its network's products before it begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum TuneWhen {
+    /// On hardware, for two seconds, whatever has not been tried there
+    #[default]
+    Auto,
+    /// On every device where tiles change no result, until all are known
+    Always,
+    /// Uses what `gtc tune` found, and tries nothing
+    Never,
+}
+
+/// How long a run waits for this on its own accord.
+const AT_FIRST_USE: Duration = Duration::from_secs(2);
+
+/// The device with tiles tuned for a training step; they change no result.
+pub(super) fn tuned_for(
+    gpu: Gpu,
+    model: &Model,
+    options: &TrainOptions,
+    when: TuneWhen,
+) -> Result<Gpu, CliError> {
+    let wanted = match when {
+        TuneWhen::Auto => gpu.is_hardware(),
+        TuneWhen::Always => true,
+        TuneWhen::Never => false,
+    };
+    if !wanted || !gpu.path().backend().tiles_keep_bits {
+        return Ok(gpu);
+    }
+    let until = (when == TuneWhen::Auto).then(|| Instant::now() + AT_FIRST_USE);
+    let step = record_step(&gpu, model, options)?;
+    let mut remembered = remembered_tiles();
+    let tuning = remembered.entry(tiles_key(&gpu)).or_default();
+    let any = complete_tiles(&gpu, &step, tuning, until)?;
+    let tiles = tuning.tiles();
+    if any && let Err(error) = keep_tiles(&remembered) {
+        say_error!("note: the timings of tiles could not be kept for the next time: {error}");
+    }
+    Ok(gpu.with_tiles(tiles))
+}
+
+/// A bar that counts what is tried.
+pub(super) fn bar(length: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}");
+    ProgressBar::new(length as u64).with_style(style.expect("a valid template"))
+}
+
+/// Tries the tiles of all products of a step that are new to the device, or of as many as time allows. Returns whether there
+/// was any.
+pub(super) fn complete_tiles(
+    gpu: &Gpu,
+    step: &Recording,
+    tuning: &mut TileTuning,
+    until: Option<Instant>,
+) -> Result<bool, CliError> {
+    let missing = tuning.missing(step).len();
+    if missing == 0 {
+        return Ok(false);
+    }
+    // An idle GPU runs at a fraction of its clock.
+    block_on(f32_rate(gpu))?;
+    let bar = bar(missing);
+    let tick = |name: &str| {
+        bar.set_message(format!("timing tiles here, once: {name}"));
+        bar.inc(1);
+        match until.is_some_and(|until| Instant::now() > until) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
+    block_on(tuning.complete(gpu, step, tick))?;
+    bar.finish_and_clear();
+    Ok(true)
+}
+
 /// Removes everything that is kept, and returns the files that were there.
 pub(super) fn clear() -> Result<Vec<PathBuf>, CliError> {
     let mut removed = Vec::new();
@@ -188,7 +271,7 @@ pub(super) fn inference<'g>(
 ) -> Result<Inference<'g>, CliError> {
     let mut remembered = remembered();
     let tuning = remembered.entry(packed_key(gpu)).or_default();
-    let bar = indicatif::ProgressBar::new_spinner();
+    let bar = ProgressBar::new_spinner();
     let tick = |shape: &str| {
         bar.set_message(format!("timing the kernels here, once: {shape}"));
         bar.tick();

@@ -519,6 +519,15 @@ impl Gpu {
         self.part_bytes.map_or(limit, |bytes| bytes.min(limit))
     }
 
+    /// Whether this is a piece of hardware, not a driver that computes on the CPU.
+    pub fn is_hardware(&self) -> bool {
+        use wgpu::DeviceType::{DiscreteGpu, IntegratedGpu, VirtualGpu};
+        matches!(
+            self.info.device_type,
+            DiscreteGpu | IntegratedGpu | VirtualGpu
+        )
+    }
+
     /// Floating-point operations that one submission may hold.
     pub(super) fn submission_flops(&self) -> u64 {
         let [usual, discrete] = self.path.backend().submission_flops;

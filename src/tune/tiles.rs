@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,8 @@ impl TileTuning {
             .collect()
     }
 
-    /// Tries every product of a list that is not known yet. `tick` is called before each with its name.
+    /// Tries every product of a list that is not known yet. `tick` is called before each with its name, and may stop there: then
+    /// the rest remain unknown.
     ///
     /// # Errors
     /// [`GpuError`] when memory is short or the device fails meanwhile.
@@ -69,11 +71,13 @@ impl TileTuning {
         &mut self,
         gpu: &Gpu,
         step: &Recording,
-        mut tick: impl FnMut(&str),
+        mut tick: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<(), GpuError> {
         for (name, call) in products(step) {
             if let Entry::Vacant(place) = self.products.entry(name) {
-                tick(place.key());
+                if tick(place.key()).is_break() {
+                    break;
+                }
                 place.insert(Alone::new(gpu, call)?.try_all(gpu).await?);
             }
         }

@@ -1,5 +1,7 @@
 //! Tiles of float products that were chosen by measurement.
 
+use std::ops::ControlFlow;
+
 use gtc::gpu::{Gpu, GpuOptions, Path, Tiles};
 use gtc::model::Model;
 use gtc::train::{Snapshot, TrainOptions, Trainer, record_step};
@@ -52,8 +54,22 @@ fn tuned_and_untuned_training_give_the_same_bits() {
         assert!(names.iter().any(|n| n.starts_with(kernel)), "{names:?}");
     }
     let mut seen = Vec::new();
-    block_on(tuning.complete(&gpu, &step, |name| seen.push(name.to_owned()))).unwrap();
-    assert_eq!(seen, names, "every product is tried once");
+    let mut asked = 0;
+    let first_alone = |_: &str| {
+        asked += 1;
+        match asked {
+            1 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    };
+    block_on(tuning.complete(&gpu, &step, first_alone)).unwrap();
+    assert_eq!(tuning.missing(&step), names[1..], "stopped after one");
+    let tick = |name: &str| {
+        seen.push(name.to_owned());
+        ControlFlow::Continue(())
+    };
+    block_on(tuning.complete(&gpu, &step, tick)).unwrap();
+    assert_eq!(seen, names[1..], "every product is tried once");
     assert!(tuning.missing(&step).is_empty());
     for (name, trials) in &tuning.products {
         let mut tiles: Vec<&str> = trials.iter().map(|t| t.tile.as_str()).collect();

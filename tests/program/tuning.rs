@@ -123,6 +123,37 @@ fn what_is_tuned_is_kept_shown_and_used_and_changes_no_result() {
 }
 
 #[test]
+fn training_tries_tiles_once_where_it_is_asked_to() {
+    let cache = Cache::new();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 60, 20);
+    let run = |when: &str, name: &str| {
+        let out = folder.path().join(name);
+        let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
+        let named = ["train", "lenet-small", "--data", data, "--out", out];
+        let settings = ["--epochs", "1", "--batch-size", "20", "--path", "gpu"];
+        cache.run(&[&named[..], &settings, &["--tune", when]].concat());
+        std::fs::read(Path::new(out).join("model.safetensors")).unwrap()
+    };
+    // A driver of the CPU is no hardware.
+    let untuned = run("auto", "auto");
+    assert!(run("never", "never") == untuned);
+    assert!(cache.bytes("tiles.json").is_none());
+    assert!(run("always", "first") == untuned, "the same bits");
+    let tiles = cache.bytes("tiles.json").expect("remembered");
+    assert!(run("always", "second") == untuned);
+    assert_eq!(cache.bytes("tiles.json").unwrap(), tiles, "tried once");
+    let report = cache.json(&[&TUNE[..], &["--json"]].concat());
+    let kept: Value = serde_json::from_slice(&tiles).unwrap();
+    let kept = kept.as_object().unwrap().values().next().unwrap();
+    for row in report["products"].as_array().unwrap() {
+        let name = row["product"].as_str().unwrap();
+        assert_eq!(kept[name], row["trials"], "`gtc tune` has nothing to add");
+    }
+}
+
+#[test]
 fn packed_files_and_runs_are_tuned_too() {
     let (run, _) = trained();
     let cache = Cache::new();

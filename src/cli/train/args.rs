@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
 use crate::cli::data_args::PictureArgs;
+use crate::cli::tuning::TuneWhen;
 use crate::cli::{CliError, DeviceArgs};
 use crate::data::Flip;
 use crate::quantiser::Quantiser;
@@ -193,6 +194,10 @@ pub(crate) struct TrainArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// When to try which tiles of the network's products are fastest on this device; they change no result, and what was tried is
+    /// remembered (`gtc tune`, `gtc adapters`)
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub tune: TuneWhen,
     /// Print the time of every kernel of one step before training
     #[arg(long)]
     pub profile: bool,

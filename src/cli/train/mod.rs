@@ -28,6 +28,7 @@ use super::report::{ReportData, render};
 use super::report_vae::AutoEncoderPage;
 use super::run_folder::{ElboTerms, EpochMetrics, RunFolder};
 use super::signals::{listen_to_launcher, on_stop};
+use super::tuning::tuned_for;
 use super::{CliError, DeviceArgs, human_bytes, quoted};
 use crate::checkpoint::{Checkpoint, Header, VERSION};
 use crate::data::{Dataset, Seen};
@@ -97,6 +98,11 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
     if ranks.count() > 1 {
         listen_to_launcher();
     }
+    // Ranks may share a device, whose times then say little.
+    let gpu = match ranks.count() {
+        1 => tuned_for(gpu, &model, &config.options, args.tune)?,
+        _ => gpu,
+    };
     let options = config.options.clone();
     let made = Trainer::with_ranks(&gpu, ranks, model, &data.train, options);
     let mut trainer = together(ranks, made.map_err(CliError::from))?;
