@@ -163,26 +163,34 @@ pub(super) enum TuneWhen {
 /// How long a run waits for this on its own accord.
 const AT_FIRST_USE: Duration = Duration::from_secs(2);
 
-/// The device with tiles tuned for a training step; they change no result.
+/// The device with tiles tuned for a training step; they change no result. `alone`: no other process trains beside this one, maybe
+/// on the same device, whose times would then say little.
 pub(super) fn tuned_for(
     gpu: Gpu,
     model: &Model,
     options: &TrainOptions,
     when: TuneWhen,
+    alone: bool,
 ) -> Result<Gpu, CliError> {
-    let wanted = match when {
-        TuneWhen::Auto => gpu.is_hardware(),
-        TuneWhen::Always => true,
-        TuneWhen::Never => false,
+    let until = match when {
+        TuneWhen::Auto if gpu.is_hardware() && alone => Some(Instant::now() + AT_FIRST_USE),
+        TuneWhen::Always => None,
+        TuneWhen::Auto | TuneWhen::Never => return Ok(gpu),
     };
-    if !wanted || !gpu.path().backend().tiles_keep_bits {
+    if !gpu.path().backend().tiles_keep_bits {
         return Ok(gpu);
     }
-    let until = (when == TuneWhen::Auto).then(|| Instant::now() + AT_FIRST_USE);
     let step = record_step(&gpu, model, options)?;
     let mut remembered = remembered_tiles();
     let tuning = remembered.entry(tiles_key(&gpu)).or_default();
-    let any = complete_tiles(&gpu, &step, tuning, until)?;
+    let any = match complete_tiles(&gpu, &step, tuning, until) {
+        // A product alone may need memory that training does not.
+        Err(error) if when == TuneWhen::Auto => {
+            say_error!("note: the tiles of this network's products were not all tried: {error}");
+            true
+        }
+        other => other?,
+    };
     let tiles = tuning.tiles();
     if any && let Err(error) = keep_tiles(&remembered) {
         say_error!("note: the timings of tiles could not be kept for the next time: {error}");

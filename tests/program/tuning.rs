@@ -1,6 +1,6 @@
 //! `gtc tune`, what it leaves, and who reads it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -24,6 +24,16 @@ impl Cache {
 
     fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.run(args)).unwrap()
+    }
+
+    /// Trains for an epoch in a folder that has data, and returns the run's folder.
+    fn train(&self, folder: &Path, name: &str, more: &[&str]) -> PathBuf {
+        let (data, out) = (folder.join("data"), folder.join(name));
+        let named = ["train", "lenet-small", "--data", data.to_str().unwrap()];
+        let settings = ["--epochs", "1", "--batch-size", "20", "--path", "gpu"];
+        let place = ["--out", out.to_str().unwrap()];
+        self.run(&[&named[..], &settings, &place, more].concat());
+        out
     }
 
     fn bytes(&self, name: &str) -> Option<Vec<u8>> {
@@ -77,16 +87,10 @@ fn what_is_tuned_is_kept_shown_and_used_and_changes_no_result() {
     let text = serde_json::to_string(&kept).unwrap();
     std::fs::write(cache.0.path().join("tiles.json"), text).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    write_data(&data, 60, 20);
+    write_data(&folder.path().join("data"), 60, 20);
     let run = |cache: &Cache, name: &str| {
-        let out = folder.path().join(name);
-        let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
-        let settings = ["--epochs", "1", "--batch-size", "20", "--path", "gpu"];
-        let named = ["train", "lenet-small", "--data", data, "--out", out];
-        cache.run(&[&named[..], &settings].concat());
-        let file = |name: &str| std::fs::read(Path::new(out).join(name)).unwrap();
-        (file("model.safetensors"), file("config.toml"))
+        let out = cache.train(folder.path(), name, &[]);
+        ["model.safetensors", "config.toml"].map(|file| std::fs::read(out.join(file)).unwrap())
     };
     let grids = |cache: &Cache| {
         let plan = cache.json(&[
@@ -126,15 +130,10 @@ fn what_is_tuned_is_kept_shown_and_used_and_changes_no_result() {
 fn training_tries_tiles_once_where_it_is_asked_to() {
     let cache = Cache::new();
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    write_data(&data, 60, 20);
+    write_data(&folder.path().join("data"), 60, 20);
     let run = |when: &str, name: &str| {
-        let out = folder.path().join(name);
-        let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
-        let named = ["train", "lenet-small", "--data", data, "--out", out];
-        let settings = ["--epochs", "1", "--batch-size", "20", "--path", "gpu"];
-        cache.run(&[&named[..], &settings, &["--tune", when]].concat());
-        std::fs::read(Path::new(out).join("model.safetensors")).unwrap()
+        let out = cache.train(folder.path(), name, &["--tune", when]);
+        std::fs::read(out.join("model.safetensors")).unwrap()
     };
     // A driver of the CPU is no hardware.
     let untuned = run("auto", "auto");

@@ -98,11 +98,9 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
     if ranks.count() > 1 {
         listen_to_launcher();
     }
-    // Ranks may share a device, whose times then say little.
-    let gpu = match ranks.count() {
-        1 => tuned_for(gpu, &model, &config.options, args.tune)?,
-        _ => gpu,
-    };
+    let alone = ranks.count() == 1;
+    let tuned = tuned_for(gpu, &model, &config.options, args.tune, alone);
+    let gpu = together(ranks, tuned)?;
     let options = config.options.clone();
     let made = Trainer::with_ranks(&gpu, ranks, model, &data.train, options);
     let mut trainer = together(ranks, made.map_err(CliError::from))?;
