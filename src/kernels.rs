@@ -9,6 +9,7 @@ use crate::quantiser::method_kernels;
 pub(crate) const BLOCKS_FLOAT: &str = include_str!("../shaders/shared/blocks_float.wgsl");
 pub(crate) const CONV_SHAPE: &str = include_str!("../shaders/shared/conv_shape.wgsl");
 pub(crate) const CHAN: &str = include_str!("../shaders/shared/chan.wgsl");
+pub(crate) const RANGES: &str = include_str!("../shaders/shared/ranges.wgsl");
 pub(crate) const CODES: &str = include_str!("../shaders/shared/codes.wgsl");
 pub(crate) const DIVIDE: &str = include_str!("../shaders/shared/divide.wgsl");
 pub(crate) const EXTREMES: &str = include_str!("../shaders/shared/extremes.wgsl");

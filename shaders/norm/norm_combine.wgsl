@@ -1,5 +1,5 @@
-// The statistics of a batch from those of its ranges (Chan, Golub, LeVeque 1983), in their order,
-// and the running ones.
+// The statistics of a batch from those of its ranges (Chan, Golub, LeVeque 1983), and the
+// running ones.
 //
 // a: partial (splits, 2, channels), see norm_statistics
 // b: gamma and beta (2, channels)
@@ -21,12 +21,17 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let channel = thread_index(id, groups);
-    if channel >= params.channels {
+fn main(
+    @builtin(global_invocation_id) id: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let share = share_of(thread_index(id, groups), lane);
+    let spread = spread_of_ranges(share, lane);
+    if !share.writes {
         return;
     }
-    let spread = spread_of_ranges(channel);
+    let channel = share.channel;
     let mean = spread.mean;
     let squares = spread.squares;
     let rows = f32(params.rows);

@@ -17,19 +17,41 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
+var<workgroup> all_sums: array<vec4f, 64>;
+var<workgroup> all_products: array<vec4f, 64>;
+
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let channel = thread_index(id, groups);
-    if channel >= params.channels {
-        return;
-    }
+fn main(
+    @builtin(global_invocation_id) id: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let share = share_of(thread_index(id, groups), lane);
     var sum = vec4f(0.0);
     var product = vec4f(0.0);
-    for (var split = 0u; split < params.splits; split++) {
-        let at = params.partial_base + 2u * split * params.channels + channel;
+    for (var split = share.first; split < share.end; split++) {
+        let at = params.partial_base + 2u * split * params.channels + share.channel;
         sum += read_a(at);
         product += read_a(at + params.channels);
     }
+    if TOGETHER {
+        all_sums[lane] = sum;
+        all_products[lane] = product;
+        workgroupBarrier();
+        for (var apart = 32u; apart > 0u; apart /= 2u) {
+            if lane < apart {
+                all_sums[lane] += all_sums[lane + apart];
+                all_products[lane] += all_products[lane + apart];
+            }
+            workgroupBarrier();
+        }
+        sum = all_sums[0];
+        product = all_products[0];
+    }
+    if !share.writes {
+        return;
+    }
+    let channel = share.channel;
     output_0[params.sums_base + channel] = sum;
     output_0[params.sums_base + params.channels + channel] = product;
     let statistics = params.statistics_base + channel;

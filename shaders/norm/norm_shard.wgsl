@@ -1,5 +1,5 @@
-// The statistics of one shard of a batch from those of its ranges (Chan, Golub, LeVeque 1983), in their order, and its
-// moments, from which norm_combine makes the running statistics when all shards are done.
+// The statistics of one shard of a batch from those of its ranges (Chan, Golub, LeVeque 1983), and its moments,
+// from which norm_combine makes the running statistics when all shards are done.
 //
 // a: partial (splits, 2, channels), see norm_statistics
 // b: gamma and beta (2, channels)
@@ -24,12 +24,17 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let channel = thread_index(id, groups);
-    if channel >= params.channels {
+fn main(
+    @builtin(global_invocation_id) id: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let share = share_of(thread_index(id, groups), lane);
+    let spread = spread_of_ranges(share, lane);
+    if !share.writes {
         return;
     }
-    let spread = spread_of_ranges(channel);
+    let channel = share.channel;
     let at = params.moments_base + channel;
     output_1[at] = spread.mean;
     output_1[at + params.channels] = spread.squares;

@@ -1,7 +1,7 @@
 //! SwiftShader and other drivers on a CPU: sampled textures, because a load from a buffer at an address that differs
 //! between threads costs many times as much, and tiles in registers.
 
-use super::{Backend, Texts, WeightSums};
+use super::{Backend, RowRanges, Texts, WeightSums};
 use crate::gpu::{Core, Family};
 
 pub(super) const PREVIOUS: &str = include_str!("../../../shaders/shared/previous_sampled.wgsl");
@@ -11,6 +11,12 @@ pub(super) const WEIGHT_SUMS: WeightSums = WeightSums {
     tile: [16, 8],
     busy: 512,
     cached: 256,
+};
+
+pub(super) const ROW_RANGES: RowRanges = RowRanges {
+    least: 64,
+    most: 512,
+    together: false,
 };
 
 pub(super) const BACKEND: Backend = Backend {
@@ -31,6 +37,7 @@ pub(super) const BACKEND: Backend = Backend {
     submission_flops: [2_000_000_000; 2],
     depth_splits: None,
     weight_sums: WEIGHT_SUMS,
+    row_ranges: ROW_RANGES,
     images_first: true,
     dot4_is_fast: false,
     packed_lanes: false,

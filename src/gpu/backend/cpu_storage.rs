@@ -1,7 +1,7 @@
 //! lavapipe without subgroups of eight: storage textures, whose reads take half of the time of sampled ones, and tiles
 //! in registers.
 
-use super::cpu_sampled::{PREVIOUS, WEIGHT_SUMS};
+use super::cpu_sampled::{PREVIOUS, ROW_RANGES, WEIGHT_SUMS};
 use super::{Backend, Texts};
 use crate::gpu::{Core, Family};
 
@@ -23,6 +23,7 @@ pub(super) const BACKEND: Backend = Backend {
     submission_flops: [8_000_000_000; 2],
     depth_splits: None,
     weight_sums: WEIGHT_SUMS,
+    row_ranges: ROW_RANGES,
     images_first: true,
     dot4_is_fast: false,
     packed_lanes: false,

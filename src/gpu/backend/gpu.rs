@@ -1,6 +1,6 @@
 //! Graphics processors: buffers, and tiles in the memory of workgroups.
 
-use super::{Backend, DepthSplits, Texts, WeightSums};
+use super::{Backend, DepthSplits, RowRanges, Texts, WeightSums};
 use crate::gpu::{Core, Family};
 
 pub(super) const BACKEND: Backend = Backend {
@@ -24,6 +24,12 @@ pub(super) const BACKEND: Backend = Backend {
         tile: [64, 64],
         busy: 1024,
         cached: usize::MAX,
+    },
+    // One thread that adds 512 ranges in order takes 45 microseconds on an H200, whatever else the device could do.
+    row_ranges: RowRanges {
+        least: 16,
+        most: 2048,
+        together: true,
     },
     // Not measured.
     images_first: false,

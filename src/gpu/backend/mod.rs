@@ -124,6 +124,17 @@ pub struct DepthSplits {
     pub least: usize,
 }
 
+/// How sums over the rows of a batch, for each channel, are cut into ranges, and who adds those of the ranges.
+#[derive(Clone, Copy, Debug)]
+pub struct RowRanges {
+    /// Rows of a range at least.
+    pub least: usize,
+    /// Ranges at most.
+    pub most: usize,
+    /// Whether the threads of a workgroup add them together, or one thread in order.
+    pub together: bool,
+}
+
 /// A kind of devices.
 pub struct Backend {
     /// The word used on the command line and in reports.
@@ -143,6 +154,8 @@ pub struct Backend {
     pub depth_splits: Option<DepthSplits>,
     /// How weight gradients are summed.
     pub weight_sums: WeightSums,
+    /// How batch normalisations sum over rows.
+    pub row_ranges: RowRanges,
     /// Whether positions of a tile should lie in many images where edges are many and tiles small, see
     /// `shaders/shared/places.wgsl`.
     pub images_first: bool,

@@ -1,7 +1,7 @@
 //! The entries of the kernels.
 
 use crate::gpu::Kernel;
-use crate::kernels::{CHAN, DIVIDE, NORM, QUANTISER, SCHEDULE, elementwise};
+use crate::kernels::{CHAN, DIVIDE, NORM, QUANTISER, RANGES, SCHEDULE, elementwise};
 
 /// Mean and squared differences over ranges of rows.
 pub static NORM_STATISTICS: Kernel = elementwise(
@@ -15,14 +15,14 @@ pub static NORM_COMBINE: Kernel = elementwise(
     "norm_combine",
     "NormCombineParams",
     include_str!("../../../shaders/norm/norm_combine.wgsl"),
-    &[NORM, QUANTISER, CHAN],
+    &[NORM, QUANTISER, RANGES, CHAN],
 );
 /// Statistics of a shard, and its moments.
 pub static NORM_SHARD: Kernel = elementwise(
     "norm_shard",
     "NormShardParams",
     include_str!("../../../shaders/norm/norm_shard.wgsl"),
-    &[NORM, QUANTISER, CHAN],
+    &[NORM, QUANTISER, RANGES, CHAN],
 );
 /// Statistics for a test.
 pub static NORM_RUNNING: Kernel = elementwise(
@@ -50,7 +50,7 @@ pub static NORM_GRADIENTS: Kernel = elementwise(
     "norm_gradients",
     "NormGradientsParams",
     include_str!("../../../shaders/norm/norm_gradients.wgsl"),
-    &[SCHEDULE],
+    &[SCHEDULE, RANGES],
 );
 /// Gradient of the input of a normalisation.
 pub static NORM_BACKWARD: Kernel = elementwise(

@@ -7,6 +7,7 @@
 use super::entries;
 use bytemuck::{Pod, Zeroable};
 
+use crate::gpu::{Path, WORKGROUP};
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
 
@@ -17,10 +18,11 @@ pub const NORM_MOMENTUM: f64 = 0.1;
 /// Rows of the block that `shaders/shared/norm.wgsl` describes.
 pub const NORM_STATISTICS: usize = 5;
 
-/// Rows that are summed in one range. Where the rows of a batch lie in parts of `part` rows, no range
+/// Rows that are summed in one range on such devices. Where the rows of a batch lie in parts of `part` rows, no range
 /// reaches into a second part.
-pub fn norm_range(rows: usize, part: usize) -> usize {
-    let wanted = rows.div_ceil(rows.div_ceil(64).min(512));
+pub fn norm_range(path: Path, rows: usize, part: usize) -> usize {
+    let ranges = path.backend().row_ranges;
+    let wanted = rows.div_ceil(rows.div_ceil(ranges.least).min(ranges.most));
     match part < rows {
         true => (wanted.min(part)..part)
             .find(|range| part.is_multiple_of(*range))
@@ -33,6 +35,15 @@ pub fn norm_range(rows: usize, part: usize) -> usize {
 fn matrix(tensor: &Tensor) -> (usize, usize) {
     let channels = tensor.shape[tensor.shape.len() - 1];
     (tensor.len() / channels, channels)
+}
+
+/// The value of the shaders' constant `TOGETHER`, and the threads that add the ranges of so many texels of channels, see
+/// `shaders/shared/ranges.wgsl`.
+fn adders(plan: &Recording, channels: u32) -> (f64, Grid) {
+    match plan.path().backend().row_ranges.together {
+        true => (1.0, Grid::Threads(channels * WORKGROUP)),
+        false => (0.0, Grid::Threads(channels)),
+    }
 }
 
 #[repr(C)]
@@ -116,15 +127,19 @@ pub fn norm_combine(
         epsilon: NORM_EPSILON as f32,
         momentum: NORM_MOMENTUM as f32,
     };
+    let (together, grid) = adders(plan, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_COMBINE,
         label,
-        constants: &[("ROUND", f64::from(u8::from(round)))],
+        constants: &[
+            ("ROUND", f64::from(u8::from(round))),
+            ("TOGETHER", together),
+        ],
         params: bytemuck::bytes_of(&params),
         reads: &[partial, parameters],
         writes: &[Write::New(statistics), Write::Update(running)],
         schedule: false,
-        grid: Grid::Threads(params.channels),
+        grid,
         flops: 8 * partial.len() as u64,
     });
 }
@@ -170,15 +185,19 @@ pub fn norm_shard(
         epsilon: NORM_EPSILON as f32,
         momentum: NORM_MOMENTUM as f32,
     };
+    let (together, grid) = adders(plan, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_SHARD,
         label,
-        constants: &[("ROUND", f64::from(u8::from(round)))],
+        constants: &[
+            ("ROUND", f64::from(u8::from(round))),
+            ("TOGETHER", together),
+        ],
         params: bytemuck::bytes_of(&params),
         reads: &[partial, parameters, running],
         writes: &[Write::New(statistics), Write::New(moments)],
         schedule: false,
-        grid: Grid::Threads(params.channels),
+        grid,
         flops: 8 * partial.len() as u64,
     });
 }
@@ -368,15 +387,16 @@ pub fn norm_gradients(
         sums_base: sums.base(),
         gradient_base: gradients.base(),
     };
+    let (together, grid) = adders(plan, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_GRADIENTS,
         label,
-        constants: &[],
+        constants: &[("TOGETHER", together)],
         params: bytemuck::bytes_of(&params),
         reads: &[partial, statistics],
         writes: &[Write::New(sums), Write::New(gradients)],
         schedule: true,
-        grid: Grid::Threads(params.channels),
+        grid,
         flops: partial.len() as u64,
     });
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plain::PlainNorm;
+use crate::gpu::Path;
 use crate::graph::Shape;
 use crate::model::{Mode, Moments, NormParameters, Parts, Shard, Weights};
 use crate::op::ConvShape;
@@ -95,7 +96,7 @@ struct Normaliser {
     relu: bool,
 }
 
-/// What a sum over rows is cut into, because one thread would take too long.
+/// What a sum over rows is cut into, for a thread each: one alone would take too long.
 struct Partials {
     /// Rows that are summed at once.
     range: usize,
@@ -106,8 +107,8 @@ struct Partials {
 }
 
 impl Normaliser {
-    fn partials(&self, parts: &Parts) -> Partials {
-        let range = norm_range(self.rows, parts.rows(self.rows));
+    fn partials(&self, path: Path, parts: &Parts) -> Partials {
+        let range = norm_range(path, self.rows, parts.rows(self.rows));
         let all = Tensor::transient("partial", &[self.rows.div_ceil(range), 2, self.channels]);
         let of_image = self.rows / parts.batch();
         let lengths = parts
@@ -170,7 +171,7 @@ impl Normaliser {
                 norm_running(plan, at.label, [&running, &parameters], round, &statistics);
             }
             Mode::Train => {
-                let partials = self.partials(at.parts);
+                let partials = self.partials(plan.path(), at.parts);
                 for (x, partial) in at.x[0].parts().iter().zip(&partials.of_parts) {
                     norm_statistics(plan, at.label, x, partials.range, partial);
                 }
@@ -205,7 +206,7 @@ impl Normaliser {
     fn sums(&self, plan: &mut Recording, at: &Backward<'_>, sums: &Tensor) {
         let statistics = statistics_of(at);
         let gradients = self.norm.parameters_of(at.gradients);
-        let partials = self.partials(at.parts);
+        let partials = self.partials(plan.path(), at.parts);
         let pieces = at.x[0].parts().iter().zip(at.d_y.parts());
         for ((x, d_y), partial) in pieces.zip(&partials.of_parts) {
             let inputs = [x, d_y, statistics];
@@ -312,7 +313,10 @@ impl Recorder for Normaliser {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let splits = self.rows.div_ceil(norm_range(self.rows, self.rows));
+        // As a GPU cuts them: more ranges than elsewhere.
+        let splits = self
+            .rows
+            .div_ceil(norm_range(Path::Gpu, self.rows, self.rows));
         verify::norm_cases(self.rows, self.channels, splits)
     }
 }
