@@ -6,7 +6,7 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::plot::Bar;
-use super::{Times, bar, random_images, time, warm_up};
+use super::{RUNS_ON_GPU, Times, bar, random_images, time, warm_up};
 use crate::cli::{CliError, human_bytes, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
@@ -16,6 +16,7 @@ use crate::op::{
     Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
 };
 use crate::pack::{Activations, PackedModel, Trained, pack};
+use crate::probe::f32_rate;
 use crate::recording::Recording;
 use crate::rng::Philox;
 use crate::tensor::{Tensor, pad4};
@@ -40,13 +41,13 @@ pub(super) struct InferRow {
     gigabytes_per_second: f64,
     /// How many times faster than f32.
     of_f32: f64,
-    /// What takes longer at the rates of the matrix product and of a copy in this run.
+    /// What takes longer at the rates of multiply-adds in registers and of a copy.
     bound: &'static str,
     /// The time that this takes at least, as a share of the time taken.
     of_bound: f64,
 }
 
-/// Rates found in this run: multiply-adds and bytes a second.
+/// What the device reaches at most: multiply-adds and bytes a second.
 struct Rates {
     macs: f64,
     bytes: f64,
@@ -170,24 +171,43 @@ fn top(bits: u32) -> u32 {
     (1 << (bits - 1)) - 1
 }
 
+/// Times runs of `plans` in turns, each with the wait for its end, as whoever classifies one image after the other does.
 fn timed(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> {
+    timed_together(gpu, plans, 1, least)
+}
+
+/// Times runs of a layer's `plans` in turns. On a GPU a wait takes longer than a small layer, so several runs share one.
+fn timed_layer(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> {
+    let runs = match gpu.path() {
+        Path::Gpu => RUNS_ON_GPU,
+        Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => 1,
+    };
+    timed_together(gpu, plans, runs, least)
+}
+
+fn timed_together(
+    gpu: &Gpu,
+    plans: &[Plan],
+    runs: usize,
+    least: Duration,
+) -> Result<Times, CliError> {
     let mut next = 0;
     if gpu.path() == Path::Gpu {
         warm_up(|| plans[0].run(gpu, &[]), || gpu.wait());
     }
-    time(least, || {
-        plans[next % plans.len()].run(gpu, &[]);
-        next += 1;
+    let times = time(least, || {
+        for _ in 0..runs {
+            plans[next % plans.len()].run(gpu, &[]);
+            next += 1;
+        }
         gpu.wait();
         Ok(gpu.check()?)
-    })
+    })?;
+    Ok(times.each(runs))
 }
 
 fn rates(gpu: &Gpu, least: Duration) -> Result<Rates, CliError> {
-    let shape = ConvShape::dense(512, 512, 512);
-    let plan = f32_plan(gpu, &shape)?;
-    let times = timed(gpu, &[plan], least)?;
-    let macs = shape.flops() as f64 / 2.0 / (times.fastest / 1e3);
+    let macs = block_on(f32_rate(gpu))? / 2.0;
     // Gradient of a ReLU: two reads and a write a number, and nothing else to do.
     let floats = 8 << 20;
     let (y, d_y) = (
@@ -196,7 +216,7 @@ fn rates(gpu: &Gpu, least: Duration) -> Result<Rates, CliError> {
     );
     let mut plan = Recording::new(gpu.path());
     crate::op::relu_backward(&mut plan, "copy", &y, &d_y);
-    let times = timed(gpu, &[gpu.plan(plan)?], least)?;
+    let times = timed_layer(gpu, &[gpu.plan(plan)?], least)?;
     let bytes = 12.0 * floats as f64 / (times.fastest / 1e3);
     Ok(Rates { macs, bytes })
 }
@@ -295,7 +315,11 @@ fn layer_rows(
         ));
     };
     let plans = rotated(around + 4 * weights, || f32_plan(gpu, shape))?;
-    row("f32".to_owned(), 4 * weights, timed(gpu, &plans, least)?);
+    row(
+        "f32".to_owned(),
+        4 * weights,
+        timed_layer(gpu, &plans, least)?,
+    );
     drop(plans);
     check(gpu, &layer.small, bits)?;
     let bytes = (weights * bits as usize).div_ceil(8);
@@ -309,7 +333,7 @@ fn layer_rows(
                 packed_plan(gpu, shape, (arithmetic, sharing), bits)
             })?;
             let name = format!("{} {}", arithmetic.name(), sharing.name());
-            row(name, bytes, timed(gpu, &plans, least)?);
+            row(name, bytes, timed_layer(gpu, &plans, least)?);
         }
     }
     relative(&mut rows);

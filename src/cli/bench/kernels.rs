@@ -6,7 +6,7 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::plot::Bar;
-use super::{Times, bar, time, warm_up};
+use super::{RUNS_ON_GPU, Times, bar, time, warm_up};
 use crate::cli::CliError;
 use crate::gpu::{Gpu, Path};
 use crate::model::{Model, Network};
@@ -122,9 +122,6 @@ fn cores_of(gpu: &Gpu, tiles: &[String]) -> Result<Vec<Option<usize>>, CliError>
     };
     tiles.iter().map(number).collect()
 }
-
-/// Runs between two waits on a GPU, where a wait takes as long as a small kernel.
-const RUNS_ON_GPU: usize = 10;
 
 fn kernel_row(
     gpu: &Gpu,

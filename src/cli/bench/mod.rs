@@ -96,6 +96,9 @@ enum What {
     },
 }
 
+/// Runs between two waits on a GPU, where a wait takes as long as a small kernel.
+const RUNS_ON_GPU: usize = 10;
+
 /// Times of one thing done again and again.
 #[derive(Clone, Debug, Serialize)]
 struct Times {
