@@ -10,7 +10,7 @@ use super::data_args::PictureArgs;
 use super::model_files::find_model_alone;
 use crate::data::Reading;
 use crate::graph::Model;
-use crate::model::Parameters;
+use crate::model::{LayerParameters, Parameters};
 use crate::quantiser::Quantiser;
 use crate::suggest::did_you_mean;
 use crate::train::TrainOptions;
@@ -154,7 +154,7 @@ impl Default for Config {
 }
 
 /// Names for `--preset`.
-pub(crate) const PRESETS: [&str; 8] = [
+pub(crate) const PRESETS: [&str; 9] = [
     "digits",
     "mnist",
     "almost-binary",
@@ -162,6 +162,7 @@ pub(crate) const PRESETS: [&str; 8] = [
     "cifar10-large",
     "cifar10-tiny",
     "cifar10-late",
+    "cifar10-depthwise",
     "vae",
 ];
 
@@ -174,9 +175,27 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
         "cifar10-tiny" => TrainOptions::cifar10_tiny(),
         "cifar10-large" => TrainOptions::cifar10_large(),
         "cifar10-late" => TrainOptions::cifar10_late(),
+        "cifar10-depthwise" => TrainOptions::cifar10_depthwise(),
         "vae" => TrainOptions::auto_encoder(),
         _ => TrainOptions::digits(),
     }
+}
+
+/// [`preset`] for a model: bits of layers that it does not have are left out.
+pub(crate) fn preset_on(name: &str, model: &str) -> TrainOptions {
+    let mut options = preset(name);
+    if options.layer_bits.is_empty() {
+        return options;
+    }
+    // Whoever reads the model next says what is wrong with it.
+    let layers = find_model_alone(model).map(|model| Parameters::new(&model));
+    let names: Vec<String> = match &layers {
+        Ok(layers) => layers.quantised().map(|layer| layer.name.clone()).collect(),
+        Err(_) => Vec::new(),
+    };
+    let has = |name: &String| names.contains(name) || ["first", "last"].contains(&name.as_str());
+    options.layer_bits.retain(|name, _| has(name));
+    options
 }
 
 /// The preset of a model when none is named. It goes by what the model is, so that a description trains like the model
@@ -201,6 +220,8 @@ fn preset_for(model: &Model) -> &'static str {
         "vae"
     } else if model.input[2] == 1 {
         "digits"
+    } else if parameters.layers.iter().any(LayerParameters::is_grouped) {
+        "cifar10-depthwise"
     } else if parameters.layers.len() >= DEEP {
         "cifar10-late"
     } else if parameters.weights() >= LARGE {
@@ -215,8 +236,8 @@ fn preset_for(model: &Model) -> &'static str {
 /// The settings of every preset, for `--help`: all of the first, of others what differs from it.
 pub(crate) fn defaults() -> String {
     let mut text = String::from(
-        "Presets, with settings as in a config file. Without --preset, networks over colour images use cifar10-late if they \
-         have 17 layers or more, else cifar10-large from ten million weights on, cifar10 from a million on and cifar10-tiny \
+        "Presets, with settings as in a config file. Without --preset, networks over colour images use cifar10-depthwise if \
+         they have convolutions in groups, else cifar10-late if they have 17 layers or more, else cifar10-large from ten million weights on, cifar10 from a million on and cifar10-tiny \
          below; auto-encoders use vae, others digits. Each is digits but for what stands beside it.\n",
     );
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
@@ -282,6 +303,12 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     let quantiser = quantiser.and_then(|word| word.parse::<Quantiser>().ok());
     if quantiser.is_some_and(|quantiser| !quantiser.is_gtc()) {
         all.insert("objective".to_owned(), "direct".into());
+        // Layers choose their bits with GTC alone.
+        all.remove("layer_bits");
+    }
+    // Bits for all layers begin anew: those of single layers were meant beside others.
+    if given.contains_key("target_bits") {
+        all.remove("layer_bits");
     }
     for (key, value) in given {
         // What was found out or happened in the run that the file is of is not what the next one is to do.
@@ -340,8 +367,8 @@ mod tests {
             ("vgg-tiny", "cifar10-tiny"),
             ("resnet20", "cifar10-late"),
             ("resnet18", "cifar10-late"),
-            ("mobilenet", "cifar10-late"),
-            ("mobilenet-0.5", "cifar10-late"),
+            ("mobilenet", "cifar10-depthwise"),
+            ("mobilenet-0.5", "cifar10-depthwise"),
             ("vae-mlp", "vae"),
             ("vae", "vae"),
             ("vae-colour", "vae"),
@@ -353,6 +380,39 @@ mod tests {
             assert_eq!(preset_of(&path.display().to_string()), preset, "{name}");
         }
         assert_eq!(preset_of("no such model"), "digits");
+    }
+
+    #[test]
+    fn a_preset_has_bits_for_the_layers_of_its_model_alone() {
+        let bits = |model: &str| preset_on("cifar10-large", model).layer_bits;
+        assert_eq!(bits("vgg16")["conv1_1"], 4);
+        assert_eq!(bits("vgg16").len(), 9);
+        let names: Vec<String> = bits("resnet18").into_keys().collect();
+        assert_eq!(names, ["last"]);
+        let model = Model::by_name("vgg16").unwrap();
+        let layers = Parameters::new(&model);
+        for layer in bits("vgg16").keys().filter(|layer| *layer != "last") {
+            assert!(layers.layers.iter().any(|known| known.name == *layer));
+        }
+    }
+
+    #[test]
+    fn bits_for_all_layers_in_a_file_begin_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        let before = Config {
+            options: preset("cifar10-large"),
+            ..Config::default()
+        };
+        let layer_bits = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            overlay(&before, &path).unwrap().options.layer_bits
+        };
+        assert_eq!(layer_bits("epochs = 3").len(), 9);
+        assert_eq!(layer_bits("target_bits = 2").len(), 0);
+        assert_eq!(layer_bits("quantiser = \"lsq:2\"").len(), 0);
+        let own = layer_bits("target_bits = 2\n[layer_bits]\nfc = 3");
+        assert_eq!(own, [("fc".to_owned(), 3)].into());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::bench::random_packed;
-use super::config::{preset, preset_of};
+use super::config::{preset_of, preset_on};
 use super::model_files::find_model_alone;
 use super::output::{say, say_error};
 use super::{AnyModel, CliError, DeviceArgs, load_any, print_json, tuning};
@@ -73,7 +73,10 @@ impl Target {
             });
         }
         let model = Box::new(find_model_alone(name)?);
-        Ok(Self::Float(model, Box::new(preset(preset_of(name)))))
+        Ok(Self::Float(
+            model,
+            Box::new(preset_on(preset_of(name), name)),
+        ))
     }
 }
 

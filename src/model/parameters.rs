@@ -103,6 +103,11 @@ impl LayerParameters {
         self.whole
     }
 
+    /// Whether they are of a convolution in groups of channels, such as a depthwise one.
+    pub fn is_grouped(&self) -> bool {
+        !self.whole && !self.dense
+    }
+
     /// Whether they are of a dense layer, not of a convolution.
     pub fn is_dense(&self) -> bool {
         self.dense

@@ -341,15 +341,31 @@ impl TrainOptions {
     }
 
     /// Settings for a VGG of ten million weights and more on CIFAR-10: large batches, for a GPU, and training images that are
-    /// harder to know by heart.
+    /// harder to know by heart. Of VGG-16 the layers that hold few of the weights, and the last one, may keep more bits:
+    /// they cost a quarter of a bit a weight, and the gap between the networks shrinks from 1.6 to 1.0 points.
     pub fn cifar10_large() -> Self {
+        let layer_bits = [
+            ("conv1_1", 4),
+            ("conv1_2", 3),
+            ("conv2_1", 3),
+            ("conv2_2", 3),
+            ("conv3_1", 3),
+            ("conv3_2", 2),
+            ("conv3_3", 2),
+            ("conv4_1", 2),
+            ("last", 4),
+        ];
         Self {
-            epochs: 20,
-            batch_size: 256,
-            muon_rate: 0.15,
+            batch_size: 128,
+            muon_rate: 0.1,
             label_smoothing: 0.2,
             flip: Flip::Alternate,
             cutout: 8,
+            lambda_norm: 1.0,
+            lambda_distill: 1.5,
+            layer_bits: layer_bits
+                .map(|(layer, bits)| (layer.to_owned(), bits))
+                .into(),
             ..Self::cifar10()
         }
     }
@@ -380,6 +396,16 @@ impl TrainOptions {
             target_bits: 3,
             quantiser_rate: QuantiserRate::Times(2.0),
             ..Self::cifar10_tiny()
+        }
+    }
+
+    /// Settings for networks with depthwise convolutions on CIFAR-10: four bits, and factors of batch normalisations that are
+    /// held closer to powers of two, because a depthwise layer has few weights to make up for either.
+    pub fn cifar10_depthwise() -> Self {
+        Self {
+            target_bits: 4,
+            lambda_norm: 10.0,
+            ..Self::cifar10_late()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::config::{Config, PRESETS, overlay, preset, preset_of};
+use crate::cli::config::{Config, PRESETS, overlay, preset_of, preset_on};
 use crate::cli::data_args::PictureArgs;
 use crate::cli::tuning::TuneWhen;
 use crate::cli::{CliError, DeviceArgs};
@@ -237,10 +237,11 @@ impl TrainArgs {
                 }
             }
         };
-        config.options = preset(match &self.preset {
+        let name = match &self.preset {
             Some(name) => name,
             None => preset_of(&config.model),
-        });
+        };
+        config.options = preset_on(name, &config.model);
         config = from_file(&config)?;
         self.apply(&mut config)?;
         Ok(config)
@@ -282,7 +283,12 @@ impl TrainArgs {
         set(&mut options.quantiser_rate, &self.quantiser_rate);
         set(&mut options.freeze_levels, &self.freeze_levels);
         set(&mut options.lambda_bits, &self.lambda_bits);
-        for part in self.target_bits.iter().flatten() {
+        let parts = || self.target_bits.iter().flatten();
+        if parts().any(|part| !part.contains('=')) {
+            // Bits for all layers begin anew: those of single layers were meant beside others.
+            options.layer_bits.clear();
+        }
+        for part in parts() {
             let bits = |text: &str| {
                 let bad = |_| format!("--target-bits {part}: '{text}' is no number of bits");
                 text.trim().parse().map_err(bad)
@@ -329,6 +335,10 @@ impl TrainArgs {
         set_word(&mut options.decay, &self.decay)?;
         if self.quantiser.is_some_and(|quantiser| !quantiser.is_gtc()) {
             options.objective = Objective::Direct;
+            if self.target_bits.is_none() {
+                // A preset's, which only GTC has a use for.
+                options.layer_bits.clear();
+            }
         }
         set(&mut options.centred_slopes, &self.centred_slopes);
         set_word(&mut options.straight_through, &self.straight_through)?;
@@ -353,5 +363,36 @@ impl TrainArgs {
         config.checked |= self.device.checked;
         set_some(&mut config.path, &self.device.path);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    fn layer_bits(flags: &str) -> Vec<(String, u32)> {
+        let line = Line::try_parse_from(format!("train {flags}").split(' ')).unwrap();
+        let config = line.train.resolve().unwrap();
+        config.options.layer_bits.into_iter().collect()
+    }
+
+    #[test]
+    fn bits_for_all_layers_begin_anew_and_bits_of_one_stand_beside_a_presets() {
+        assert_eq!(layer_bits("vgg16").len(), 9);
+        assert_eq!(layer_bits("vgg16 --target-bits 2"), []);
+        let own = layer_bits("vgg16 --target-bits fc=3,2");
+        assert_eq!(own, [("fc".to_owned(), 3)]);
+        assert_eq!(layer_bits("vgg16 --target-bits conv5_1=2").len(), 10);
+        assert_eq!(layer_bits("vgg16 --quantiser lsq:2"), []);
+        let kept = layer_bits("vgg16 --quantiser gtc --target-bits conv1_1=3");
+        assert!(kept.contains(&("conv1_1".to_owned(), 3)));
     }
 }
