@@ -1,6 +1,6 @@
 // How threads share sums over ranges of rows, which are wanted for every texel of channels. With TOGETHER, as GPUs want
 // it, the 64 threads of a workgroup have one texel: each adds some of its ranges, and then pairs of threads add what they
-// have. Otherwise each thread has a texel of its own, adds its ranges in order and waits for nobody.
+// have. Otherwise each thread has a texel of its own and adds its ranges in order.
 
 override TOGETHER: bool = false;
 

@@ -181,20 +181,39 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
     }
 }
 
-/// [`preset`] for a model: bits of layers that it does not have are left out.
+/// The bits that layers of VGG-16 may keep with the preset `cifar10-large`, which lets all others pay until they have one:
+/// layers that hold few of the weights, and the last one.
+const BITS_OF_VGG16: [(&str, u32); 9] = [
+    ("conv1_1", 4),
+    ("conv1_2", 3),
+    ("conv2_1", 3),
+    ("conv2_2", 3),
+    ("conv3_1", 3),
+    ("conv3_2", 2),
+    ("conv3_3", 2),
+    ("conv4_1", 2),
+    ("last", 4),
+];
+
+/// [`preset`] for a model: VGG-16, by the names of its layers, also gets bits of single ones.
 pub(crate) fn preset_on(name: &str, model: &str) -> TrainOptions {
     let mut options = preset(name);
-    if options.layer_bits.is_empty() {
-        return options;
-    }
     // Whoever reads the model next says what is wrong with it.
-    let layers = find_model_alone(model).map(|model| Parameters::new(&model));
-    let names: Vec<String> = match &layers {
-        Ok(layers) => layers.quantised().map(|layer| layer.name.clone()).collect(),
-        Err(_) => Vec::new(),
-    };
-    let has = |name: &String| names.contains(name) || ["first", "last"].contains(&name.as_str());
-    options.layer_bits.retain(|name, _| has(name));
+    if name == "cifar10-large"
+        && let Ok(model) = find_model_alone(model)
+        && model.quantiser.is_gtc()
+    {
+        let bits = BITS_OF_VGG16.map(|(layer, bits)| (layer.to_owned(), bits));
+        let parameters = Parameters::new(&model);
+        let last = parameters.layers.last();
+        let has = |name: &str| match name {
+            "last" => last.is_some_and(LayerParameters::is_quantised),
+            name => parameters.quantised().any(|layer| layer.name == name),
+        };
+        if bits.iter().all(|(layer, _)| has(layer)) {
+            options.layer_bits = bits.into();
+        }
+    }
     options
 }
 
@@ -238,7 +257,7 @@ pub(crate) fn defaults() -> String {
     let mut text = String::from(
         "Presets, with settings as in a config file. Without --preset, networks over colour images use cifar10-depthwise if \
          they have convolutions in groups, else cifar10-late if they have 17 layers or more, else cifar10-large from ten million weights on, cifar10 from a million on and cifar10-tiny \
-         below; auto-encoders use vae, others digits. Each is digits but for what stands beside it.\n",
+         below; auto-encoders use vae, others digits. Each is digits but for what stands beside it. With cifar10-large vgg16 also has bits of its own for nine layers.\n",
     );
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
     let first = table(PRESETS[0]);
@@ -257,10 +276,10 @@ pub(crate) fn defaults() -> String {
 
 /// A name and what belongs to it, in lines that fit a terminal.
 fn listed(name: &str, items: &[String]) -> String {
-    const INDENT: usize = 16;
+    const INDENT: usize = 20;
     const WIDTH: usize = 98;
     let mut text = String::new();
-    let mut line = format!("  {name:14}");
+    let mut line = format!("  {name:18}");
     for (number, item) in items.iter().enumerate() {
         let item = match number + 1 < items.len() {
             true => format!("{item}, "),
@@ -306,8 +325,8 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
         // Layers choose their bits with GTC alone.
         all.remove("layer_bits");
     }
-    // Bits for all layers begin anew: those of single layers were meant beside others.
-    if given.contains_key("target_bits") {
+    // A preset's bits of single layers are meant beside its bits of all, and keep a file from becoming smaller.
+    if given.contains_key("target_bits") || given.contains_key("target_size") {
         all.remove("layer_bits");
     }
     for (key, value) in given {
@@ -383,17 +402,24 @@ mod tests {
     }
 
     #[test]
-    fn a_preset_has_bits_for_the_layers_of_its_model_alone() {
-        let bits = |model: &str| preset_on("cifar10-large", model).layer_bits;
-        assert_eq!(bits("vgg16")["conv1_1"], 4);
-        assert_eq!(bits("vgg16").len(), 9);
-        let names: Vec<String> = bits("resnet18").into_keys().collect();
-        assert_eq!(names, ["last"]);
-        let model = Model::by_name("vgg16").unwrap();
-        let layers = Parameters::new(&model);
-        for layer in bits("vgg16").keys().filter(|layer| *layer != "last") {
-            assert!(layers.layers.iter().any(|known| known.name == *layer));
-        }
+    fn a_preset_has_bits_for_the_layers_of_vgg16_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let described = |name: &str, model: &Model| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, model.to_toml()).unwrap();
+            path.display().to_string()
+        };
+        let bits = |model: &str| preset_on("cifar10-large", model).layer_bits.len();
+        assert_eq!(bits("vgg16"), BITS_OF_VGG16.len());
+        assert_eq!(preset_on("cifar10-tiny", "vgg16").layer_bits.len(), 0);
+        assert_eq!(bits("resnet18"), 0);
+        assert_eq!(bits("no such model"), 0);
+        let vgg16 = Model::by_name("vgg16").unwrap();
+        assert_eq!(bits(&described("same.toml", &vgg16)), BITS_OF_VGG16.len());
+        let ends = vgg16.clone().with_float_ends();
+        assert_eq!(bits(&described("ends.toml", &ends)), 0);
+        let other = vgg16.with_quantiser("lsq:2".parse().unwrap());
+        assert_eq!(bits(&described("other.toml", &other)), 0);
     }
 
     #[test]
@@ -401,7 +427,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.toml");
         let before = Config {
-            options: preset("cifar10-large"),
+            options: preset_on("cifar10-large", "vgg16"),
             ..Config::default()
         };
         let layer_bits = |text: &str| {
@@ -410,6 +436,7 @@ mod tests {
         };
         assert_eq!(layer_bits("epochs = 3").len(), 9);
         assert_eq!(layer_bits("target_bits = 2").len(), 0);
+        assert_eq!(layer_bits("target_size = 2000000").len(), 0);
         assert_eq!(layer_bits("quantiser = \"lsq:2\"").len(), 0);
         let own = layer_bits("target_bits = 2\n[layer_bits]\nfc = 3");
         assert_eq!(own, [("fc".to_owned(), 3)].into());

@@ -41,9 +41,10 @@ pub(super) struct InferRow {
     gigabytes_per_second: f64,
     /// How many times faster than f32.
     of_f32: f64,
-    /// What takes longer at the rates of multiply-adds in registers and of a copy.
+    /// Arithmetic or memory: whichever alone would take longer at the device's peak in f32, or at the rate of a copy.
     bound: &'static str,
-    /// The time that this takes at least, as a share of the time taken.
+    /// The time that this alone would take, as a share of the time taken. `dot4` may come to more than one: it does four
+    /// multiply-adds where f32 does one.
     of_bound: f64,
 }
 
@@ -178,11 +179,13 @@ fn timed(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> 
 
 /// Times runs of a layer's `plans` in turns. On a GPU a wait takes longer than a small layer, so several runs share one.
 fn timed_layer(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> {
-    let runs = match gpu.path() {
-        Path::Gpu => RUNS_ON_GPU,
-        Path::CpuSampled | Path::CpuStorage | Path::CpuSubgroup => 1,
-    };
-    timed_together(gpu, plans, runs, least)
+    if gpu.path() != Path::Gpu {
+        return timed_together(gpu, plans, 1, least);
+    }
+    // Beside a millisecond a wait is nothing.
+    let once = timed_together(gpu, plans, 1, Duration::ZERO)?;
+    let runs = (1.0 / once.fastest).clamp(1.0, RUNS_ON_GPU as f64);
+    timed_together(gpu, plans, runs as usize, least)
 }
 
 fn timed_together(
@@ -512,6 +515,9 @@ fn model_rows(
     for kernel in [None, Some(Arithmetic::Shift), Some(Arithmetic::Dot4)] {
         let mut inference = tuning::inference(gpu, packed.clone(), batch, kernel)?;
         inference.upload(inputs.iter().cloned());
+        if gpu.path() == Path::Gpu {
+            warm_up(|| inference.run(), || gpu.wait());
+        }
         let times = time(least, || {
             inference.run();
             gpu.wait();

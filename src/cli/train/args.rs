@@ -242,9 +242,22 @@ impl TrainArgs {
             None => preset_of(&config.model),
         };
         config.options = preset_on(name, &config.model);
+        if self.has_other_bits() {
+            config.options.layer_bits.clear();
+        }
         config = from_file(&config)?;
         self.apply(&mut config)?;
         Ok(config)
+    }
+
+    /// Whether a preset's bits of single layers do not fit what the flags ask for: bits or a size for the whole network, other
+    /// quantised layers, or another way to quantise.
+    fn has_other_bits(&self) -> bool {
+        let mut bits = self.target_bits.iter().flatten();
+        bits.any(|part| !part.contains('='))
+            || self.target_size.is_some()
+            || self.float_ends
+            || self.quantiser.is_some_and(|quantiser| !quantiser.is_gtc())
     }
 
     /// Makes as many shards as there are ranks, unless anything else was asked for.
@@ -283,12 +296,7 @@ impl TrainArgs {
         set(&mut options.quantiser_rate, &self.quantiser_rate);
         set(&mut options.freeze_levels, &self.freeze_levels);
         set(&mut options.lambda_bits, &self.lambda_bits);
-        let parts = || self.target_bits.iter().flatten();
-        if parts().any(|part| !part.contains('=')) {
-            // Bits for all layers begin anew: those of single layers were meant beside others.
-            options.layer_bits.clear();
-        }
-        for part in parts() {
+        for part in self.target_bits.iter().flatten() {
             let bits = |text: &str| {
                 let bad = |_| format!("--target-bits {part}: '{text}' is no number of bits");
                 text.trim().parse().map_err(bad)
@@ -335,10 +343,6 @@ impl TrainArgs {
         set_word(&mut options.decay, &self.decay)?;
         if self.quantiser.is_some_and(|quantiser| !quantiser.is_gtc()) {
             options.objective = Objective::Direct;
-            if self.target_bits.is_none() {
-                // A preset's, which only GTC has a use for.
-                options.layer_bits.clear();
-            }
         }
         set(&mut options.centred_slopes, &self.centred_slopes);
         set_word(&mut options.straight_through, &self.straight_through)?;
@@ -387,12 +391,30 @@ mod tests {
     #[test]
     fn bits_for_all_layers_begin_anew_and_bits_of_one_stand_beside_a_presets() {
         assert_eq!(layer_bits("vgg16").len(), 9);
-        assert_eq!(layer_bits("vgg16 --target-bits 2"), []);
         let own = layer_bits("vgg16 --target-bits fc=3,2");
         assert_eq!(own, [("fc".to_owned(), 3)]);
         assert_eq!(layer_bits("vgg16 --target-bits conv5_1=2").len(), 10);
-        assert_eq!(layer_bits("vgg16 --quantiser lsq:2"), []);
         let kept = layer_bits("vgg16 --quantiser gtc --target-bits conv1_1=3");
         assert!(kept.contains(&("conv1_1".to_owned(), 3)));
+        for other in [
+            "--target-bits 2",
+            "--quantiser lsq:2",
+            "--float-ends",
+            "--target-size 2MB",
+        ] {
+            assert_eq!(layer_bits(&format!("vgg16 {other}")), [], "{other}");
+        }
+    }
+
+    #[test]
+    fn flags_keep_the_bits_of_single_layers_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, "[layer_bits]\nconv1_1 = 2").unwrap();
+        let own = layer_bits(&format!(
+            "vgg16 --target-bits 2 --config {}",
+            path.display()
+        ));
+        assert_eq!(own, [("conv1_1".to_owned(), 2)]);
     }
 }

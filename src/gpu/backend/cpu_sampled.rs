@@ -13,6 +13,7 @@ pub(super) const WEIGHT_SUMS: WeightSums = WeightSums {
     cached: 256,
 };
 
+/// Ranges enough for every core, few enough that one thread adds them in no time.
 pub(super) const ROW_RANGES: RowRanges = RowRanges {
     least: 64,
     most: 512,

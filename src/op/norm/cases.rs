@@ -104,7 +104,8 @@ pub(crate) fn cases() -> Vec<Case> {
         [2048, 12, 32],
         // Several texels a thread, and a rest.
         [4999, 60, 40],
-        // More ranges than threads of a workgroup, some of which have none.
+        // More ranges than threads of a workgroup: some threads have one, some none, all channels alone.
+        [260, 8, 65],
         [5000, 12, 200],
     ] {
         cases.extend(of_size(rows, channels, splits));

@@ -18,7 +18,7 @@ pub const NORM_MOMENTUM: f64 = 0.1;
 /// Rows of the block that `shaders/shared/norm.wgsl` describes.
 pub const NORM_STATISTICS: usize = 5;
 
-/// Rows that are summed in one range on such devices. Where the rows of a batch lie in parts of `part` rows, no range
+/// Rows that are summed in one range on devices of `path`. Where the rows of a batch lie in parts of `part` rows, no range
 /// reaches into a second part.
 pub fn norm_range(path: Path, rows: usize, part: usize) -> usize {
     let ranges = path.backend().row_ranges;
@@ -37,10 +37,10 @@ fn matrix(tensor: &Tensor) -> (usize, usize) {
     (tensor.len() / channels, channels)
 }
 
-/// The value of the shaders' constant `TOGETHER`, and the threads that add the ranges of so many texels of channels, see
-/// `shaders/shared/ranges.wgsl`.
-fn adders(plan: &Recording, channels: u32) -> (f64, Grid) {
-    match plan.path().backend().row_ranges.together {
+/// The value of the shaders' constant `TOGETHER` for so many ranges, and the threads that add them for so many texels of
+/// channels, see `shaders/shared/ranges.wgsl`. As few as the threads of a workgroup are added in order everywhere.
+fn adders(plan: &Recording, splits: u32, channels: u32) -> (f64, Grid) {
+    match plan.path().backend().row_ranges.together && splits > WORKGROUP {
         true => (1.0, Grid::Threads(channels * WORKGROUP)),
         false => (0.0, Grid::Threads(channels)),
     }
@@ -127,7 +127,7 @@ pub fn norm_combine(
         epsilon: NORM_EPSILON as f32,
         momentum: NORM_MOMENTUM as f32,
     };
-    let (together, grid) = adders(plan, params.channels);
+    let (together, grid) = adders(plan, params.splits, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_COMBINE,
         label,
@@ -185,7 +185,7 @@ pub fn norm_shard(
         epsilon: NORM_EPSILON as f32,
         momentum: NORM_MOMENTUM as f32,
     };
-    let (together, grid) = adders(plan, params.channels);
+    let (together, grid) = adders(plan, params.splits, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_SHARD,
         label,
@@ -387,7 +387,7 @@ pub fn norm_gradients(
         sums_base: sums.base(),
         gradient_base: gradients.base(),
     };
-    let (together, grid) = adders(plan, params.channels);
+    let (together, grid) = adders(plan, params.splits, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_GRADIENTS,
         label,

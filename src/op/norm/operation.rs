@@ -96,7 +96,7 @@ struct Normaliser {
     relu: bool,
 }
 
-/// What a sum over rows is cut into, for a thread each: one alone would take too long.
+/// Ranges of rows: one thread sums one range.
 struct Partials {
     /// Rows that are summed at once.
     range: usize,
@@ -313,7 +313,7 @@ impl Recorder for Normaliser {
     }
 
     fn cases(&self) -> Vec<Case> {
-        // As a GPU cuts them: more ranges than elsewhere.
+        // As a GPU cuts them: these ranges are more and shorter, so they try more of every kernel.
         let splits = self
             .rows
             .div_ceil(norm_range(Path::Gpu, self.rows, self.rows));
