@@ -93,31 +93,62 @@ pub(crate) fn changes(
     before: &TrainOptions,
     after: &TrainOptions,
 ) -> Result<Vec<Change>, CliError> {
+    let found = differences(step, before, after)?;
+    let mut settings = found
+        .iter()
+        .filter(|change| FIXED.contains(&change.setting.as_str()));
+    if let Some(Change {
+        setting, from, to, ..
+    }) = settings.next()
+    {
+        let [from, to] = [from, to].map(shown);
+        return Err(format!(
+            "{setting} was {from} and cannot become {to}: what the run has learned so far stands on it. \
+             Start a new run for that"
+        )
+        .into());
+    }
+    Ok(found)
+}
+
+/// Checks that a run in hand has the settings that the same flags mean today: presets change from version to version.
+///
+/// # Errors
+/// Names the first setting that differs.
+pub(crate) fn check_same(run: &TrainOptions, today: &TrainOptions) -> Result<(), CliError> {
+    /// Taken from the model or from the number of ranks where no flag names them.
+    const FOUND: [&str; 4] = ["latent", "likelihood", "shards", "sync_norm"];
+    let mut found = differences(0, run, today)?.into_iter();
+    match found.find(|change| !FOUND.contains(&change.setting.as_str())) {
+        None => Ok(()),
+        Some(Change {
+            setting, from, to, ..
+        }) => {
+            let [from, to] = [from, to].map(|value| shown(&value));
+            Err(format!("{setting} is {from} there and {to} by the same flags now").into())
+        }
+    }
+}
+
+/// What differs between two sets of options, by name.
+fn differences(
+    step: u64,
+    before: &TrainOptions,
+    after: &TrainOptions,
+) -> Result<Vec<Change>, CliError> {
     let [before, after] = [before, after].map(toml::Table::try_from);
     let (before, after) = (before?, after?);
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut found = Vec::new();
-    for name in names {
+    let changes = names.into_iter().map(|name| {
         let [from, to] = [&before, &after].map(|table| table.get(name).cloned());
-        if from == to {
-            continue;
-        }
-        if FIXED.contains(&name.as_str()) {
-            let [from, to] = [from, to].map(|value| shown(&value));
-            return Err(format!(
-                "{name} was {from} and cannot become {to}: what the run has learned so far stands on it. \
-                 Start a new run for that"
-            )
-            .into());
-        }
-        found.push(Change {
+        Change {
             step,
             setting: name.clone(),
             from,
             to,
-        });
-    }
-    Ok(found)
+        }
+    });
+    Ok(changes.filter(|change| change.from != change.to).collect())
 }
 
 /// A value of a setting in words.

@@ -11,7 +11,7 @@ use clap::Parser;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::config::Config;
+use super::config::{Config, check_same};
 use super::output::say;
 use super::run_folder::{EpochMetrics, RunFolder, own};
 use super::signals::on_stop;
@@ -150,7 +150,7 @@ impl Series {
         for (number, run) in runs.iter().enumerate() {
             let path = self.folder.join(&run.name);
             say!("run {} of {}: {}", number + 1, runs.len(), path.display());
-            let finished = match finished(&path)? {
+            let finished = match finished(&path, run)? {
                 Some(finished) => finished,
                 None => {
                     let well = train(&path, run)?;
@@ -165,7 +165,7 @@ impl Series {
                         )
                         .into());
                     }
-                    let found = finished(&path)?;
+                    let found = finished(&path, run)?;
                     found.ok_or_else(|| format!("{}: the run did not end", path.display()))?
                 }
             };
@@ -196,11 +196,21 @@ fn train(path: &Path, run: &Run) -> Result<bool, CliError> {
 }
 
 /// What a run came to, if it has ended.
-fn finished(path: &Path) -> Result<Option<Finished>, CliError> {
+///
+/// # Errors
+/// If the run cannot be read, or has other settings than the series gives it now.
+fn finished(path: &Path, run: &Run) -> Result<Option<Finished>, CliError> {
     if !path.join("model.safetensors").exists() {
         return Ok(None);
     }
     let (folder, config, checkpoint) = RunFolder::resume(path)?;
+    check_same(&config.options, &settings(&run.words)?.options).map_err(|difference| {
+        format!(
+            "{}: this run has other settings than runs that begin today: {difference}. They do not belong in one table. \
+             Name another folder with --out.",
+            path.display()
+        )
+    })?;
     let epochs = config.options.epochs;
     let metrics = folder.metrics_until(epochs)?;
     let speeds = metrics.iter().map(|line| line.images_per_second).collect();

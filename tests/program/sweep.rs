@@ -62,6 +62,27 @@ fn a_sweep_goes_on_where_it_was_stopped() {
 }
 
 #[test]
+fn runs_of_other_settings_do_not_go_into_one_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep");
+    succeed(&given(&words(&out, "0.001")));
+    // As if a preset had been another when this run began.
+    let config = out.join("lambda-0.001-seed-1/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let other = text.replace("bits_ramp = 0.1", "bits_ramp = 0.5");
+    assert_ne!(text, other, "{text}");
+    std::fs::write(&config, other).unwrap();
+    refuse(
+        &given(&words(&out, "0.001")),
+        &[
+            "lambda-0.001-seed-1",
+            "bits_ramp is 0.5 there and 0.1",
+            "--out",
+        ],
+    );
+}
+
+#[test]
 fn mistakes_are_found_before_the_first_run() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("sweep");
