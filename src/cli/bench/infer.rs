@@ -174,30 +174,26 @@ fn top(bits: u32) -> u32 {
 
 /// Times runs of `plans` in turns, each with the wait for its end, as whoever classifies one image after the other does.
 fn timed(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> {
-    timed_together(gpu, plans, 1, least)
+    if gpu.path() == Path::Gpu {
+        warm_up(|| plans[0].run(gpu, &[]), || gpu.wait());
+    }
+    in_turns(gpu, plans, 1, least)
 }
 
 /// Times runs of a layer's `plans` in turns. On a GPU a wait takes longer than a small layer, so several runs share one.
 fn timed_layer(gpu: &Gpu, plans: &[Plan], least: Duration) -> Result<Times, CliError> {
     if gpu.path() != Path::Gpu {
-        return timed_together(gpu, plans, 1, least);
+        return timed(gpu, plans, least);
     }
     // Beside a millisecond a wait is nothing.
-    let once = timed_together(gpu, plans, 1, Duration::ZERO)?;
+    let once = timed(gpu, plans, Duration::ZERO)?;
     let runs = (1.0 / once.fastest).clamp(1.0, RUNS_ON_GPU as f64);
-    timed_together(gpu, plans, runs as usize, least)
+    in_turns(gpu, plans, runs as usize, least)
 }
 
-fn timed_together(
-    gpu: &Gpu,
-    plans: &[Plan],
-    runs: usize,
-    least: Duration,
-) -> Result<Times, CliError> {
+/// Times runs of `plans` in turns, so many of them with one wait.
+fn in_turns(gpu: &Gpu, plans: &[Plan], runs: usize, least: Duration) -> Result<Times, CliError> {
     let mut next = 0;
-    if gpu.path() == Path::Gpu {
-        warm_up(|| plans[0].run(gpu, &[]), || gpu.wait());
-    }
     let times = time(least, || {
         for _ in 0..runs {
             plans[next % plans.len()].run(gpu, &[]);
