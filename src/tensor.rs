@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Buffer, Gpu, GpuError};
+use crate::gpu::{Buffer, Gpu, GpuError, Storage};
 
 /// Rounds up to whole texels of four floats. Channel counts are stored padded like this; the
 /// padding is zero and stays zero, because a zero weight has a zero gradient and a zero code.
@@ -15,7 +15,7 @@ pub fn pad4(channels: usize) -> usize {
 pub struct Tensor {
     /// Where it lives.
     pub buffer: Buffer,
-    /// First float, a multiple of four.
+    /// First number, a multiple of four.
     pub offset: usize,
     /// Stored shape, padding included.
     pub shape: Vec<usize>,
@@ -41,8 +41,13 @@ impl Tensor {
 
     /// A tensor that the plan using it places, see [`Buffer::transient`].
     pub fn transient(label: &str, shape: &[usize]) -> Self {
+        Self::transient_of(label, shape, Storage::Float)
+    }
+
+    /// The same for numbers stored in this way.
+    pub fn transient_of(label: &str, shape: &[usize], storage: Storage) -> Self {
         Self {
-            buffer: Buffer::transient(label, shape.iter().product()),
+            buffer: Buffer::transient_of(label, shape.iter().product(), storage),
             offset: 0,
             shape: shape.to_vec(),
         }
@@ -50,8 +55,13 @@ impl Tensor {
 
     /// A tensor with memory of its own that the plan using it allocates, see [`Buffer::kept`].
     pub fn kept(label: &str, shape: &[usize]) -> Self {
+        Self::kept_of(label, shape, Storage::Float)
+    }
+
+    /// The same for numbers stored in this way.
+    pub fn kept_of(label: &str, shape: &[usize], storage: Storage) -> Self {
         Self {
-            buffer: Buffer::kept(label, shape.iter().product()),
+            buffer: Buffer::kept_of(label, shape.iter().product(), storage),
             offset: 0,
             shape: shape.to_vec(),
         }
@@ -65,7 +75,7 @@ impl Tensor {
         self.buffer.allocate(gpu)
     }
 
-    /// Floats in it.
+    /// Numbers in it.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -75,7 +85,7 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// Texels of four floats in it.
+    /// Texels of four numbers in it.
     pub fn texels(&self) -> u32 {
         self.len().div_ceil(4) as u32
     }
@@ -125,6 +135,14 @@ impl Tensor {
     pub async fn read_integers(&self, gpu: &Gpu) -> Result<Vec<i32>, GpuError> {
         gpu.read_integers(&self.buffer, self.offset, self.len())
             .await
+    }
+
+    /// Overwrites all of it with numbers in the way it stores them; takes effect before the next submission.
+    pub(crate) fn store(&self, gpu: &Gpu, values: &[f32]) {
+        assert_eq!(values.len(), self.len(), "write to {self:?}");
+        let storage = self.buffer.storage();
+        let word = self.offset as u64 * storage.bytes() / 4;
+        gpu.write(&self.buffer, word as usize, &storage.encode(values));
     }
 
     /// Overwrites all of it; takes effect before the next submission.

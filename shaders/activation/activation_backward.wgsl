@@ -23,5 +23,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let x = read_a(params.x_base + i);
     let d_y = read_b(params.d_y_base + i);
     let open = select(d_y, vec4f(0.0), x >= vec4f(params.ceiling));
-    output_0[params.d_x_base + i] = select(params.slope * d_y, open, x > vec4f(0.0));
+    write_0(params.d_x_base + i, select(params.slope * d_y, open, x > vec4f(0.0)));
 }

@@ -21,5 +21,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let x = read_a(params.x_base + i);
     let below = select(x, vec4f(params.ceiling), x > vec4f(params.ceiling));
-    output_0[params.y_base + i] = select(below, params.slope * x, x < vec4f(0.0));
+    write_0(params.y_base + i, select(below, params.slope * x, x < vec4f(0.0)));
 }

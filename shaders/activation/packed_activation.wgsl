@@ -23,5 +23,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let x = read_a(params.x_base + i);
     let value = select(x << vec4u(params.leak), x, x < vec4i(0));
-    output_0[params.y_base + i] = requantise(value, vec4i(0), vec4i(params.shift));
+    write_0(params.y_base + i, requantise(value, vec4i(0), vec4i(params.shift)));
 }

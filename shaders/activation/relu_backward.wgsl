@@ -17,5 +17,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     let open = read_a(params.y_base + i) > vec4f(0.0);
-    output_0[params.d_base + i] = select(vec4f(0.0), previous_0(params.d_base + i), open);
+    write_0(params.d_base + i, select(vec4f(0.0), previous_0(params.d_base + i), open));
 }

@@ -22,5 +22,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let sum = read_a(params.a_base + i) + read_b(params.b_base + i);
     let closed = (sum < vec4f(0.0)) & vec4<bool>(params.relu != 0u);
-    output_0[params.y_base + i] = select(sum, vec4f(0.0), closed);
+    write_0(params.y_base + i, select(sum, vec4f(0.0), closed));
 }

@@ -26,5 +26,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let a = read_a(params.a_base + i) << vec4u(params.up_a);
     let b = read_b(params.b_base + i) << vec4u(params.up_b);
-    output_0[params.y_base + i] = requantise(a + b, vec4i(0), vec4i(params.shift));
+    write_0(params.y_base + i, requantise(a + b, vec4i(0), vec4i(params.shift)));
 }

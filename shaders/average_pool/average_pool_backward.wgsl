@@ -17,5 +17,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             sum += read_a(params.y_base + output_offset(at, vec2u(row, column)));
         }
     }
-    output_0[params.x_base + i] = params.factor * sum;
+    write_0(params.x_base + i, params.factor * sum);
 }

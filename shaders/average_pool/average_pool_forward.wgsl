@@ -17,5 +17,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             sum += read_a(x_texel(at, input_pixel(at.pixel, vec2u(row, column))));
         }
     }
-    output_0[params.y_base + i] = params.factor * sum;
+    write_0(params.y_base + i, params.factor * sum);
 }

@@ -16,5 +16,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             sum += read_a(texel_of(window, row, column));
         }
     }
-    output_0[params.y_base + i] = requantise(sum, vec4i(0), vec4i(params.shift));
+    write_0(params.y_base + i, requantise(sum, vec4i(0), vec4i(params.shift)));
 }

@@ -28,5 +28,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let low = read_a(x_pixel + number / 4u);
     let high = read_a(x_pixel + min(number / 4u + 1u, params.x_texels - 1u));
     let exists = channel + vec4u(0u, 1u, 2u, 3u) < vec4u(params.channels);
-    output_0[params.y_base + i] = select(vec4f(0.0), following(low, high, number & 3u), exists);
+    write_0(params.y_base + i, select(vec4f(0.0), following(low, high, number & 3u), exists));
 }

@@ -40,7 +40,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     b = moved(b, min(before, 4u));
     let in_a = numbers < vec4u(params.a_channels);
     let in_b = !in_a & (numbers < vec4u(params.a_channels + params.b_channels));
-    output_0[params.y_base + i] = select(select(vec4f(0.0), b, in_b), a, in_a);
+    write_0(params.y_base + i, select(select(vec4f(0.0), b, in_b), a, in_a));
 }
 
 // The same numbers `places` places further back.

@@ -61,5 +61,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let a = read_a(params.a_base + pixel * params.a_texels + min(n, params.a_texels - 1u));
     let x = select(b_channels_of(pixel, n), a, is_a);
     let shift = select(vec4i(params.b_shift), vec4i(params.a_shift), is_a);
-    output_0[params.y_base + i] = select(vec4i(0), requantise(x, vec4i(0), shift), is_real);
+    write_0(params.y_base + i, select(vec4i(0), requantise(x, vec4i(0), shift), is_real));
 }

@@ -167,5 +167,5 @@ fn put(kept: bool, texel: u32, value: vec4f) {
     if RELU {
         d_x = select(vec4f(0.0), value, read_c(params.x_base + texel) > vec4f(0.0));
     }
-    output_0[params.d_x_base + texel] = d_x;
+    write_0(params.d_x_base + texel, d_x);
 }

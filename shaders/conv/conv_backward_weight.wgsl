@@ -211,14 +211,14 @@ fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
     let of_split = weights + select(0u, params.output_channels, BIAS);
     let base = params.w_base + split * of_split;
     if BIAS && n == taps() {
-        output_0[base + weights + m] = vec4f(block[0].x, block[1].x, block[2].x, block[3].x);
+        write_0(base + weights + m, vec4f(block[0].x, block[1].x, block[2].x, block[3].x));
         return;
     }
     let first = base + m * 4u * taps() + n;
-    output_0[first] = real(n, block[0]);
-    output_0[first + taps()] = real(n, block[1]);
-    output_0[first + 2u * taps()] = real(n, block[2]);
-    output_0[first + 3u * taps()] = real(n, block[3]);
+    write_0(first, real(n, block[0]));
+    write_0(first + taps(), real(n, block[1]));
+    write_0(first + 2u * taps(), real(n, block[2]));
+    write_0(first + 3u * taps(), real(n, block[3]));
 }
 
 // Past the window there are no weights.

@@ -76,18 +76,18 @@ fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
 fn store_pooled(texel: u32, bias: vec4f, block: mat4x4f) {
     let y = mat4x4f(block[0] + bias, block[1] + bias, block[2] + bias, block[3] + bias);
     let best = max(max(y[0], y[1]), max(y[2], y[3]));
-    output_0[params.y_base + texel] = max(best, vec4f(0.0));
+    write_0(params.y_base + texel, max(best, vec4f(0.0)));
     if params.argmax_base != 0xffffffffu {
         // The first of equals.
         var argmax = select(vec4f(3.0), vec4f(2.0), y[2] == best);
         argmax = select(argmax, vec4f(1.0), y[1] == best);
         argmax = select(argmax, vec4f(0.0), y[0] == best);
-        output_0[params.argmax_base + texel] = select(vec4f(4.0), argmax, best > vec4f(0.0));
+        write_0(params.argmax_base + texel, select(vec4f(4.0), argmax, best > vec4f(0.0)));
     }
 }
 
 fn put(kept: bool, texel: u32, value: vec4f) {
     if kept {
-        output_0[texel] = value;
+        write_0(texel, value);
     }
 }

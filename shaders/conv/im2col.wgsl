@@ -93,12 +93,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             let before = done & 3u;
             texel += staying(values, before);
             if before + min(4u, RUN - start) >= 4u {
-                output_0[output + done / 4u] = texel;
+                write_0(output + done / 4u, texel);
                 texel = leaving(values, before);
             }
         }
     }
     if ((KERNEL_HEIGHT * RUN) & 3u) != 0u {
-        output_0[output + params.row_texels - 1u] = texel;
+        write_0(output + params.row_texels - 1u, texel);
     }
 }

@@ -27,10 +27,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let row = divide_long(i, params.groups, params.inverse_groups);
     let step = 4u * (i - row * params.groups);
-    output_0[params.y_base + i] = vec4i(vec4u(
+    write_0(params.y_base + i, vec4i(vec4u(
         packed(row, step),
         packed(row, step + 1u),
         packed(row, step + 2u),
         packed(row, step + 3u),
-    ));
+    )));
 }

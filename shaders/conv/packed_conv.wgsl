@@ -58,8 +58,7 @@ fn put(position: u32, n: u32, sum: vec4i) {
     let shift = read_c(params.table_base + params.output_channels + n);
     let real = vec4u(n * 4u) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.outputs);
     if position < positions() {
-        let value = requantise(sum, bias, shift);
-        output_0[params.y_base + pixels(vec4u(position)).x * params.output_channels + n] =
-            select(vec4i(0), value, real);
+        let value = select(vec4i(0), requantise(sum, bias, shift), real);
+        write_0(params.y_base + pixels(vec4u(position)).x * params.output_channels + n, value);
     }
 }

@@ -48,10 +48,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let bottom = triple(at + 2 * step, inside & vec3<bool>(u32(row + 2) < params.height));
     let copy = params.rows * params.texels;
     let y = params.y_base + plane * 3u * copy + i;
-    output_0[y] = vec4(top.xy, middle.xy);
-    output_0[y + copy] = vec4(top.yz, middle.yz);
-    output_0[y + 2u * copy] = vec4(middle.xy, bottom.xy);
-    output_0[y + 3u * copy] = vec4(middle.yz, bottom.yz);
+    write_0(y, vec4(top.xy, middle.xy));
+    write_0(y + copy, vec4(top.yz, middle.yz));
+    write_0(y + 2u * copy, vec4(middle.xy, bottom.xy));
+    write_0(y + 3u * copy, vec4(middle.yz, bottom.yz));
 }
 
 // What lies outside x is not looked at.

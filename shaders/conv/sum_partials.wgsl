@@ -40,5 +40,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if MASK {
         sum = select(vec4f(0.0), sum, read_c(params.x_base + i) > vec4f(0.0));
     }
-    output_0[params.total_base + i] = sum;
+    write_0(params.total_base + i, sum);
 }

@@ -24,5 +24,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     let kept = (random_bits(i) >> vec4u(8u)) >= vec4u(params.threshold);
-    output_0[params.y_base + i] = select(vec4f(0.0), params.scale * read_a(params.x_base + i), kept);
+    write_0(params.y_base + i, select(vec4f(0.0), params.scale * read_a(params.x_base + i), kept));
 }

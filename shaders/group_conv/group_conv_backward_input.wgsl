@@ -32,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 fn put(position: u32, channel: u32, sum: vec4f) {
     let exists = channel * 4u + LANES < vec4u(params.inputs);
-    output_0[params.x_base + position * params.input_channels + channel] = select(vec4f(0.0), sum, exists);
+    write_0(params.x_base + position * params.input_channels + channel, select(vec4f(0.0), sum, exists));
 }
 
 // The outputs that read four inputs through one tap, and whether there are any.

@@ -32,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let k = divide_one(number, params.inverse_output_channels);
         let channel = number - k * params.output_channels;
         if BIAS && k == select(params.row, 1u, NINE) {
-            output_0[base + weights + channel] = bias(range, channel);
+            write_0(base + weights + channel, bias(range, channel));
         } else if NINE {
             nine(range, base, channel);
         } else {
@@ -41,11 +41,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     if BIAS && number >= weights {
-        output_0[base + number] = bias(range, number - weights);
+        write_0(base + number, bias(range, number - weights));
         return;
     }
     let output = divide_long(number, params.row, params.inverse_row);
-    output_0[base + number] = grouped(range, output, number - output * params.row);
+    write_0(base + number, grouped(range, output, number - output * params.row));
 }
 
 fn bias(range: vec2u, channel: u32) -> vec4f {
@@ -189,10 +189,10 @@ fn nine(range: vec2u, base: u32, channel: u32) {
 // Four taps of four channels.
 fn put_taps(first: u32, taps: mat4x4f) {
     let rows = transpose(taps);
-    output_0[first] = rows[0];
-    output_0[first + params.row] = rows[1];
-    output_0[first + 2u * params.row] = rows[2];
-    output_0[first + 3u * params.row] = rows[3];
+    write_0(first, rows[0]);
+    write_0(first + params.row, rows[1]);
+    write_0(first + 2u * params.row, rows[2]);
+    write_0(first + 3u * params.row, rows[3]);
 }
 
 fn grouped(range: vec2u, output: u32, k: u32) -> vec4f {

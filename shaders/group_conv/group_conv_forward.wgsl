@@ -35,7 +35,7 @@ fn put(position: u32, channel: u32, sum: vec4f) {
     let low = select(vec4f(-3.4e38), vec4f(0.0), params.relu != 0u);
     let y = max(sum + read_c(params.bias_base + channel), low);
     let exists = channel * 4u + LANES < vec4u(params.outputs);
-    output_0[params.y_base + position * params.output_channels + channel] = select(vec4f(0.0), y, exists);
+    write_0(params.y_base + position * params.output_channels + channel, select(vec4f(0.0), y, exists));
 }
 
 // The first input of the windows of four positions.

@@ -208,6 +208,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 fn put(line: u32, column: u32, y: vec4i) {
     if column < params.output_width {
-        output_0[line + column * params.output_channels] = y;
+        write_0(line + column * params.output_channels, y);
     }
 }

@@ -68,8 +68,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             let value = select(difference * inverse, 0.5 * (ratio - 1.0), is_variance);
             d[part] = select(0.0, value, inside);
         }
-        output_0[d_q + t] = params.scale * weight * d;
+        write_0(d_q + t, params.scale * weight * d);
     }
-    output_1[params.outcome_base + row] =
-        vec4f(weight * divergence, from_prior * counted, 0.0, counted);
+    let outcome = vec4f(weight * divergence, from_prior * counted, 0.0, counted);
+    write_1(params.outcome_base + row, outcome);
 }

@@ -8,5 +8,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if i >= params.count {
         return;
     }
-    output_0[params.y_base + i] = bitcast<vec4i>(random_bits(i));
+    write_0(params.y_base + i, bitcast<vec4i>(random_bits(i)));
 }

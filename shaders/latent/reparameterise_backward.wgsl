@@ -41,5 +41,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let value = select(d_mean, d_log_variance, is_variance);
         d[part] = select(0.0, value, first + part < 2u * params.latent);
     }
-    output_0[params.d_posterior_base + i] = previous_0(params.d_posterior_base + i) + d;
+    write_0(params.d_posterior_base + i, previous_0(params.d_posterior_base + i) + d);
 }

@@ -35,5 +35,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let value = number_a(posterior, k) + deviation * component(noise, part);
         z[part] = select(0.0, value, t * 4u + part < params.latent);
     }
-    output_0[params.z_base + i] = z;
+    write_0(params.z_base + i, z);
 }

@@ -33,5 +33,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let turns = turned(words.zw * 5.9604645e-8);
     let logs = log2_exact(vec4f(uniform_1, 1.0, 1.0)).xy;
     let radius = sqrt(-2.0 * LN_2 * logs);
-    output_0[params.y_base + i] = vec4f(radius * turns.xy, radius * turns.zw);
+    write_0(params.y_base + i, vec4f(radius * turns.xy, radius * turns.zw));
 }

@@ -33,7 +33,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let at = params.totals_base + 2u * group.x;
         let total = previous_0(at);
         let failures = previous_0(at + 1u);
-        output_0[at] = total + select(batch, vec4f(0.0), vec4<bool>(broken));
-        output_0[at + 1u] = failures + vec4f(select(0.0, 1.0, broken), 0.0, 0.0, 0.0);
+        write_0(at, total + select(batch, vec4f(0.0), vec4<bool>(broken)));
+        write_0(at + 1u, failures + vec4f(select(0.0, 1.0, broken), 0.0, 0.0, 0.0));
     }
 }

@@ -100,13 +100,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let soft = exp((value - top) / params.temperature) / soft_total * real(t);
         let missed = (log_soft_total - value / params.temperature) * soft_target;
         cross += sum(select(vec4f(0.0), missed, real(t) > vec4f(0.0)));
-        output_0[params.d_logits_base + first + t] = params.scale
+        let d_logits = params.scale
             * (softness * (soft * counted - soft_target)
                 + params.label_share * (probability * counted - label));
-        output_1[params.probabilities_base + first + t] = probability;
+        write_0(params.d_logits_base + first + t, d_logits);
+        write_1(params.probabilities_base + first + t, probability);
     }
     let won = select(0.0, counted, beaten == 0.0);
     let hard = (log_total - labelled) * counted;
     let loss = softness * params.temperature * cross + params.label_share * hard;
-    output_2[params.outcome_base + row] = vec4f(loss, won, hard, counted);
+    write_2(params.outcome_base + row, vec4f(loss, won, hard, counted));
 }

@@ -23,9 +23,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             best = max(best, x);
         }
     }
-    output_0[params.y_base + i] = best;
+    write_0(params.y_base + i, best);
     if params.argmax_base != 0xffffffffu {
         let none = (best <= Texel()) & vec4<bool>(params.relu != 0u);
-        output_0[params.argmax_base + i] = select(argmax, Texel(Number(SIZE * SIZE)), none);
+        write_0(params.argmax_base + i, select(argmax, Texel(Number(SIZE * SIZE)), none));
     }
 }

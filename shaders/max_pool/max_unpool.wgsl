@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             if top + r < params.input_height && left + c < params.input_width {
                 let takes = argmax == vec4f(f32(r * SIZE + c));
                 let texel = input_texel(at, top + r, left + c);
-                output_0[params.x_base + texel] = select(vec4f(0.0), d_y, takes);
+                write_0(params.x_base + texel, select(vec4f(0.0), d_y, takes));
             }
         }
     }

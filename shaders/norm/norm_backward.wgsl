@@ -43,6 +43,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let centred = read_a(params.x_base + texel) - mean;
         let open = always | (centred * factor + beta > vec4f(0.0));
         let g = select(vec4f(0.0), read_b(params.d_y_base + texel), open);
-        output_0[params.d_x_base + texel] = factor * (g - mean_g - centred * inverse * mean_product);
+        write_0(params.d_x_base + texel, factor * (g - mean_g - centred * inverse * mean_product));
     }
 }

@@ -45,6 +45,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         product += g * centred;
     }
     let at = params.partial_base + 2u * split * params.channels + channel;
-    output_0[at] = sum;
-    output_0[at + params.channels] = product * inverse;
+    write_0(at, sum);
+    write_0(at + params.channels, product * inverse);
 }

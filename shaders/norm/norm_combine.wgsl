@@ -42,7 +42,7 @@ fn main(
     let old_mean = previous_1(at);
     let old_variance = previous_1(at + params.channels);
     let variance = old_variance + params.momentum * (unbiased - old_variance);
-    output_1[at] = old_mean + params.momentum * (mean - old_mean);
-    output_1[at + params.channels] = variance;
+    write_1(at, old_mean + params.momentum * (mean - old_mean));
+    write_1(at + params.channels, variance);
     store_statistics(channel, Moments(mean, squares / rows, variance), gamma, beta);
 }

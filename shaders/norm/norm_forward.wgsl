@@ -32,6 +32,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let beta = read_b(at + 4u * params.channels);
     let low = select(vec4f(-3.4e38), vec4f(0.0), params.relu != 0u);
     for (var texel = i; texel < params.count; texel += params.threads) {
-        output_0[params.y_base + texel] = max((read_a(params.x_base + texel) - mean) * factor + beta, low);
+        write_0(params.y_base + texel, max((read_a(params.x_base + texel) - mean) * factor + beta, low));
     }
 }

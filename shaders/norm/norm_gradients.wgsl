@@ -52,8 +52,8 @@ fn main(
         return;
     }
     let channel = share.channel;
-    output_0[params.sums_base + channel] = sum;
-    output_0[params.sums_base + params.channels + channel] = product;
+    write_0(params.sums_base + channel, sum);
+    write_0(params.sums_base + params.channels + channel, product);
     let statistics = params.statistics_base + channel;
     let inverse = read_b(statistics + params.channels);
     let factor = read_b(statistics + 2u * params.channels);
@@ -61,6 +61,6 @@ fn main(
     let stands_for = factor / inverse;
     let distance = select(vec4f(0.0), stands_for / ratio - stands_for, ratio != vec4f(0.0));
     let at = params.gradient_base + channel;
-    output_1[at] = ratio * product + schedule.lambda_norm * distance;
-    output_1[at + params.channels] = sum;
+    write_1(at, ratio * product + schedule.lambda_norm * distance);
+    write_1(at + params.channels, sum);
 }

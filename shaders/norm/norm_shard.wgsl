@@ -36,8 +36,8 @@ fn main(
     }
     let channel = share.channel;
     let at = params.moments_base + channel;
-    output_1[at] = spread.mean;
-    output_1[at + params.channels] = spread.squares;
+    write_1(at, spread.mean);
+    write_1(at + params.channels, spread.squares);
     let rows = f32(params.rows);
     let gamma = read_b(params.parameters_base + channel);
     let beta = read_b(params.parameters_base + params.channels + channel);

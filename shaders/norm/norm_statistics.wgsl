@@ -35,6 +35,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         squares += before * (x - mean);
     }
     let at = params.partial_base + 2u * split * params.channels + channel;
-    output_0[at] = mean;
-    output_0[at + params.channels] = squares;
+    write_0(at, mean);
+    write_0(at + params.channels, squares);
 }

@@ -46,7 +46,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         // With a centre, the exponent of a weight whose logarithm it is stays what it was: c + s log2 |w|.
         moved.x -= weight.z * (moved.y - weight.y);
     }
-    output_0[params.weight_base + i] = moved;
-    output_1[params.first_base + i] = m;
-    output_2[params.second_base + i] = v;
+    write_0(params.weight_base + i, moved);
+    write_1(params.first_base + i, m);
+    write_2(params.second_base + i, v);
 }

@@ -27,5 +27,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     let a = normal_or_zero(read_a(params.a_base + i));
     let b = normal_or_zero(read_b(params.b_base + i));
-    output_0[params.y_base + i] = normal_or_zero(a + b);
+    write_0(params.y_base + i, normal_or_zero(a + b));
 }

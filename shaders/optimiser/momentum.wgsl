@@ -31,8 +31,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let weight = read_a(params.weight_base + at);
         let m = params.mu * previous_0(params.momentum_base + at) + gradient;
         let u = gradient + params.mu * m;
-        output_0[params.momentum_base + at] = m;
-        output_1[params.update_base + span.w + i] = u;
+        write_0(params.momentum_base + at, m);
+        write_1(params.update_base + span.w + i, u);
         squares += vec2f(dot(u, u), dot(weight, weight));
     }
     sums[thread] = squares;
@@ -41,6 +41,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var i = 1u; i < 64u; i++) {
             squares += sums[i];
         }
-        output_2[params.partial_base + group.x] = vec4f(squares, 0.0, 0.0);
+        write_2(params.partial_base + group.x, vec4f(squares, 0.0, 0.0));
     }
 }

@@ -23,6 +23,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     for (var i = thread; i < span.y; i += 64u) {
         let at = params.weight_base + span.x + i;
         let x = read_d(params.update_base + span.w + i);
-        output_0[at] = factor * previous_0(at) - schedule.muon_rate * x;
+        write_0(at, factor * previous_0(at) - schedule.muon_rate * x);
     }
 }

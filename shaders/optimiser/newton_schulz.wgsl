@@ -26,8 +26,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let column = 4u * (within - row * span.w);
         let columns = vec4u(column, column + 1u, column + 2u, column + 3u);
         let identity = select(vec4f(0.0), vec4f(params.identity), columns == vec4u(row));
-        output_0[params.polynomial_base + i] = identity
+        let polynomial = identity
             + params.linear * read_a(params.gram_base + i)
             + params.square * read_b(params.squared_base + i);
+        write_0(params.polynomial_base + i, polynomial);
     }
 }

@@ -27,6 +27,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let m = params.mu * previous_1(params.momentum_base + i) + gradient;
     let decay = select(0.0, params.weight_decay, i < params.decayed);
     let step = gradient + params.mu * m + decay * weight;
-    output_0[params.weight_base + i] = weight - schedule.sgd_rate * step;
-    output_1[params.momentum_base + i] = m;
+    write_0(params.weight_base + i, weight - schedule.sgd_rate * step);
+    write_1(params.momentum_base + i, m);
 }

@@ -19,6 +19,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let factor = 1.0 / (norm + NORM_EPSILON);
     for (var i = thread; i < span.y; i += 64u) {
         let at = params.update_base + span.w + i;
-        output_0[at] = previous_0(at) * factor;
+        write_0(at, previous_0(at) * factor);
     }
 }

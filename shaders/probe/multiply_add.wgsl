@@ -43,6 +43,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         a = a * f + t; b = b * f + t; c = c * f + t;
     }
     if i < params.count {
-        output_0[params.y_base + i] = a + b + c;
+        write_0(params.y_base + i, a + b + c);
     }
 }

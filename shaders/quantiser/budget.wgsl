@@ -29,6 +29,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     for (var layer = 0u; layer < params.layers; layer++) {
         let at = params.levels_base + 3u * layer + 2u;
-        output_0[at] = vec4f(previous_0(at).xyz, ALL_FREE);
+        write_0(at, vec4f(previous_0(at).xyz, ALL_FREE));
     }
 }

@@ -41,7 +41,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let top_mean = top.z / max(top.y, 1.0);
     let low_mean = low.z / max(low.y, 1.0);
     let at = params.levels_base + 3u * group.x;
-    output_0[at] = select(vec4f(0.0, 0.0, 1.0, 1.0), vec4f(top.x, low.x, range, bits), some);
-    output_0[at + 1u] = vec4f(top.y, top_mean, low.y, low_mean);
-    output_0[at + 2u] = vec4f(price, price / range, price / range * (top_mean - low_mean), layer.w);
+    write_0(at, select(vec4f(0.0, 0.0, 1.0, 1.0), vec4f(top.x, low.x, range, bits), some));
+    write_0(at + 1u, vec4f(top.y, top_mean, low.y, low_mean));
+    write_0(at + 2u, vec4f(price, price / range, price / range * (top_mean - low_mean), layer.w));
 }

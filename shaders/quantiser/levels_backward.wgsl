@@ -36,6 +36,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let pays = read_b(levels).z > free_exponents(bits.w);
         sum.y += select(0.0, schedule.lambda_bits * bits.z, pays);
         sum.x = select(sum.x, 0.0, layer.z != 0u);
-        output_0[params.gradients_base + group.x] = sum;
+        write_0(params.gradients_base + group.x, sum);
     }
 }

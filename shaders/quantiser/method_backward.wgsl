@@ -33,11 +33,11 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let before = previous_0(params.gradients_base + i);
         let d_q = read_b(params.lp_gradients_base + i);
         if span.w == 0u {
-            output_0[params.gradients_base + i] = before + d_q;
+            write_0(params.gradients_base + i, before + d_q);
         } else {
             let w = read_a(params.w_base + i);
             let found = through(w, d_q, scales);
-            output_0[params.gradients_base + i] = before + found.weights + params.lambda_l2 * w;
+            write_0(params.gradients_base + i, before + found.weights + params.lambda_l2 * w);
             first += found.first;
             second += found.second;
         }
@@ -49,6 +49,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var i = 1u; i < 64u; i++) {
             sum += sums[i];
         }
-        output_1[params.partial_base + group.x] = vec4f(sum, 0.0, 0.0);
+        write_1(params.partial_base + group.x, vec4f(sum, 0.0, 0.0));
     }
 }

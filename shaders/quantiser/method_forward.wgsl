@@ -20,6 +20,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let span = vec3u(read_b(params.spans_base + group.x).xyz);
     let scales = read_c(params.levels_base + 3u * span.z + 1u);
     for (var i = span.x + thread; i < span.x + span.y; i += 64u) {
-        output_0[params.q_base + i] = quantised(read_a(params.w_base + i), scales);
+        write_0(params.q_base + i, quantised(read_a(params.w_base + i), scales));
     }
 }

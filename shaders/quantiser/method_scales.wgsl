@@ -38,8 +38,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let at = params.levels_base + 3u * group.x;
         let learned = read_b(params.quantisers_base + group.x).xy;
         let before = previous_0(at + 1u);
-        output_0[at] = vec4f(0.0, 0.0, params.values, params.bits);
-        output_0[at + 1u] = scales_of(part, layer.w, learned, before, params.second);
-        output_0[at + 2u] = vec4f(exp2(params.bits), 0.0, 0.0, 0.0);
+        write_0(at, vec4f(0.0, 0.0, params.values, params.bits));
+        write_0(at + 1u, scales_of(part, layer.w, learned, before, params.second));
+        write_0(at + 2u, vec4f(exp2(params.bits), 0.0, 0.0, 0.0));
     }
 }

@@ -45,6 +45,6 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var i = 1u; i < 64u; i++) {
             all = joined(all, parts[i]);
         }
-        output_0[params.partial_base + group.x] = all;
+        write_0(params.partial_base + group.x, all);
     }
 }

@@ -33,8 +33,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     var d_quantiser = vec2f(0.0);
     if span.w == 0u {
         for (var i = first; i < end; i += 64u) {
-            output_0[params.gradients_base + i] =
-                previous_0(params.gradients_base + i) + read_b(params.lp_gradients_base + i);
+            let at = params.gradients_base + i;
+            write_0(at, previous_0(at) + read_b(params.lp_gradients_base + i));
         }
     } else {
         d_quantiser = weights(first, end, span);
@@ -45,7 +45,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         for (var i = 1u; i < 64u; i++) {
             d_quantiser += sums[i];
         }
-        output_1[params.partial_base + group.x] = vec4f(d_quantiser, 0.0, 0.0);
+        write_1(params.partial_base + group.x, vec4f(d_quantiser, 0.0, 0.0));
     }
 }
 
@@ -81,8 +81,8 @@ fn weights(first: u32, end: u32, span: vec4u) -> vec2f {
         let chain = slope * abs(q);
         let straight = d_q * select(chain, size, vec4<bool>(params.identity != 0u));
         let bits = sgn * (at_top - at_low);
-        output_0[params.gradients_base + i] =
-            previous_0(params.gradients_base + i) + (straight + bits) / size + params.lambda_l2 * w;
+        let at = params.gradients_base + i;
+        write_0(at, previous_0(at) + (straight + bits) / size + params.lambda_l2 * w);
     }
     return vec2f(sum(d_intercept), sum(d_slope));
 }

@@ -31,7 +31,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         let sgn = sign_of(w);
         let log_w = log2_exact(abs(w) + EPSILON);
         let e = exponent_of(log_w, quantiser.x, quantiser.y);
-        output_0[params.q_base + i] = sgn * power_of_two(e);
+        write_0(params.q_base + i, sgn * power_of_two(e));
         let used = sgn != vec4f(0.0);
         let above = used & (e > top_e);
         let below = used & (e < low_e);
@@ -59,7 +59,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     );
     if thread == 0u {
         let at = params.partial_base + 2u * group.x;
-        output_1[at] = both[0];
-        output_1[at + 1u] = both[1];
+        write_1(at, both[0]);
+        write_1(at + 1u, both[1]);
     }
 }

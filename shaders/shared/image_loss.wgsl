@@ -51,9 +51,9 @@ fn main(
             sum_of(losses(logit, target_value) * real),
             sum_of(losses(logit, pixel) * real),
         );
-        output_0[params.d_logits_base + first + t] =
-            params.scale * counted * slope(logit, target_value) * real;
-        output_1[params.means_base + first + t] = mean_of(logit) * real;
+        let d_logits = params.scale * counted * slope(logit, target_value) * real;
+        write_0(params.d_logits_base + first + t, d_logits);
+        write_1(params.means_base + first + t, mean_of(logit) * real);
     }
     sums[thread] = loss;
     workgroupBarrier();
@@ -62,11 +62,11 @@ fn main(
         for (var i = 0u; i < 16u; i++) {
             total += sums[i];
         }
-        output_2[params.outcome_base + row] = vec4f(
+        write_2(params.outcome_base + row, vec4f(
             total.x * counted + divergence.x,
             divergence.y,
             total.y * counted,
             counted,
-        );
+        ));
     }
 }

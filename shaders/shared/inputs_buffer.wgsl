@@ -20,5 +20,10 @@ fn previous_1(texel: u32) -> Texel { return output_1[texel]; }
 fn previous_2(texel: u32) -> Texel { return output_2[texel]; }
 fn previous_3(texel: u32) -> Texel { return output_3[texel]; }
 
+fn write_0(texel: u32, value: Texel) { output_0[texel] = value; }
+fn write_1(texel: u32, value: Texel) { output_1[texel] = value; }
+fn write_2(texel: u32, value: Texel) { output_2[texel] = value; }
+fn write_3(texel: u32, value: Texel) { output_3[texel] = value; }
+
 // The thread's number in a grid that may be folded into y.
 fn thread_index(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }

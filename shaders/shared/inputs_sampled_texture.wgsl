@@ -18,5 +18,10 @@ fn read_b(texel: u32) -> Texel { return textureLoad(input_b, place(texel), 0); }
 fn read_c(texel: u32) -> Texel { return textureLoad(input_c, place(texel), 0); }
 fn read_d(texel: u32) -> Texel { return textureLoad(input_d, place(texel), 0); }
 
+fn write_0(texel: u32, value: Texel) { output_0[texel] = value; }
+fn write_1(texel: u32, value: Texel) { output_1[texel] = value; }
+fn write_2(texel: u32, value: Texel) { output_2[texel] = value; }
+fn write_3(texel: u32, value: Texel) { output_3[texel] = value; }
+
 // The thread's number in a grid that may be folded into y.
 fn thread_index(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }

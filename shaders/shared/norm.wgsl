@@ -27,9 +27,9 @@ fn store_statistics(channel: u32, moments: Moments, gamma: vec4f, beta: vec4f) {
     }
     let ratio = select(vec4f(0.0), factor / exact, exact != vec4f(0.0));
     let at = params.statistics_base + channel;
-    output_0[at] = moments.mean;
-    output_0[at + params.channels] = inverse;
-    output_0[at + 2u * params.channels] = factor;
-    output_0[at + 3u * params.channels] = ratio;
-    output_0[at + 4u * params.channels] = beta;
+    write_0(at, moments.mean);
+    write_0(at + params.channels, inverse);
+    write_0(at + 2u * params.channels, factor);
+    write_0(at + 3u * params.channels, ratio);
+    write_0(at + 4u * params.channels, beta);
 }

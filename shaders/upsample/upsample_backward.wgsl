@@ -19,5 +19,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             d_x += read_a(params.y_base + pixel * params.channels + at.w);
         }
     }
-    output_0[params.x_base + i] = d_x;
+    write_0(params.x_base + i, d_x);
 }

@@ -15,5 +15,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let row = divide_one(at.y, params.inverse_size);
     let column = divide_one(at.z, params.inverse_size);
     let texel = ((at.x * params.input_height + row) * params.input_width + column) * params.channels;
-    output_0[params.y_base + i] = read_a(params.x_base + texel + at.w);
+    write_0(params.y_base + i, read_a(params.x_base + texel + at.w));
 }

@@ -17,5 +17,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             best = max(best, read_a(texel_of(window, row, column)));
         }
     }
-    output_0[params.y_base + i] = best;
+    write_0(params.y_base + i, best);
 }

@@ -23,5 +23,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             sum += select(vec4f(0.0), read_a(params.y_base + offset), won);
         }
     }
-    output_0[params.x_base + i] = sum;
+    write_0(params.x_base + i, sum);
 }

@@ -22,6 +22,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             best = max(best, x);
         }
     }
-    output_0[params.y_base + i] = best;
+    write_0(params.y_base + i, best);
     keep_argmax(i, argmax);
 }

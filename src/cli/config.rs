@@ -71,10 +71,11 @@ pub(crate) struct Change {
 }
 
 /// Settings without which the state of a run has no meaning: they stay as they are until its end.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "batch_size",
     "shards",
     "sync_norm",
+    "precision",
     "optimiser",
     "objective",
     "lp_start",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::model_files::find_model_alone;
 use super::{CliError, DeviceArgs, human_bytes, print_json};
 use crate::gpu::{Plan, PlanRow};
-use crate::train::{Objective, TrainOptions, Trainer};
+use crate::train::{Objective, Precision, TrainOptions, Trainer};
 
 #[derive(clap::Args)]
 pub(crate) struct PlanArgs {
@@ -21,6 +21,9 @@ pub(crate) struct PlanArgs {
     /// Which networks learn
     #[arg(long, default_value = "gtc", value_parser = ["gtc", "float", "direct"])]
     objective: String,
+    /// How what flows through the networks is stored, as in `gtc train`
+    #[arg(long, default_value = "full", value_parser = ["full", "mixed"])]
+    precision: String,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
@@ -48,6 +51,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let options = TrainOptions {
         batch_size: args.batch_size,
         objective: serde_json::from_value::<Objective>(args.objective.as_str().into())?,
+        precision: serde_json::from_value::<Precision>(args.precision.as_str().into())?,
         ..TrainOptions::default()
     };
     let trainer = Trainer::for_count(&gpu, model, args.batch_size.max(1), options)?;

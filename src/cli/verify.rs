@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::{CliError, DeviceArgs, print_json};
 use crate::suggest::did_you_mean;
 use crate::verify::{
-    CaseReport, GoldenLayer, GoldenReport, cases, check_golden, model_cases, run_case,
+    CaseReport, GoldenLayer, GoldenReport, cases, check_golden, half_cases, model_cases, run_case,
+    run_case_in_halves,
 };
 
 #[derive(clap::Args)]
@@ -62,10 +63,18 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         Some(name) => model_cases(&super::model_files::find_model_alone(name)?, 2),
         None => cases(),
     };
-    if let Some(word) = &args.only {
-        cases.retain(|case| case.kernel.name.contains(word.as_str()));
+    // With operands in 16 bits too, as training with mixed precision has them.
+    let mut halves = match &args.model {
+        Some(_) => Vec::new(),
+        None => half_cases(),
+    };
+    for cases in [&mut cases, &mut halves] {
+        if let Some(word) = &args.only {
+            cases.retain(|case| case.kernel.name.contains(word.as_str()));
+        }
+        let every = std::mem::take(cases).into_iter();
+        *cases = every.step_by(args.every as usize).collect();
     }
-    let cases: Vec<_> = cases.into_iter().step_by(args.every as usize).collect();
     if cases.is_empty() {
         let word = args.only.as_deref().unwrap_or_default();
         let names = crate::kernels::all();
@@ -74,14 +83,21 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         return Err(format!("--only {word}: no case is of such a kernel{hint}").into());
     }
     let gpu = args.device.open()?;
+    if gpu.path().mirrors() {
+        halves.clear();
+    }
     let bar = if args.json {
         indicatif::ProgressBar::hidden()
     } else {
-        indicatif::ProgressBar::new(cases.len() as u64)
+        indicatif::ProgressBar::new((cases.len() + halves.len()) as u64)
     };
     let mut results = Vec::new();
     for case in &cases {
         results.push(pollster::block_on(run_case(&gpu, case))?);
+        bar.inc(1);
+    }
+    for case in &halves {
+        results.push(pollster::block_on(run_case_in_halves(&gpu, case))?);
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -6,7 +6,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::loss::{Lesson, LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{
     BitBudget, Images, Inputs, Mode, Model, Moments, Network, NormParameters, Parameters, Pass,
-    Prices, Shard, Shards, Weights,
+    Prices, Shard, Shards, Storages, Weights,
 };
 use crate::op::{Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, standard_normal};
 use crate::quantiser::{Quantised, Spans, budget, quantiser_forward};
@@ -165,6 +165,12 @@ impl Memory {
             .chain(self.probabilities.iter().flatten());
         let all = inputs.chain(arenas).chain(small);
         all.chain(optional).chain(pairs)
+    }
+
+    /// The same with what flows through the networks stored in these ways while they learn.
+    pub(crate) fn with_storages(mut self, storages: Storages) -> Self {
+        self.network = self.network.with_storages(storages);
+        self
     }
 
     /// The same for training on a batch of several shards, of whose images all of this has room for one.

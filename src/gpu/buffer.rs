@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{Gpu, GpuError, Numbers};
+use super::{Gpu, GpuError, Numbers, Storage};
 
 /// Bytes of a texel: four `f32`, the unit every kernel loads and stores.
 pub const TEXEL_BYTES: u64 = 16;
@@ -27,6 +27,7 @@ pub struct Buffer(Arc<Inner>);
 struct Inner {
     label: String,
     rows: u32,
+    storage: Storage,
     transient: bool,
     memory: OnceLock<Arc<Memory>>,
 }
@@ -179,11 +180,13 @@ fn mirror_height(rows: u32) -> u32 {
 }
 
 impl Buffer {
-    fn unplaced(label: &str, elements: usize, transient: bool) -> Self {
-        let rows = elements.div_ceil(4 * TEXELS_PER_ROW as usize).max(1);
+    fn unplaced(label: &str, elements: usize, transient: bool, storage: Storage) -> Self {
+        let bytes = elements as u64 * storage.bytes();
+        let rows = bytes.div_ceil(bytes_of(1)).max(1);
         Self(Arc::new(Inner {
             label: label.to_owned(),
             rows: rows as u32,
+            storage,
             transient,
             memory: OnceLock::new(),
         }))
@@ -191,13 +194,23 @@ impl Buffer {
 
     /// A buffer for this many floats that the plan using it places.
     pub fn transient(label: &str, elements: usize) -> Self {
-        Self::unplaced(label, elements, true)
+        Self::unplaced(label, elements, true, Storage::Float)
+    }
+
+    /// The same for numbers stored in this way.
+    pub fn transient_of(label: &str, elements: usize, storage: Storage) -> Self {
+        Self::unplaced(label, elements, true, storage)
     }
 
     /// A buffer for this many floats that gets memory of its own with the first plan that uses it, and keeps what
     /// is written into it.
     pub fn kept(label: &str, elements: usize) -> Self {
-        Self::unplaced(label, elements, false)
+        Self::unplaced(label, elements, false, Storage::Float)
+    }
+
+    /// The same for numbers stored in this way.
+    pub fn kept_of(label: &str, elements: usize, storage: Storage) -> Self {
+        Self::unplaced(label, elements, false, storage)
     }
 
     /// A buffer of zeros with memory of its own.
@@ -243,6 +256,11 @@ impl Buffer {
     /// What the memory holds, for listings.
     pub fn label(&self) -> &str {
         &self.0.label
+    }
+
+    /// How its numbers are stored.
+    pub fn storage(&self) -> Storage {
+        self.0.storage
     }
 
     pub(crate) fn rows(&self) -> u32 {

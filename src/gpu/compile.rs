@@ -45,6 +45,7 @@ impl<'r> Compiled<'r> {
                     constants: call.constants.clone(),
                     path: form,
                     core: self.shared[number].core,
+                    operands: call.operands(),
                 },
                 bindings: [(0, Kind::Uniform)].into_iter().chain(behind).collect(),
             }

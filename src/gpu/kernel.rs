@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::{Core, Gpu, Operand, Path};
+use super::{Core, Gpu, Operand, Operands, Path};
 
 /// Threads in a workgroup of every kernel that does not set its own: small enough that two cores
 /// share even a small grid, a multiple of every common SIMD width.
@@ -71,15 +71,21 @@ const NUMBERS_FLOAT: &str = include_str!("../../shaders/shared/numbers_float.wgs
 const NUMBERS_INTEGER: &str = include_str!("../../shaders/shared/numbers_integer.wgsl");
 
 impl Kernel {
-    /// The whole WGSL module for one path and, of a product, one of its cores there. The kernel's own text
-    /// comes first, so that line numbers in messages are those of its file.
+    /// The whole WGSL module for one path and, of a product, one of its cores there, over floats as they are.
     pub fn source(&self, path: Path, core: Option<Core>) -> String {
+        self.source_for(path, core, &Operands::default())
+    }
+
+    /// The same for operands stored in other ways. The kernel's own text comes first, so that line numbers in messages
+    /// are those of its file.
+    pub fn source_for(&self, path: Path, core: Option<Core>, operands: &Operands) -> String {
         let texts = &path.backend().texts;
+        let inputs = operands.text(texts.inputs);
         let (numbers, storage) = match self.numbers {
             Numbers::Float => (NUMBERS_FLOAT, STORAGE_FLOAT),
             Numbers::Integer => (NUMBERS_INTEGER, STORAGE_INTEGER),
         };
-        let mut parts = vec![self.text, numbers, texts.inputs];
+        let mut parts = vec![self.text, numbers, &inputs];
         parts.extend(texts.storage.then_some(storage));
         if let Some([many, few]) = texts.previous {
             parts.push(if self.has_few_operands() { few } else { many });
@@ -120,22 +126,7 @@ pub(super) struct PipelineKey {
     constants: Vec<(&'static str, u64)>,
     path: Path,
     core: Option<Core>,
-}
-
-impl PipelineKey {
-    pub(super) fn new(
-        kernel: &'static Kernel,
-        constants: &[(&'static str, f64)],
-        path: Path,
-        core: Option<Core>,
-    ) -> Self {
-        Self {
-            kernel: std::ptr::from_ref(kernel).addr(),
-            constants: constants.iter().map(|(n, v)| (*n, v.to_bits())).collect(),
-            path,
-            core,
-        }
-    }
+    operands: Operands,
 }
 
 pub(super) struct Pipeline {
@@ -163,11 +154,19 @@ pub(super) struct Blueprint {
     pub constants: Vec<(&'static str, f64)>,
     pub path: Path,
     pub core: Option<Core>,
+    pub operands: Operands,
 }
 
 impl Blueprint {
     fn key(&self) -> PipelineKey {
-        PipelineKey::new(self.kernel, &self.constants, self.path, self.core)
+        let constants = self.constants.iter();
+        PipelineKey {
+            kernel: std::ptr::from_ref(self.kernel).addr(),
+            constants: constants.map(|(n, v)| (*n, v.to_bits())).collect(),
+            path: self.path,
+            core: self.core,
+            operands: self.operands,
+        }
     }
 
     /// Compiles it, with `checked` with all of WebGPU's checks. Products take `steps` of their depth at once, where their
@@ -178,9 +177,10 @@ impl Blueprint {
         let more = more.unwrap_or_default();
         let constants = [&self.constants[..], &more].concat();
         let label = Some(self.kernel.name);
+        let text = self.kernel.source_for(self.path, self.core, &self.operands);
         let descriptor = wgpu::ShaderModuleDescriptor {
             label,
-            source: wgpu::ShaderSource::Wgsl(self.kernel.source(self.path, self.core).into()),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
         };
         let checks = if checked {
             wgpu::ShaderRuntimeChecks::checked()

@@ -16,6 +16,7 @@ mod plan;
 mod pool;
 mod profile;
 mod readback;
+mod storage;
 mod subgroups;
 mod tiles;
 
@@ -28,4 +29,5 @@ pub use plan::{Plan, PlanRow, Trace};
 pub use pool::Pool;
 pub use profile::Timing;
 pub use readback::Readback;
+pub use storage::{Operands, Storage};
 pub use tiles::Tiles;

@@ -126,7 +126,7 @@ impl Readback {
 }
 
 impl Gpu {
-    /// Reads `elements` floats at an element offset through a staging buffer of its own.
+    /// Reads `elements` numbers at an element offset through a staging buffer of its own.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
@@ -136,9 +136,12 @@ impl Gpu {
         offset: usize,
         elements: usize,
     ) -> Result<Vec<f32>, GpuError> {
-        Readback::new(self, elements)
-            .read(self, buffer, offset)
-            .await
+        let storage = buffer.storage();
+        let [first, bytes] = [offset, elements].map(|count| count as u64 * storage.bytes());
+        let words: Vec<u32> = Readback::new(self, bytes.div_ceil(4) as usize)
+            .copy(self, buffer.raw(), first)
+            .await?;
+        Ok(storage.decode(&words, elements))
     }
 
     /// [`Gpu::read`] of integers.

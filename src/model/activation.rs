@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::gpu::Storage;
 use crate::tensor::Tensor;
 
 /// Consecutive ranges of the images of a batch. Every op is recorded once for each.
@@ -59,6 +60,28 @@ impl Parts {
     }
 }
 
+/// How what flows through a network is stored while it learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storages {
+    /// What its operations give.
+    pub values: Storage,
+    /// The gradients of that.
+    pub gradients: Storage,
+}
+
+impl Storages {
+    /// Sixteen bits each. A loss is a mean over `batch` images, so gradients are about as small as one over that; times
+    /// 2^8 of it they have as much room up to what sixteen bits hold.
+    pub fn halves(batch: usize) -> Self {
+        Self {
+            values: Storage::Half { exponent: 0 },
+            gradients: Storage::Half {
+                exponent: 8 + batch.next_power_of_two().ilog2() as i32,
+            },
+        }
+    }
+}
+
 /// Numbers of every image of a batch, a tensor for each part.
 #[derive(Clone, Debug)]
 pub struct Activation {
@@ -69,8 +92,8 @@ pub struct Activation {
 
 impl Activation {
     /// Memory in working memory, for each part apart.
-    pub fn transient(label: &str, shape: &[usize], parts: &Parts) -> Self {
-        let tensors = |range| Tensor::transient(label, &parts.shape(shape, range));
+    pub fn transient(label: &str, shape: &[usize], parts: &Parts, storage: Storage) -> Self {
+        let tensors = |range| Tensor::transient_of(label, &parts.shape(shape, range), storage);
         let tensors: Vec<Tensor> = parts.ranges.iter().map(tensors).collect();
         Self {
             whole: (tensors.len() == 1).then(|| tensors[0].clone()),
@@ -85,10 +108,11 @@ impl Activation {
         shape: &[usize],
         parts: &Parts,
         (count, whole): (usize, bool),
+        storage: Storage,
     ) -> Vec<Self> {
         let together = |shape: &[usize]| -> Vec<Tensor> {
             let length: usize = shape.iter().product();
-            let all = Tensor::transient(label, &[count * length]);
+            let all = Tensor::transient_of(label, &[count * length], storage);
             let ranges = (0..count).map(|i| i * length..(i + 1) * length);
             ranges.map(|range| all.range(range).view(shape)).collect()
         };

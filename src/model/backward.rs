@@ -60,6 +60,7 @@ impl Network {
                 let y = pass.values[step.output].clone();
                 ats.push(Backward {
                     parts,
+                    storages: self.storages,
                     weights,
                     label: &label,
                     shard: pass.shard,
@@ -118,7 +119,9 @@ impl Network {
         let mut shape = a.part(0).shape.clone();
         let rows = a.parts().iter().map(|part| part.shape[0]).sum();
         shape[0] = rows;
-        let gradient = Activation::transient(&format!("{label} d_x"), &shape, &self.parts);
+        let label_of_sum = format!("{label} d_x");
+        let storage = self.storages.gradients;
+        let gradient = Activation::transient(&label_of_sum, &shape, &self.parts, storage);
         for ((a, b), to) in parts.zip(gradient.parts()) {
             add(plan, label, [a, &b.view(&a.shape)], false, to);
         }

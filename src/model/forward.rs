@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::Shard;
-use super::activation::Activation;
+use super::activation::{Activation, Storages};
 use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
+use crate::gpu::Storage;
 use crate::graph::Value;
+use crate::op::{Argmax, Forward, Kept, Layout};
 use crate::op::{ConvShape, im2col, shifts};
-use crate::op::{Forward, Kept, Layout};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 
@@ -18,6 +19,9 @@ pub struct Images {
     /// Which shard of the batch they are.
     shard: Shard,
 }
+
+/// Up to this every whole number has a binary16 of its own.
+const MOST_OF_HALVES: usize = 2048;
 
 /// Where the outputs of operations lie.
 #[derive(Clone, Copy)]
@@ -46,7 +50,8 @@ impl Network {
             if as_they_are {
                 return Activation::whole(&inputs.images.view(shape), &self.parts);
             }
-            let rows = Activation::transient("windows", shape, &self.parts);
+            let storage = Storage::Float;
+            let rows = Activation::transient("windows", shape, &self.parts, storage);
             let (record, geometry): (LayOut, ConvShape) = match layout {
                 Layout::Padded => (im2col, padded(self.parts.batch(), image)),
                 Layout::Rows(shape) => (im2col, *shape),
@@ -204,7 +209,19 @@ impl Network {
             let step = &self.steps[number];
             // What losses read is one tensor.
             let whole = number + 1 == end || number + 1 == self.latent();
-            let keep = mode == Mode::Train && step.recorder.keeps_argmax();
+            let keep = match mode {
+                Mode::Train => step.recorder.keeps_argmax(),
+                Mode::Test => Argmax::None,
+            };
+            let storages = match mode {
+                Mode::Train => self.storages,
+                Mode::Test => Storages::default(),
+            };
+            let storage = match keep {
+                _ if whole => Storage::Float,
+                Argmax::Beside(most) if most > MOST_OF_HALVES => Storage::Float,
+                _ => storages.values,
+            };
             let label = format!("{} {}", weights.name, step.name);
             let mut ats = Vec::with_capacity(passes.len());
             for pass in &mut passes {
@@ -218,8 +235,15 @@ impl Network {
                 let (y, argmax) = match memory {
                     Memory::Transient => {
                         let shape = step.recorder.output();
-                        let wanted = (1 + usize::from(keep), whole);
-                        let outputs = Activation::several(&label, &shape, &self.parts, wanted);
+                        let several = |count, storage| {
+                            let wanted = (count, whole);
+                            Activation::several(&label, &shape, &self.parts, wanted, storage)
+                        };
+                        let beside = usize::from(matches!(keep, Argmax::Beside(_)));
+                        let mut outputs = several(1 + beside, storage);
+                        if keep == Argmax::Apart {
+                            outputs.extend(several(1, Storage::Float));
+                        }
                         let mut outputs = outputs.into_iter();
                         (outputs.next(), outputs.next())
                     }
@@ -230,6 +254,7 @@ impl Network {
                 };
                 ats.push(Forward {
                     parts: &self.parts,
+                    storages,
                     weights,
                     mode,
                     label: &label,

@@ -8,7 +8,7 @@ mod network;
 mod parameters;
 mod shards;
 
-pub use activation::{Activation, Parts};
+pub use activation::{Activation, Parts, Storages};
 pub use forward::Images;
 pub use network::{Inputs, Mode, Network, Pass, Weights};
 pub use parameters::{

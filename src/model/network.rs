@@ -1,12 +1,12 @@
 //! One model for one batch size.
 
-use super::activation::{Activation, Parts};
+use super::activation::{Activation, Parts, Storages};
 use super::parameters::{MOST_POSITIONS, positions};
 use super::{LayerParameters, Model, Moments, Parameters, Shard};
 use crate::gpu::Gpu;
 use crate::graph::{INPUT, Value, fuse, geometry, separate};
 use crate::op::ConvShape;
-use crate::op::{Binding, Kept, Layout, Recorder};
+use crate::op::{Argmax, Binding, Kept, Layout, Recorder};
 use crate::tensor::Tensor;
 
 /// What a batch is uploaded into.
@@ -92,6 +92,7 @@ pub struct Network {
     output: Vec<usize>,
     classes: usize,
     pub(super) parts: Parts,
+    pub(super) storages: Storages,
     /// Numbers of the largest activation of an image, and the positions, or lines of shifted copies, that
     /// kernels count of it at most.
     largest: [usize; 2],
@@ -225,9 +226,11 @@ impl Network {
         }
         share_masks(&mut steps);
         let size = |shape: &[usize]| shape.iter().product::<usize>() / batch;
-        // What went through a max pool lies in the buffer of its results.
         let outputs = |step: &Step| {
-            let times = if step.recorder.keeps_argmax() { 2 } else { 1 };
+            let times = match step.recorder.keeps_argmax() {
+                Argmax::Beside(_) => 2,
+                Argmax::None | Argmax::Apart => 1,
+            };
             size(&step.recorder.output()) * times
         };
         let inputs = |step: &Step| step.recorder.inputs().iter().map(|shape| size(shape)).max();
@@ -254,6 +257,7 @@ impl Network {
             layouts,
             classes: model.classes,
             parts: Parts::one(batch),
+            storages: Storages::default(),
             noise: Vec::new(),
             places,
         }
@@ -270,6 +274,12 @@ impl Network {
         let [numbers, positions] = self.largest;
         let images = (bytes / 4) as usize / numbers;
         self.parts = Parts::of(self.parts.batch(), images.min(MOST_POSITIONS / positions));
+        self
+    }
+
+    /// Stores values and gradients in these ways while it learns.
+    pub(crate) fn with_storages(mut self, storages: Storages) -> Self {
+        self.storages = storages;
         self
     }
 

@@ -64,7 +64,9 @@ pub use norm::{
 };
 pub use operation::{Fusible, Operation, Packing, WeightShape};
 pub use pair::Pair;
-pub use record::{Backward, Binding, Forward, Gradient, Kept, Layout, MatrixProduct, Recorder};
+pub use record::{
+    Argmax, Backward, Binding, Forward, Gradient, Kept, Layout, MatrixProduct, Recorder,
+};
 pub use reshape::Reshape;
 pub use upsample::{Upsample, UpsampleShape, packed_upsample, upsample_backward, upsample_forward};
 pub use window_max_pool::{window_max_pool_backward, window_max_pool_forward};

@@ -1,7 +1,8 @@
 //! From an operation with its geometry to dispatches of a plan.
 
 use crate::graph::{Fused, Shape};
-use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Shard, Weights};
+use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Shard};
+use crate::model::{Storages, Weights};
 use crate::op::{ConvShape, PoolShape, Windows};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -55,16 +56,30 @@ pub enum Layout {
 /// What a forward pass keeps of an operation for the backward pass, besides its input and output.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
-    /// Of a max pool, which of each window won; beside the output in one buffer.
+    /// Of a max pool, which of each window won, see [`Argmax`].
     pub argmax: Option<Activation>,
     /// Of a normalisation, see [`crate::op::NORM_STATISTICS`].
     pub statistics: Option<Tensor>,
+}
+
+/// What the forward pass of a max pool keeps for the backward pass, in the shape of its output: the number of each
+/// window's largest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argmax {
+    /// Nothing.
+    None,
+    /// In the buffer of the output, numbers up to this.
+    Beside(usize),
+    /// In a buffer of its own.
+    Apart,
 }
 
 /// What the forward pass of an operation reads and writes.
 pub struct Forward<'a> {
     /// Micro-batches.
     pub parts: &'a Parts,
+    /// How values are stored.
+    pub storages: Storages,
     /// What the network, HP or LP, reads.
     pub weights: Weights<'a>,
     /// Where normalisations take their statistics from.
@@ -89,6 +104,8 @@ pub struct Forward<'a> {
 pub struct Backward<'a> {
     /// Micro-batches.
     pub parts: &'a Parts,
+    /// How values and their gradients are stored.
+    pub storages: Storages,
     /// What the network, HP or LP, reads.
     pub weights: Weights<'a>,
     /// Name for listings.
@@ -125,7 +142,8 @@ pub struct Backward<'a> {
 impl Backward<'_> {
     /// Room for the gradient of an input of this stored shape.
     pub fn room(&self, shape: &[usize]) -> Activation {
-        Activation::transient(&format!("{} d_x", self.label), shape, self.parts)
+        let label = format!("{} d_x", self.label);
+        Activation::transient(&label, shape, self.parts, self.storages.gradients)
     }
 }
 
@@ -152,9 +170,9 @@ pub trait Recorder {
         Layout::Padded
     }
 
-    /// Whether its forward pass keeps which of each window won, in the shape of its output.
-    fn keeps_argmax(&self) -> bool {
-        false
+    /// What its forward pass keeps of windows.
+    fn keeps_argmax(&self) -> Argmax {
+        Argmax::None
     }
 
     /// Whether it ends in a ReLU whose gradient the operations that read its output may apply for it.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Buffer, Kernel, Path, TEXELS_PER_ROW, WORKGROUP};
+use crate::gpu::{Buffer, Kernel, Operands, Path, TEXELS_PER_ROW, WORKGROUP};
 use crate::tensor::Tensor;
 
 const MAX_GROUPS: u32 = 65_535;
@@ -189,7 +189,22 @@ impl Call {
             }
         }
         let tensors = inputs.into_iter().chain(self.outputs());
-        4 * tensors.map(Tensor::len).sum::<usize>() as u64
+        let bytes = |tensor: &Tensor| tensor.buffer.storage().bytes() * tensor.len() as u64;
+        tensors.map(bytes).sum()
+    }
+
+    /// How its operands are stored.
+    pub(crate) fn operands(&self) -> Operands {
+        let mut operands = Operands::default();
+        let reads = self.reads.iter();
+        for (to, read) in operands.inputs.iter_mut().zip(reads) {
+            *to = read.buffer.storage();
+        }
+        let outputs = self.writes.iter().map(|output| &output.tensors[0]);
+        for (to, output) in operands.outputs.iter_mut().zip(outputs) {
+            *to = output.buffer.storage();
+        }
+        operands
     }
 
     /// Its bindings behind the parameters where kernels have this form.

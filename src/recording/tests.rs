@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::copies::{self, Step};
 use super::cores::{self, Shared};
 use super::memory::{self, Life};
-use super::{Call, Dispatch, Exchange, Grid, Recording, Write, submissions};
+use super::{Call, Dispatch, Exchange, Grid, Output, Recording, Write, submissions};
 use crate::gpu::{Buffer, Core, Kernel, Mirrors, Path, TEXELS_PER_ROW, Tiles};
 use crate::kernels;
 use crate::tensor::Tensor;
@@ -103,6 +103,13 @@ pub(crate) fn follow(recording: &Recording) {
                         let same = output.buffer.same(&tensor.buffer);
                         assert!(apart || same, "{name} writes over what it reads");
                     }
+                }
+                // Browsers refuse memory that is bound twice if one binding writes it.
+                for (at, output) in call.writes.iter().enumerate() {
+                    let place = place_of(&output.tensors[0].buffer);
+                    let before = call.writes[..at].iter();
+                    let apart = |other: &Output| place_of(&other.tensors[0].buffer) != place;
+                    assert!(before.clone().all(apart), "{name} binds memory twice");
                 }
                 writes += 1;
                 for output in call.outputs() {

@@ -14,7 +14,7 @@ mod step;
 mod testing;
 
 pub use options::{
-    Decay, MAX_LATENT, MAX_SHARDS, Objective, Optimiser, QuantiserRate, StraightThrough,
+    Decay, MAX_LATENT, MAX_SHARDS, Objective, Optimiser, Precision, QuantiserRate, StraightThrough,
     TrainOptions,
 };
 
@@ -121,6 +121,19 @@ fn memory_of(
     };
     let batch = options.shard_size();
     let mut memory = Memory::new(gpu, model, batch, !options.exact_norm)?.with_shards(shards);
+    if options.precision == Precision::Mixed {
+        if gpu.path().mirrors() {
+            return Err(TrainError::BadOption {
+                option: "precision",
+                value: "mixed".to_owned(),
+                remedy: format!(
+                    "it is for GPUs, and {} is none. Leave it out; --path gpu runs here what a GPU would, slowly",
+                    gpu.name()
+                ),
+            });
+        }
+        memory = memory.with_storages(options.storages());
+    }
     for (option, value) in [
         ("mix-up", options.mix_up),
         ("label-smoothing", options.label_smoothing),

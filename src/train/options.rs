@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use crate::data::{Augment, Flip};
 use crate::loss::{Lesson, Likelihood};
-use crate::model::LATENT;
+use crate::model::{LATENT, Storages};
 use crate::optimiser::Schedule;
 
 /// What is minimised.
@@ -29,6 +29,24 @@ impl Objective {
 
     pub(super) fn low_precision(self) -> bool {
         self != Self::Float
+    }
+}
+
+/// How what flows through the networks is stored while they learn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits a number.
+    #[default]
+    Full,
+    /// 16 bits for values between operations and for their gradients; weights, statistics and all sums as they are. Half
+    /// the memory, and half the traffic of what is not a matrix product.
+    Mixed,
+}
+
+impl Precision {
+    pub(super) fn is_full(&self) -> bool {
+        *self == Self::Full
     }
 }
 
@@ -151,6 +169,9 @@ pub struct TrainOptions {
     /// Whether batch normalisations of all shards use the statistics of the whole batch.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sync_norm: bool,
+    /// How what flows through the networks is stored while they learn. Tests compute with 32 bits.
+    #[serde(skip_serializing_if = "Precision::is_full")]
+    pub precision: Precision,
     /// How weights follow their gradients.
     pub optimiser: Optimiser,
     /// Adam's step size at the start.
@@ -241,6 +262,7 @@ impl Default for TrainOptions {
             batch_size: 64,
             shards: 1,
             sync_norm: false,
+            precision: Precision::Full,
             optimiser: Optimiser::Adam,
             learning_rate: 2e-3,
             muon_rate: 0.06,
@@ -544,6 +566,14 @@ impl TrainOptions {
     /// Images of a shard.
     pub fn shard_size(&self) -> usize {
         self.batch_size / self.shards
+    }
+
+    /// How what flows through the networks is stored.
+    pub(crate) fn storages(&self) -> Storages {
+        match self.precision {
+            Precision::Full => Storages::default(),
+            Precision::Mixed => Storages::halves(self.batch_size),
+        }
     }
 
     /// How LP learns from HP.

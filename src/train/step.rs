@@ -312,9 +312,11 @@ fn record_shards(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::Storage;
     use crate::graph::{NAMES, resnet20};
     use crate::model::Shards;
     use crate::recording::tests::follow;
+    use crate::train::Precision;
 
     /// Follows a training step of a model through all passes, and returns the kernels that it calls.
     fn step(
@@ -334,8 +336,8 @@ mod tests {
         part_bytes: u64,
         shards: Shards,
     ) -> Vec<&'static str> {
-        let memory =
-            Memory::laid_out(model, options.shard_size(), part_bytes, true).with_shards(shards);
+        let memory = Memory::laid_out(model, options.shard_size(), part_bytes, true);
+        let memory = memory.with_shards(shards).with_storages(options.storages());
         let parameters = &memory.parameters;
         let [gradients, first_moment, second_moment] =
             ["gradients", "first moment", "second moment"]
@@ -350,7 +352,61 @@ mod tests {
             &state,
         );
         follow(&recording);
+        if options.precision == Precision::Mixed {
+            check_storages(&recording);
+        }
         recording.calls().map(|call| call.kernel.name).collect()
+    }
+
+    /// Whether what an operation gives and the gradients of that are stored in 16 bits, and what losses and parameters are
+    /// made of in 32.
+    fn check_storages(recording: &Recording) {
+        let scaled = |tensor: &Tensor| match tensor.buffer.storage() {
+            Storage::Float => None,
+            Storage::Half { exponent } => Some(exponent),
+        };
+        let mut products = 0;
+        for call in recording.calls() {
+            let name = format!("{} {}", call.label, call.kernel.name);
+            let [reads, writes]: [Vec<_>; 2] = [
+                call.reads.iter().map(scaled).collect(),
+                call.writes.iter().map(|o| scaled(&o.tensors[0])).collect(),
+            ];
+            match call.kernel.name {
+                "conv_backward_input" if call.reads[0].buffer.label() != "d_logits" => {
+                    products += 1;
+                    assert!(reads[0] > Some(0), "{name}: {reads:?}");
+                    assert_eq!(reads[1], None, "{name}: {reads:?}");
+                }
+                "norm_forward" => assert_eq!((reads[0], writes[0]), (Some(0), Some(0)), "{name}"),
+                "norm_backward" => assert!(writes[0] > Some(0), "{name}: {writes:?}"),
+                "conv_backward_weight"
+                | "norm_statistics"
+                | "adam"
+                | "muon"
+                | "metrics"
+                | "softmax_cross_entropy"
+                | "bernoulli_loss"
+                | "gaussian_kl" => {
+                    assert!(writes.iter().all(Option::is_none), "{name}: {writes:?}");
+                }
+                _ => {}
+            }
+        }
+        assert!(products > 0);
+    }
+
+    #[test]
+    fn mixed_precision_does_too() {
+        let options = TrainOptions {
+            batch_size: 8,
+            precision: Precision::Mixed,
+            ..TrainOptions::default()
+        };
+        for name in NAMES {
+            let model = Model::by_name(name).unwrap_or_else(|e| panic!("{e}"));
+            step(&model, Path::Gpu, &options, 1 << 27);
+        }
     }
 
     #[test]

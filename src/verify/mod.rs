@@ -13,7 +13,7 @@ mod quantiser;
 pub use answers::{KnownAnswer, known_answers, known_values};
 pub use golden::{GoldenLayer, GoldenReport, check_golden};
 
-use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan};
+use crate::gpu::{Gpu, GpuError, Kernel, Numbers, Plan, Storage};
 use crate::kernels;
 use crate::model::{Model, Network};
 use crate::op;
@@ -127,6 +127,48 @@ impl Expected {
             tolerance: Tolerance::EXACT,
         }
     }
+
+    /// What is left of it where numbers are stored like this.
+    fn stored_as(mut self, storage: Storage) -> Self {
+        if let Storage::Half { exponent } = storage {
+            let unit = (-f64::from(exponent)).exp2();
+            let most = 65504.0 * unit;
+            for value in &mut self.values {
+                *value = value.clamp(-most, most);
+            }
+            // Half of the last of eleven bits, and of the smallest number.
+            self.tolerance.relative += 2f64.powi(-11);
+            self.tolerance.absolute += unit * 2f64.powi(-25);
+        }
+        self
+    }
+}
+
+/// How the inputs and the outputs of a case are stored.
+#[derive(Clone, Copy)]
+struct Storages {
+    inputs: Storage,
+    outputs: Storage,
+}
+
+const FLOATS: Storages = Storages {
+    inputs: Storage::Float,
+    outputs: Storage::Float,
+};
+
+/// With scales that no kernel takes for another.
+const HALVES: Storages = Storages {
+    inputs: Storage::Half { exponent: 4 },
+    outputs: Storage::Half { exponent: -2 },
+};
+
+/// What a kernel finds in memory into which these numbers were written.
+fn stored(numbers: &[f32], storage: Storage) -> Vec<f32> {
+    match storage {
+        // As they are, because integers travel as the bits of floats.
+        Storage::Float => numbers.to_vec(),
+        Storage::Half { .. } => storage.decode(&storage.encode(numbers), numbers.len()),
+    }
 }
 
 /// The reference's outputs from inputs and initial outputs.
@@ -157,6 +199,15 @@ pub fn cases() -> Vec<Case> {
     all.extend(muon::cases());
     all.extend(op::cases());
     in_order(all)
+}
+
+/// Those that are also to be run with operands in 16 bits, see [`run_case_in_halves`]: of operations' kernels over floats.
+pub fn half_cases() -> Vec<Case> {
+    let all = op::cases().into_iter();
+    in_order(
+        all.filter(|case| case.kernel.numbers == Numbers::Float)
+            .collect(),
+    )
 }
 
 /// The kernels of a model's nodes at their real shapes.
@@ -276,7 +327,7 @@ pub(crate) fn bits(values: Vec<i32>) -> Vec<f32> {
 /// # Errors
 /// [`GpuError`] when memory or a kernel is refused.
 pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> {
-    let (plan, outputs, _) = record(gpu, case, Recording::new(gpu.path()).mirror_all())?;
+    let (plan, outputs, _) = record(gpu, case, Recording::new(gpu.path()).mirror_all(), FLOATS)?;
     Ok((plan, outputs))
 }
 
@@ -284,33 +335,47 @@ fn record(
     gpu: &Gpu,
     case: &Case,
     mut plan: Recording,
+    storages: Storages,
 ) -> Result<(Plan, Vec<Tensor>, usize), GpuError> {
-    let outputs = record_into(gpu, case, &mut plan)?;
+    let outputs = record_stored(gpu, case, &mut plan, storages)?;
     let cores = most_cores(&plan);
     Ok((gpu.plan(plan)?, outputs, cores))
 }
 
 /// Records the call of a case, and returns its outputs.
+#[cfg(test)]
 pub(crate) fn record_into(
     gpu: &Gpu,
     case: &Case,
     plan: &mut Recording,
 ) -> Result<Vec<Tensor>, GpuError> {
+    record_stored(gpu, case, plan, FLOATS)
+}
+
+fn record_stored(
+    gpu: &Gpu,
+    case: &Case,
+    plan: &mut Recording,
+    storages: Storages,
+) -> Result<Vec<Tensor>, GpuError> {
     let mut inputs = Vec::new();
     for (values, shape) in case.inputs.iter().zip(&case.input_shapes) {
-        let tensor = Tensor::new(gpu, "input", shape)?;
-        tensor.write(gpu, values);
+        let tensor = Tensor::kept_of("input", shape, storages.inputs);
+        tensor.allocate(gpu)?;
+        tensor.store(gpu, values);
         inputs.push(tensor);
     }
     let mut outputs = Vec::new();
     for (shape, initial) in case.output_shapes.iter().zip(&case.initial) {
         let length = shape.iter().product::<usize>();
-        let mut whole = Tensor::new(gpu, "output", &[pad4(length + 2 * MARGIN)])?;
-        whole.write(gpu, &vec![CANARY; whole.len()]);
+        let around = [pad4(length + 2 * MARGIN)];
+        let mut whole = Tensor::kept_of("output", &around, storages.outputs);
+        whole.allocate(gpu)?;
+        whole.store(gpu, &vec![CANARY; whole.len()]);
         whole.offset = MARGIN;
         whole.shape = shape.clone();
         if let Some(values) = initial {
-            whole.write(gpu, values);
+            whole.store(gpu, values);
         }
         outputs.push(whole);
     }
@@ -324,14 +389,34 @@ pub(crate) fn record_into(
 /// # Errors
 /// [`GpuError`] when the device fails; a wrong answer is part of the report.
 pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
+    run_stored(gpu, case, FLOATS).await
+}
+
+/// The same with all operands in 16 bits, on a device whose kernels read buffers.
+///
+/// # Errors
+/// As [`run_case`].
+pub async fn run_case_in_halves(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
+    let mut report = run_stored(gpu, case, HALVES).await?;
+    report.case += ", in halves";
+    Ok(report)
+}
+
+async fn run_stored(gpu: &Gpu, case: &Case, storages: Storages) -> Result<CaseReport, GpuError> {
     let value = |x: &f32| value_of(case.kernel.numbers, *x);
-    let wide = |v: &Vec<f32>| v.iter().map(value).collect::<Vec<f64>>();
-    let initial: Vec<Vec<f64>> = case
-        .initial
-        .iter()
-        .map(|v| v.as_ref().map_or(Vec::new(), wide))
+    let wide =
+        |v: &Vec<f32>, storage| -> Vec<f64> { stored(v, storage).iter().map(value).collect() };
+    let initial = case.initial.iter();
+    let initial: Vec<Vec<f64>> = initial
+        .map(|v| v.as_ref().map_or(Vec::new(), |v| wide(v, storages.outputs)))
         .collect();
-    let expected = (case.expected)(&case.inputs.iter().map(wide).collect::<Vec<_>>(), &initial);
+    let inputs: Vec<Vec<f64>> = case
+        .inputs
+        .iter()
+        .map(|v| wide(v, storages.inputs))
+        .collect();
+    let expected = (case.expected)(&inputs, &initial).into_iter();
+    let expected: Vec<Expected> = expected.map(|e| e.stored_as(storages.outputs)).collect();
     let mut report = CaseReport {
         kernel: case.kernel.name,
         case: case.name.clone(),
@@ -339,7 +424,7 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
         failure: None,
     };
     for core in 0.. {
-        let cores = run_once(gpu, case, core, &expected, &mut report).await?;
+        let cores = run_once(gpu, case, (core, storages), &expected, &mut report).await?;
         if core + 1 >= cores {
             break;
         }
@@ -351,14 +436,15 @@ pub async fn run_case(gpu: &Gpu, case: &Case) -> Result<CaseReport, GpuError> {
 async fn run_once(
     gpu: &Gpu,
     case: &Case,
-    core: usize,
+    (core, storages): (usize, Storages),
     expected: &[Expected],
     report: &mut CaseReport,
 ) -> Result<usize, GpuError> {
     let plan = Recording::new(gpu.path()).mirror_all().with_core(core);
-    let (plan, outputs, cores) = record(gpu, case, plan)?;
+    let (plan, outputs, cores) = record(gpu, case, plan, storages)?;
     plan.run(gpu, bytemuck::bytes_of(&case.schedule));
     let value = |x: &f32| value_of(case.kernel.numbers, *x);
+    let canary = stored(&[CANARY], storages.outputs)[0];
     for (number, (tensor, expected)) in outputs.iter().zip(expected).enumerate() {
         let got = gpu
             .read(&tensor.buffer, 0, tensor.len() + 2 * MARGIN)
@@ -374,7 +460,7 @@ async fn run_once(
         let stray = got[..MARGIN]
             .iter()
             .chain(&got[around..])
-            .any(|v| *v != CANARY);
+            .any(|v| *v != canary);
         if stray {
             report.failure = Some(format!("wrote outside output {number}"));
         }

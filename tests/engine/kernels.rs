@@ -234,6 +234,14 @@ fn all_cases_agree(path: Path, checked: bool) {
         return;
     }
     agree(&verify::cases(), path, checked);
+    if !path.mirrors() {
+        let gpu = gpu(path, checked);
+        for case in &verify::half_cases() {
+            let report = block_on(verify::run_case_in_halves(&gpu, case)).unwrap();
+            let failure = report.failure.unwrap_or_default();
+            assert_eq!(failure, "", "{} [{}]", report.kernel, report.case);
+        }
+    }
 }
 
 #[test]

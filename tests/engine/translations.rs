@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gtc::gpu::{Core, Kernel, Path};
+use gtc::gpu::{Core, Kernel, Numbers, Operands, Path, Storage};
 use gtc::model::{Model, NAMES};
 use gtc::recording::{Grid, Recording};
 use gtc::tensor::Tensor;
@@ -23,16 +23,28 @@ struct Form {
     kernel: &'static Kernel,
     core: Option<Core>,
     constants: BTreeMap<&'static str, f64>,
+    operands: Operands,
 }
+
+/// All in 16 bits.
+const HALVES: Operands = Operands {
+    inputs: [Storage::Half { exponent: 15 }; 4],
+    outputs: [Storage::Half { exponent: -2 }; 4],
+};
 
 impl Form {
     fn name(&self) -> String {
         let Self { kernel, core, .. } = self;
-        format!("{} {core:?} {:?}", kernel.name, self.constants)
+        let halves = match self.operands == HALVES {
+            true => ", in halves",
+            false => "",
+        };
+        format!("{} {core:?} {:?}{halves}", kernel.name, self.constants)
     }
 }
 
-/// Every pipeline of a path that the cases of all kernels and of all models of the program open, products in every core.
+/// Every pipeline of a path that the cases of all kernels and of all models of the program open, products in every core;
+/// of every kernel over floats that reads buffers, one with operands in 16 bits too.
 fn forms(path: Path) -> Vec<Form> {
     let mut cases = verify::cases();
     for name in NAMES {
@@ -62,6 +74,7 @@ fn forms(path: Path) -> Vec<Form> {
                     kernel: call.kernel,
                     core,
                     constants: constants.chain(more.into_iter().flatten()).collect(),
+                    operands: Operands::default(),
                 }
             };
             let cores = cores.into_iter().map(Some).collect::<Vec<_>>();
@@ -71,7 +84,18 @@ fn forms(path: Path) -> Vec<Form> {
                 .flat_map(|core| [1, 4].map(|steps| of_core(core, steps)))
             {
                 // Several kernels are made of one file.
-                if known.insert((std::ptr::from_ref(form.kernel).addr(), form.name())) {
+                let address = std::ptr::from_ref(form.kernel).addr();
+                if form.kernel.numbers == Numbers::Float
+                    && !path.mirrors()
+                    && known.insert((address, String::new()))
+                {
+                    forms.push(Form {
+                        operands: HALVES,
+                        constants: form.constants.clone(),
+                        ..form
+                    });
+                }
+                if known.insert((address, form.name())) {
                     forms.push(form);
                 }
             }
@@ -82,10 +106,15 @@ fn forms(path: Path) -> Vec<Form> {
 
 /// A form as naga sees it, its overrides replaced by their values.
 fn module(form: &Form, path: Path) -> (naga::Module, ModuleInfo) {
-    let text = form.kernel.source(path, form.core);
+    let text = form.kernel.source_for(path, form.core, &form.operands);
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|e| panic!("{}: {}", form.name(), e.emit_to_string(&text)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    // WebGPU grants it to all; naga asks because OpenGL does not.
+    let capabilities = match form.operands == HALVES {
+        true => Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        false => Capabilities::empty(),
+    };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {e:?}", form.name()));
     let constants = form.constants.iter();
@@ -453,6 +482,7 @@ fn traps_are_found() {
         kernel: kernels::all()[0],
         core,
         constants: BTreeMap::new(),
+        operands: Operands::default(),
     };
     let product = form(Some(Core::Vector { threads: 64 }));
     let metal = "float kept(\n    metal::float4x4 a,\n    threadgroup type_1& tile,\n    uint q\n) {\n    \

@@ -267,3 +267,53 @@ fn a_run_whose_output_is_full_learns_to_the_end() {
         );
     }
 }
+
+/// A GPU's kernels with numbers of 16 bits: killed and resumed, a run ends as one that was not, and near one of 32 bits.
+#[test]
+fn mixed_precision_goes_on_as_it_began() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 96, 16);
+    let run = |name: &str| folder.path().join(name);
+    let command = |name: &str, precision: &str| {
+        let mut command = gtc();
+        command.args([
+            "train",
+            "lenet-small",
+            "--epochs",
+            "3",
+            "--batch-size",
+            "16",
+        ]);
+        command.args(["--path", "gpu", "--precision", precision]);
+        command.arg("--data").arg(&data).arg("--out").arg(run(name));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    for (name, precision) in [("whole", "mixed"), ("full", "full")] {
+        assert!(command(name, precision).status().unwrap().success());
+    }
+    let parts = run("parts");
+    let mut child = command("parts", "mixed").spawn().unwrap();
+    wait_for(&mut child, &parts.join("metrics.jsonl"), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resume = ["train", "--resume", parts.to_str().unwrap()];
+    succeed(&[&resume[..], &["--path", "gpu"]].concat());
+    assert_eq!(model(&parts), model(&run("whole")));
+    assert_eq!(metrics(&parts), metrics(&run("whole")));
+
+    let losses = |name: &str| -> Vec<f64> {
+        let loss = |line: &serde_json::Value| line["train_lp_loss"].as_f64().unwrap();
+        metrics(&run(name)).iter().map(loss).collect()
+    };
+    let [mixed, full] = ["whole", "full"].map(losses);
+    assert_ne!(mixed, full, "numbers of 16 bits change last digits");
+    for (mixed, full) in mixed.iter().zip(&full) {
+        assert!((mixed - full).abs() < 0.05 * full, "{mixed} beside {full}");
+    }
+    let other = [&resume[..], &["--precision", "full"]].concat();
+    refuse(&other, &["--precision"]);
+    let textures = ["train", "--path", "cpu-sampled", "--precision", "mixed"];
+    refuse(&textures, &["--precision mixed", "for GPUs", "--path gpu"]);
+}

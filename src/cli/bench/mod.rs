@@ -26,7 +26,7 @@ pub(super) use infer::random_packed;
 use infer::{INFER_HEADS, headline, infer, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
 use plot::{Bar, Bars};
-use train::{TRAIN_HEADS, train, train_bar, train_cells};
+use train::{Setup, TRAIN_HEADS, train, train_bar, train_cells};
 
 #[derive(clap::Args)]
 pub(crate) struct BenchArgs {
@@ -77,6 +77,9 @@ enum What {
         /// What is minimised
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "float,gtc", value_parser = ["float", "gtc", "direct"])]
         objective: Vec<String>,
+        /// How what flows through the networks is stored; mixed: in 16 bits, on GPUs
+        #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "full", value_parser = ["full", "mixed"])]
+        precision: Vec<String>,
         /// Print the time of every kernel of one more step
         #[arg(long, conflicts_with_all = ["json", "csv"])]
         profile: bool,
@@ -175,29 +178,32 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             model,
             batch_size,
             objective,
+            precision,
             profile,
         } => {
             let mut rows = Vec::new();
-            let bar = bar((batch_size.len() * objective.len()) as u64)?;
-            for objective in objective {
-                for batch in batch_size {
-                    bar.set_message(format!("{model} {objective} at {batch}"));
-                    let since = if rows.is_empty() {
-                        started
-                    } else {
-                        Instant::now()
-                    };
-                    rows.push(train(
-                        &gpu,
-                        model,
-                        objective,
-                        *batch as usize,
-                        least,
-                        since,
-                        *profile,
-                    )?);
-                    bar.inc(1);
-                }
+            let setups = objective.iter().flat_map(|objective| {
+                let batches = batch_size
+                    .iter()
+                    .flat_map(|batch| precision.iter().map(move |precision| (batch, precision)));
+                batches.map(move |(batch, precision)| Setup {
+                    model,
+                    objective,
+                    precision,
+                    batch: *batch as usize,
+                })
+            });
+            let setups: Vec<Setup<'_>> = setups.collect();
+            let bar = bar(setups.len() as u64)?;
+            for setup in setups {
+                bar.set_message(format!("{model} {} at {}", setup.objective, setup.batch));
+                let since = if rows.is_empty() {
+                    started
+                } else {
+                    Instant::now()
+                };
+                rows.push(train(&gpu, setup, least, since, *profile)?);
+                bar.inc(1);
             }
             bar.finish_and_clear();
             show(

@@ -11,12 +11,13 @@ use crate::cli::output::say;
 use crate::cli::train::print_profile;
 use crate::cli::{CliError, human_bytes};
 use crate::gpu::Gpu;
-use crate::train::{Objective, TrainOptions, Trainer};
+use crate::train::{Objective, Precision, TrainOptions, Trainer};
 
 #[derive(Serialize)]
 pub(super) struct TrainRow {
     model: String,
     objective: String,
+    precision: String,
     batch_size: usize,
     first_step_seconds: f64,
     times: Times,
@@ -24,20 +25,35 @@ pub(super) struct TrainRow {
     buffer_bytes: u64,
 }
 
+/// What is measured.
+#[derive(Clone, Copy)]
+pub(super) struct Setup<'a> {
+    pub model: &'a str,
+    pub objective: &'a str,
+    pub precision: &'a str,
+    /// Images in a step.
+    pub batch: usize,
+}
+
 pub(super) fn train(
     gpu: &Gpu,
-    name: &str,
-    objective: &str,
-    batch: usize,
+    setup: Setup<'_>,
     least: Duration,
     started: Instant,
     profile: bool,
 ) -> Result<TrainRow, CliError> {
+    let Setup {
+        model: name,
+        objective,
+        precision,
+        batch,
+    } = setup;
     let model = super::super::model_files::find_model_alone(name)?;
     let images = random_images(&model, batch);
     let options = TrainOptions {
         batch_size: batch,
         objective: serde_json::from_value::<Objective>(objective.into())?,
+        precision: serde_json::from_value::<Precision>(precision.into())?,
         // Enough that the schedule never ends.
         epochs: u32::MAX,
         ..TrainOptions::default()
@@ -59,6 +75,7 @@ pub(super) fn train(
     Ok(TrainRow {
         model: name.to_owned(),
         objective: objective.to_owned(),
+        precision: precision.to_owned(),
         batch_size: batch,
         first_step_seconds,
         images_per_second: 1e3 * batch as f64 / times.milliseconds,
@@ -67,9 +84,10 @@ pub(super) fn train(
     })
 }
 
-pub(super) const TRAIN_HEADS: [&str; 8] = [
+pub(super) const TRAIN_HEADS: [&str; 9] = [
     "model",
     "objective",
+    "precision",
     "batch",
     "first step s",
     "step ms",
@@ -78,10 +96,11 @@ pub(super) const TRAIN_HEADS: [&str; 8] = [
     "buffers",
 ];
 
-pub(super) fn train_cells(r: &TrainRow) -> [String; 8] {
+pub(super) fn train_cells(r: &TrainRow) -> [String; 9] {
     [
         r.model.clone(),
         r.objective.clone(),
+        r.precision.clone(),
         r.batch_size.to_string(),
         format!("{:.2}", r.first_step_seconds),
         format!("{:.1}", r.times.milliseconds),
@@ -94,7 +113,10 @@ pub(super) fn train_cells(r: &TrainRow) -> [String; 8] {
 pub(super) fn train_bar(r: &TrainRow) -> Bar {
     Bar {
         group: format!("{} {}", r.model, r.objective),
-        name: format!("batch {}", r.batch_size),
+        name: match r.precision.as_str() {
+            "full" => format!("batch {}", r.batch_size),
+            precision => format!("batch {}, {precision}", r.batch_size),
+        },
         value: r.images_per_second,
     }
 }

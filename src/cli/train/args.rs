@@ -47,6 +47,10 @@ pub(crate) struct TrainArgs {
     /// gradient descent with Nesterov's momentum of 0.9, Adam for intercepts and slopes
     #[arg(long, value_parser = ["adam", "adamw", "muon", "sgd"])]
     optimiser: Option<String>,
+    /// full: 32 bits for every number. mixed, on GPUs: 16 bits for values between layers and for their gradients, which takes
+    /// half the memory; weights and all sums keep 32
+    #[arg(long, value_parser = ["full", "mixed"])]
+    precision: Option<String>,
     /// Adam's step size at the start
     #[arg(long, value_name = "X")]
     learning_rate: Option<f64>,
@@ -184,7 +188,7 @@ pub(crate) struct TrainArgs {
     /// Continue the run in this folder. --data says where its data are now; --epochs, rates, prices and most other
     /// settings may be changed from here on, which is written down in its config.toml
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "limit", "batch_size", "shards", "sync_norm", "optimiser", "lp_start", "objective", "quantiser", "float_ends",
+        "model", "limit", "batch_size", "shards", "sync_norm", "precision", "optimiser", "lp_start", "objective", "quantiser", "float_ends",
         "exact_norm", "latent", "likelihood", "preset", "from",
         "seed", "out", "config", "image_size", "resize", "test_fraction", "background", "skip_broken", "no_exif", "grey", "colour",
     ])]
@@ -292,6 +296,7 @@ impl TrainArgs {
         set(&mut options.muon_rate, &self.muon_rate);
         set(&mut options.sgd_rate, &self.sgd_rate);
         set(&mut options.warm_up, &self.warm_up);
+        set_word(&mut options.precision, &self.precision)?;
         set_word(&mut options.optimiser, &self.optimiser)?;
         set(&mut options.quantiser_rate, &self.quantiser_rate);
         set(&mut options.freeze_levels, &self.freeze_levels);

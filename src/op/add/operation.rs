@@ -110,7 +110,7 @@ impl Recorder for Adder {
                 let last = input + 1 == at.x.len();
                 let to = match last {
                     true => y.clone(),
-                    false => Tensor::transient("sum", &y.shape),
+                    false => Tensor::transient_of("sum", &y.shape, at.storages.values),
                 };
                 add(
                     plan,

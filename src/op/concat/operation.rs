@@ -109,7 +109,7 @@ impl Recorder for Joiner {
                 shape[3] = pad4(width + channels);
                 let to = match input + 1 == self.channels.len() {
                     true => y.clone(),
-                    false => Tensor::transient("joined", &shape),
+                    false => Tensor::transient_of("joined", &shape, at.storages.values),
                 };
                 let right = (at.x[input].part(number), *channels);
                 concat(plan, at.label, [(&joined, width), right], &to);

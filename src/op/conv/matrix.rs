@@ -6,8 +6,8 @@ use crate::op::record::{
     Backward, Binding, Forward, Gradient, Layout, MatrixProduct, Product, Recorder, cut,
 };
 use crate::op::{
-    ConvShape, Epilogue, OutputGradient, PoolShape, conv_backward_input, conv_backward_weight,
-    conv_forward, max_unpool, relu_backward, sum_partials,
+    Argmax, ConvShape, Epilogue, OutputGradient, PoolShape, conv_backward_input,
+    conv_backward_weight, conv_forward, max_unpool, relu_backward, sum_partials,
 };
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -66,7 +66,7 @@ impl Matrix {
                 batch: d_y.shape[0],
                 ..*pool
             };
-            let d_x = Tensor::transient("unpooled", &shape.x());
+            let d_x = Tensor::transient_of("unpooled", &shape.x(), at.storages.gradients);
             max_unpool(plan, at.label, &shape, [d_y, argmax.part(number)], &d_x);
             spread.push(d_x);
         }
@@ -132,8 +132,9 @@ impl Recorder for Matrix {
         self.layout
     }
 
-    fn keeps_argmax(&self) -> bool {
-        self.pool.is_some()
+    fn keeps_argmax(&self) -> Argmax {
+        let places = self.pool.map(|pool| pool.size * pool.size);
+        places.map_or(Argmax::None, Argmax::Beside)
     }
 
     fn ends_in_relu(&self) -> bool {

@@ -17,7 +17,7 @@ pub use tiles::{PoolShape, max_pool_forward, max_unpool, packed_max_pool};
 
 use super::conv::operation::is_zero;
 use super::plain::Plain;
-use super::record::{Backward, Binding, Forward, Gradient, Recorder};
+use super::record::{Argmax, Backward, Binding, Forward, Gradient, Recorder};
 use super::window_max_pool::{window_max_pool_backward, window_max_pool_forward};
 use super::{Fusible, Operation, Packing, Pair, WindowShape, window_max_pool};
 use crate::graph::{MOST_SIDE, Shape};
@@ -189,8 +189,8 @@ impl Recorder for Tiles {
         self.0.y().to_vec()
     }
 
-    fn keeps_argmax(&self) -> bool {
-        true
+    fn keeps_argmax(&self) -> Argmax {
+        Argmax::Beside(self.0.size * self.0.size)
     }
 
     fn can_mask(&self) -> bool {
@@ -239,8 +239,8 @@ impl Recorder for Windows {
         self.0.y().to_vec()
     }
 
-    fn keeps_argmax(&self) -> bool {
-        true
+    fn keeps_argmax(&self) -> Argmax {
+        Argmax::Apart
     }
 
     fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
