@@ -8,8 +8,10 @@
 //! 2013, Eq. 10 with one sample), and λ_d weighs what LP learns of HP with the same noise:
 //! CE(pixels of HP as constants, LP) + KL(q_LP(z|x) || q_HP(z|x)), both summed over an image.
 
+mod course;
 mod exchange;
 mod options;
+mod presets;
 mod step;
 mod testing;
 

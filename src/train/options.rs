@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::data::{Augment, Flip};
+use crate::data::Flip;
 use crate::loss::{Lesson, Likelihood};
 use crate::model::{LATENT, Storages};
-use crate::optimiser::Schedule;
 
 /// What is minimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,9 +94,6 @@ pub enum QuantiserRate {
     /// length of the run. Adam's steps have the size of its rate, whatever the gradient.
     Auto,
 }
-
-/// How far a slope can travel with [`QuantiserRate::Auto`].
-const SLOPE_TRAVEL: f64 = 1.5;
 
 /// [`QuantiserRate`] in files: a number or "auto".
 #[derive(Serialize, Deserialize)]
@@ -304,130 +300,6 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// Settings for small networks on the digits inside the program: levels collapse in the first half of the run, and weights
-    /// learn with the few that are left in the second.
-    pub fn digits() -> Self {
-        Self {
-            lambda_bits: 3e-2,
-            bits_ramp: 0.1,
-            freeze_levels: 0.5,
-            straight_through: StraightThrough::Identity,
-            centred_slopes: true,
-            ..Self::default()
-        }
-    }
-
-    /// Settings for LeNet-5 on the complete MNIST: random shifts; the last fifth of the run on images
-    /// as they are, with levels that stay.
-    pub fn mnist() -> Self {
-        Self {
-            epochs: 10,
-            lambda_bits: 4e-3,
-            quantiser_rate: QuantiserRate::Times(1.0),
-            shift: 1,
-            augment_until: 0.8,
-            ..Self::default()
-        }
-    }
-
-    /// Settings under which nearly every layer of LeNet-5 ends with two levels: a dearer bit.
-    pub fn almost_binary() -> Self {
-        Self {
-            epochs: 6,
-            lambda_bits: 2e-2,
-            quantiser_rate: QuantiserRate::Times(1.0),
-            freeze_levels: 1.0,
-            shift: 1,
-            ..Self::default()
-        }
-    }
-
-    /// Settings for the VGG models on CIFAR-10: Muon; random crops and mirrors; LP joins in the middle of the run, when
-    /// early layers have settled, with factors of batch normalisations drawn to powers of two; levels stay for the last
-    /// fifth.
-    pub fn cifar10() -> Self {
-        Self {
-            epochs: 16,
-            optimiser: Optimiser::Muon,
-            warm_up: 0.05,
-            lp_start: 0.5,
-            bits_ramp: 0.75,
-            lambda_bits: 8e-3,
-            lambda_norm: 0.2,
-            quantiser_rate: QuantiserRate::Auto,
-            freeze_levels: 0.8,
-            shift: 4,
-            flip: Flip::Random,
-            ..Self::default()
-        }
-    }
-
-    /// Settings for a VGG of ten million weights and more on CIFAR-10: larger batches, for a GPU, training images that are
-    /// harder to know by heart, and networks held closer together than in [`TrainOptions::cifar10`].
-    pub fn cifar10_large() -> Self {
-        Self {
-            batch_size: 128,
-            muon_rate: 0.1,
-            label_smoothing: 0.2,
-            flip: Flip::Alternate,
-            cutout: 8,
-            lambda_norm: 1.0,
-            lambda_distill: 1.5,
-            ..Self::cifar10()
-        }
-    }
-
-    /// Settings for a small VGG, which has nothing to spare: two bits for every layer that can, and both networks held
-    /// closer together, by LP's loss and by the factors of batch normalisations.
-    pub fn cifar10_tiny() -> Self {
-        Self {
-            epochs: 15,
-            lambda_bits: 1.6e-2,
-            target_bits: 2,
-            lambda_distill: 1.5,
-            lambda_norm: 1.0,
-            ..Self::cifar10()
-        }
-    }
-
-    /// Settings for deep networks on CIFAR-10: Adam with weight decay; LP joins after two fifths of the run.
-    pub fn cifar10_late() -> Self {
-        Self {
-            epochs: 20,
-            optimiser: Optimiser::Adam,
-            warm_up: 0.0,
-            weight_decay: 1.0,
-            lp_start: 0.4,
-            bits_ramp: 0.6,
-            lambda_bits: 8e-3,
-            target_bits: 3,
-            quantiser_rate: QuantiserRate::Times(2.0),
-            ..Self::cifar10_tiny()
-        }
-    }
-
-    /// Settings for networks with depthwise convolutions on CIFAR-10: four bits, and factors of batch normalisations that are
-    /// held closer to powers of two, because a depthwise layer has few weights to make up for either.
-    pub fn cifar10_depthwise() -> Self {
-        Self {
-            target_bits: 4,
-            lambda_norm: 10.0,
-            ..Self::cifar10_late()
-        }
-    }
-
-    /// Settings for auto-encoders, whose losses are sums over pixels: a bit is dearer in
-    /// proportion.
-    pub fn auto_encoder() -> Self {
-        Self {
-            epochs: 20,
-            learning_rate: 1e-3,
-            lambda_bits: 1.0,
-            freeze_levels: 1.0,
-            ..Self::default()
-        }
-    }
-
     /// Checks every number against what makes sense for `images` training images.
     ///
     /// # Errors
@@ -584,127 +456,4 @@ impl TrainOptions {
             label_share: self.lp_labels as f32,
         }
     }
-
-    /// What happens to training images when `done` of the run, 0 to 1, is over.
-    pub fn augment(&self, done: f64) -> Augment {
-        let label_smoothing = self.label_smoothing;
-        if done >= self.augment_until {
-            return Augment {
-                label_smoothing,
-                ..Augment::default()
-            };
-        }
-        Augment {
-            mix_up: self.mix_up,
-            label_smoothing,
-            shift: self.shift,
-            flip: self.flip,
-            crop: self.random_crop,
-            cutout: self.cutout,
-            jitter: self.jitter,
-        }
-    }
-
-    /// Whether LP learns in step `t` of `total`, counted from 1. It joins in the last step at the latest.
-    pub fn low_precision_at(&self, t: u64, total: u64) -> bool {
-        let early = t < total && done_before(t, total) < self.lp_start;
-        let waits = self.objective == Objective::Gtc && early;
-        self.objective.low_precision() && !waits
-    }
-
-    /// The part of a run of `epochs` epochs after which LP has joined, if it joined within the first `done` steps of this
-    /// run: what has joined does not leave when a run becomes longer. Else `lp_start` as it is.
-    pub fn joined_as_before(&self, done: u64, steps_per_epoch: u64, epochs: u32) -> f64 {
-        let total = u64::from(self.epochs) * steps_per_epoch;
-        let joined = done > 0 && self.low_precision_at(done, total);
-        if self.lp_start == 0.0 || !joined || epochs == self.epochs {
-            return self.lp_start;
-        }
-        let before = (self.lp_start * total as f64)
-            .ceil()
-            .min((total - 1) as f64);
-        before / (u64::from(epochs) * steps_per_epoch) as f64
-    }
-
-    /// How many times dearer bits have become because of a target size.
-    fn pressure(&self, done: f64) -> f64 {
-        /// Part of a run in which the price doubles.
-        const DOUBLES_IN: f64 = 0.05;
-        match self.target_size > 0 {
-            true => ((done - self.bits_ramp).max(0.0) / DOUBLES_IN).exp2(),
-            false => 1.0,
-        }
-    }
-
-    /// What all step sizes are multiplied by in step `t` of `total`, counted from 1.
-    fn rate(&self, t: u64, total: u64) -> f64 {
-        let done = done_before(t, total);
-        let falls = match self.decay {
-            Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
-            Decay::Linear => 1.0 - done,
-            Decay::Constant => 1.0,
-        };
-        // The first step counts too: it is one step of the rise above zero.
-        let rises = match self.warm_up > 0.0 {
-            true => (t as f64 / total.max(1) as f64 / self.warm_up).min(1.0),
-            false => 1.0,
-        };
-        falls * rises
-    }
-
-    /// Whether intercepts and slopes learn in step `t` of `total`.
-    fn levels_move(&self, t: u64, total: u64) -> bool {
-        self.low_precision_at(t, total) && done_before(t, total) < self.freeze_levels
-    }
-
-    /// The multiple of the learning rate for intercepts and slopes.
-    fn level_rate(&self, total: u64) -> f64 {
-        match self.quantiser_rate {
-            QuantiserRate::Times(times) => times,
-            QuantiserRate::Auto => {
-                // Of a long run these steps stand for all: the whole way is asked for in every step.
-                let points = total.min(1000);
-                let steps = (0..points).map(|point| 1 + point * total / points);
-                let moving = steps.filter(|t| self.levels_move(*t, total));
-                let way: f64 = moving
-                    .map(|t| self.learning_rate * self.rate(t, total))
-                    .sum();
-                let way = way * total as f64 / points as f64;
-                if way > 0.0 { SLOPE_TRAVEL / way } else { 0.0 }
-            }
-        }
-    }
-
-    /// Learning rates, λ_bits and λ_norm of step `t` of `total`, counted from 1.
-    pub fn schedule(&self, t: u64, total: u64) -> Schedule {
-        let done = done_before(t, total);
-        let rate = self.rate(t, total);
-        let ramp = |part: f64| match part > 0.0 {
-            true => (done / part).min(1.0),
-            false => 1.0,
-        };
-        let quantised = self.low_precision_at(t, total);
-        let moves = self.levels_move(t, total);
-        let lambda_bits = match quantised {
-            true => self.lambda_bits * ramp(self.bits_ramp) * self.pressure(done),
-            false => 0.0,
-        };
-        Schedule::new(
-            t,
-            self.learning_rate * rate,
-            lambda_bits / self.shards as f64,
-        )
-        .with_muon_rate(self.muon_rate * rate)
-        .with_sgd_rate(self.sgd_rate * rate)
-        // What is not a mean over images is in the gradient of every shard.
-        .with_lambda_norm(self.lambda_norm * ramp(self.bits_ramp) / self.shards as f64)
-        .with_target_bits(self.target_bits)
-        .with_quantiser_rate(if moves { self.level_rate(total) } else { 0.0 })
-        .with_noise(ramp(self.kl_warmup), self.seed, t)
-    }
-}
-
-/// The part of a run of `total` steps that is over before step `t`.
-fn done_before(t: u64, total: u64) -> f64 {
-    (t - 1) as f64 / total.max(1) as f64
 }

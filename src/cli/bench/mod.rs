@@ -1,6 +1,7 @@
 //! `gtc bench`: every answer is checked, then timed.
 
 mod infer;
+mod infer_report;
 mod kernels;
 mod plot;
 mod train;
@@ -22,8 +23,9 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::probe::f32_rate;
 use crate::rng::Philox;
+use infer::infer;
 pub(super) use infer::random_packed;
-use infer::{INFER_HEADS, headline, infer, infer_bar, infer_cells};
+use infer_report::{INFER_HEADS, headline, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
 use plot::{Bar, Bars};
 use train::{Setup, TRAIN_HEADS, train, train_bar, train_cells};
