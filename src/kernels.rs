@@ -2,7 +2,7 @@
 //! folder in [`crate::op`]. Entries of those that belong to none are in this file, their reference functions in
 //! [`crate::reference`](mod@crate::reference), their cases in [`crate::verify`]. What several include is here too.
 
-use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
+use crate::gpu::{Core, Family, Kernel, Mirrors, Numbers, Operand, Operands, Path, Storage};
 use crate::op;
 use crate::quantiser::method_kernels;
 
@@ -235,4 +235,34 @@ const OWN: &[&Kernel] = &[
 /// All of them.
 pub fn all() -> Vec<&'static Kernel> {
     [OWN.to_vec(), method_kernels(), op::kernels()].concat()
+}
+
+/// All texts that a device may be given on a path, with the names of their kernels: products in every core, and where
+/// kernels read buffers, those over floats with operands in 16 bits too.
+pub fn texts(path: Path) -> Vec<(&'static str, String)> {
+    const HALF: Storage = Storage::Half { exponent: 8 };
+    let halves = Operands {
+        inputs: [HALF; 4],
+        outputs: [HALF; 4],
+    };
+    let mut texts: Vec<(&'static str, String)> = Vec::new();
+    for kernel in all() {
+        let rows = [4, 8, 12, 16].into_iter();
+        let cores: Vec<Core> = rows.flat_map(|rows| kernel.cores(path, rows)).collect();
+        let cores = match cores.is_empty() {
+            true => vec![None],
+            false => cores.into_iter().map(Some).collect(),
+        };
+        let in_halves = !path.mirrors() && kernel.numbers == Numbers::Float;
+        let operands = [Some(Operands::default()), in_halves.then_some(halves)];
+        for operands in operands.into_iter().flatten() {
+            for core in &cores {
+                let text = kernel.source_for(path, *core, &operands);
+                if !texts.iter().any(|(_, known)| *known == text) {
+                    texts.push((kernel.name, text));
+                }
+            }
+        }
+    }
+    texts
 }

@@ -34,7 +34,7 @@ async function open() {
   const name = [...new Set(words.filter(Boolean))].join(' ') || 'unnamed adapter';
   const onProcessor = /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(name);
   await init();
-  engine = await Engine.open(onProcessor || Boolean(info.isFallbackAdapter));
+  engine = await Engine.open(onProcessor || info.isFallbackAdapter ? 'cpu-sampled' : undefined);
   return { adapter: name, path: engine.path(), digits: engine.test_count() };
 }
 

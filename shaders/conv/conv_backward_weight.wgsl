@@ -76,8 +76,10 @@ fn sums_of(n: vec2u) -> Sums {
 }
 
 fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
-    sums = sums_of(n);
-    let depth = (positions() + 3u) / 4u;
+    // From the value itself: browsers take what a thread keeps for its own, and barriers must not depend on that.
+    let here = sums_of(n);
+    sums = here;
+    let depth = (params.batch * here.count.x * here.count.y + 3u) / 4u;
     let chunk = (depth + params.splits - 1u) / params.splits;
     return vec2u(split * chunk, min((split + 1u) * chunk, depth));
 }

@@ -331,7 +331,8 @@ fn heat_map(page: &mut String, title: &str, rows: &[Series]) -> Result<(), CliEr
                 "<rect class=\"heat\" x=\"{x:.1}\" y=\"{y}\" width=\"{slot:.2}\" height=\"{}\" fill-opacity=\"{:.2}\">\
                  <title>{} after epoch {}: {v}</title></rect>",
                 row_height - 2.0,
-                v / most,
+                // No darker than numbers in the colour of text can be read on.
+                0.6 * v / most,
                 escape(&row.name),
                 epoch + 1
             )?;
@@ -339,8 +340,7 @@ fn heat_map(page: &mut String, title: &str, rows: &[Series]) -> Result<(), CliEr
             if slot >= 16.0 || epoch + 1 == count {
                 write!(
                     page,
-                    "<text class=\"{}\" x=\"{:.1}\" y=\"{}\" text-anchor=\"end\">{v}</text>",
-                    if v / most > 0.6 { "on" } else { "" },
+                    "<text class=\"number\" x=\"{:.1}\" y=\"{}\" text-anchor=\"end\">{v}</text>",
                     x + slot - 2.0,
                     y + 13.0
                 )?;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Buffer, Kernel, Operands, Path, TEXELS_PER_ROW, WORKGROUP};
+use crate::gpu::{Buffer, Kernel, Operands, Path, Storage, TEXELS_PER_ROW, WORKGROUP};
 use crate::tensor::Tensor;
 
 const MAX_GROUPS: u32 = 65_535;
@@ -231,8 +231,11 @@ impl Call {
     }
 }
 
-/// The rows of the mirror texture that a tensor lies in.
-pub(super) fn mirror_rows(tensor: &Tensor) -> Range<u32> {
+/// The rows of its buffer, and of the texture that mirrors it, that a tensor lies in.
+pub(super) fn rows_of(tensor: &Tensor) -> Range<u32> {
+    // A row holds as many more texels as a texel is smaller.
+    let floats = u64::from(TEXELS_PER_ROW) * Storage::Float.bytes();
+    let texels = (floats / tensor.buffer.storage().bytes()) as u32;
     let end = tensor.base() + tensor.texels().max(1);
-    tensor.base() / TEXELS_PER_ROW..end.div_ceil(TEXELS_PER_ROW)
+    tensor.base() / texels..end.div_ceil(texels)
 }

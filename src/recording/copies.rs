@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::call::mirror_rows;
+use super::call::rows_of;
 use super::{Call, Command, Exchange, Recording};
 use crate::gpu::{Buffer, Numbers, Path};
 use crate::tensor::Tensor;
@@ -23,7 +23,7 @@ impl Copy {
     fn of(tensor: &Tensor, numbers: Numbers) -> Self {
         Self {
             buffer: tensor.buffer.clone(),
-            rows: mirror_rows(tensor),
+            rows: rows_of(tensor),
             numbers,
         }
     }
@@ -38,7 +38,7 @@ impl Copy {
 
     /// Whether a write to a tensor changes what is copied.
     fn is_changed_by(&self, tensor: &Tensor) -> bool {
-        let rows = mirror_rows(tensor);
+        let rows = rows_of(tensor);
         tensor.buffer.same(&self.buffer) && rows.start < self.rows.end && self.rows.start < rows.end
     }
 }

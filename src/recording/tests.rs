@@ -75,7 +75,7 @@ pub(crate) fn follow(recording: &Recording) {
             Step::Exchange(exchange) => {
                 writes += 1;
                 for tensor in exchange.tensors() {
-                    for row in super::call::mirror_rows(tensor) {
+                    for row in super::call::rows_of(tensor) {
                         memory[place_of(&tensor.buffer)][row as usize] =
                             Some((number(&tensor.buffer), writes));
                     }
@@ -86,7 +86,7 @@ pub(crate) fn follow(recording: &Recording) {
                 let name = format!("{} {}", call.label, call.kernel.name);
                 for tensor in call.inputs() {
                     let place = place_of(&tensor.buffer);
-                    for row in super::call::mirror_rows(tensor).map(|row| row as usize) {
+                    for row in super::call::rows_of(tensor).map(|row| row as usize) {
                         let present = memory[place][row];
                         let key = (place, call.kernel.numbers as usize, row);
                         let read = match form.mirrors() {
@@ -114,7 +114,7 @@ pub(crate) fn follow(recording: &Recording) {
                 writes += 1;
                 for output in call.outputs() {
                     let place = place_of(&output.buffer);
-                    for row in super::call::mirror_rows(output) {
+                    for row in super::call::rows_of(output) {
                         memory[place][row as usize] = Some((number(&output.buffer), writes));
                     }
                 }

@@ -12,6 +12,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::data::{Dataset, embedded_digits};
 use crate::gpu::{Gpu, GpuError, GpuOptions, Path};
+use crate::kernels;
 use crate::train::TrainError;
 
 pub use bench::Bench;
@@ -69,15 +70,17 @@ pub struct Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the browser's adapter. `cpu`: it is known to run on the processor, whose kernels read
-    /// textures.
+    /// Opens the browser's adapter, with kernels of this family: `gpu`, or `cpu-sampled` if it is known to run on the
+    /// processor. Without one, of the family that suits it.
     ///
     /// # Errors
     /// `NoWebGpu` when there is no adapter, with what the browser said.
-    pub async fn open(cpu: bool) -> Result<Engine, js_sys::Error> {
+    pub async fn open(path: Option<String>) -> Result<Engine, js_sys::Error> {
         console_error_panic_hook::set_once();
+        let known = |word: String| serde_json::from_value::<Path>(word.into());
+        let path = path.map(known).transpose();
         let options = GpuOptions {
-            path: cpu.then_some(Path::CpuSampled),
+            path: path.map_err(|e| named("GtcError", &e.to_string()))?,
             ..Default::default()
         };
         let gpu = Gpu::open(&options).await.map_err(|error| match error {
@@ -94,6 +97,17 @@ impl Engine {
     /// The kernel family in use.
     pub fn path(&self) -> String {
         self.gpu.path().name().to_owned()
+    }
+
+    /// JSON: names and texts of all kernels of a family, for a browser's compiler to judge.
+    ///
+    /// # Errors
+    /// When there is no such family.
+    pub fn kernel_texts(path: &str) -> Result<String, js_sys::Error> {
+        let path = serde_json::from_value(path.into());
+        json(&kernels::texts(
+            path.map_err(|e| named("GtcError", &e.to_string()))?,
+        ))
     }
 
     /// The held-out digit of that number: 28 x 28 bytes, row by row.

@@ -312,6 +312,67 @@ test('nothing was reported on the console', () => {
   assert.deepEqual(problems, []);
 });
 
+// The page runs here on kernels for processors, so those for GPUs are tested apart from it.
+test('the browser takes the texts of all kernels', { timeout: SLOW }, async () => {
+  const { page, problems } = await open(browser, server.address);
+  const found = await page.evaluate(async () => {
+    const { default: init, Engine } = await import('./gtc.js');
+    await init();
+    const adapter = await navigator.gpu.requestAdapter();
+    const device = await adapter.requestDevice();
+    const found = { texts: 0, refused: [] };
+    for (const family of ['gpu', 'cpu-sampled']) {
+      for (const [name, code] of JSON.parse(Engine.kernel_texts(family))) {
+        device.pushErrorScope('validation');
+        const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
+        await device.popErrorScope();
+        const errors = messages.filter((message) => message.type === 'error');
+        found.texts += 1;
+        found.refused.push(...errors.map(({ lineNum, message }) => `${family} ${name}, line ${lineNum}: ${message}`));
+      }
+    }
+    return found;
+  });
+  await page.close();
+  assert.deepEqual(found.refused, []);
+  assert.ok(found.texts > 200, `${found.texts} texts`);
+  assert.deepEqual(problems, []);
+});
+
+test('kernels for GPUs read digits, and train with numbers of 32 bits and of 16', { timeout: SLOW }, async () => {
+  const file = path.join(folder, 'logits-gpu.json');
+  await gtc('eval', 'assets/lenet5.gtc', '--logits', file);
+  const native = JSON.parse(await readFile(file, 'utf8')).logits;
+  const { page, problems } = await open(browser, server.address);
+  const { logits, losses } = await page.evaluate(async () => {
+    const { default: init, Engine, Learner, Reader } = await import('./gtc.js');
+    await init();
+    const engine = await Engine.open('gpu');
+    const packed = await (await fetch('./lenet5.gtc')).arrayBuffer();
+    const reader = new Reader(engine, 'lenet5.gtc', new Uint8Array(packed));
+    const logits = [];
+    for (const number of [0, 1, 2, 3]) {
+      logits.push(JSON.parse(await reader.read(engine.test_digit(number))).logits);
+    }
+    const losses = [];
+    for (const precision of ['full', 'mixed']) {
+      const learner = new Learner(engine, JSON.stringify({ precision }));
+      const { hp, lp } = JSON.parse(await learner.advance(2n));
+      losses.push([hp.loss, lp.loss]);
+      learner.free();
+    }
+    return { logits, losses };
+  });
+  await page.close();
+  assert.deepEqual(logits, native.slice(0, 4));
+  const [full, mixed] = losses;
+  for (const network of [0, 1]) {
+    assert.ok(Math.abs(full[network] - mixed[network]) < 0.02 * full[network], JSON.stringify(losses));
+  }
+  assert.notDeepEqual(full, mixed);
+  assert.deepEqual(problems, []);
+});
+
 test('without WebGPU the page explains what to do', async () => {
   const plain = await browse({ webgpu: false });
   try {

@@ -189,8 +189,8 @@ impl FromStr for Contender {
         if let Some(contender) = known().into_iter().find(|c| c.to_string() == text) {
             return Ok(contender);
         }
-        match text {
-            "gtc" => Err(
+        match text.split(':').next() {
+            Some("gtc") => Err(
                 "say how many bits layers may keep: one of gtc:1, gtc:2, gtc:3; or gtc-chain"
                     .to_owned(),
             ),
