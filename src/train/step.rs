@@ -410,7 +410,8 @@ mod tests {
                 ..MaxPool::new(3)
             },
         );
-        net.then("fc", Dense::new(3));
+        net.then("fc1", Dense::new(5));
+        net.then("fc2", Dense::new(3));
         let model = net.build().unwrap_or_else(|e| panic!("{e}"));
         for precision in [Precision::Full, Precision::Mixed] {
             let options = TrainOptions {
