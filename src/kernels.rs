@@ -237,8 +237,8 @@ pub fn all() -> Vec<&'static Kernel> {
     [OWN.to_vec(), method_kernels(), op::kernels()].concat()
 }
 
-/// All texts that a device may be given on a path, with the names of their kernels: products in every core, and where
-/// kernels read buffers, those over floats with operands in 16 bits too.
+/// Texts of all kernels on a path, with their names: products in every core, and where kernels read buffers, those over
+/// floats with all operands in 16 bits too.
 pub fn texts(path: Path) -> Vec<(&'static str, String)> {
     const HALF: Storage = Storage::Half { exponent: 8 };
     let halves = Operands {

@@ -76,7 +76,7 @@ fn sums_of(n: vec2u) -> Sums {
 }
 
 fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
-    // From the value itself: browsers take what a thread keeps for its own, and barriers must not depend on that.
+    // Not from `sums`: to a browser's compiler a private variable differs in every thread, and barriers must not depend on it.
     let here = sums_of(n);
     sums = here;
     let depth = (params.batch * here.count.x * here.count.y + 3u) / 4u;

@@ -331,7 +331,7 @@ fn heat_map(page: &mut String, title: &str, rows: &[Series]) -> Result<(), CliEr
                 "<rect class=\"heat\" x=\"{x:.1}\" y=\"{y}\" width=\"{slot:.2}\" height=\"{}\" fill-opacity=\"{:.2}\">\
                  <title>{} after epoch {}: {v}</title></rect>",
                 row_height - 2.0,
-                // No darker than numbers in the colour of text can be read on.
+                // Pale enough for numbers in the colour of text.
                 0.6 * v / most,
                 escape(&row.name),
                 epoch + 1

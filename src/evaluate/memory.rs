@@ -167,7 +167,7 @@ impl Memory {
         all.chain(optional).chain(pairs)
     }
 
-    /// The same with what flows through the networks stored in these ways while they learn.
+    /// The same with what flows through the networks stored in these ways.
     pub(crate) fn with_storages(mut self, storages: Storages) -> Self {
         self.network = self.network.with_storages(storages);
         self

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Gpu, GpuError, Numbers, Storage};
 
-/// Bytes of a texel: four `f32`, the unit every kernel loads and stores.
+/// Bytes of a texel of floats: four of them, the unit every kernel loads and stores.
 pub const TEXEL_BYTES: u64 = 16;
 /// Texels in a row of a mirror texture. A row is 16 KiB, which satisfies the 256-byte rule of buffer to
 /// texture copies, and 8,192 rows hold 128 MiB, the largest binding WebGPU guarantees.

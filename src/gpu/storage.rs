@@ -10,7 +10,7 @@ pub enum Storage {
     /// As they are, 32 bits each.
     #[default]
     Float,
-    /// Times 2^exponent, as IEEE binary16 of 16 bits: eleven significant bits, of products from 2^-14 to 65,504; smaller
+    /// Times 2^exponent, as IEEE binary16 of 16 bits: eleven significant bits, if that is 2^-14 to 65,504; smaller
     /// ones have fewer bits, larger ones become 65,504. Gradients are small, and an exponent brings them into that range: the
     /// loss scale of training with mixed precision (Micikevicius et al. 2018, arXiv 1710.03740).
     Half {

@@ -60,7 +60,7 @@ impl Parts {
     }
 }
 
-/// How what flows through a network is stored while it learns.
+/// How what flows through a network is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Storages {
     /// What its operations give.
@@ -70,8 +70,8 @@ pub struct Storages {
 }
 
 impl Storages {
-    /// Sixteen bits each. A loss is a mean over `batch` images, so gradients are about as small as one over that; times
-    /// 2^8 of it they have as much room up to what sixteen bits hold.
+    /// Sixteen bits each. A loss is a mean over `batch` images, so a large gradient is about 1 / batch. Times 2^8 batch it is
+    /// stored as 2^8, and may be 2^8 times larger before it is more than sixteen bits hold.
     pub fn halves(batch: usize) -> Self {
         Self {
             values: Storage::Half { exponent: 0 },

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Shard;
-use super::activation::{Activation, Storages};
+use super::activation::Activation;
 use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
 use crate::gpu::Storage;
 use crate::graph::Value;
@@ -20,7 +20,7 @@ pub struct Images {
     shard: Shard,
 }
 
-/// Up to this every whole number has a binary16 of its own.
+/// Up to this every whole number has a binary16 of its own. Values are stored as they are, see [`super::Storages::halves`].
 const MOST_OF_HALVES: usize = 2048;
 
 /// Where the outputs of operations lie.
@@ -213,10 +213,7 @@ impl Network {
                 Mode::Train => step.recorder.keeps_argmax(),
                 Mode::Test => Argmax::None,
             };
-            let storages = match mode {
-                Mode::Train => self.storages,
-                Mode::Test => Storages::default(),
-            };
+            let storages = self.storages;
             let storage = match keep {
                 _ if whole => Storage::Float,
                 Argmax::Beside(most) if most > MOST_OF_HALVES => Storage::Float,

@@ -277,7 +277,7 @@ impl Network {
         self
     }
 
-    /// Stores values and gradients in these ways while it learns.
+    /// Stores values and gradients in these ways.
     pub(crate) fn with_storages(mut self, storages: Storages) -> Self {
         self.storages = storages;
         self

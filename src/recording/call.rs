@@ -143,7 +143,7 @@ const SCHEDULE_BINDING: u32 = 13;
 
 impl Call {
     /// Name of a product, under which its fastest tile is kept: kernel, size, depth, into how many ranges that is cut, and
-    /// constants that are not zero. Products of the same name run alike.
+    /// constants that are not zero. Products of the same name run alike, however their operands are stored.
     pub fn product_name(&self) -> Option<String> {
         let Grid::Product { size, splits } = self.grid else {
             return None;
@@ -233,7 +233,7 @@ impl Call {
 
 /// The rows of its buffer, and of the texture that mirrors it, that a tensor lies in.
 pub(super) fn rows_of(tensor: &Tensor) -> Range<u32> {
-    // A row holds as many more texels as a texel is smaller.
+    // Rows have one number of bytes, so that they hold twice as many texels of halves.
     let floats = u64::from(TEXELS_PER_ROW) * Storage::Float.bytes();
     let texels = (floats / tensor.buffer.storage().bytes()) as u32;
     let end = tensor.base() + tensor.texels().max(1);

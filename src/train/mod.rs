@@ -129,8 +129,9 @@ fn memory_of(
                 option: "precision",
                 value: "mixed".to_owned(),
                 remedy: format!(
-                    "it is for GPUs, and {} is none. Leave it out; --path gpu runs here what a GPU would, slowly",
-                    gpu.name()
+                    "it is for GPUs: kernels of the path {} read textures of 32 bits a number. Leave it out; --path gpu runs \
+                     here what a GPU would, slowly",
+                    gpu.path().name()
                 ),
             });
         }

@@ -31,15 +31,15 @@ impl Objective {
     }
 }
 
-/// How what flows through the networks is stored while they learn.
+/// How what flows through the networks is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32 bits a number.
     #[default]
     Full,
-    /// 16 bits for values between operations and for their gradients; weights, statistics and all sums as they are. Half
-    /// the memory, and half the traffic of what is not a matrix product.
+    /// 16 bits for values between operations and for their gradients; weights, statistics and sums within kernels as they
+    /// are. Those values take half the memory.
     Mixed,
 }
 
@@ -165,7 +165,7 @@ pub struct TrainOptions {
     /// Whether batch normalisations of all shards use the statistics of the whole batch.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sync_norm: bool,
-    /// How what flows through the networks is stored while they learn. Tests compute with 32 bits.
+    /// How what flows through the networks is stored.
     #[serde(skip_serializing_if = "Precision::is_full")]
     pub precision: Precision,
     /// How weights follow their gradients.

@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_max_pool_over_windows_that_overlap_does_too() {
+    fn a_max_pool_over_windows_that_overlap_binds_no_memory_twice() {
         let mut net = Builder::new("windows", [9, 8, 1]);
         net.then("conv", Conv::new(4, 3));
         let stride = Some(Pair([2, 2]));
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn mixed_precision_does_too() {
+    fn a_mixed_step_reads_what_was_written_and_stores_halves() {
         let options = TrainOptions {
             batch_size: 8,
             precision: Precision::Mixed,
@@ -434,6 +434,21 @@ mod tests {
         for name in NAMES {
             let model = Model::by_name(name).unwrap_or_else(|e| panic!("{e}"));
             step(&model, Path::Gpu, &options, 1 << 27);
+        }
+        // In parts, and as some shards of a batch.
+        step(&resnet20(), Path::Gpu, &options, 1 << 19);
+        for sync_norm in [false, true] {
+            let options = TrainOptions {
+                batch_size: 32,
+                shards: 4,
+                ..options.clone()
+            };
+            let shards = Shards {
+                count: 4,
+                own: 2..4,
+                sync_norm,
+            };
+            sharded_step(&resnet20(), Path::Gpu, &options, 1 << 27, shards);
         }
     }
 

@@ -79,7 +79,7 @@ enum What {
         /// What is minimised
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "float,gtc", value_parser = ["float", "gtc", "direct"])]
         objective: Vec<String>,
-        /// How what flows through the networks is stored; mixed: in 16 bits, on GPUs
+        /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "full", value_parser = ["full", "mixed"])]
         precision: Vec<String>,
         /// Print the time of every kernel of one more step
@@ -198,7 +198,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             let setups: Vec<Setup<'_>> = setups.collect();
             let bar = bar(setups.len() as u64)?;
             for setup in setups {
-                bar.set_message(format!("{model} {} at {}", setup.objective, setup.batch));
+                let what = [model, setup.objective, setup.precision].join(" ");
+                bar.set_message(format!("{what} at {}", setup.batch));
                 let since = if rows.is_empty() {
                     started
                 } else {

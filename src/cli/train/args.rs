@@ -47,8 +47,8 @@ pub(crate) struct TrainArgs {
     /// gradient descent with Nesterov's momentum of 0.9, Adam for intercepts and slopes
     #[arg(long, value_parser = ["adam", "adamw", "muon", "sgd"])]
     optimiser: Option<String>,
-    /// full: 32 bits for every number. mixed, on GPUs: 16 bits for values between layers and for their gradients, which takes
-    /// half the memory; weights and all sums keep 32
+    /// full: 32 bits for every number. mixed, on GPUs: 16 bits for values between layers and for their gradients, which then
+    /// take half the memory; weights, and sums within kernels, keep 32
     #[arg(long, value_parser = ["full", "mixed"])]
     precision: Option<String>,
     /// Adam's step size at the start

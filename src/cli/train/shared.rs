@@ -15,6 +15,7 @@ use crate::cli::ranks::{Fact, together};
 use crate::cli::run_folder::RunFolder;
 use crate::cli::signals::was_asked;
 use crate::data::Dataset;
+use crate::gpu::Path;
 use crate::graph::Model;
 use crate::kernels;
 use crate::ranks::{Communicator, any, from_first};
@@ -96,9 +97,8 @@ pub(super) fn facts(
     model: &Model,
     data_hash: &str,
 ) -> Result<Vec<Fact>, CliError> {
-    let texts = kernels::all();
-    let whole = |kernel: &&crate::gpu::Kernel| kernel.text.to_owned() + &kernel.shared.concat();
-    let texts: String = texts.iter().map(whole).collect();
+    let texts = kernels::texts(Path::Gpu).into_iter();
+    let texts: String = texts.map(|(_, text)| text).collect();
     let mut facts = vec![
         Fact::new("the version of gtc", env!("CARGO_PKG_VERSION")),
         Fact::new("the hash of all kernels", text_hash(&texts)),
