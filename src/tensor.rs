@@ -145,10 +145,11 @@ impl Tensor {
         gpu.write(&self.buffer, word as usize, &storage.encode(values));
     }
 
-    /// Overwrites all of it; takes effect before the next submission.
+    /// Overwrites all of it, which is stored as floats or integers; takes effect before the next submission.
     pub fn write<T: bytemuck::NoUninit>(&self, gpu: &Gpu, values: &[T]) {
         const { assert!(size_of::<T>() == 4) };
         assert_eq!(values.len(), self.len(), "write to {self:?}");
+        assert_eq!(self.buffer.storage(), Storage::Float, "write to {self:?}");
         gpu.write(&self.buffer, self.offset, values);
     }
 }

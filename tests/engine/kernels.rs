@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::OnceLock;
 
-use gtc::gpu::{Core, Gpu, GpuOptions, Kernel, Path};
+use gtc::gpu::{Core, Gpu, GpuOptions, Kernel, Path, Storage};
+use gtc::op::add;
+use gtc::recording::Recording;
+use gtc::tensor::Tensor;
 use gtc::{kernels, verify};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use pollster::block_on;
@@ -317,4 +320,36 @@ fn cpu_subgroup_kernels_agree_unchecked() {
 #[test]
 fn cpu_subgroup_kernels_agree_checked() {
     all_cases_agree(Path::CpuSubgroup, true);
+}
+
+/// Through a kernel that adds nothing: what the device packs and unpacks is what the host does.
+#[test]
+fn a_device_stores_16_bits_as_the_host_does() {
+    let gpu = gpu(Path::Gpu, false);
+    let storage = Storage::Half { exponent: 3 };
+    let one = 1.0 / 8.0;
+    let ulp = one / 1024.0;
+    let mut numbers = vec![1e6, -1e6, 8190.0, -8188.1, 1e-3, -1e-3, 0.0, -0.0];
+    // Rounded down, up, and from half way to the even one, up and down.
+    numbers.extend([0.4, 0.6, 0.5, 1.5].map(|part| one + part * ulp));
+    numbers.extend([f32::NAN, 1.0, 1.0, f32::INFINITY]);
+    let shape = [numbers.len()];
+    let [x, zeros] = ["x", "zeros"].map(|label| Tensor::new(&gpu, label, &shape).unwrap());
+    x.write(&gpu, &numbers);
+    let (half, back) = (
+        Tensor::kept_of("half", &shape, storage),
+        Tensor::kept("back", &shape),
+    );
+    let mut plan = Recording::new(Path::Gpu);
+    add(&mut plan, "store", [&x, &zeros], false, &half);
+    add(&mut plan, "load", [&half, &zeros], false, &back);
+    let plan = gpu.plan(plan).unwrap();
+    plan.run(&gpu, &[]);
+    let want = storage.decode(&storage.encode(&numbers), numbers.len());
+    for got in [&half, &back] {
+        let got = block_on(got.read(&gpu)).unwrap();
+        assert_eq!(got[..12], want[..12]);
+        // Numbers share a word in pairs, and become NaN together.
+        assert!(got[12..].iter().all(|number| number.is_nan()), "{got:?}");
+    }
 }
