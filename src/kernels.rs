@@ -2,7 +2,9 @@
 //! folder in [`crate::op`]. Entries of those that belong to none are in this file, their reference functions in
 //! [`crate::reference`](mod@crate::reference), their cases in [`crate::verify`]. What several include is here too.
 
-use crate::gpu::{Core, Family, Kernel, Mirrors, Numbers, Operand, Operands, Path, Storage};
+use crate::gpu::{
+    Cooperative, Core, Family, Kernel, Mirrors, Numbers, Operand, Operands, Path, Storage,
+};
 use crate::op;
 use crate::quantiser::method_kernels;
 
@@ -235,6 +237,28 @@ const OWN: &[&Kernel] = &[
 /// All of them.
 pub fn all() -> Vec<&'static Kernel> {
     [OWN.to_vec(), method_kernels(), op::kernels()].concat()
+}
+
+/// Texts of all float products that multiply whole matrices of such a device, with their names, for gradients of 16 bits and weights of
+/// 32, and for two operands of 16 bits.
+pub fn texts_with(matrices: Cooperative) -> Vec<(&'static str, String)> {
+    const HALF: Storage = Storage::Half { exponent: 8 };
+    let products = all().into_iter();
+    let products = products.filter(|kernel| matches!(kernel.family, Family::Matrix(_)));
+    let mut texts = Vec::new();
+    for kernel in products {
+        for b in [Storage::Float, Storage::Half { exponent: 0 }] {
+            let operands = Operands {
+                inputs: [HALF, b, HALF, HALF],
+                outputs: [HALF; 4],
+            };
+            for core in matrices.cores() {
+                let text = kernel.source_for(Path::Gpu, Some(core), &operands);
+                texts.push((kernel.name, text));
+            }
+        }
+    }
+    texts
 }
 
 /// Texts of all kernels on a path, with their names: products in every core, and where kernels read buffers, those over

@@ -131,6 +131,17 @@ pub(super) fn run(args: &AdaptersArgs) -> Result<ExitCode, CliError> {
             a.driver,
             a.path
         );
+        if let Some(matrices) = a.matrices {
+            let size = matrices.size;
+            // Only kernels for GPUs use them.
+            let path = match a.path {
+                "gpu" => "",
+                _ => " --path gpu",
+            };
+            say!(
+                "     multiplies {size} x {size} matrices of 16-bit numbers at once: gtc train --precision cooperative{path}"
+            );
+        }
         match &report.measured {
             Measured::Open { peak_gflops, tiles } => {
                 say!(

@@ -54,6 +54,7 @@ use crate::gpu::{self, Gpu, GpuOptions};
 use crate::graph::DataFacts;
 use crate::op::Arithmetic;
 use crate::pack::{self, PackedModel};
+use crate::train::Precision;
 
 /// Anything a person can mend: shown as one message, exit code 2.
 pub(crate) type CliError = Box<dyn std::error::Error>;
@@ -152,16 +153,17 @@ fn forms() -> impl TypedValueParser<Value = gpu::Path> {
 
 impl DeviceArgs {
     fn open(&self) -> Result<Gpu, CliError> {
-        self.open_turn(0)
+        self.open_for(0, Precision::Full)
     }
 
-    /// The same for process number `turn` of several that share the adapters of a machine.
-    fn open_turn(&self, turn: usize) -> Result<Gpu, CliError> {
+    /// The same to train with this precision, for process number `turn` of several that share the adapters of a machine.
+    fn open_for(&self, turn: usize, precision: Precision) -> Result<Gpu, CliError> {
         let options = GpuOptions {
             adapter: self.adapter.clone(),
             turn,
             checked: self.checked,
             path: self.path,
+            cooperative: precision.needs_matrices(),
             ..GpuOptions::default()
         };
         let gpu = pollster::block_on(Gpu::open(&options))?;

@@ -21,8 +21,9 @@ pub(crate) struct PlanArgs {
     /// Which networks learn
     #[arg(long, default_value = "gtc", value_parser = ["gtc", "float", "direct"])]
     objective: String,
-    /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16
-    #[arg(long, default_value = "full", value_parser = ["full", "mixed"])]
+    /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those multiplied in whole
+    /// matrices, where the GPU can
+    #[arg(long, default_value = "full", value_parser = ["full", "mixed", "cooperative"])]
     precision: String,
     #[command(flatten)]
     device: DeviceArgs,
@@ -47,11 +48,13 @@ struct PlanReport<'a> {
 
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let model = find_model_alone(&args.model)?;
-    let gpu = args.device.open()?.without_compiling_ahead();
+    let precision = serde_json::from_value::<Precision>(args.precision.as_str().into())?;
+    let gpu = args.device.open_for(0, precision)?;
+    let gpu = gpu.without_compiling_ahead();
     let options = TrainOptions {
         batch_size: args.batch_size,
         objective: serde_json::from_value::<Objective>(args.objective.as_str().into())?,
-        precision: serde_json::from_value::<Precision>(args.precision.as_str().into())?,
+        precision,
         ..TrainOptions::default()
     };
     let trainer = Trainer::for_count(&gpu, model, args.batch_size.max(1), options)?;

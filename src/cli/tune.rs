@@ -189,7 +189,7 @@ fn tiles_of(gpu: &Gpu, step: &Recording, force: bool) -> Result<Vec<ProductRow>,
         });
     }
     let any = tuning::complete_tiles(gpu, step, tuning, None)?;
-    let shared = cores::choose(step, &Tiles::default());
+    let shared = cores::choose(step, &Tiles::default(), None);
     let mut rows: Vec<ProductRow> = Vec::new();
     for (call, shared) in step.calls().zip(shared) {
         let Some(product) = call.product_name().filter(|name| names.contains(name)) else {

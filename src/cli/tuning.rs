@@ -177,7 +177,8 @@ pub(super) fn tuned_for(
         TuneWhen::Always => None,
         TuneWhen::Auto | TuneWhen::Never => return Ok(gpu),
     };
-    if !gpu.path().backend().tiles_keep_bits {
+    // The tiles of whole matrices are not tuned.
+    if !gpu.path().backend().tiles_keep_bits || gpu.matrices().is_some() {
         return Ok(gpu);
     }
     let step = record_step(&gpu, model, options)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{CliError, DeviceArgs, print_json};
 use crate::suggest::did_you_mean;
+use crate::train::Precision;
 use crate::verify::{
     CaseReport, GoldenLayer, GoldenReport, cases, check_golden, half_cases, model_cases, run_case,
     run_case_in_halves,
@@ -27,6 +28,9 @@ pub(crate) struct VerifyArgs {
     /// Only every Nth case: a quick look
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
+    /// Multiply operands of 16 bits in whole matrices, as training with --precision cooperative does
+    #[arg(long)]
+    cooperative: bool,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
@@ -82,7 +86,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         let hint = did_you_mean(word, names);
         return Err(format!("--only {word}: no case is of such a kernel{hint}").into());
     }
-    let gpu = args.device.open()?;
+    let precision = match args.cooperative {
+        true => Precision::Cooperative,
+        false => Precision::Full,
+    };
+    let gpu = args.device.open_for(0, precision)?;
     if gpu.path().mirrors() {
         halves.clear();
     }

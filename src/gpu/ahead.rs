@@ -114,7 +114,7 @@ struct Workshop {
 
 impl Workshop {
     fn open(adapter: &wgpu::Adapter, path: Path) -> Option<Self> {
-        let (device, queue) = pollster::block_on(request_device(adapter, path)).ok()?;
+        let (device, queue) = pollster::block_on(request_device(adapter, path, false)).ok()?;
         let failed = Arc::new(AtomicBool::new(false));
         let flag = failed.clone();
         // Whatever goes wrong goes wrong again where somebody looks.
@@ -203,7 +203,7 @@ mod tests {
             let path = gpu.path();
             for mut recording in [Recording::new(path), Recording::new(path).mirror_all()] {
                 verify::record_into(&gpu, &case, &mut recording).unwrap_or_else(|e| panic!("{e}"));
-                for call in Compiled::new(&recording, gpu.tiles()).kernels() {
+                for call in Compiled::new(&recording, gpu.tiles(), None).kernels() {
                     workshop.compile(&call);
                     let failed = workshop.failed.load(Ordering::Relaxed);
                     assert!(!failed, "{}", call.blueprint.kernel.name);
@@ -229,7 +229,7 @@ mod tests {
         for case in verify::cases().iter().take(200) {
             let mut recording = Recording::new(gpu.path());
             verify::record_into(&gpu, case, &mut recording).unwrap_or_else(|e| panic!("{e}"));
-            calls.extend(Compiled::new(&recording, gpu.tiles()).kernels());
+            calls.extend(Compiled::new(&recording, gpu.tiles(), None).kernels());
         }
         assert!(calls.iter().filter(|call| call.is_product()).count() >= ENOUGH);
         let ahead = Ahead::new(adapter, gpu.path());

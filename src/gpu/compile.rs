@@ -2,7 +2,7 @@
 
 use super::kernel::{Blueprint, BoundKernel, Kind};
 use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_mirror};
-use super::{Buffer, Gpu, GpuError, Pool, Tiles};
+use super::{Buffer, Cooperative, Gpu, GpuError, Pool, Tiles};
 use crate::recording::copies::{self, Step, WithCopies};
 use crate::recording::cores::{self, Shared};
 use crate::recording::{Call, Recording, Resource, memory, submissions};
@@ -18,10 +18,10 @@ pub(super) struct Compiled<'r> {
 }
 
 impl<'r> Compiled<'r> {
-    pub fn new(recording: &'r Recording, tiles: &Tiles) -> Self {
+    pub fn new(recording: &'r Recording, tiles: &Tiles, matrices: Option<Cooperative>) -> Self {
         Self {
             calls: recording.calls().collect(),
-            shared: cores::choose(recording, tiles),
+            shared: cores::choose(recording, tiles, matrices),
             copies: copies::insert(recording),
         }
     }
@@ -83,7 +83,7 @@ impl Gpu {
     /// [`GpuError::TooLarge`] when a buffer exceeds one binding, [`GpuError::Lost`] when the driver
     /// refused a kernel, a binding or memory.
     pub fn plan_in(&self, recording: Recording, pool: &mut Pool) -> Result<Plan, GpuError> {
-        let compiled = Compiled::new(&recording, &self.tiles);
+        let compiled = Compiled::new(&recording, &self.tiles, self.matrices);
         let (calls, steps) = (&compiled.calls, &compiled.copies.steps);
         let mut pipelines = Vec::with_capacity(calls.len());
         let mut new_kernels = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::backend::Facts;
 use super::buffer::Budget;
 use super::kernel::{BoundKernel, Pipeline, PipelineKey};
-use super::{Buffer, Path, Tiles, subgroups};
+use super::{Buffer, Cooperative, Path, Tiles, cooperative, subgroups};
 
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct GpuOptions {
     pub part_bytes: Option<u64>,
     /// The most memory that tensors may take; without it, on drivers of the CPU, what is free now.
     pub memory_bytes: Option<u64>,
+    /// Multiply whole matrices ("tensor cores") where operands have 16 bits a number. Needs extensions beyond WebGPU.
+    pub cooperative: bool,
 }
 
 /// Why a device could not be opened, or was lost.
@@ -65,6 +67,18 @@ pub enum GpuError {
     NoSubgroups {
         /// Its name.
         adapter: String,
+    },
+    /// Products of whole matrices were asked for.
+    #[error(
+        "adapter '{adapter}' multiplies no matrices of 16-bit numbers with sums of 32 bits for {path} kernels. On Vulkan that takes \
+         VK_KHR_cooperative_matrix (NVIDIA from Turing on, AMD from RDNA3 on, with a recent driver), on Metal an Apple GPU (M1 and \
+         later). `--precision mixed` needs none of that."
+    )]
+    NoMatrices {
+        /// Its name.
+        adapter: String,
+        /// The form of the kernels.
+        path: &'static str,
     },
     /// The device stopped answering, or reported an error it could not attach to a call.
     #[error(
@@ -139,6 +153,8 @@ pub struct AdapterSummary {
     pub driver: String,
     /// Form of the kernels it would run, see [`Path`].
     pub path: &'static str,
+    /// The matrices of 16-bit numbers that it multiplies at once, with sums of 32 bits, if kernels can use that.
+    pub matrices: Option<Cooperative>,
     /// Whether it is taken when none is named.
     pub default: bool,
 }
@@ -156,6 +172,7 @@ pub struct Gpu {
     part_bytes: Option<u64>,
     pub(super) budget: Arc<Budget>,
     pub(super) tiles: Tiles,
+    pub(super) matrices: Option<Cooperative>,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) ahead: Option<super::ahead::Ahead>,
 }
@@ -212,8 +229,11 @@ fn path_of(adapter: &wgpu::Adapter) -> Path {
 }
 
 /// What is asked of an adapter.
-fn limits(offered: &wgpu::Limits, path: Path) -> wgpu::Limits {
+fn limits(offered: &wgpu::Limits, path: Path, cooperative: bool) -> wgpu::Limits {
     let mut limits = wgpu::Limits::default();
+    if cooperative {
+        limits.max_compute_workgroup_storage_size = cooperative::WORKGROUP_BYTES;
+    }
     if path.backend().large_buffers {
         limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
         limits.max_buffer_size = offered.max_buffer_size;
@@ -303,6 +323,7 @@ fn summary(index: usize, adapter: &wgpu::Adapter, default: bool) -> AdapterSumma
             .trim()
             .to_owned(),
         path: path_of(adapter).name(),
+        matrices: Cooperative::of(adapter),
         default,
     }
 }
@@ -356,17 +377,23 @@ pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter
     Ok(adapters.swap_remove(index))
 }
 
-/// A device for kernels of one form.
+/// A device for kernels of one form, or for those of whole matrices too.
 pub(super) async fn request_device(
     adapter: &wgpu::Adapter,
     path: Path,
+    cooperative: bool,
 ) -> Result<(wgpu::Device, wgpu::Queue), GpuError> {
-    let descriptor = wgpu::DeviceDescriptor {
+    let mut descriptor = wgpu::DeviceDescriptor {
         label: Some("gtc"),
         required_features: adapter.features() & path.backend().features,
-        required_limits: limits(&adapter.limits(), path),
+        required_limits: limits(&adapter.limits(), path, cooperative),
         ..Default::default()
     };
+    if cooperative {
+        descriptor.required_features |= cooperative::FEATURES;
+        // SAFETY: what is experimental is how WGSL says it; `gtc verify` compares every kernel that does.
+        descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+    }
     let device = adapter.request_device(&descriptor).await;
     device.map_err(|error| GpuError::NoDevice {
         adapter: adapter.get_info().name,
@@ -389,7 +416,18 @@ impl Gpu {
         if path == Path::CpuSubgroup && !subgroups::are_offered(adapter) {
             return Err(GpuError::NoSubgroups { adapter: info.name });
         }
-        let (device, queue) = request_device(adapter, path).await?;
+        let matrices = match options.cooperative {
+            true => {
+                let offered = Cooperative::of(adapter).filter(|_| path == Path::Gpu);
+                let refused = || GpuError::NoMatrices {
+                    adapter: info.name.clone(),
+                    path: path.name(),
+                };
+                Some(offered.ok_or_else(refused)?)
+            }
+            false => None,
+        };
+        let (device, queue) = request_device(adapter, path, matrices.is_some()).await?;
         let failure = Arc::new(Mutex::new(None));
         let sink = failure.clone();
         device.set_device_lost_callback(move |reason, message| {
@@ -422,6 +460,7 @@ impl Gpu {
             part_bytes: options.part_bytes,
             budget: Arc::new(Budget::new(options.memory_bytes.or(free))),
             tiles: Tiles::default(),
+            matrices,
             pipelines: Mutex::default(),
             failure,
             device,
@@ -466,6 +505,11 @@ impl Gpu {
     /// The tiles of float products that were measured to be the fastest.
     pub fn tiles(&self) -> &Tiles {
         &self.tiles
+    }
+
+    /// The matrices that products of 16-bit numbers multiply at once, if the device was opened for that.
+    pub fn matrices(&self) -> Option<Cooperative> {
+        self.matrices
     }
 
     /// Has kernels compiled before they run, where that is worth it.

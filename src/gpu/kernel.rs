@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::{Core, Gpu, Operand, Operands, Path};
+use super::{Core, Gpu, Operand, Operands, Path, cooperative};
 
 /// Threads in a workgroup of every kernel that does not set its own: small enough that two cores
 /// share even a small grid, a multiple of every common SIMD width.
@@ -80,7 +80,8 @@ impl Kernel {
     /// are those of its file.
     pub fn source_for(&self, path: Path, core: Option<Core>, operands: &Operands) -> String {
         let texts = &path.backend().texts;
-        let inputs = operands.text(texts.inputs);
+        let raw = matches!(core, Some(Core::Cooperative { .. }));
+        let inputs = operands.text(texts.inputs, raw);
         let (numbers, storage) = match self.numbers {
             Numbers::Float => (NUMBERS_FLOAT, STORAGE_FLOAT),
             Numbers::Integer => (NUMBERS_INTEGER, STORAGE_INTEGER),
@@ -90,10 +91,14 @@ impl Kernel {
         if let Some([many, few]) = texts.previous {
             parts.push(if self.has_few_operands() { few } else { many });
         }
-        let product = core.map(|core| core.text(self.family));
+        let product = core.map(|core| core.text(self.family, operands));
         parts.extend(product.as_deref());
         parts.extend(self.shared);
-        parts.join("\n")
+        let text = parts.join("\n");
+        match core {
+            Some(Core::Cooperative { .. }) => cooperative::enabled(text),
+            _ => text,
+        }
     }
 
     /// Whether all it reads, old values of outputs included, fits into the storage textures that WebGPU

@@ -1,7 +1,7 @@
 //! The ways in which threads share a matrix product, and how one is chosen.
 
-use super::Path;
 use super::kernel::{Family, Kernel};
+use super::{Cooperative, Operands, Path};
 
 const WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
 const WORKGROUP_BYTES: &str = include_str!("../../shaders/shared/matrix_workgroup_bytes.wgsl");
@@ -51,6 +51,15 @@ pub enum Core {
         /// Blocks that a lane has of the other one, 1 or 2.
         own: u32,
     },
+    /// A workgroup makes a tile and stages both operands in its memory, in 16 bits; subgroups multiply whole matrices of them.
+    Cooperative {
+        /// Blocks of rows in a tile, 16 or 32.
+        rows: u32,
+        /// Blocks of columns, 16 or as many as rows.
+        columns: u32,
+        /// What a subgroup multiplies.
+        matrices: Cooperative,
+    },
 }
 
 /// An operand of a matrix product.
@@ -67,7 +76,9 @@ impl Core {
     fn tile(self) -> [usize; 2] {
         match self {
             Core::Vector { .. } => [4, 8],
-            Core::Workgroup { rows, columns } | Core::Register { rows, columns } => {
+            Core::Workgroup { rows, columns }
+            | Core::Register { rows, columns }
+            | Core::Cooperative { rows, columns, .. } => {
                 [rows, columns].map(|blocks| 4 * blocks as usize)
             }
             Core::Subgroup { shared, own } => {
@@ -83,7 +94,11 @@ impl Core {
     /// Its tile in words, as `64x64`: rows x columns.
     pub fn tile_name(self) -> String {
         let [rows, columns] = self.tile();
-        format!("{rows}x{columns}")
+        match self {
+            // Another name, because it is another choice: what was measured of the one says nothing of the other.
+            Core::Cooperative { .. } => format!("{rows}x{columns} of matrices"),
+            _ => format!("{rows}x{columns}"),
+        }
     }
 
     fn tiles(self, [rows, columns]: [usize; 2]) -> usize {
@@ -97,9 +112,16 @@ impl Core {
         let [height, width] = self.tile();
         let covered = self.tiles(size) * height * width;
         match self {
-            Core::Workgroup { .. } if self.tiles(size) * splits < FEW_GROUPS => covered * 18,
-            Core::Workgroup { columns: 32, .. } => covered * 14,
-            Core::Workgroup { rows: 32, .. } => covered * 15,
+            Core::Workgroup { .. } | Core::Cooperative { .. }
+                if self.tiles(size) * splits < FEW_GROUPS =>
+            {
+                covered * 18
+            }
+            // Those of cooperative matrices were not measured.
+            Core::Workgroup { columns: 32, .. } | Core::Cooperative { columns: 32, .. } => {
+                covered * 14
+            }
+            Core::Workgroup { rows: 32, .. } | Core::Cooperative { rows: 32, .. } => covered * 15,
             Core::Subgroup { own: 2, .. } => covered * 10,
             Core::Subgroup { .. } => covered * 12,
             Core::Register { columns: 3, .. } => covered * 17,
@@ -107,8 +129,8 @@ impl Core {
         }
     }
 
-    /// Its WGSL.
-    pub(super) fn text(self, family: Family) -> String {
+    /// Its WGSL, for operands stored like this.
+    pub(super) fn text(self, family: Family, operands: &Operands) -> String {
         let (constants, text) = match (self, family) {
             (Core::Workgroup { .. }, Family::MatrixBytes) => (String::new(), WORKGROUP_BYTES),
             (Core::Workgroup { rows, columns }, _) => {
@@ -116,6 +138,14 @@ impl Core {
                     format!("const ROW_BLOCKS = {rows}u; const COLUMN_BLOCKS = {columns}u;");
                 (constants, WORKGROUP)
             }
+            (
+                Core::Cooperative {
+                    rows,
+                    columns,
+                    matrices,
+                },
+                _,
+            ) => return matrices.text(rows, columns, operands.exponent()),
             (Core::Vector { .. }, _) => (String::new(), VECTOR),
             (Core::Register { columns, .. }, _) => {
                 (format!("const TILE_COLUMNS = {columns}u;"), REGISTER)
@@ -142,7 +172,7 @@ impl Core {
             Core::Workgroup { .. } if family != Family::MatrixBytes => {
                 vec![("STEPS", f64::from(steps))]
             }
-            Core::Workgroup { .. } | Core::Subgroup { .. } => Vec::new(),
+            Core::Workgroup { .. } | Core::Subgroup { .. } | Core::Cooperative { .. } => Vec::new(),
             Core::Vector { threads } => vec![("THREADS", f64::from(threads))],
             Core::Register { rows, .. } => vec![("ROWS", f64::from(rows))],
         }
@@ -152,7 +182,7 @@ impl Core {
     pub(crate) fn groups(self, [rows, columns]: [usize; 2], splits: usize) -> [u32; 3] {
         let tiles = self.tiles([rows, columns]);
         let groups = match self {
-            Core::Workgroup { .. } => [tiles, 1, splits],
+            Core::Workgroup { .. } | Core::Cooperative { .. } => [tiles, 1, splits],
             Core::Vector { .. } => {
                 let y = rows.div_ceil(4).min(64);
                 [tiles.div_ceil(y), y, 1]
@@ -192,23 +222,31 @@ impl Kernel {
         flops: u64,
         known: &[Core],
     ) -> Option<Core> {
-        let cores = self.cores(path, size[0]);
-        let best = cores
-            .iter()
-            .copied()
-            .min_by_key(|core| core.time(size, splits))?;
-        let loss =
-            |core: &Core| core.seconds(size, splits, flops) - best.seconds(size, splits, flops);
-        let nearly = known
-            .iter()
-            .copied()
-            .min_by(|a, b| loss(a).total_cmp(&loss(b)));
-        Some(
-            nearly
-                .filter(|core| loss(core) < WORTH_A_PIPELINE)
-                .unwrap_or(best),
-        )
+        fastest(&self.cores(path, size[0]), (size, splits), flops, known)
     }
+}
+
+/// Of the ways to share a product, the one that [`Kernel::core`] speaks of.
+pub(crate) fn fastest(
+    cores: &[Core],
+    (size, splits): ([usize; 2], usize),
+    flops: u64,
+    known: &[Core],
+) -> Option<Core> {
+    let best = cores
+        .iter()
+        .copied()
+        .min_by_key(|core| core.time(size, splits))?;
+    let loss = |core: &Core| core.seconds(size, splits, flops) - best.seconds(size, splits, flops);
+    let nearly = known
+        .iter()
+        .copied()
+        .min_by(|a, b| loss(a).total_cmp(&loss(b)));
+    Some(
+        nearly
+            .filter(|core| loss(core) < WORTH_A_PIPELINE)
+            .unwrap_or(best),
+    )
 }
 
 impl Operand {

@@ -9,6 +9,7 @@ mod ahead;
 mod backend;
 mod buffer;
 mod compile;
+mod cooperative;
 mod device;
 mod kernel;
 mod matrix;
@@ -22,8 +23,10 @@ mod tiles;
 
 pub use backend::{Backend, Path, WeightSums};
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
+pub use cooperative::Cooperative;
 pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, list_adapters};
 pub use kernel::{Family, Kernel, Mirrors, Numbers, WORKGROUP};
+pub(crate) use matrix::fastest;
 pub use matrix::{Core, Operand};
 pub use plan::{Plan, PlanRow, Trace};
 pub use pool::Pool;

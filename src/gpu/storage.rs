@@ -72,9 +72,23 @@ pub struct Operands {
 }
 
 impl Operands {
+    /// The exponent of operand `a`: of a product the gradient, if one of the two is.
+    pub(super) fn exponent(&self) -> i32 {
+        match self.inputs[0] {
+            Storage::Float => 0,
+            Storage::Half { exponent } => exponent,
+        }
+    }
+
+    /// Whether one of them has 16 bits a number.
+    pub fn any_half(&self) -> bool {
+        let mut all = self.inputs.iter().chain(&self.outputs);
+        all.any(|storage| *storage != Storage::Float)
+    }
+
     /// The text that defines how a kernel reads and writes buffers, for operands stored like this; `text` is that for
-    /// floats.
-    pub(super) fn text(&self, text: &str) -> String {
+    /// floats. With `raw` it reads `a` as it is stored, times its power of two.
+    pub(super) fn text(&self, text: &str, raw: bool) -> String {
         let mut text = text.to_owned();
         let names = ["a", "b", "c", "d"].map(|name| format!("input_{name}"));
         let inputs = names.iter().zip(self.inputs);
@@ -86,7 +100,10 @@ impl Operands {
                 continue;
             };
             halves = true;
-            let [scale, back] = [exponent, -exponent].map(factor);
+            let [scale, mut back] = [exponent, -exponent].map(factor);
+            if raw && name == "input_a" {
+                back.clear();
+            }
             let mut replace = |from: String, to: String| {
                 debug_assert!(text.contains(&from), "{from}");
                 text = text.replace(&from, &to);

@@ -8,6 +8,7 @@ mod shards;
 use bytemuck::{Pod, Zeroable};
 
 pub use adam::{ADAM_EPSILON, AdamState, BETA_1, BETA_2, adam, least_slope};
+pub(crate) use muon::HALF_PRODUCTS;
 pub use muon::{
     ITERATIONS, MOMENTUM, Muon, MuonLayer, MuonMemory, NEWTON_SCHULZ, NORM_EPSILON, momentum, muon,
     newton_schulz, orthogonalise, unit_norm,

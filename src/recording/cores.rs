@@ -1,8 +1,8 @@
 //! How threads share every matrix product.
 
 use super::call::groups_of;
-use super::{Grid, Recording};
-use crate::gpu::{Core, Kernel, Tiles};
+use super::{Call, Grid, Recording};
+use crate::gpu::{Cooperative, Core, Family, Kernel, Path, Tiles, fastest};
 
 /// How the threads of a call share its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,25 +13,38 @@ pub(crate) struct Shared {
     pub groups: [u32; 3],
 }
 
-/// In how many ways threads can share a product of the recording.
-pub(crate) fn most_cores(recording: &Recording) -> usize {
-    let path = recording.path();
+/// In how many ways threads can share a product of the recording, on a device that multiplies such matrices.
+pub(crate) fn most_cores(recording: &Recording, matrices: Option<Cooperative>) -> usize {
     let ways = recording.calls().map(|call| match call.grid {
-        Grid::Product { size, .. } => call.kernel.cores(path, size[0]).len(),
+        Grid::Product { size, .. } => ways(call, recording.path(), size[0], matrices).len(),
         Grid::Threads(_) | Grid::Groups(_) => 0,
     });
     ways.max().unwrap_or(0)
 }
 
+/// The ways in which threads can share a product of `rows` rows. Whole matrices have operands of 16 bits, so they are for
+/// products of numbers that are stored so, and for no others.
+fn ways(call: &Call, path: Path, rows: usize, matrices: Option<Cooperative>) -> Vec<Core> {
+    let halves = || matches!(call.kernel.family, Family::Matrix(_)) && call.operands().any_half();
+    match matrices.filter(|_| halves()) {
+        Some(matrices) => matrices.cores(),
+        None => call.kernel.cores(path, rows),
+    }
+}
+
 /// Chooses for every call, in order. A product has the tile that was measured to be the fastest, if it is one of `tiles`.
 /// Another one takes the core that should be fastest, unless another one that the same kernel has already loses little by
 /// it, because each takes a pipeline of its own.
-pub(crate) fn choose(recording: &Recording, tiles: &Tiles) -> Vec<Shared> {
+pub(crate) fn choose(
+    recording: &Recording,
+    tiles: &Tiles,
+    matrices: Option<Cooperative>,
+) -> Vec<Shared> {
     /// A kernel and the values of its constants.
     type Key = (*const Kernel, Vec<(&'static str, u64)>);
     let mut known: Vec<(Key, Core)> = Vec::new();
     let path = recording.path();
-    let share = |call: &super::Call| {
+    let share = |call: &Call| {
         let (size, splits) = match call.grid {
             Grid::Threads(threads) => {
                 return Shared {
@@ -45,16 +58,17 @@ pub(crate) fn choose(recording: &Recording, tiles: &Tiles) -> Vec<Shared> {
         let constants = call.constants.iter();
         let constants = constants.map(|(name, value)| (*name, value.to_bits()));
         let key: Key = (call.kernel, constants.collect());
+        let cores = ways(call, path, size[0], matrices);
+        let whole = |core: &Core| matches!(core, Core::Cooperative { .. });
         let own = known.iter().filter(|(other, _)| *other == key);
+        // One kernel may multiply floats in some calls and halves in others.
+        let own = own.filter(|(_, core)| whole(core) == cores.iter().any(whole));
         let own: Vec<Core> = own.map(|(_, core)| *core).collect();
         let core = match recording.core {
-            Some(number) => {
-                let cores = call.kernel.cores(path, size[0]);
-                cores.get(number).or(cores.last()).copied()
-            }
+            Some(number) => cores.get(number).or(cores.last()).copied(),
             None => tiles
-                .core(call, &call.kernel.cores(path, size[0]))
-                .or_else(|| call.kernel.core(path, (size, splits), call.flops, &own)),
+                .core(call, &cores)
+                .or_else(|| fastest(&cores, (size, splits), call.flops, &own)),
         };
         let core = core.unwrap_or_else(|| panic!("{} is no product", call.kernel.name));
         if !own.contains(&core) {

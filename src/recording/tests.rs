@@ -330,7 +330,7 @@ fn products_get_cores_and_others_do_not() {
     };
     list.dispatch(product([65, 64]));
     assert_eq!(
-        cores::choose(&list, &Tiles::default()),
+        cores::choose(&list, &Tiles::default(), None),
         [
             Shared {
                 core: None,
@@ -345,7 +345,7 @@ fn products_get_cores_and_others_do_not() {
             },
         ]
     );
-    assert_eq!(cores::most_cores(&list), 3);
+    assert_eq!(cores::most_cores(&list, None), 3);
     // What was measured goes before the table, for the product that it was measured of.
     let name = list.calls().last().and_then(Call::product_name);
     let depth = (1u64 << 40) / (2 * 65 * 64);
@@ -353,7 +353,7 @@ fn products_get_cores_and_others_do_not() {
     assert_eq!(name.as_deref(), Some(wanted.as_str()));
     let tile_of = |name: &str, tile: &str| {
         let tiles = Tiles::new([(name.to_owned(), tile.to_owned())]);
-        let core = cores::choose(&list, &tiles)[1].core;
+        let core = cores::choose(&list, &tiles, None)[1].core;
         core.map(Core::tile_name).unwrap_or_default()
     };
     assert_eq!(tile_of(&wanted, "128x64"), "128x64");
@@ -363,9 +363,9 @@ fn products_get_cores_and_others_do_not() {
     let mut list = list;
     list.dispatch(product([64, 64]));
     let ways = READS_MIRRORS.cores(Path::CpuSubgroup, 64);
-    assert_eq!(cores::most_cores(&list), ways.len());
+    assert_eq!(cores::most_cores(&list, None), ways.len());
     assert_eq!(
-        cores::choose(&list, &Tiles::default())[0].core,
+        cores::choose(&list, &Tiles::default(), None)[0].core,
         ways.last().copied()
     );
 }

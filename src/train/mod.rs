@@ -123,17 +123,33 @@ fn memory_of(
     };
     let batch = options.shard_size();
     let mut memory = Memory::new(gpu, model, batch, !options.exact_norm)?.with_shards(shards);
-    if options.precision == Precision::Mixed {
+    if options.precision != Precision::Full {
+        let wrong = |value: &str, remedy: String| TrainError::BadOption {
+            option: "precision",
+            value: value.to_owned(),
+            remedy,
+        };
         if gpu.path().mirrors() {
-            return Err(TrainError::BadOption {
-                option: "precision",
-                value: "mixed".to_owned(),
-                remedy: format!(
+            return Err(wrong(
+                "mixed",
+                format!(
                     "it is for GPUs: kernels of the path {} read textures of 32 bits a number. Leave it out; --path gpu runs \
                      here what a GPU would, slowly",
                     gpu.path().name()
                 ),
-            });
+            ));
+        }
+        match (options.precision.needs_matrices(), gpu.matrices()) {
+            (true, None) => {
+                let remedy = "open the device with GpuOptions::cooperative";
+                return Err(wrong("cooperative", remedy.to_owned()));
+            }
+            (false, Some(_)) => {
+                let remedy =
+                    "open the device without GpuOptions::cooperative, or train with cooperative";
+                return Err(wrong("mixed", remedy.to_owned()));
+            }
+            _ => {}
         }
         memory = memory.with_storages(options.storages());
     }

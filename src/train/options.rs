@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use crate::data::Flip;
+use crate::gpu::Storage;
 use crate::loss::{Lesson, Likelihood};
 use crate::model::{LATENT, Storages};
+use crate::optimiser::HALF_PRODUCTS;
 
 /// What is minimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +43,17 @@ pub enum Precision {
     /// 16 bits for values between operations and for their gradients; weights, statistics and sums within kernels as they
     /// are. Those values take half the memory.
     Mixed,
+    /// As [`Precision::Mixed`], and products of such values multiply whole matrices of 16-bit numbers, sums in 32 bits, on
+    /// devices that can. Weights are rounded to 16 bits for that, powers of two from 2^-24 to 2^15 are kept.
+    Cooperative,
 }
 
 impl Precision {
+    /// Whether a device must be opened for it, see [`GpuOptions::cooperative`](crate::gpu::GpuOptions::cooperative).
+    pub fn needs_matrices(self) -> bool {
+        self == Self::Cooperative
+    }
+
     pub(super) fn is_full(&self) -> bool {
         *self == Self::Full
     }
@@ -444,7 +454,15 @@ impl TrainOptions {
     pub(crate) fn storages(&self) -> Storages {
         match self.precision {
             Precision::Full => Storages::default(),
-            Precision::Mixed => Storages::halves(self.batch_size),
+            Precision::Mixed | Precision::Cooperative => Storages::halves(self.batch_size),
+        }
+    }
+
+    /// How Muon's products are stored.
+    pub(crate) fn product_storage(&self) -> Storage {
+        match self.precision {
+            Precision::Full | Precision::Mixed => Storage::Float,
+            Precision::Cooperative => HALF_PRODUCTS,
         }
     }
 

@@ -118,7 +118,8 @@ pub(super) fn step_of(
         Optimiser::Adam | Optimiser::Sgd => Muon::default(),
     };
     let arenas = [state.weights, gradients, state.first_moment];
-    orthogonalise(&mut plan, "optimiser", &muon, arenas, memory.zeros());
+    let (zeros, products) = (memory.zeros(), options.product_storage());
+    orthogonalise(&mut plan, "optimiser", &muon, arenas, zeros, products);
     let levels = memory.parameters.quantisers;
     let others = match options.optimiser {
         Optimiser::Adam | Optimiser::Muon => muon.others(end),

@@ -349,7 +349,7 @@ fn record(
     storages: Storages,
 ) -> Result<(Plan, Vec<Tensor>, usize), GpuError> {
     let outputs = record_stored(gpu, case, &mut plan, storages)?;
-    let cores = most_cores(&plan);
+    let cores = most_cores(&plan, gpu.matrices());
     Ok((gpu.plan(plan)?, outputs, cores))
 }
 

@@ -221,10 +221,11 @@ fn default_gpu() -> &'static Gpu {
     GPU.get_or_init(open)
 }
 
-fn gpu(path: Path, checked: bool) -> Gpu {
+fn gpu(path: Path, checked: bool, cooperative: bool) -> Gpu {
     block_on(Gpu::open(&GpuOptions {
         path: Some(path),
         checked,
+        cooperative,
         ..GpuOptions::default()
     }))
     .unwrap_or_else(|e| panic!("{e}"))
@@ -236,7 +237,7 @@ fn all_cases_agree(path: Path, checked: bool) {
         eprintln!("SKIPPED: {} has no {} kernels", device.name(), path.name());
         return;
     }
-    agree(&verify::cases(), path, checked);
+    agree(&verify::cases(), (path, checked, false));
 }
 
 #[test]
@@ -246,15 +247,16 @@ fn every_layer_of_vgg16_agrees_at_its_real_shape() {
         true => Path::CpuSubgroup, // and the cores of CpuStorage
         false => Path::CpuStorage,
     };
-    agree(&verify::model_cases(&model, 2), path, false);
+    agree(&verify::model_cases(&model, 2), (path, false, false));
 }
 
-fn agree(cases: &[verify::Case], path: Path, checked: bool) {
+/// Runs cases on a device opened for a path, with checks or without, and for products of whole matrices or not.
+fn agree(cases: &[verify::Case], (path, checked, cooperative): (Path, bool, bool)) {
     // One device at a time: CPU drivers share two cores, and devices are never freed whole.
     static TURN: OnceLock<std::sync::Mutex<()>> = OnceLock::new();
     let turn = TURN.get_or_init(Default::default);
     let _turn = turn.lock().unwrap_or_else(|e| e.into_inner());
-    let gpu = gpu(path, checked);
+    let gpu = gpu(path, checked, cooperative);
     let mut reports = Vec::new();
     for case in cases {
         reports.push(block_on(verify::run_case(&gpu, case)).unwrap());
@@ -280,6 +282,14 @@ fn agree(cases: &[verify::Case], path: Path, checked: bool) {
     let golden = block_on(verify::check_golden(&gpu, &layers)).unwrap();
     assert!(golden.failures.is_empty(), "{:?}", golden.failures);
     assert!(golden.values > 1000);
+}
+
+#[test]
+#[ignore = "needs a device that multiplies matrices: scripts/test-cooperative"]
+fn products_of_whole_matrices_agree() {
+    for checked in [false, true] {
+        agree(&[], (Path::Gpu, checked, true));
+    }
 }
 
 #[test]
@@ -325,7 +335,7 @@ fn cpu_subgroup_kernels_agree_checked() {
 /// Through a kernel that adds nothing: what the device packs and unpacks is what the host does.
 #[test]
 fn a_device_stores_16_bits_as_the_host_does() {
-    let gpu = gpu(Path::Gpu, false);
+    let gpu = gpu(Path::Gpu, false, false);
     let storage = Storage::Half { exponent: 3 };
     let one = 1.0 / 8.0;
     let ulp = one / 1024.0;

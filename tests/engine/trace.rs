@@ -224,7 +224,13 @@ fn follow_with(
     part_bytes: Option<u64>,
     (objective, optimiser, precision): (Objective, Optimiser, Precision),
 ) -> (Vec<&'static str>, usize) {
-    let gpu = gpu(Some(path), part_bytes);
+    let gpu = block_on(Gpu::open(&GpuOptions {
+        path: Some(path),
+        part_bytes,
+        cooperative: precision == Precision::Cooperative,
+        ..GpuOptions::default()
+    }));
+    let gpu = gpu.unwrap_or_else(|e| panic!("{e}"));
     // One of the models also learns from mixed images, softened labels, and first without LP.
     let softened = model.name == "normalised";
     let options = TrainOptions {
@@ -287,7 +293,7 @@ fn follow_with(
 
         let of_loss = match precision {
             Precision::Full => 2e-5,
-            Precision::Mixed => 5e-3,
+            Precision::Mixed | Precision::Cooperative => 5e-3,
         };
         let near = |got: f64, want: f64| (got - want).abs() < of_loss * (1.0 + want.abs());
         if objective == Objective::Gtc {
@@ -335,7 +341,7 @@ fn follow_with(
         // Each step is judged by itself: rounding errors of the steps before do not add up.
         plain.restore(trainer.parameters(), &snapshot);
     }
-    if precision == Precision::Mixed {
+    if precision != Precision::Full {
         let mean = distances.iter().sum::<f64>() / distances.len() as f64;
         assert!(distances.len() > 100 && mean < 0.01, "{mean:.4}");
     }
@@ -358,7 +364,7 @@ fn compare<const N: usize>(
 ) {
     for (what, got, want, allowed) in parts {
         assert_eq!(got.len(), want.len(), "{node} {what}");
-        if precision == Precision::Mixed && !what.ends_with("running") {
+        if precision != Precision::Full && !what.ends_with("running") {
             let length = want.iter().map(|w| w * w).sum::<f64>().sqrt();
             if what.starts_with("d_") && length > 1e-6 {
                 let pairs = got.iter().zip(want);
@@ -371,7 +377,7 @@ fn compare<const N: usize>(
         }
         let allowed = match precision {
             Precision::Full => allowed,
-            Precision::Mixed => 1e-2,
+            Precision::Mixed | Precision::Cooperative => 1e-2,
         };
         let (error, size) = worst(&got, want);
         assert!(
@@ -447,6 +453,17 @@ fn mixed_precision_follows_the_plain_trainer() {
         let mixed = (Objective::Gtc, Optimiser::Adam, Precision::Mixed);
         follow_with(Path::Gpu, &model, None, mixed);
     }
+}
+
+#[test]
+#[ignore = "needs a device that multiplies matrices: scripts/test-cooperative"]
+fn cooperative_precision_follows_the_plain_trainer() {
+    for model in [plain_layers(), normalised(), everything()] {
+        let how = (Objective::Gtc, Optimiser::Adam, Precision::Cooperative);
+        follow_with(Path::Gpu, &model, None, how);
+    }
+    let muon = (Objective::Gtc, Optimiser::Muon, Precision::Cooperative);
+    follow_with(Path::Gpu, &normalised(), None, muon);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gtc::gpu::{Core, Kernel, Numbers, Operands, Path, Storage};
+use gtc::gpu::{Cooperative, Core, Kernel, Numbers, Operands, Path, Storage};
 use gtc::model::{Model, NAMES};
 use gtc::recording::{Grid, Recording};
 use gtc::tensor::Tensor;
 use gtc::{kernels, verify};
-use naga::back::{hlsl, msl, pipeline_constants::process_overrides};
+use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, ResourceBinding, ShaderStage, StorageAccess};
@@ -456,6 +456,59 @@ fn every_kernel_is_translated_for_metal_and_direct3d() {
     assert!(found.is_empty(), "{found:#?}");
     let all: BTreeSet<&str> = kernels::all().iter().map(|kernel| kernel.name).collect();
     assert_eq!(translated, all);
+}
+
+/// Products of whole matrices, which are no WGSL that WebGPU knows: for Vulkan, and in the size that Apple's GPUs have, for
+/// Metal. Direct3D has none.
+#[test]
+fn products_of_whole_matrices_are_translated_for_vulkan_and_metal() {
+    let capabilities = Capabilities::COOPERATIVE_MATRIX
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP;
+    let mut products = BTreeSet::new();
+    for (size, lanes) in [(8, 8), (8, 32), (16, 32), (16, 64)] {
+        for (name, text) in kernels::texts_with(Cooperative { size, lanes }) {
+            let module = naga::front::wgsl::parse_str(&text)
+                .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
+            let info = Validator::new(ValidationFlags::all(), capabilities)
+                .validate(&module)
+                .unwrap_or_else(|e| panic!("{name}: {e:?}"));
+            let main = Some((ShaderStage::Compute, "main"));
+            let (module, info) = process_overrides(&module, &info, main, &Default::default())
+                .unwrap_or_else(|e| panic!("{name}: {e:?}"));
+            let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
+                .unwrap_or_else(|e| panic!("{name}: {e:?}"));
+            // The number of the instruction in SPV_KHR_cooperative_matrix.
+            const MULTIPLY_ADD: u32 = 4459;
+            let count = instructions(&words, MULTIPLY_ADD);
+            assert!(count > 0, "{name}");
+            if size == 8 {
+                let both = (module.into_owned(), info.into_owned());
+                let text = metal(&both, (4, 0), false);
+                let found = text.matches(" = NagaCooperativeMultiplyAdd(").count();
+                assert_eq!(found, count, "{name}");
+            }
+            products.insert(name);
+        }
+    }
+    let wanted = [
+        "conv_backward_input",
+        "conv_backward_weight",
+        "conv_forward",
+    ];
+    assert_eq!(products, BTreeSet::from(wanted));
+}
+
+/// How many instructions of a kind a module in SPIR-V has.
+fn instructions(words: &[u32], kind: u32) -> usize {
+    // Behind five words of a header, the first word of each instruction has its length in its upper half.
+    let (mut at, mut count) = (5, 0);
+    while at < words.len() {
+        count += usize::from(words[at] & 0xffff == kind);
+        at += (words[at] >> 16) as usize;
+    }
+    count
 }
 
 /// The driver of Direct3D 12 for the CPU, WARP, runs these.

@@ -23,6 +23,7 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::probe::f32_rate;
 use crate::rng::Philox;
+use crate::train::Precision;
 use infer::infer;
 pub(super) use infer::random_packed;
 use infer_report::{INFER_HEADS, headline, infer_bar, infer_cells};
@@ -79,8 +80,9 @@ enum What {
         /// What is minimised
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "float,gtc", value_parser = ["float", "gtc", "direct"])]
         objective: Vec<String>,
-        /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16
-        #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "full", value_parser = ["full", "mixed"])]
+        /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those multiplied in
+        /// whole matrices, where the GPU can
+        #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "full", value_parser = ["full", "mixed", "cooperative"])]
         precision: Vec<String>,
         /// Print the time of every kernel of one more step
         #[arg(long, conflicts_with_all = ["json", "csv"])]
@@ -184,6 +186,12 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             profile,
         } => {
             let mut rows = Vec::new();
+            // A device that multiplies whole matrices is opened for that.
+            let asked = precision.iter().any(|name| name == "cooperative");
+            let matrices = match asked {
+                true => Some(args.device.open_for(0, Precision::Cooperative)?),
+                false => None,
+            };
             let setups = objective.iter().flat_map(|objective| {
                 let batches = batch_size
                     .iter()
@@ -205,7 +213,11 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
                 } else {
                     Instant::now()
                 };
-                rows.push(train(&gpu, setup, least, since, *profile)?);
+                let other = matrices
+                    .as_ref()
+                    .filter(|_| setup.precision == "cooperative");
+                let gpu = other.unwrap_or(&gpu);
+                rows.push(train(gpu, setup, least, since, *profile)?);
                 bar.inc(1);
             }
             bar.finish_and_clear();

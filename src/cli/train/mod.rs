@@ -81,7 +81,7 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
         checked: config.checked,
         path: config.path,
     };
-    let gpu = together(ranks, device.open_turn(turn))?;
+    let gpu = together(ranks, device.open_for(turn, config.options.precision))?;
     let mut kind = Fact::new(
         "the device",
         format!("{} ({})", gpu.name(), gpu.path().name()),

@@ -15,7 +15,7 @@ use crate::cli::ranks::{Fact, together};
 use crate::cli::run_folder::RunFolder;
 use crate::cli::signals::was_asked;
 use crate::data::Dataset;
-use crate::gpu::Path;
+use crate::gpu::{Cooperative, Path};
 use crate::graph::Model;
 use crate::kernels;
 use crate::ranks::{Communicator, any, from_first};
@@ -97,8 +97,10 @@ pub(super) fn facts(
     model: &Model,
     data_hash: &str,
 ) -> Result<Vec<Fact>, CliError> {
-    let texts = kernels::texts(Path::Gpu).into_iter();
-    let texts: String = texts.map(|(_, text)| text).collect();
+    let mut texts = kernels::texts(Path::Gpu);
+    // The size of the matrices is the device's own affair.
+    texts.extend(kernels::texts_with(Cooperative { size: 8, lanes: 8 }));
+    let texts: String = texts.into_iter().map(|(_, text)| text).collect();
     let mut facts = vec![
         Fact::new("the version of gtc", env!("CARGO_PKG_VERSION")),
         Fact::new("the hash of all kernels", text_hash(&texts)),
