@@ -244,7 +244,9 @@ pub fn all() -> Vec<&'static Kernel> {
 pub fn texts_with(matrices: Cooperative) -> Vec<(&'static str, String)> {
     const HALF: Storage = Storage::Half { exponent: 8 };
     let products = all().into_iter();
-    let products = products.filter(|kernel| matches!(kernel.family, Family::Matrix(_)));
+    let products = products.filter(|kernel| {
+        matches!(kernel.family, Family::Matrix(_)) && kernel.numbers == Numbers::Float
+    });
     let mut texts = Vec::new();
     for kernel in products {
         for b in [Storage::Float, Storage::Half { exponent: 0 }] {
