@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Path;
+use super::adapters::request_device;
 use super::buffer::{Mirror, TEXEL_BYTES, new_mirror};
-use super::device::request_device;
 use super::kernel::{BoundKernel, Kind, Numbers};
 
 /// A product that takes longer was compiled, one that is faster came out of the cache. On a busy machine the thread
@@ -173,8 +173,8 @@ impl Workshop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::adapters::choose_adapter;
     use crate::gpu::compile::Compiled;
-    use crate::gpu::device::choose_adapter;
     use crate::gpu::{Gpu, GpuOptions, Kernel};
     use crate::recording::Recording;
     use crate::{kernels, verify};

@@ -4,6 +4,7 @@
 //! a device: the fixed list of dispatches of one step. Running, profiling, tracing and printing are four ways to walk
 //! that same list.
 
+mod adapters;
 #[cfg(not(target_arch = "wasm32"))]
 mod ahead;
 mod backend;
@@ -11,6 +12,8 @@ mod buffer;
 mod compile;
 mod cooperative;
 mod device;
+mod error;
+mod free_memory;
 mod kernel;
 mod matrix;
 mod plan;
@@ -21,10 +24,12 @@ mod storage;
 mod subgroups;
 mod tiles;
 
+pub use adapters::{AdapterSummary, list_adapters};
 pub use backend::{Backend, Path, WeightSums};
 pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
 pub use cooperative::Cooperative;
-pub use device::{AdapterSummary, Gpu, GpuError, GpuOptions, list_adapters};
+pub use device::{Gpu, GpuOptions};
+pub use error::GpuError;
 pub use kernel::{Family, Kernel, Mirrors, Numbers, WORKGROUP};
 pub(crate) use matrix::fastest;
 pub use matrix::{Core, Operand};

@@ -1,0 +1,134 @@
+//! What can go wrong on a device.
+
+use std::sync::Mutex;
+
+/// Why a device could not be opened, or was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// There is no Vulkan, Metal, DX12 or WebGPU driver at all.
+    #[error(
+        "no graphics adapter found: no Vulkan, Metal or DX12 driver answered.\n\
+         On Debian or Ubuntu without a GPU: apt-get install mesa-vulkan-drivers libvulkan1\n\
+         On Fedora: dnf install mesa-vulkan-drivers vulkan-loader\n\
+         With a GPU: install its vendor's driver, then look at `gtc adapters`."
+    )]
+    NoAdapter,
+    /// `--adapter` named none of those present.
+    #[error("no adapter matches '{wanted}'{hint}. Adapters present:\n{present}")]
+    UnknownAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// The nearest name, as a sentence, or nothing.
+        hint: String,
+        /// One line for each adapter.
+        present: String,
+    },
+    /// The driver refused to give a device with WebGPU's default limits.
+    #[error(
+        "adapter '{adapter}' gives no device with WebGPU's default limits: {reason}. Try another one with --adapter."
+    )]
+    NoDevice {
+        /// Its name.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// `cpu-subgroup` kernels were asked for.
+    #[error(
+        "adapter '{adapter}' cannot run cpu-subgroup kernels: it has no subgroups of eight lanes, or they failed the test of \
+         their broadcasts. Choose another --path or --adapter."
+    )]
+    NoSubgroups {
+        /// Its name.
+        adapter: String,
+    },
+    /// Products of whole matrices were asked for.
+    #[error(
+        "adapter '{adapter}' multiplies no matrices of 16-bit numbers with sums of 32 bits for {path} kernels. On Vulkan that takes \
+         VK_KHR_cooperative_matrix (NVIDIA from Turing on, AMD from RDNA3 on, with a recent driver), on Metal an Apple GPU (M1 and \
+         later). `--precision mixed` needs none of that."
+    )]
+    NoMatrices {
+        /// Its name.
+        adapter: String,
+        /// The form of the kernels.
+        path: &'static str,
+    },
+    /// The device stopped answering, or reported an error it could not attach to a call.
+    #[error(
+        "the GPU device failed: {0}. Work up to the last checkpoint is safe: continue with `gtc train --resume DIR`, \
+         or choose another adapter with --adapter."
+    )]
+    Lost(String),
+    /// The device has no more memory.
+    #[error("the GPU has not enough memory: {0}. Use a smaller --batch-size.")]
+    OutOfMemory(String),
+    /// More positions than kernels can count.
+    #[error(
+        "a batch has {positions} positions in one layer, more than the {limit} that kernels count exactly. Use a \
+         smaller --batch-size."
+    )]
+    TooManyPositions {
+        /// Images x rows x columns.
+        positions: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// A buffer larger than one binding of this device.
+    #[error(
+        "'{what}' needs {bytes} bytes, more than the {limit} that one binding holds here. Use a smaller --batch-size."
+    )]
+    TooLarge {
+        /// The tensor.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// The largest binding.
+        limit: u64,
+    },
+}
+
+impl GpuError {
+    /// Whether a smaller batch would help.
+    pub(crate) fn is_about_size(&self) -> bool {
+        matches!(
+            self,
+            Self::OutOfMemory(_) | Self::TooLarge { .. } | Self::TooManyPositions { .. }
+        )
+    }
+
+    /// What is short, without a remedy.
+    pub(crate) fn shortage(&self) -> String {
+        match self {
+            Self::TooLarge { what, bytes, limit } => {
+                format!("'{what}' would take {bytes} bytes, and one binding holds {limit}.")
+            }
+            Self::TooManyPositions { positions, limit } => {
+                format!("one layer would have {positions} positions, and kernels count {limit}.")
+            }
+            Self::OutOfMemory(message) => format!("its memory is full ({message})."),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// An error that the device reported outside any call.
+pub(super) enum Failure {
+    OutOfMemory(String),
+    Other(String),
+}
+
+impl Failure {
+    pub fn error(&self) -> GpuError {
+        match self {
+            Failure::OutOfMemory(message) => GpuError::OutOfMemory(message.clone()),
+            Failure::Other(message) => GpuError::Lost(message.clone()),
+        }
+    }
+}
+
+pub(super) fn remember(sink: &Mutex<Option<Failure>>, failure: Failure) {
+    sink.lock()
+        .unwrap_or_else(|e| e.into_inner())
+        .get_or_insert(failure);
+}
