@@ -29,4 +29,35 @@ fn multiply_add(sum: Sum, columns: Bytes, rows: Bytes) -> Sum {
         + product(w, vec4u(rows[0].w, rows[1].w, rows[2].w, rows[3].w));
 }
 
+// For tiles in workgroup memory, where every number is a float.
+
+alias RowNumbers = vec4f;
+alias ColumnNumbers = vec4f;
+
+// A step of the depth is 16 channels.
+const STEPS_AT_ONCE = 1u;
+
+fn quarter_of_rows(rows: Rows, start: u32, quarter: u32, end: u32) -> mat4x4f {
+    return channels_of(load_rows(rows, start), quarter);
+}
+
+fn quarter_of_columns(first: u32, start: u32, quarter: u32, end: u32) -> mat4x4f {
+    return channels_of(load_columns(first, start), quarter);
+}
+
+// Four channels of a block.
+fn channels_of(block: Bytes, quarter: u32) -> mat4x4f {
+    let words = vec4u(
+        pick(block[0], quarter),
+        pick(block[1], quarter),
+        pick(block[2], quarter),
+        pick(block[3], quarter),
+    );
+    return transpose(floats(words));
+}
+
+fn add_outer(sum: Sum, columns: vec4f, rows: vec4f) -> Sum {
+    return sum + mat4x4f(columns * rows.x, columns * rows.y, columns * rows.z, columns * rows.w);
+}
+
 fn whole(sum: vec4f) -> vec4i { return vec4i(sum); }

@@ -59,4 +59,59 @@ fn multiply_add(sum: Sum, columns: Columns, rows: Rows4) -> Sum {
     );
 }
 
+// For tiles in workgroup memory, where a weight takes one word: its exponent in the low bits, its sign in the highest, and
+// in the next one whether it is none but zero.
+
+alias RowNumbers = vec4i;
+alias ColumnNumbers = vec4u;
+
+// A step of the depth is four channels.
+const STEPS_AT_ONCE = 4u;
+
+fn quarter_of_rows(rows: Rows, start: u32, quarter: u32, end: u32) -> array<vec4i, 4> {
+    let k = start + quarter;
+    if k >= end {
+        return array<vec4i, 4>();
+    }
+    let x = load_rows(rows, k);
+    return array<vec4i, 4>(
+        vec4i(x[0].x, x[1].x, x[2].x, x[3].x),
+        vec4i(x[0].y, x[1].y, x[2].y, x[3].y),
+        vec4i(x[0].z, x[1].z, x[2].z, x[3].z),
+        vec4i(x[0].w, x[1].w, x[2].w, x[3].w),
+    );
+}
+
+fn quarter_of_columns(first: u32, start: u32, quarter: u32, end: u32) -> array<vec4u, 4> {
+    let k = start + quarter;
+    if k >= end {
+        return array<vec4u, 4>();
+    }
+    let codes = read_codes(first, whole_step(k));
+    return array<vec4u, 4>(
+        words(codes),
+        words(channel_codes(codes, 1u)),
+        words(channel_codes(codes, 2u)),
+        words(channel_codes(codes, 3u)),
+    );
+}
+
+fn words(codes: vec4u) -> vec4u {
+    let is_some = vec4u(keeps(codes, params.zero)) & vec4u(0x40000000u);
+    let sign = vec4u(signs(codes)) & vec4u(0x80000000u);
+    return places(codes, params.zero) | is_some | sign;
+}
+
+fn add_outer(sum: Sum, columns: vec4u, rows: vec4i) -> Sum {
+    let shift = columns & vec4u(31u);
+    let keep = vec4i(columns << vec4u(1u)) >> vec4u(31u);
+    let sign = vec4i(columns) >> vec4u(31u);
+    return Sum(
+        add_shifted(sum[0], rows.x, shift, keep, sign),
+        add_shifted(sum[1], rows.y, shift, keep, sign),
+        add_shifted(sum[2], rows.z, shift, keep, sign),
+        add_shifted(sum[3], rows.w, shift, keep, sign),
+    );
+}
+
 fn whole(sum: vec4i) -> vec4i { return sum; }

@@ -17,8 +17,8 @@ pub enum Family {
     /// `main` is the matrix core; the file says how blocks are loaded and stored. The operand is the one that
     /// takes more to load: lanes of a subgroup had best share it.
     Matrix(Operand),
-    /// The matrix core in registers, on every path: for arithmetic that has no tiles of its own.
-    MatrixRegister,
+    /// The matrix core over packed weights, one channel after the other.
+    MatrixChannels,
     /// The matrix core over packed bytes.
     MatrixBytes,
     /// The matrix core for few rows.

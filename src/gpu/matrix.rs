@@ -5,6 +5,8 @@ use super::{Cooperative, Operands, Path};
 
 const WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
 const WORKGROUP_BYTES: &str = include_str!("../../shaders/shared/matrix_workgroup_bytes.wgsl");
+const WORKGROUP_CHANNELS: &str =
+    include_str!("../../shaders/shared/matrix_workgroup_channels.wgsl");
 const VECTOR: &str = include_str!("../../shaders/shared/matrix_vector.wgsl");
 const REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
 const SUBGROUP: &str = include_str!("../../shaders/shared/matrix_subgroup.wgsl");
@@ -133,6 +135,7 @@ impl Core {
     pub(super) fn text(self, family: Family, operands: &Operands) -> String {
         let (constants, text) = match (self, family) {
             (Core::Workgroup { .. }, Family::MatrixBytes) => (String::new(), WORKGROUP_BYTES),
+            (Core::Workgroup { .. }, Family::MatrixChannels) => (String::new(), WORKGROUP_CHANNELS),
             (Core::Workgroup { rows, columns }, _) => {
                 let constants =
                     format!("const ROW_BLOCKS = {rows}u; const COLUMN_BLOCKS = {columns}u;");
@@ -169,7 +172,7 @@ impl Core {
     /// Values of its overrides in kernels of a family; `steps` of the depth are taken at once where there is a choice.
     pub fn constants(self, family: Family, steps: u32) -> Vec<(&'static str, f64)> {
         match self {
-            Core::Workgroup { .. } if family != Family::MatrixBytes => {
+            Core::Workgroup { .. } if matches!(family, Family::Matrix(_)) => {
                 vec![("STEPS", f64::from(steps))]
             }
             Core::Workgroup { .. } | Core::Subgroup { .. } | Core::Cooperative { .. } => Vec::new(),

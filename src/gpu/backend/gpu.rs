@@ -40,18 +40,17 @@ pub(super) const BACKEND: Backend = Backend {
     probe_threads: 1 << 18,
 };
 
-fn cores(family: Family, rows: u32) -> Vec<Core> {
+fn cores(family: Family, _: u32) -> Vec<Core> {
     match family {
         Family::Elementwise => Vec::new(),
         Family::MatrixVector => vec![Core::Vector { threads: 64 }],
         Family::Matrix(_) => [(16, 16), (32, 16), (32, 32)]
             .map(|(rows, columns)| Core::Workgroup { rows, columns })
             .into(),
-        Family::MatrixBytes => vec![Core::Workgroup {
+        Family::MatrixBytes | Family::MatrixChannels => vec![Core::Workgroup {
             rows: 16,
             columns: 16,
         }],
-        Family::MatrixRegister => vec![Core::Register { rows, columns: 2 }],
     }
 }
 
