@@ -239,9 +239,9 @@ pub fn all() -> Vec<&'static Kernel> {
     [OWN.to_vec(), method_kernels(), op::kernels()].concat()
 }
 
-/// Texts of all float products that multiply whole matrices of such a device, with their names, for gradients of 16 bits and weights of
-/// 32, and for two operands of 16 bits.
-pub fn texts_with(matrices: Cooperative) -> Vec<(&'static str, String)> {
+/// Texts of all float products with such cooperative matrices, with their names: of 16-bit numbers with weights of 32 bits, and of two
+/// operands of 16 bits.
+pub fn cooperative_texts(matrices: Cooperative) -> Vec<(&'static str, String)> {
     const HALF: Storage = Storage::Half { exponent: 8 };
     let products = all().into_iter();
     let products = products.filter(|kernel| {

@@ -7,7 +7,7 @@ use pollster::block_on;
 use serde::Serialize;
 
 use super::{CliError, print_json, tuning};
-use crate::gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, list_adapters};
+use crate::gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, fastest, list_adapters};
 use crate::op::conv::entries::CONV_FORWARD;
 use crate::probe::f32_rate;
 use crate::tune::Tuning;
@@ -80,7 +80,7 @@ fn measure(index: usize) -> Result<Measured, GpuError> {
     let tile = |size: [usize; 2]| {
         let flops = 2 * (size[0] * size[1] * DEPTH) as u64;
         let cut = (size, backend.splits(size, DEPTH));
-        let core = CONV_FORWARD.core(gpu.path(), cut, flops, &[]);
+        let core = fastest(&CONV_FORWARD.cores(gpu.path(), size[0]), cut, flops, &[]);
         let tile = core.map_or_else(String::new, |core| core.tile_name());
         Tile { size, tile }
     };
@@ -139,7 +139,7 @@ pub(super) fn run(args: &AdaptersArgs) -> Result<ExitCode, CliError> {
                 _ => " --path gpu",
             };
             say!(
-                "     multiplies {size} x {size} matrices of 16-bit numbers at once: gtc train --precision cooperative{path}"
+                "     cooperative matrices of {size} x {size} numbers of 16 bits: gtc train --precision cooperative{path}"
             );
         }
         match &report.measured {

@@ -21,8 +21,8 @@ pub(crate) struct PlanArgs {
     /// Which networks learn
     #[arg(long, default_value = "gtc", value_parser = ["gtc", "float", "direct"])]
     objective: String,
-    /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those multiplied in whole
-    /// matrices, where the GPU can
+    /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those, in cooperative
+    /// matrices
     #[arg(long, default_value = "full", value_parser = ["full", "mixed", "cooperative"])]
     precision: String,
     #[command(flatten)]

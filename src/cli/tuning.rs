@@ -177,8 +177,13 @@ pub(super) fn tuned_for(
         TuneWhen::Always => None,
         TuneWhen::Auto | TuneWhen::Never => return Ok(gpu),
     };
-    // The tiles of whole matrices are not tuned.
-    if !gpu.path().backend().tiles_keep_bits || gpu.matrices().is_some() {
+    if !gpu.path().backend().tiles_keep_bits {
+        return Ok(gpu);
+    }
+    if gpu.matrices().is_some() {
+        if when == TuneWhen::Always {
+            say_error!("note: tiles of products with cooperative matrices are not tuned");
+        }
         return Ok(gpu);
     }
     let step = record_step(&gpu, model, options)?;

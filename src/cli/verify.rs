@@ -28,7 +28,7 @@ pub(crate) struct VerifyArgs {
     /// Only every Nth case: a quick look
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
-    /// Multiply operands of 16 bits in whole matrices, as training with --precision cooperative does
+    /// Use cooperative matrices for operands of 16 bits, as training with --precision cooperative does
     #[arg(long)]
     cooperative: bool,
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub struct AdapterSummary {
     pub driver: String,
     /// Form of the kernels it would run, see [`Path`].
     pub path: &'static str,
-    /// The matrices of 16-bit numbers that it multiplies at once, with sums of 32 bits, if kernels can use that.
+    /// Its cooperative matrices of 16-bit numbers with sums of 32 bits, if kernels can use them.
     pub matrices: Option<Cooperative>,
     /// Whether it is taken when none is named.
     pub default: bool,
@@ -163,7 +163,7 @@ pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter
     Ok(adapters.swap_remove(index))
 }
 
-/// A device for kernels of one form, or for those of whole matrices too.
+/// A device for kernels of one form, or for those with cooperative matrices too.
 pub(super) async fn request_device(
     adapter: &wgpu::Adapter,
     path: Path,

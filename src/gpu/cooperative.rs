@@ -1,6 +1,7 @@
-//! Devices that multiply whole matrices: operands of 16 bits, sums of 32.
+//! Cooperative matrices ("tensor cores", "simdgroup matrices", WMMA): the threads of a subgroup multiply matrices together, with operands of
+//! 16 bits and sums of 32.
 
-use super::Core;
+use super::{Core, Operands, Storage};
 
 /// The matrices that the threads of a subgroup of a device multiply together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -11,8 +12,12 @@ pub struct Cooperative {
     pub lanes: u32,
 }
 
-/// Bytes of a workgroup's memory that the largest tile takes, rounded up to what every such device has.
+/// Bytes of workgroup memory that a device must have. Tiles that take more are left out.
 pub(super) const WORKGROUP_BYTES: u32 = 32 << 10;
+/// Steps of the depth that are staged at once.
+const DEPTH: u32 = 32;
+/// Numbers of 16 bits from one line of a staged tile to the next.
+const LINE: u32 = DEPTH + 8;
 
 /// What a device must be opened with.
 pub(super) const FEATURES: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
@@ -38,9 +43,15 @@ impl Cooperative {
             .filter(|p| p.m_size == p.n_size && p.n_size == p.k_size)
             .map(|p| p.m_size);
         let size = sizes.filter(|size| [8, 16].contains(size)).max()?;
-        // Of several sizes of subgroups drivers take the largest for such kernels. Where one does not, a kernel
-        // is slower and as right.
-        let lanes = adapter.get_info().subgroup_max_size;
+        let info = adapter.get_info();
+        let lanes = match info.backend {
+            // wgpu tells the extremes of all Metal devices. Of those only Apple's multiply matrices, and they have 32 lanes.
+            wgpu::Backend::Metal if info.name.contains("Apple") => 32,
+            wgpu::Backend::Metal => return None,
+            // Of several sizes drivers take the largest for such kernels. Where one does not, a kernel is slower and as
+            // right.
+            _ => info.subgroup_max_size,
+        };
         [8, 16, 32, 64]
             .contains(&lanes)
             .then_some(Self { size, lanes })
@@ -58,10 +69,9 @@ impl Cooperative {
         fits.map(core).collect()
     }
 
-    /// Bytes of a workgroup's memory for a tile of so many blocks: lines of 40 numbers of 16 bits, and a matrix of sums for each
-    /// subgroup.
+    /// Bytes of workgroup memory for a tile of so many blocks: lines of 16-bit numbers, and a matrix of sums for each subgroup.
     fn bytes(self, rows: u32, columns: u32) -> u32 {
-        4 * (rows + columns) * 40 * 2 + self.parts(rows) * self.size * self.size * 4
+        4 * (rows + columns) * LINE * 2 + self.parts(rows) * self.size * self.size * 4
     }
 
     /// Rows and columns of matrices in the part of a tile that a subgroup makes, for a tile of so many blocks of four rows
@@ -75,43 +85,66 @@ impl Cooperative {
         whole.next_back().unwrap_or([1, most])
     }
 
-    /// Subgroups of a workgroup, which has a thread for each eighth of a block of rows.
+    /// Subgroups of a workgroup.
     fn parts(self, rows: u32) -> u32 {
-        8 * rows / self.lanes
+        threads(rows) / self.lanes
     }
 
-    /// The WGSL of a core with tiles of so many blocks; `exponent` is that of operand `a`, and products are multiplied by two to its
-    /// negative.
-    pub(super) fn text(self, rows: u32, columns: u32, exponent: i32) -> String {
+    /// The WGSL of a core with tiles of so many blocks; operands are stored like this.
+    pub(super) fn text(self, rows: u32, columns: u32, operands: &Operands) -> String {
         let [high, wide] = self.part(rows, columns);
-        let (size, parts) = (self.size, self.parts(rows));
+        let parts = self.parts(rows);
+        let floats = operands.inputs[1] == Storage::Float;
         let mut text = format!(
-            "const ROW_BLOCKS = {rows}u; const COLUMN_BLOCKS = {columns}u; const SIZE = {size}u; const PARTS = {parts}u; \
-             const PART_ROWS = {high}u; const PART_COLUMNS = {wide}u; const BACK = 0x1p{}f;\n",
-            -exponent
+            "const UNSCALE = 0x1p{}f;\nconst COLUMNS_ARE_FLOATS = {floats};\n",
+            -operands.exponent()
         );
-        for line in TEXT.lines() {
-            let (rows, columns) = match line.rsplit_once(" // each ") {
-                Some((_, "row")) => (high, 1),
-                Some((_, "column")) => (1, wide),
-                Some((_, "matrix")) => (high, wide),
-                _ => {
-                    text.push_str(line);
-                    text.push('\n');
-                    continue;
-                }
-            };
+        for (name, value) in [
+            ("ROW_BLOCKS", rows),
+            ("COLUMN_BLOCKS", columns),
+            ("THREADS", threads(rows)),
+            ("DEPTH", DEPTH),
+            ("LINE", LINE),
+            ("SIZE", self.size),
+            ("PARTS", parts),
+            ("PART_ROWS", high),
+            ("PART_COLUMNS", wide),
+        ] {
+            text += &format!("const {name} = {value}u;\n");
+        }
+        let size = format!("{0}x{0}", self.size);
+        let mut repeat = |lines: &str, [rows, columns]: [u32; 2]| {
             for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))) {
-                let line = line
-                    .replace("matSIZExSIZE", &format!("mat{size}x{size}"))
-                    .replace("ROW", &row.to_string())
-                    .replace("COLUMN", &column.to_string());
-                text.push_str(&line);
-                text.push('\n');
+                let lines = lines
+                    .replace("$SIZE", &size)
+                    .replace("$ROW", &row.to_string())
+                    .replace("$COLUMN", &column.to_string());
+                text.push_str(&lines);
+            }
+        };
+        let mut block: Option<String> = None;
+        for line in TEXT.split_inclusive('\n') {
+            match (line.trim(), &mut block) {
+                ("// begin each matrix", _) => block = Some(String::new()),
+                ("// end each matrix", _) => {
+                    repeat(&block.take().unwrap_or_default(), [high, wide]);
+                }
+                (_, Some(block)) => block.push_str(line),
+                (words, None) => match words.rsplit_once(" // each ") {
+                    Some((_, "row")) => repeat(line, [high, 1]),
+                    Some((_, "column")) => repeat(line, [1, wide]),
+                    Some((_, "matrix")) => repeat(line, [high, wide]),
+                    _ => repeat(line, [1, 1]),
+                },
             }
         }
         text
     }
+}
+
+/// Threads of a workgroup: each stages four steps of the depth of one block of rows.
+fn threads(rows: u32) -> u32 {
+    rows * DEPTH / 4
 }
 
 /// A kernel's whole text with the extensions that it uses, without another line in front.
@@ -125,7 +158,15 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_tile_cover_it() {
-        for (size, lanes) in [(8, 8), (8, 32), (16, 32), (16, 64), (8, 16), (16, 16)] {
+        for (size, lanes) in [
+            (8, 8),
+            (8, 32),
+            (8, 64),
+            (16, 32),
+            (16, 64),
+            (8, 16),
+            (16, 16),
+        ] {
             let matrices = Cooperative { size, lanes };
             for core in matrices.cores() {
                 let Core::Cooperative { rows, columns, .. } = core else {

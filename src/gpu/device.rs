@@ -26,7 +26,7 @@ pub struct GpuOptions {
     pub part_bytes: Option<u64>,
     /// The most memory that tensors may take; without it, on drivers of the CPU, what is free now.
     pub memory_bytes: Option<u64>,
-    /// Multiply whole matrices ("tensor cores") where operands have 16 bits a number. Needs extensions beyond WebGPU.
+    /// Use cooperative matrices ("tensor cores") in products whose first operand is stored in 16 bits. Needs extensions beyond WebGPU.
     pub cooperative: bool,
 }
 
@@ -54,7 +54,8 @@ impl Gpu {
     /// and a batch that does not fit is refused with one that does.
     ///
     /// # Errors
-    /// [`GpuError::NoAdapter`], [`GpuError::UnknownAdapter`] or [`GpuError::NoDevice`].
+    /// [`GpuError::NoAdapter`], [`GpuError::UnknownAdapter`], [`GpuError::NoDevice`], or one that says which of the options the adapter
+    /// cannot do.
     pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
         let adapter = choose_adapter(options).await?;
         let adapter = &adapter;
@@ -64,13 +65,14 @@ impl Gpu {
             return Err(GpuError::NoSubgroups { adapter: info.name });
         }
         let matrices = match options.cooperative {
+            true if path != Path::Gpu => {
+                return Err(GpuError::NoMatricesOnPath { path: path.name() });
+            }
             true => {
-                let offered = Cooperative::of(adapter).filter(|_| path == Path::Gpu);
                 let refused = || GpuError::NoMatrices {
                     adapter: info.name.clone(),
-                    path: path.name(),
                 };
-                Some(offered.ok_or_else(refused)?)
+                Some(Cooperative::of(adapter).ok_or_else(refused)?)
             }
             false => None,
         };
@@ -154,7 +156,7 @@ impl Gpu {
         &self.tiles
     }
 
-    /// The matrices that products of 16-bit numbers multiply at once, if the device was opened for that.
+    /// The cooperative matrices that products use, if the device was opened for that.
     pub fn matrices(&self) -> Option<Cooperative> {
         self.matrices
     }

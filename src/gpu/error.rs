@@ -42,17 +42,24 @@ pub enum GpuError {
         /// Its name.
         adapter: String,
     },
-    /// Products of whole matrices were asked for.
+    /// Cooperative matrices were asked for with kernels that read textures.
     #[error(
-        "adapter '{adapter}' multiplies no matrices of 16-bit numbers with sums of 32 bits for {path} kernels. On Vulkan that takes \
-         VK_KHR_cooperative_matrix (NVIDIA from Turing on, AMD from RDNA3 on, with a recent driver), on Metal an Apple GPU (M1 and \
-         later). `--precision mixed` needs none of that."
+        "{path} kernels have no cooperative matrices: only those for GPUs (--path gpu) do, on a device that offers them"
+    )]
+    NoMatricesOnPath {
+        /// The form of the kernels.
+        path: &'static str,
+    },
+    /// Cooperative matrices were asked for, and the adapter offers none that kernels can use.
+    #[error(
+        "adapter '{adapter}' has no cooperative matrices of 16-bit numbers with sums of 32 bits that kernels can use. On Vulkan that takes \
+         VK_KHR_cooperative_matrix with matrices of 8 x 8 or 16 x 16 (NVIDIA from Turing on, AMD from RDNA3 on, with a recent \
+         driver), on Metal an Apple GPU (M1 and later), and 32 KiB of workgroup memory. Begin a run with `--precision mixed` instead: it needs none of \
+         that. A run that began with cooperative needs such a device."
     )]
     NoMatrices {
         /// Its name.
         adapter: String,
-        /// The form of the kernels.
-        path: &'static str,
     },
     /// The device stopped answering, or reported an error it could not attach to a call.
     #[error(

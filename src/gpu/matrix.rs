@@ -53,7 +53,7 @@ pub enum Core {
         /// Blocks that a lane has of the other one, 1 or 2.
         own: u32,
     },
-    /// A workgroup makes a tile and stages both operands in its memory, in 16 bits; subgroups multiply whole matrices of them.
+    /// A workgroup makes a tile and stages both operands in its memory, in 16 bits; subgroups multiply cooperative matrices of them.
     Cooperative {
         /// Blocks of rows in a tile, 16 or 32.
         rows: u32,
@@ -98,7 +98,7 @@ impl Core {
         let [rows, columns] = self.tile();
         match self {
             // Another name, because it is another choice: what was measured of the one says nothing of the other.
-            Core::Cooperative { .. } => format!("{rows}x{columns} of matrices"),
+            Core::Cooperative { .. } => format!("{rows}x{columns} cooperative"),
             _ => format!("{rows}x{columns}"),
         }
     }
@@ -148,7 +148,7 @@ impl Core {
                     matrices,
                 },
                 _,
-            ) => return matrices.text(rows, columns, operands.exponent()),
+            ) => return matrices.text(rows, columns, operands),
             (Core::Vector { .. }, _) => (String::new(), VECTOR),
             (Core::Register { columns, .. }, _) => {
                 (format!("const TILE_COLUMNS = {columns}u;"), REGISTER)
@@ -214,22 +214,10 @@ impl Kernel {
         };
         (path.backend().cores)(self.family, rows)
     }
-
-    /// The core that should be fastest for a product of so many rows and columns in `splits` ranges of its depth, with so
-    /// many operations, unless one of `known`, for which there is a pipeline, loses little by it; `None` for kernels that
-    /// are no product.
-    pub(crate) fn core(
-        &self,
-        path: Path,
-        (size, splits): ([usize; 2], usize),
-        flops: u64,
-        known: &[Core],
-    ) -> Option<Core> {
-        fastest(&self.cores(path, size[0]), (size, splits), flops, known)
-    }
 }
 
-/// Of the ways to share a product, the one that [`Kernel::core`] speaks of.
+/// Of the ways to share a product of so many rows and columns in `splits` ranges of its depth, with so many operations, the one
+/// that should be fastest, unless one of `known`, for which there is a pipeline, loses little by it. `None` if there is no way.
 pub(crate) fn fastest(
     cores: &[Core],
     (size, splits): ([usize; 2], usize),
@@ -270,7 +258,12 @@ mod tests {
     fn a_product_has_a_core_of_its_own_only_if_it_gains_by_it() {
         let size = [64, 12];
         let core = |flops, known: &[Core]| {
-            let core = CONV_FORWARD.core(Path::CpuSubgroup, (size, 1), flops, known);
+            let core = fastest(
+                &CONV_FORWARD.cores(Path::CpuSubgroup, size[0]),
+                (size, 1),
+                flops,
+                known,
+            );
             core.unwrap()
         };
         let best = core(1 << 40, &[]);

@@ -72,18 +72,12 @@ pub struct Operands {
 }
 
 impl Operands {
-    /// The exponent of operand `a`: of a product the gradient, if one of the two is.
+    /// The exponent of operand `a`. In products, gradients are never operand `b`.
     pub(super) fn exponent(&self) -> i32 {
         match self.inputs[0] {
             Storage::Float => 0,
             Storage::Half { exponent } => exponent,
         }
-    }
-
-    /// Whether one of them has 16 bits a number.
-    pub fn any_half(&self) -> bool {
-        let mut all = self.inputs.iter().chain(&self.outputs);
-        all.any(|storage| *storage != Storage::Float)
     }
 
     /// The text that defines how a kernel reads and writes buffers, for operands stored like this; `text` is that for

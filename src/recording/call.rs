@@ -143,7 +143,8 @@ const SCHEDULE_BINDING: u32 = 13;
 
 impl Call {
     /// Name of a product, under which its fastest tile is kept: kernel, size, depth, into how many ranges that is cut, and
-    /// constants that are not zero. Products of the same name run alike, however their operands are stored.
+    /// constants that are not zero. Products of the same name run alike, in whatever way their operands are
+    /// stored, but for those that use cooperative matrices, whose tiles are not tuned.
     pub fn product_name(&self) -> Option<String> {
         let Grid::Product { size, splits } = self.grid else {
             return None;

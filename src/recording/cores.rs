@@ -2,7 +2,7 @@
 
 use super::call::groups_of;
 use super::{Call, Grid, Recording};
-use crate::gpu::{Cooperative, Core, Family, Kernel, Path, Tiles, fastest};
+use crate::gpu::{Cooperative, Core, Family, Kernel, Path, Storage, Tiles, fastest};
 
 /// How the threads of a call share its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) struct Shared {
     pub groups: [u32; 3],
 }
 
-/// In how many ways threads can share a product of the recording, on a device that multiplies such matrices.
+/// In how many ways threads can share a product of the recording, on a device with such matrices.
 pub(crate) fn most_cores(recording: &Recording, matrices: Option<Cooperative>) -> usize {
     let ways = recording.calls().map(|call| match call.grid {
         Grid::Product { size, .. } => ways(call, recording.path(), size[0], matrices).len(),
@@ -22,10 +22,14 @@ pub(crate) fn most_cores(recording: &Recording, matrices: Option<Cooperative>) -
     ways.max().unwrap_or(0)
 }
 
-/// The ways in which threads can share a product of `rows` rows. Whole matrices have operands of 16 bits, so they are for
-/// products of numbers that are stored so, and for no others.
+/// The ways in which threads can share a product of `rows` rows. Cooperative matrices are for products whose first operand,
+/// activations or their gradients, is stored in 16 bits; others could have numbers that are too small for that, as the gradients
+/// of a loss are before they are scaled.
 fn ways(call: &Call, path: Path, rows: usize, matrices: Option<Cooperative>) -> Vec<Core> {
-    let halves = || matches!(call.kernel.family, Family::Matrix(_)) && call.operands().any_half();
+    let halves = || {
+        let first = call.operands().inputs[0];
+        matches!(call.kernel.family, Family::Matrix(_)) && first != Storage::Float
+    };
     match matrices.filter(|_| halves()) {
         Some(matrices) => matrices.cores(),
         None => call.kernel.cores(path, rows),
@@ -59,10 +63,10 @@ pub(crate) fn choose(
         let constants = constants.map(|(name, value)| (*name, value.to_bits()));
         let key: Key = (call.kernel, constants.collect());
         let cores = ways(call, path, size[0], matrices);
-        let whole = |core: &Core| matches!(core, Core::Cooperative { .. });
+        let cooperative = |core: &Core| matches!(core, Core::Cooperative { .. });
         let own = known.iter().filter(|(other, _)| *other == key);
         // One kernel may multiply floats in some calls and halves in others.
-        let own = own.filter(|(_, core)| whole(core) == cores.iter().any(whole));
+        let own = own.filter(|(_, core)| cooperative(core) == cores.iter().any(cooperative));
         let own: Vec<Core> = own.map(|(_, core)| *core).collect();
         let core = match recording.core {
             Some(number) => cores.get(number).or(cores.last()).copied(),

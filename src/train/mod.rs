@@ -124,32 +124,27 @@ fn memory_of(
     let batch = options.shard_size();
     let mut memory = Memory::new(gpu, model, batch, !options.exact_norm)?.with_shards(shards);
     if options.precision != Precision::Full {
-        let wrong = |value: &str, remedy: String| TrainError::BadOption {
+        let cooperative = options.precision.needs_matrices();
+        let wrong = |remedy: String| TrainError::BadOption {
             option: "precision",
-            value: value.to_owned(),
+            value: if cooperative { "cooperative" } else { "mixed" }.to_owned(),
             remedy,
         };
         if gpu.path().mirrors() {
-            return Err(wrong(
-                "mixed",
-                format!(
-                    "it is for GPUs: kernels of the path {} read textures of 32 bits a number. Leave it out; --path gpu runs \
+            return Err(wrong(format!(
+                "it is for GPUs: kernels of the path {} read textures of 32 bits a number. Leave it out; --path gpu runs \
                      here what a GPU would, slowly",
-                    gpu.path().name()
-                ),
-            ));
+                gpu.path().name()
+            )));
         }
-        match (options.precision.needs_matrices(), gpu.matrices()) {
-            (true, None) => {
-                let remedy = "open the device with GpuOptions::cooperative";
-                return Err(wrong("cooperative", remedy.to_owned()));
-            }
-            (false, Some(_)) => {
-                let remedy =
-                    "open the device without GpuOptions::cooperative, or train with cooperative";
-                return Err(wrong("mixed", remedy.to_owned()));
-            }
-            _ => {}
+        if cooperative != gpu.matrices().is_some() {
+            let remedy = match cooperative {
+                true => {
+                    "the device was not opened for it (GpuOptions::cooperative; browsers cannot)"
+                }
+                false => "the device was opened for cooperative",
+            };
+            return Err(wrong(remedy.to_owned()));
         }
         memory = memory.with_storages(options.storages());
     }

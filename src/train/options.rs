@@ -43,8 +43,8 @@ pub enum Precision {
     /// 16 bits for values between operations and for their gradients; weights, statistics and sums within kernels as they
     /// are. Those values take half the memory.
     Mixed,
-    /// As [`Precision::Mixed`], and products of such values multiply whole matrices of 16-bit numbers, sums in 32 bits, on
-    /// devices that can. Weights are rounded to 16 bits for that, powers of two from 2^-24 to 2^15 are kept.
+    /// As [`Precision::Mixed`], and products of such values use cooperative matrices: operands of 16 bits, sums of 32. Weights lose bits
+    /// for that; powers of two from 2^-14 to 2^15 are kept.
     Cooperative,
 }
 

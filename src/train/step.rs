@@ -313,10 +313,11 @@ fn record_shards(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Storage;
+    use crate::gpu::{Cooperative, Core, Storage, Tiles};
     use crate::graph::{Builder, NAMES, resnet20};
     use crate::model::Shards;
     use crate::op::{Conv, Dense, MaxPool, Pair};
+    use crate::recording::cores;
     use crate::recording::tests::follow;
     use crate::train::Precision;
 
@@ -354,7 +355,7 @@ mod tests {
             &state,
         );
         follow(&recording);
-        if options.precision == Precision::Mixed {
+        if options.precision != Precision::Full {
             check_storages(&recording);
         }
         recording.calls().map(|call| call.kernel.name).collect()
@@ -369,7 +370,22 @@ mod tests {
         };
         let of_losses = ["d_logits", "d_posterior"];
         let mut products = 0;
-        for call in recording.calls() {
+        let matrices = Some(Cooperative {
+            size: 16,
+            lanes: 32,
+        });
+        let shared = cores::choose(recording, &Tiles::default(), matrices);
+        let cooperative = |core: Option<Core>| matches!(core, Some(Core::Cooperative { .. }));
+        assert!(shared.iter().any(|shared| cooperative(shared.core)));
+        for (call, shared) in recording.calls().zip(&shared) {
+            // Gradients of a loss are smaller than 16 bits hold, until an operation stores them scaled.
+            if cooperative(shared.core) {
+                assert!(!of_losses.contains(&call.reads[0].buffer.label()));
+                assert!(scaled(&call.reads[0]).is_some());
+            }
+            if call.label == "optimiser" {
+                continue;
+            }
             let name = format!("{} {}", call.label, call.kernel.name);
             let [reads, writes]: [Vec<_>; 2] = [
                 call.reads.iter().map(scaled).collect(),
@@ -414,7 +430,7 @@ mod tests {
         net.then("fc1", Dense::new(5));
         net.then("fc2", Dense::new(3));
         let model = net.build().unwrap_or_else(|e| panic!("{e}"));
-        for precision in [Precision::Full, Precision::Mixed] {
+        for precision in [Precision::Full, Precision::Mixed, Precision::Cooperative] {
             let options = TrainOptions {
                 batch_size: 8,
                 precision,
@@ -435,6 +451,12 @@ mod tests {
         for name in NAMES {
             let model = Model::by_name(name).unwrap_or_else(|e| panic!("{e}"));
             step(&model, Path::Gpu, &options, 1 << 27);
+            let cooperative = TrainOptions {
+                precision: Precision::Cooperative,
+                optimiser: Optimiser::Muon,
+                ..options.clone()
+            };
+            step(&model, Path::Gpu, &cooperative, 1 << 27);
         }
         // In parts, and as some shards of a batch.
         step(&resnet20(), Path::Gpu, &options, 1 << 19);

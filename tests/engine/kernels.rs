@@ -250,7 +250,7 @@ fn every_layer_of_vgg16_agrees_at_its_real_shape() {
     agree(&verify::model_cases(&model, 2), (path, false, false));
 }
 
-/// Runs cases on a device opened for a path, with checks or without, and for products of whole matrices or not.
+/// Runs cases on a device opened for a path, with checks or without, and for cooperative matrices or not.
 fn agree(cases: &[verify::Case], (path, checked, cooperative): (Path, bool, bool)) {
     // One device at a time: CPU drivers share two cores, and devices are never freed whole.
     static TURN: OnceLock<std::sync::Mutex<()>> = OnceLock::new();
@@ -285,8 +285,8 @@ fn agree(cases: &[verify::Case], (path, checked, cooperative): (Path, bool, bool
 }
 
 #[test]
-#[ignore = "needs a device that multiplies matrices: scripts/test-cooperative"]
-fn products_of_whole_matrices_agree() {
+#[ignore = "needs a device with cooperative matrices: scripts/test-cooperative"]
+fn products_with_cooperative_matrices_agree() {
     for checked in [false, true] {
         agree(&[], (Path::Gpu, checked, true));
     }

@@ -149,10 +149,11 @@ fn images(model: &Model, count: usize) -> Images {
     images
 }
 
-fn gpu(path: Option<Path>, part_bytes: Option<u64>) -> Gpu {
+fn gpu(path: Option<Path>, part_bytes: Option<u64>, cooperative: bool) -> Gpu {
     block_on(Gpu::open(&GpuOptions {
         path,
         part_bytes,
+        cooperative,
         ..GpuOptions::default()
     }))
     .unwrap_or_else(|e| panic!("{e}"))
@@ -224,13 +225,7 @@ fn follow_with(
     part_bytes: Option<u64>,
     (objective, optimiser, precision): (Objective, Optimiser, Precision),
 ) -> (Vec<&'static str>, usize) {
-    let gpu = block_on(Gpu::open(&GpuOptions {
-        path: Some(path),
-        part_bytes,
-        cooperative: precision == Precision::Cooperative,
-        ..GpuOptions::default()
-    }));
-    let gpu = gpu.unwrap_or_else(|e| panic!("{e}"));
+    let gpu = gpu(Some(path), part_bytes, precision == Precision::Cooperative);
     // One of the models also learns from mixed images, softened labels, and first without LP.
     let softened = model.name == "normalised";
     let options = TrainOptions {
@@ -456,7 +451,7 @@ fn mixed_precision_follows_the_plain_trainer() {
 }
 
 #[test]
-#[ignore = "needs a device that multiplies matrices: scripts/test-cooperative"]
+#[ignore = "needs a device with cooperative matrices: scripts/test-cooperative"]
 fn cooperative_precision_follows_the_plain_trainer() {
     for model in [plain_layers(), normalised(), everything()] {
         let how = (Objective::Gtc, Optimiser::Adam, Precision::Cooperative);
@@ -561,7 +556,7 @@ fn a_batch_in_parts_follows_the_plain_trainer() {
             ..TrainOptions::default()
         };
         let splits = |bytes: &u64| {
-            let gpu = gpu(Some(path), Some(*bytes));
+            let gpu = gpu(Some(path), Some(*bytes), false);
             let trainer = Trainer::for_count(&gpu, model.clone(), 30, options.clone());
             trainer.is_ok_and(|trainer| trainer.parts() == 2)
         };
@@ -578,7 +573,7 @@ fn a_batch_in_parts_follows_the_plain_trainer() {
 /// across edges: which positions a weight gradient leaves out depends on the tile.
 #[test]
 fn subgroups_change_no_bit_without_padding() {
-    if !gpu(None, None).can_run(Path::CpuSubgroup) {
+    if !gpu(None, None, false).can_run(Path::CpuSubgroup) {
         eprintln!("SKIPPED: the adapter has no subgroups of eight lanes");
         return;
     }
@@ -593,7 +588,7 @@ fn subgroups_change_no_bit_without_padding() {
 
 /// The weights after two steps of both networks.
 fn two_steps(path: Path, model: &Model) -> Vec<f32> {
-    let gpu = gpu(Some(path), None);
+    let gpu = gpu(Some(path), None, false);
     let images = images(model, 64);
     let options = TrainOptions {
         batch_size: 32,

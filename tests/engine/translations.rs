@@ -458,17 +458,17 @@ fn every_kernel_is_translated_for_metal_and_direct3d() {
     assert_eq!(translated, all);
 }
 
-/// Products of whole matrices, which are no WGSL that WebGPU knows: for Vulkan, and in the size that Apple's GPUs have, for
+/// Products with cooperative matrices, which are no WGSL that WebGPU knows: for Vulkan, and in the size that Apple's GPUs have, for
 /// Metal. Direct3D has none.
 #[test]
-fn products_of_whole_matrices_are_translated_for_vulkan_and_metal() {
+fn products_with_cooperative_matrices_are_translated_for_vulkan_and_metal() {
     let capabilities = Capabilities::COOPERATIVE_MATRIX
         | Capabilities::SHADER_FLOAT16
         | Capabilities::SHADER_FLOAT16_IN_FLOAT32
         | Capabilities::SUBGROUP;
     let mut products = BTreeSet::new();
-    for (size, lanes) in [(8, 8), (8, 32), (16, 32), (16, 64)] {
-        for (name, text) in kernels::texts_with(Cooperative { size, lanes }) {
+    for (size, lanes) in [(8, 8), (8, 32), (8, 64), (16, 32), (16, 64)] {
+        for (name, text) in kernels::cooperative_texts(Cooperative { size, lanes }) {
             let module = naga::front::wgsl::parse_str(&text)
                 .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
             let info = Validator::new(ValidationFlags::all(), capabilities)

@@ -316,10 +316,10 @@ fn mixed_precision_goes_on_as_it_began() {
     refuse(&other, &["--precision"]);
     let textures = ["train", "--path", "cpu-sampled", "--precision", "mixed"];
     refuse(&textures, &["--precision mixed", "for GPUs", "--path gpu"]);
-    // Whatever the driver of the CPU can do, kernels that read textures multiply no whole matrices.
+    // Whatever the driver can do, kernels that read textures have no cooperative matrices.
     let cooperative = [&textures[..4], &["cooperative"]].concat();
     refuse(
         &cooperative,
-        &["multiplies no matrices", "cpu-sampled", "--precision mixed"],
+        &["cpu-sampled", "no cooperative matrices", "--path gpu"],
     );
 }

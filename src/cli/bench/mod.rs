@@ -23,13 +23,12 @@ use crate::gpu::Gpu;
 use crate::model::Model;
 use crate::probe::f32_rate;
 use crate::rng::Philox;
-use crate::train::Precision;
 use infer::infer;
 pub(super) use infer::random_packed;
 use infer_report::{INFER_HEADS, headline, infer_bar, infer_cells};
 use kernels::{KERNEL_HEADS, kernel_bar, kernel_cells, kernels};
 use plot::{Bar, Bars};
-use train::{Setup, TRAIN_HEADS, train, train_bar, train_cells};
+use train::{Setup, TRAIN_HEADS, precision_of, train, train_bar, train_cells};
 
 #[derive(clap::Args)]
 pub(crate) struct BenchArgs {
@@ -80,8 +79,8 @@ enum What {
         /// What is minimised
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "float,gtc", value_parser = ["float", "gtc", "direct"])]
         objective: Vec<String>,
-        /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those multiplied in
-        /// whole matrices, where the GPU can
+        /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those, in cooperative
+        /// matrices
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "full", value_parser = ["full", "mixed", "cooperative"])]
         precision: Vec<String>,
         /// Print the time of every kernel of one more step
@@ -186,12 +185,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
             profile,
         } => {
             let mut rows = Vec::new();
-            // A device that multiplies whole matrices is opened for that.
-            let asked = precision.iter().any(|name| name == "cooperative");
-            let matrices = match asked {
-                true => Some(args.device.open_for(0, Precision::Cooperative)?),
-                false => None,
-            };
+            // A device with cooperative matrices is opened for them.
+            let mut with_matrices = None;
+            for name in precision {
+                let precision = precision_of(name)?;
+                if precision.needs_matrices() && with_matrices.is_none() {
+                    with_matrices = Some(args.device.open_for(0, precision)?);
+                }
+            }
             let setups = objective.iter().flat_map(|objective| {
                 let batches = batch_size
                     .iter()
@@ -213,10 +214,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode, CliError> {
                 } else {
                     Instant::now()
                 };
-                let other = matrices
-                    .as_ref()
-                    .filter(|_| setup.precision == "cooperative");
-                let gpu = other.unwrap_or(&gpu);
+                let needs = precision_of(setup.precision)?.needs_matrices();
+                let gpu = with_matrices.as_ref().filter(|_| needs).unwrap_or(&gpu);
                 rows.push(train(gpu, setup, least, since, *profile)?);
                 bar.inc(1);
             }

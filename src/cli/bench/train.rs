@@ -35,6 +35,11 @@ pub(super) struct Setup<'a> {
     pub batch: usize,
 }
 
+/// The precision of this name.
+pub(super) fn precision_of(name: &str) -> Result<Precision, CliError> {
+    Ok(serde_json::from_value(name.into())?)
+}
+
 pub(super) fn train(
     gpu: &Gpu,
     setup: Setup<'_>,
@@ -53,7 +58,7 @@ pub(super) fn train(
     let options = TrainOptions {
         batch_size: batch,
         objective: serde_json::from_value::<Objective>(objective.into())?,
-        precision: serde_json::from_value::<Precision>(precision.into())?,
+        precision: precision_of(precision)?,
         // Enough that the schedule never ends.
         epochs: u32::MAX,
         ..TrainOptions::default()

@@ -48,8 +48,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_parser = ["adam", "adamw", "muon", "sgd"])]
     optimiser: Option<String>,
     /// full: 32 bits for every number. mixed, on GPUs: 16 bits for values between layers and for their gradients, which then
-    /// take half the memory; weights, and sums within kernels, keep 32. cooperative: as mixed, and products of those multiply
-    /// whole matrices of 16-bit numbers, with sums of 32 bits, on GPUs that can ("tensor cores"; `gtc adapters` says which)
+    /// take half the memory; weights, and sums within kernels, keep 32. cooperative: as mixed, and products of those use
+    /// cooperative matrices ("tensor cores"), whose sums have 32 bits, on GPUs that have them (`gtc adapters`)
     #[arg(long, value_parser = ["full", "mixed", "cooperative"])]
     precision: Option<String>,
     /// Adam's step size at the start

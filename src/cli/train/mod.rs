@@ -84,7 +84,10 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
     let gpu = together(ranks, device.open_for(turn, config.options.precision))?;
     let mut kind = Fact::new(
         "the device",
-        format!("{} ({})", gpu.name(), gpu.path().name()),
+        match gpu.matrices() {
+            None => format!("{} ({})", gpu.name(), gpu.path().name()),
+            Some(m) => format!("{} (matrices of {}, {} lanes)", gpu.name(), m.size, m.lanes),
+        },
     );
     kind.may_differ = true;
     refuse_differences(ranks, &[kind])?;

@@ -98,8 +98,11 @@ pub(super) fn facts(
     data_hash: &str,
 ) -> Result<Vec<Fact>, CliError> {
     let mut texts = kernels::texts(Path::Gpu);
-    // The size of the matrices is the device's own affair.
-    texts.extend(kernels::texts_with(Cooperative { size: 8, lanes: 8 }));
+    // Of one size: the text is the same for all.
+    texts.extend(kernels::cooperative_texts(Cooperative {
+        size: 8,
+        lanes: 8,
+    }));
     let texts: String = texts.into_iter().map(|(_, text)| text).collect();
     let mut facts = vec![
         Fact::new("the version of gtc", env!("CARGO_PKG_VERSION")),
