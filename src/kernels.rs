@@ -3,7 +3,7 @@
 //! [`crate::reference`](mod@crate::reference), their cases in [`crate::verify`]. What several include is here too.
 
 use crate::gpu::{
-    Cooperative, Core, Family, Kernel, Mirrors, Numbers, Operand, Operands, Path, Storage,
+    Cooperative, Core, Family, Kernel, Mirrors, Numbers, Operand, Operands, Path, Storage, Twins,
 };
 use crate::op;
 use crate::quantiser::method_kernels;
@@ -263,8 +263,18 @@ pub fn cooperative_texts(matrices: Cooperative) -> Vec<(&'static str, String)> {
     texts
 }
 
+/// What may differ between the calls of two networks that one dispatch does; `None` if none can.
+pub fn twins_of(kernel: &Kernel, path: Path) -> Option<Twins> {
+    let possible = |same| !path.mirrors() && Twins::are_possible(kernel, same);
+    let params = possible(false);
+    possible(true).then_some(Twins {
+        params,
+        ..Twins::ALL
+    })
+}
+
 /// Texts of all kernels on a path, with their names: products in every core, and where kernels read buffers, those over
-/// floats with all operands in 16 bits too.
+/// floats with all operands in 16 bits too, and those of one dispatch for two networks.
 pub fn texts(path: Path) -> Vec<(&'static str, String)> {
     const HALF: Storage = Storage::Half { exponent: 8 };
     let halves = Operands {
@@ -284,8 +294,11 @@ pub fn texts(path: Path) -> Vec<(&'static str, String)> {
         for operands in operands.into_iter().flatten() {
             for core in &cores {
                 let text = kernel.source_for(path, *core, &operands);
-                if !texts.iter().any(|(_, known)| *known == text) {
-                    texts.push((kernel.name, text));
+                let of_twins = twins_of(kernel, path).map(|twins| twins.text(&text));
+                for text in of_twins.into_iter().chain([text]) {
+                    if !texts.iter().any(|(_, known)| *known == text) {
+                        texts.push((kernel.name, text));
+                    }
                 }
             }
         }

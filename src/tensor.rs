@@ -67,6 +67,16 @@ impl Tensor {
         }
     }
 
+    /// Two tensors as [`Tensor::kept`] gives them, for the same of both networks, see [`Buffer::kept_pair`].
+    pub fn kept_pair(labels: [&str; 2], shape: &[usize]) -> [Self; 2] {
+        let buffers = Buffer::kept_pair(labels, shape.iter().product());
+        buffers.map(|buffer| Self {
+            buffer,
+            offset: 0,
+            shape: shape.to_vec(),
+        })
+    }
+
     /// Gives it zeroed memory, if it has none yet.
     ///
     /// # Errors
@@ -182,6 +192,11 @@ impl ArenaLayout {
     /// Room for everything reserved, see [`Tensor::kept`].
     pub fn tensor(&self, label: &str) -> Tensor {
         Tensor::kept(label, &[pad4(self.floats)])
+    }
+
+    /// The same of both networks, see [`Tensor::kept_pair`].
+    pub fn pair(&self, labels: [&str; 2]) -> [Tensor; 2] {
+        Tensor::kept_pair(labels, &[pad4(self.floats)])
     }
 
     /// A zeroed buffer with room for everything reserved.

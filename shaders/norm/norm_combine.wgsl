@@ -17,6 +17,7 @@ struct Params {
     running_base: u32,
     epsilon: f32,
     momentum: f32, // share of the new batch
+    round: u32, // whether the factor is a power of two
 }
 @group(0) @binding(0) var<uniform> params: Params;
 

@@ -10,6 +10,7 @@ struct Params {
     parameters_base: u32,
     statistics_base: u32,
     epsilon: f32,
+    round: u32, // whether the factor is a power of two
 }
 @group(0) @binding(0) var<uniform> params: Params;
 

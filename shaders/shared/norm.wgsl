@@ -2,8 +2,6 @@
 // 0 the mean, 1 one over the deviation, 2 the factor gamma / deviation, in LP rounded to a power
 // of two, 3 that factor over the unrounded one, 4 beta.
 
-override ROUND: bool = false;
-
 const SMALLEST_FACTOR: f32 = 1e-6;
 
 struct Moments {
@@ -19,7 +17,7 @@ fn store_statistics(channel: u32, moments: Moments, gamma: vec4f, beta: vec4f) {
     let inverse = 1.0 / sqrt(moments.variance + params.epsilon);
     let exact = gamma * inverse;
     var factor = exact;
-    if ROUND {
+    if params.round != 0u {
         let lasting = gamma / sqrt(moments.running_variance + params.epsilon);
         let size = max(abs(lasting), vec4f(SMALLEST_FACTOR));
         let rounded = sign(lasting) * power_of_two(round(log2_exact(size)));

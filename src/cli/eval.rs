@@ -34,7 +34,7 @@ pub(crate) struct EvalArgs {
     /// program if it learned from those]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Images at a time
+    /// Images at a time, at most: a packed model takes fewer where that many do not fit
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch_size: u32,
     #[command(flatten)]

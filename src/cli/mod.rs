@@ -142,6 +142,10 @@ pub(crate) struct DeviceArgs {
     /// Form of the kernels to run [default: the one for the adapter's kind, see `gtc adapters`]
     #[arg(long, value_name = "FORM", value_parser = forms())]
     path: Option<gpu::Path>,
+    /// On GPUs, run the kernels of both networks one after the other, where one dispatch could do both: to see what that
+    /// gains. No result changes by it
+    #[arg(long)]
+    no_twins: bool,
 }
 
 /// Reads one of the forms of the kernels.
@@ -163,6 +167,7 @@ impl DeviceArgs {
             turn,
             checked: self.checked,
             path: self.path,
+            no_twins: self.no_twins,
             cooperative: precision.needs_matrices(),
             ..GpuOptions::default()
         };

@@ -16,12 +16,12 @@ use crate::generate::{Generator, Which, draw_latents, mean_difference};
 use crate::gpu::Gpu;
 use crate::infer::{Inference, best, pictures};
 use crate::inspect::inspect;
-use crate::model::{LayerParameters, Model, Parameters};
+use crate::model::{LayerParameters, Model, Parameters, whole_batch};
 use crate::pack::{Activations, PackedModel, Trained, encode, pack};
 use crate::quantiser::{INTERCEPT, SLOPE};
 use crate::train::Objective;
 
-/// Images at a time, and images from which scales are chosen.
+/// Images at a time, and images from which scales are chosen; fewer where images are large.
 const BATCH: usize = 100;
 /// Latents from which a packed decoder draws beside LP.
 const LATENTS: usize = 1000;
@@ -153,7 +153,8 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     };
     let gpu = args.device.open()?;
     let header = &checkpoint.header;
-    let mut evaluator = Evaluator::new(&gpu, model.clone(), BATCH, !header.options.exact_norm)?;
+    let batch = whole_batch(&gpu, &model, BATCH);
+    let mut evaluator = Evaluator::new(&gpu, model.clone(), batch, !header.options.exact_norm)?;
     evaluator.set_weights(&checkpoint.snapshot.weights);
     evaluator.set_running(&checkpoint.snapshot.running);
     let calibration = pollster::block_on(evaluator.calibrate(&data.train))?;

@@ -13,15 +13,15 @@ use serde::de::DeserializeOwned;
 
 use super::CliError;
 use crate::files;
-use crate::gpu::{AdapterSummary, Family, Gpu, Kernel, Path, Tiles};
-use crate::infer::Inference;
+use crate::gpu::{AdapterSummary, Family, Gpu, GpuError, Kernel, Path, Tiles};
+use crate::infer::{InferError, Inference};
 use crate::kernels;
 use crate::model::Model;
 use crate::op::Arithmetic;
 use crate::pack::PackedModel;
 use crate::probe::f32_rate;
 use crate::recording::Recording;
-use crate::train::{TrainOptions, record_step};
+use crate::train::{TrainError, TrainOptions, record_step};
 use crate::tune::Tuning;
 use crate::tune::tiles::TileTuning;
 
@@ -186,13 +186,20 @@ pub(super) fn tuned_for(
         }
         return Ok(gpu);
     }
-    let step = record_step(&gpu, model, options)?;
+    let step = match record_step(&gpu, model, options) {
+        // Training finds a batch that fits.
+        Err(TrainError::Gpu(error)) if error.is_about_size() && when == TuneWhen::Auto => {
+            return Ok(gpu);
+        }
+        step => step?,
+    };
     let mut remembered = remembered_tiles();
     let tuning = remembered.entry(tiles_key(&gpu)).or_default();
     let any = match complete_tiles(&gpu, &step, tuning, until) {
         // A product alone may need memory that training does not.
         Err(error) if when == TuneWhen::Auto => {
             say_error!("note: the tiles of this network's products were not all tried: {error}");
+            gpu.forget_out_of_memory();
             true
         }
         other => other?,
@@ -272,12 +279,43 @@ fn write(name: &str, remembered: &impl serde::Serialize) -> Result<(), CliError>
     Ok(())
 }
 
-/// A packed model on a device. Unless an arithmetic is given, each shape of a layer that is new to the
+/// A packed model on a device, for as many images at a time as fit, at most `wanted`: results do not depend on it. See
+/// [`inference_of`].
+///
+/// # Errors
+/// Those of [`Inference::new`], of memory only if one image does not fit.
+pub(super) fn inference<'g>(
+    gpu: &'g Gpu,
+    model: PackedModel,
+    wanted: usize,
+    kernel: Option<Arithmetic>,
+) -> Result<Inference<'g>, CliError> {
+    let is_about_size = |error: &CliError| {
+        let of_layer = match error.downcast_ref() {
+            Some(InferError::Gpu(error)) => Some(error),
+            _ => None,
+        };
+        let error = of_layer.or_else(|| error.downcast_ref());
+        error.is_some_and(GpuError::is_about_size)
+    };
+    let mut batch = wanted;
+    loop {
+        match inference_of(gpu, model.clone(), batch, kernel) {
+            Err(error) if batch > 1 && is_about_size(&error) => {
+                gpu.forget_out_of_memory();
+                batch /= 2;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// A packed model on a device, for `batch` images at a time. Unless an arithmetic is given, each shape of a layer that is new to the
 /// adapter is tried in every one first, which is remembered.
 ///
 /// # Errors
 /// Those of [`Inference::new`].
-pub(super) fn inference<'g>(
+pub(super) fn inference_of<'g>(
     gpu: &'g Gpu,
     model: PackedModel,
     batch: usize,

@@ -6,7 +6,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::loss::{Lesson, LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{
     BitBudget, Images, Inputs, Mode, Model, Moments, Network, NormParameters, Parameters, Pass,
-    Prices, Shard, Shards, Storages, Weights,
+    Prices, Shard, Shards, Storages, Weights, check_positions,
 };
 use crate::op::{Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, standard_normal};
 use crate::quantiser::{Quantised, Spans, budget, quantiser_forward};
@@ -91,6 +91,7 @@ impl Memory {
         batch: usize,
         round_norm: bool,
     ) -> Result<Self, GpuError> {
+        check_positions(model, 1)?;
         let memory = Self::laid_out(model, batch, gpu.part_bytes(), round_norm);
         for tensor in memory.tensors() {
             tensor.allocate(gpu)?;
@@ -121,8 +122,9 @@ impl Memory {
             Some(_) => network.output().iter().product::<usize>() / batch,
             None => width,
         };
-        let outputs = |label| Tensor::kept(label, &[batch, outputs]);
-        let running = |label| Tensor::kept(label, &[parameters.initial_running().len()]);
+        let probabilities = ["HP probabilities", "LP probabilities"];
+        let running = ["HP running", "LP running"];
+        let [weights, values] = parameters.layout.pair(["weights", "quantised"]);
         let spans = parameters.spans(&Prices::default());
         Self {
             inputs: vec![Inputs {
@@ -131,15 +133,15 @@ impl Memory {
                 targets: None,
                 shard: Shard::default(),
             }],
-            weights: parameters.layout.tensor("weights"),
-            values: parameters.layout.tensor("quantised"),
+            weights,
+            values,
             table: Tensor::kept("spans", &[spans.table().len() / 4, 4]),
             spans,
             levels: Tensor::kept("levels", &[parameters.quantised().count(), 3, 4]),
-            running: [running("HP running"), running("LP running")],
+            running: Tensor::kept_pair(running, &[parameters.initial_running().len()]),
             zeros: Tensor::kept("zeros", &[widest.unwrap_or(4)]),
             totals: Tensor::kept("totals", &[2, 2, 4]),
-            probabilities: vec![[outputs("HP probabilities"), outputs("LP probabilities")]],
+            probabilities: vec![Tensor::kept_pair(probabilities, &[batch, outputs])],
             shards: Shards::one(),
             joined: None,
             network,
@@ -167,13 +169,13 @@ impl Memory {
         all.chain(optional).chain(pairs)
     }
 
-    /// The same with what flows through the networks stored in these ways.
+    /// The same with activations and their gradients stored in these ways.
     pub(crate) fn with_storages(mut self, storages: Storages) -> Self {
         self.network = self.network.with_storages(storages);
         self
     }
 
-    /// The same for training on a batch of several shards, of whose images all of this has room for one.
+    /// The same for training on a batch of several shards. `self` was laid out for one shard.
     pub(crate) fn with_shards(mut self, shards: Shards) -> Self {
         let like = |tensor: &Tensor| Tensor::kept(tensor.buffer.label(), &tensor.shape);
         let [images, labels] = [&self.inputs[0].images, &self.inputs[0].labels].map(like);
@@ -184,7 +186,9 @@ impl Memory {
                 targets: None,
                 shard: Shard::default(),
             });
-            let probabilities = self.probabilities[0].each_ref().map(like);
+            let [high, low] = &self.probabilities[0];
+            let labels = [high, low].map(|tensor| tensor.buffer.label());
+            let probabilities = Tensor::kept_pair(labels, &high.shape);
             self.probabilities.push(probabilities);
             if let Some(noise) = self.noise.first().map(like) {
                 self.network = self.network.with_noise(&noise);

@@ -29,7 +29,24 @@ struct Inner {
     rows: u32,
     storage: Storage,
     transient: bool,
-    memory: OnceLock<Arc<Memory>>,
+    place: OnceLock<Place>,
+    /// Of a buffer that may lie in one memory with another, see [`Buffer::kept_pair`].
+    half: Option<Half>,
+}
+
+/// Where a buffer lies.
+struct Place {
+    memory: Arc<Memory>,
+    first_row: u32,
+    /// Whether it is one half of the memory's first rows, and another buffer the other.
+    is_half: bool,
+}
+
+/// One of two buffers that lie in one memory.
+struct Half {
+    /// The memory of both, once one of them was allocated.
+    memory: Arc<OnceLock<Arc<Memory>>>,
+    is_second: bool,
 }
 
 /// What a buffer lies in; transient buffers of one plan share it.
@@ -188,7 +205,8 @@ impl Buffer {
             rows: rows as u32,
             storage,
             transient,
-            memory: OnceLock::new(),
+            place: OnceLock::new(),
+            half: None,
         }))
     }
 
@@ -213,6 +231,31 @@ impl Buffer {
         Self::unplaced(label, elements, false, storage)
     }
 
+    /// Two buffers as [`Buffer::kept`] gives them, for the same of both networks. Where one binding holds both they lie side
+    /// by side, so that one dispatch can read or write both, see [`crate::recording::twins`].
+    pub fn kept_pair(labels: [&str; 2], elements: usize) -> [Self; 2] {
+        let memory = Arc::new(OnceLock::new());
+        [(labels[0], false), (labels[1], true)].map(|(label, is_second)| {
+            let Self(inner) = Self::kept(label, elements);
+            let half = Some(Half {
+                memory: memory.clone(),
+                is_second,
+            });
+            let inner = Arc::into_inner(inner).expect("nobody else has it yet");
+            Self(Arc::new(Inner { half, ..inner }))
+        })
+    }
+
+    /// Whether both were made by one call of [`Buffer::kept_pair`], this one as the first.
+    pub(crate) fn is_kept_beside(&self, second: &Self) -> bool {
+        match (&self.0.half, &second.0.half) {
+            (Some(own), Some(other)) => {
+                Arc::ptr_eq(&own.memory, &other.memory) && !own.is_second && other.is_second
+            }
+            _ => false,
+        }
+    }
+
     /// A buffer of zeros with memory of its own.
     pub(super) fn new(gpu: &Gpu, label: &str, elements: usize) -> Result<Self, GpuError> {
         let buffer = Self::kept(label, elements);
@@ -222,9 +265,24 @@ impl Buffer {
 
     /// Gives it zeroed memory of its own, if it has none yet.
     pub(crate) fn allocate(&self, gpu: &Gpu) -> Result<(), GpuError> {
-        if self.memory().is_none() {
-            self.check_size(gpu)?;
-            self.place(Arc::new(Memory::new(gpu, self.label(), self.0.rows)?));
+        if self.memory().is_some() {
+            return Ok(());
+        }
+        self.check_size(gpu)?;
+        let rows = self.0.rows;
+        match &self.0.half {
+            Some(half) if 2 * rows <= gpu.most_rows_of_twins() => {
+                let memory = match half.memory.get() {
+                    Some(memory) => memory.clone(),
+                    None => {
+                        let new = Arc::new(Memory::new(gpu, self.label(), 2 * rows)?);
+                        half.memory.get_or_init(|| new).clone()
+                    }
+                };
+                let first_row = if half.is_second { rows } else { 0 };
+                self.place_half(memory, first_row);
+            }
+            _ => self.place(Arc::new(Memory::new(gpu, self.label(), rows)?)),
         }
         Ok(())
     }
@@ -243,14 +301,82 @@ impl Buffer {
         Ok(())
     }
 
+    /// Puts it at the start of a piece of memory.
     pub(super) fn place(&self, memory: Arc<Memory>) {
-        let placed = self.0.memory.set(memory);
+        self.place_at(Place {
+            memory,
+            first_row: 0,
+            is_half: false,
+        });
+    }
+
+    /// Puts it into a piece of memory as one of two that lie side by side.
+    pub(super) fn place_half(&self, memory: Arc<Memory>, first_row: u32) {
+        self.place_at(Place {
+            memory,
+            first_row,
+            is_half: true,
+        });
+    }
+
+    fn place_at(&self, place: Place) {
+        let placed = self.0.place.set(place);
         assert!(placed.is_ok(), "{self:?} is in a second plan");
     }
 
     /// Its memory, if it has any yet.
     pub(super) fn memory(&self) -> Option<&Arc<Memory>> {
-        self.0.memory.get()
+        self.0.place.get().map(|place| &place.memory)
+    }
+
+    fn placed(&self) -> &Place {
+        let place = self.0.place.get();
+        place.expect("finishing the plan places its buffers")
+    }
+
+    /// Whether both lie in one piece of memory, as far as they lie anywhere yet.
+    pub(super) fn lies_with(&self, other: &Self) -> bool {
+        match (self.memory(), other.memory()) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        }
+    }
+
+    /// Where in [`Buffer::raw`] it begins.
+    pub(super) fn first_byte(&self) -> u64 {
+        bytes_of(self.placed().first_row)
+    }
+
+    /// What kernels see of it.
+    pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
+        match self.placed().is_half {
+            true => self.range(self.0.rows),
+            false => self.raw().as_entire_binding(),
+        }
+    }
+
+    /// What kernels see of it and of the buffer behind it, of the same size.
+    pub(super) fn binding_of_both(&self) -> wgpu::BindingResource<'_> {
+        assert!(self.placed().is_half, "{self:?} lies alone");
+        self.range(2 * self.0.rows)
+    }
+
+    fn range(&self, rows: u32) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: self.raw(),
+            offset: self.first_byte(),
+            size: std::num::NonZeroU64::new(bytes_of(rows)),
+        })
+    }
+
+    /// Records setting all of it to zero.
+    pub(super) fn clear(&self, encoder: &mut wgpu::CommandEncoder) {
+        match self.placed().is_half {
+            true => {
+                encoder.clear_buffer(self.raw(), self.first_byte(), Some(bytes_of(self.0.rows)))
+            }
+            false => encoder.clear_buffer(self.raw(), 0, None),
+        }
     }
 
     /// What the memory holds, for listings.
@@ -269,8 +395,10 @@ impl Buffer {
 
     /// Its bytes, without the mirror.
     pub fn bytes(&self) -> u64 {
-        self.memory()
-            .map_or(bytes_of(self.0.rows), |memory| memory.bytes())
+        match self.0.place.get() {
+            Some(place) if !place.is_half => place.memory.bytes(),
+            _ => bytes_of(self.0.rows),
+        }
     }
 
     /// Gives up everything but the mirrors, which hold the content from now on.
@@ -296,18 +424,12 @@ impl Buffer {
     }
 
     pub(super) fn raw(&self) -> &wgpu::Buffer {
-        let memory = self
-            .memory()
-            .expect("finishing the plan places its buffers");
-        &memory.raw
+        &self.placed().memory.raw
     }
 
     /// The texture that holds a copy of this buffer, made on first use.
     pub(super) fn mirror(&self, gpu: &Gpu, numbers: Numbers) -> &Mirror {
-        let memory = self
-            .memory()
-            .expect("finishing the plan places its buffers");
-        memory.mirror(gpu, numbers)
+        self.placed().memory.mirror(gpu, numbers)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::kernel::{Blueprint, BoundKernel, Kind};
 use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_mirror};
-use super::{Buffer, Cooperative, Gpu, GpuError, Pool, Tiles};
+use super::{Buffer, Cooperative, Gpu, GpuError, MAX_GROUPS, Pool, Tiles};
 use crate::recording::copies::{self, Step, WithCopies};
 use crate::recording::cores::{self, Shared};
 use crate::recording::{Call, Recording, Resource, memory, submissions};
+use crate::tensor::Tensor;
 
 /// Uniform offsets must be multiples of this in WebGPU.
 const SLOT: usize = 256;
@@ -26,12 +27,27 @@ impl<'r> Compiled<'r> {
         }
     }
 
+    /// Refuses calls that need more workgroups than WebGPU allows.
+    fn check_groups(&self) -> Result<(), GpuError> {
+        for (call, shared) in self.calls.iter().zip(&self.shared) {
+            let groups = shared.groups.into_iter().max().unwrap_or(1);
+            if groups > MAX_GROUPS {
+                return Err(GpuError::TooManyGroups {
+                    what: format!("{} {}", call.label, call.kernel.name),
+                    groups,
+                    limit: MAX_GROUPS,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// All that the pipeline of every call is made of.
     pub fn kernels(&self) -> impl Iterator<Item = BoundKernel> + '_ {
         (0..self.calls.len()).map(|number| {
             let (call, form) = (self.calls[number], self.copies.forms[number]);
             let kind = |resource: &Resource| match resource {
-                Resource::Buffer(_) => Kind::Buffer,
+                Resource::Buffer(_) | Resource::Both(_) => Kind::Buffer,
                 Resource::Mirror(_) => Kind::Mirror(call.kernel.numbers),
                 Resource::Schedule => Kind::Uniform,
             };
@@ -46,6 +62,8 @@ impl<'r> Compiled<'r> {
                     path: form,
                     core: self.shared[number].core,
                     operands: call.operands(),
+                    twins: call.twins(),
+                    reads_written: reads_written(call),
                 },
                 bindings: [(0, Kind::Uniform)].into_iter().chain(behind).collect(),
             }
@@ -53,18 +71,65 @@ impl<'r> Compiled<'r> {
     }
 
     fn rows(&self) -> Vec<PlanRow> {
-        let shapes = |tensor: &crate::tensor::Tensor| tensor.shape.clone();
+        let shapes = |tensor: &Tensor| tensor.shape.clone();
         let row = |(call, shared): (&&Call, &Shared)| PlanRow {
-            label: call.label.clone(),
+            label: label_of(call),
             kernel: call.kernel.name,
             reads: call.reads.iter().map(shapes).collect(),
-            writes: call.outputs().map(shapes).collect(),
+            writes: call
+                .writes
+                .iter()
+                .flat_map(|w| &w.tensors)
+                .map(shapes)
+                .collect(),
             grid: shared.groups,
-            flops: call.flops,
+            flops: call.all_flops(),
             bytes: call.bytes(),
         };
         self.calls.iter().zip(&self.shared).map(row).collect()
     }
+}
+
+/// The uniform block, of two networks both if they differ, each in a multiple of 16 bytes.
+fn params_of(call: &Call) -> Vec<u8> {
+    let twin = call.twin.as_deref();
+    let twin = twin.filter(|twin| twin.params != call.params);
+    let mut params = Vec::new();
+    for block in [Some(call), twin].into_iter().flatten() {
+        params.extend_from_slice(&block.params);
+        params.resize(params.len().next_multiple_of(16), 0);
+    }
+    params
+}
+
+/// What a trace names, and what is written.
+fn named_outputs(call: &Call) -> (String, Vec<Tensor>) {
+    let outputs = call.writes.iter().flat_map(|output| &output.tensors);
+    let name = format!("{} {}", call.label, call.kernel.name);
+    (name, outputs.cloned().collect())
+}
+
+/// The label of a dispatch: `HP conv1`, or of two networks `HP, LP conv1`.
+fn label_of(call: &Call) -> String {
+    let Some(twin) = &call.twin else {
+        return call.label.clone();
+    };
+    match call.label.split_once(' ') {
+        Some((network, what)) if twin.label.ends_with(what) => {
+            let other = twin.label.split(' ').next().unwrap_or_default();
+            format!("{network}, {other} {what}")
+        }
+        _ => format!("{}, {}", call.label, twin.label),
+    }
+}
+
+/// Whether a call reads one half of a piece of memory and writes the other.
+fn reads_written(call: &Call) -> bool {
+    let outputs = || call.outputs().map(|output| &output.buffer);
+    call.inputs().any(|input| {
+        let read = &input.buffer;
+        outputs().any(|written| !written.same(read) && written.lies_with(read))
+    })
 }
 
 impl Gpu {
@@ -80,11 +145,22 @@ impl Gpu {
     /// parameters and constants, and binds everything.
     ///
     /// # Errors
-    /// [`GpuError::TooLarge`] when a buffer exceeds one binding, [`GpuError::Lost`] when the driver
+    /// [`GpuError::TooLarge`] when a buffer exceeds one binding, [`GpuError::TooManyGroups`], [`GpuError::Lost`] when the driver
     /// refused a kernel, a binding or memory.
     pub fn plan_in(&self, recording: Recording, pool: &mut Pool) -> Result<Plan, GpuError> {
+        let recording = match self.most_rows_of_twins() {
+            0 => recording,
+            most_rows => recording.with_twins(most_rows),
+        };
         let compiled = Compiled::new(&recording, &self.tiles, self.matrices);
+        compiled.check_groups()?;
         let (calls, steps) = (&compiled.calls, &compiled.copies.steps);
+        let blocks = memory::blocks(steps, calls, &compiled.copies.forms, &recording.twins);
+        pool.place(self, &blocks)?;
+        let buffers = recording.buffers();
+        for buffer in &buffers {
+            buffer.allocate(self)?;
+        }
         let mut pipelines = Vec::with_capacity(calls.len());
         let mut new_kernels = Vec::new();
         for kernel in compiled.kernels() {
@@ -93,11 +169,6 @@ impl Gpu {
             new_kernels.extend(new.then_some(kernel));
         }
         self.compile_ahead(new_kernels);
-        pool.place(self, &memory::lives(steps, calls, &compiled.copies.forms))?;
-        let buffers = recording.buffers();
-        for buffer in &buffers {
-            buffer.allocate(self)?;
-        }
         for constant in &recording.constants {
             if !constant.words.is_empty() {
                 constant.buffer.allocate(self)?;
@@ -116,7 +187,7 @@ impl Gpu {
         let mut offsets = Vec::with_capacity(calls.len());
         for call in calls {
             offsets.push(params.len() as u64);
-            params.extend_from_slice(&call.params);
+            params.extend(params_of(call));
             params.resize(params.len().next_multiple_of(SLOT), 0);
         }
         let params_buffer = uniform("params", params.len());
@@ -127,7 +198,7 @@ impl Gpu {
             let uniform = wgpu::BufferBinding {
                 buffer: &params_buffer,
                 offset: offsets[number],
-                size: std::num::NonZeroU64::new((call.params.len() as u64).next_multiple_of(16)),
+                size: std::num::NonZeroU64::new(params_of(call).len() as u64),
             };
             let behind = call.bindings(compiled.copies.forms[number]);
             let resource = |found| self.resource(found, call.kernel.numbers, &schedule);
@@ -155,7 +226,7 @@ impl Gpu {
                 pipeline: pipelines[*number].clone(),
                 bind_group: bind(*number),
                 row: *number,
-                outputs: calls[*number].outputs().cloned().collect(),
+                outputs: calls[*number].networks().map(named_outputs).collect(),
             },
         };
         let commands = steps.iter().map(command).collect();
@@ -177,7 +248,11 @@ impl Gpu {
         schedule: &'a wgpu::Buffer,
     ) -> wgpu::BindingResource<'a> {
         match resource {
-            Resource::Buffer(buffer) => buffer.raw().as_entire_binding(),
+            Resource::Buffer(buffer) => buffer.binding(),
+            Resource::Both([first, second]) => {
+                debug_assert!(first.lies_with(second));
+                first.binding_of_both()
+            }
             Resource::Mirror(buffer) => {
                 wgpu::BindingResource::TextureView(&buffer.mirror(self, numbers).view)
             }

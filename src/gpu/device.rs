@@ -15,7 +15,7 @@ use super::{Buffer, Cooperative, GpuError, Path, Tiles, subgroups};
 pub struct GpuOptions {
     /// Index in [`list_adapters`](super::list_adapters) or a part of an adapter's name; `None` takes the fastest.
     pub adapter: Option<String>,
-    /// Of several equal adapters take the one of this number, and around: for processes that share a machine.
+    /// Which of several equal adapters to take: this number modulo how many there are. For processes that share a machine.
     pub turn: usize,
     /// Keep bounds checks, loop bounding and zeroed workgroup memory.
     pub checked: bool,
@@ -26,6 +26,8 @@ pub struct GpuOptions {
     pub part_bytes: Option<u64>,
     /// The most memory that tensors may take; without it, on drivers of the CPU, what is free now.
     pub memory_bytes: Option<u64>,
+    /// Give each call of a kernel a dispatch of its own, also where one could do those of both networks: to compare.
+    pub no_twins: bool,
     /// Use cooperative matrices ("tensor cores") in products whose first operand is stored in 16 bits. Needs extensions beyond WebGPU.
     pub cooperative: bool,
 }
@@ -41,6 +43,7 @@ pub struct Gpu {
     path: Path,
     checked: bool,
     part_bytes: Option<u64>,
+    no_twins: bool,
     pub(super) budget: Arc<Budget>,
     pub(super) tiles: Tiles,
     pub(super) matrices: Option<Cooperative>,
@@ -107,6 +110,7 @@ impl Gpu {
             path,
             checked: options.checked,
             part_bytes: options.part_bytes,
+            no_twins: options.no_twins,
             budget: Arc::new(Budget::new(options.memory_bytes.or(free))),
             tiles: Tiles::default(),
             matrices,
@@ -237,6 +241,17 @@ impl Gpu {
             .contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
+    /// Rows that two buffers may have together to lie side by side, see [`crate::recording::twins`]; none where
+    /// kernels read mirrors or nobody wants twins.
+    pub(crate) fn most_rows_of_twins(&self) -> u32 {
+        if self.path.mirrors() || self.no_twins {
+            return 0;
+        }
+        let row = u64::from(super::TEXELS_PER_ROW) * super::TEXEL_BYTES;
+        let rows = self.device.limits().max_storage_buffer_binding_size / row;
+        u32::try_from(rows).unwrap_or(u32::MAX)
+    }
+
     /// Allocates zeroed memory for `elements` floats.
     ///
     /// # Errors
@@ -249,7 +264,7 @@ impl Gpu {
     pub fn write<T: bytemuck::NoUninit>(&self, buffer: &Buffer, offset: usize, values: &[T]) {
         self.queue.write_buffer(
             buffer.raw(),
-            offset as u64 * 4,
+            buffer.first_byte() + offset as u64 * 4,
             bytemuck::cast_slice(values),
         );
     }
@@ -265,7 +280,7 @@ impl Gpu {
         }
     }
 
-    /// Lets the device be used again after memory that it had not was given up.
+    /// Clears a remembered out-of-memory error, so that the device can be used again. Call it once what was too large is dropped.
     pub(crate) fn forget_out_of_memory(&self) {
         self.wait();
         let mut failure = self.failure.lock().unwrap_or_else(|e| e.into_inner());

@@ -63,8 +63,8 @@ pub enum GpuError {
     },
     /// The device stopped answering, or reported an error it could not attach to a call.
     #[error(
-        "the GPU device failed: {0}. Work up to the last checkpoint is safe: continue with `gtc train --resume DIR`, \
-         or choose another adapter with --adapter."
+        "the GPU device failed: {0}. Try again, or choose another adapter with --adapter. A training run goes on from its last \
+         checkpoint: `gtc train --resume DIR`."
     )]
     Lost(String),
     /// The device has no more memory.
@@ -73,13 +73,25 @@ pub enum GpuError {
     /// More positions than kernels can count.
     #[error(
         "a batch has {positions} positions in one layer, more than the {limit} that kernels count exactly. Use a \
-         smaller --batch-size."
+         smaller --batch-size or smaller images."
     )]
     TooManyPositions {
         /// Images x rows x columns.
         positions: usize,
         /// The most.
         limit: usize,
+    },
+    /// A kernel would need more workgroups than a dispatch may have.
+    #[error(
+        "'{what}' needs {groups} workgroups, more than the {limit} that WebGPU allows along one axis. Use a smaller --batch-size."
+    )]
+    TooManyGroups {
+        /// Layer and kernel.
+        what: String,
+        /// Workgroups along the longest axis.
+        groups: u32,
+        /// The most.
+        limit: u32,
     },
     /// A buffer larger than one binding of this device.
     #[error(
@@ -100,7 +112,10 @@ impl GpuError {
     pub(crate) fn is_about_size(&self) -> bool {
         matches!(
             self,
-            Self::OutOfMemory(_) | Self::TooLarge { .. } | Self::TooManyPositions { .. }
+            Self::OutOfMemory(_)
+                | Self::TooLarge { .. }
+                | Self::TooManyPositions { .. }
+                | Self::TooManyGroups { .. }
         )
     }
 
@@ -112,6 +127,13 @@ impl GpuError {
             }
             Self::TooManyPositions { positions, limit } => {
                 format!("one layer would have {positions} positions, and kernels count {limit}.")
+            }
+            Self::TooManyGroups {
+                what,
+                groups,
+                limit,
+            } => {
+                format!("'{what}' would need {groups} workgroups, and {limit} are allowed.")
             }
             Self::OutOfMemory(message) => format!("its memory is full ({message})."),
             other => other.to_string(),

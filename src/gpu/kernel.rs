@@ -3,11 +3,15 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::{Core, Gpu, Operand, Operands, Path, cooperative};
+use super::twins::read_write;
+use super::{Core, Gpu, Operand, Operands, Path, Twins, cooperative};
 
 /// Threads in a workgroup of every kernel that does not set its own: small enough that two cores
 /// share even a small grid, a multiple of every common SIMD width.
 pub const WORKGROUP: u32 = 64;
+
+/// Workgroups along one axis of a grid that WebGPU allows.
+pub const MAX_GROUPS: u32 = 65_535;
 
 /// What is included after a kernel's own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +136,8 @@ pub(super) struct PipelineKey {
     path: Path,
     core: Option<Core>,
     operands: Operands,
+    twins: Option<Twins>,
+    reads_written: bool,
 }
 
 pub(super) struct Pipeline {
@@ -160,6 +166,10 @@ pub(super) struct Blueprint {
     pub path: Path,
     pub core: Option<Core>,
     pub operands: Operands,
+    /// Of a dispatch for two networks.
+    pub twins: Option<Twins>,
+    /// Whether it reads one half of a piece of memory and writes the other.
+    pub reads_written: bool,
 }
 
 impl Blueprint {
@@ -171,6 +181,20 @@ impl Blueprint {
             path: self.path,
             core: self.core,
             operands: self.operands,
+            twins: self.twins,
+            reads_written: self.reads_written,
+        }
+    }
+
+    /// The whole WGSL module.
+    fn text(&self) -> String {
+        let mut text = self.kernel.source_for(self.path, self.core, &self.operands);
+        if let Some(twins) = &self.twins {
+            text = twins.text(&text);
+        }
+        match self.reads_written {
+            true => read_write(&text),
+            false => text,
         }
     }
 
@@ -182,7 +206,7 @@ impl Blueprint {
         let more = more.unwrap_or_default();
         let constants = [&self.constants[..], &more].concat();
         let label = Some(self.kernel.name);
-        let text = self.kernel.source_for(self.path, self.core, &self.operands);
+        let text = self.text();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label,
             source: wgpu::ShaderSource::Wgsl(text.into()),

@@ -1,6 +1,6 @@
 //! The ways in which threads share a matrix product, and how one is chosen.
 
-use super::kernel::{Family, Kernel};
+use super::kernel::{Family, Kernel, MAX_GROUPS};
 use super::{Cooperative, Operands, Path};
 
 const WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
@@ -196,6 +196,13 @@ impl Core {
         groups.map(|n| n as u32)
     }
 
+    /// The same for the products of two networks, see [`super::Twins`].
+    pub(crate) fn groups_of_both(self, size: [usize; 2], splits: usize) -> [u32; 3] {
+        let [x, y, z] = self.groups(size, splits);
+        assert_eq!(y, 1, "{self:?} has no room for two networks");
+        [x, 2, z]
+    }
+
     /// Seconds that a product of so many operations takes, roughly, on two cores through lavapipe.
     fn seconds(self, size: [usize; 2], splits: usize, flops: u64) -> f64 {
         let covered = self.time(size, splits) as f64 / 10.0 / (size[0] * size[1]) as f64;
@@ -224,14 +231,17 @@ pub(crate) fn fastest(
     flops: u64,
     known: &[Core],
 ) -> Option<Core> {
+    // One that needs too many workgroups, if all do: making a plan refuses it.
+    let too_many = |core: &Core| core.groups(size, 1).iter().any(|n| *n > MAX_GROUPS);
     let best = cores
         .iter()
         .copied()
-        .min_by_key(|core| core.time(size, splits))?;
+        .min_by_key(|core| (too_many(core), core.time(size, splits)))?;
     let loss = |core: &Core| core.seconds(size, splits, flops) - best.seconds(size, splits, flops);
     let nearly = known
         .iter()
         .copied()
+        .filter(|core| !too_many(core))
         .min_by(|a, b| loss(a).total_cmp(&loss(b)));
     Some(
         nearly

@@ -35,7 +35,8 @@ pub(super) enum Command {
         pipeline: Arc<Pipeline>,
         bind_group: wgpu::BindGroup,
         row: usize,
-        outputs: Vec<Tensor>,
+        /// Of each network, what a trace calls it and what is written.
+        outputs: Vec<(String, Vec<Tensor>)>,
     },
     /// Copies a buffer to its texture, so that the next kernels can read it fast.
     Mirror(Buffer, Range<u32>, Numbers),
@@ -105,7 +106,7 @@ impl Plan {
                 Command::Mirror(buffer, rows, numbers) => {
                     copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
                 }
-                Command::Clear(buffer) => encoder.clear_buffer(buffer.raw(), 0, None),
+                Command::Clear(buffer) => buffer.clear(&mut encoder),
                 Command::Exchange(_) => unreachable!("it is a submission of its own"),
                 Command::Dispatch { .. } => {
                     let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -197,22 +198,23 @@ impl Plan {
                     gpu.queue.submit([encoder.finish()]);
                 }
                 Command::Clear(buffer) => {
-                    encoder.clear_buffer(buffer.raw(), 0, None);
+                    buffer.clear(&mut encoder);
                     gpu.queue.submit([encoder.finish()]);
                 }
                 Command::Exchange(_) => panic!("this plan waits for other processes"),
-                Command::Dispatch { row, outputs, .. } => {
+                Command::Dispatch { outputs, .. } => {
                     self.encode(
                         &mut encoder.begin_compute_pass(&Default::default()),
                         command,
                     );
                     gpu.queue.submit([encoder.finish()]);
-                    let mut values = Vec::new();
-                    for output in outputs {
-                        values.push(output.read(gpu).await?);
+                    for (name, tensors) in outputs {
+                        let mut values = Vec::new();
+                        for tensor in tensors {
+                            values.push(tensor.read(gpu).await?);
+                        }
+                        trace.push((name.clone(), values));
                     }
-                    let row = &self.rows[*row];
-                    trace.push((format!("{} {}", row.label, row.kernel), values));
                 }
             }
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::buffer::Memory;
-use super::{Buffer, Gpu, GpuError};
-use crate::recording::memory::{self, Life};
+use super::{Gpu, GpuError};
+use crate::recording::memory::{self, Block};
 
 /// Memory for the transient buffers of plans that never run at the same time: they all place
 /// theirs in it.
@@ -17,20 +17,29 @@ pub struct Pool {
 
 impl Pool {
     /// Gives every buffer a place for the steps in which it lives, see [`memory::place`].
-    pub(super) fn place(&mut self, gpu: &Gpu, lives: &[(Buffer, Life)]) -> Result<(), GpuError> {
-        for (buffer, _) in lives {
+    pub(super) fn place(&mut self, gpu: &Gpu, blocks: &[Block]) -> Result<(), GpuError> {
+        for buffer in blocks.iter().flat_map(|block| &block.buffers) {
             buffer.check_size(gpu)?;
         }
         let mut rows: Vec<u32> = self.slabs.iter().map(|slab| slab.rows).collect();
-        let places = memory::place(&mut rows, lives);
+        let places = memory::place(&mut rows, blocks);
         for rows in &rows[self.slabs.len()..] {
             let label = format!("working memory {}", self.slabs.len() + 1);
             let slab = Memory::new(gpu, &label, *rows)?;
             self.slabs.push(Arc::new(slab));
         }
-        for ((buffer, _), at) in lives.iter().zip(places) {
-            self.placed = (self.placed.0 + 1, self.placed.1 + buffer.bytes());
-            buffer.place(self.slabs[at].clone());
+        for (block, at) in blocks.iter().zip(places) {
+            let slab = || self.slabs[at].clone();
+            for buffer in &block.buffers {
+                self.placed = (self.placed.0 + 1, self.placed.1 + buffer.bytes());
+            }
+            match &block.buffers[..] {
+                [first, second] => {
+                    first.place_half(slab(), 0);
+                    second.place_half(slab(), first.rows());
+                }
+                buffers => buffers.iter().for_each(|buffer| buffer.place(slab())),
+            }
         }
         Ok(())
     }

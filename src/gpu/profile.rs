@@ -3,7 +3,10 @@
 use super::plan::{Command, copy_to_mirror};
 use super::{Gpu, GpuError, Plan};
 
-/// Time spent in one dispatch, in the copies before it included apart.
+/// Timestamps that WebGPU allows in a set.
+const QUERIES: u32 = wgpu::QUERY_SET_MAX_QUERIES;
+
+/// Time of one dispatch. The copies before it are a timing of their own, `mirror`.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Timing {
     /// Layer and purpose.
@@ -30,11 +33,18 @@ impl Plan {
         }
         self.write_schedule(gpu, schedule);
         let count = 2 * self.rows.len() as u32;
-        let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: Some("profile"),
-            ty: wgpu::QueryType::Timestamp,
-            count,
-        });
+        let in_sets: Vec<u32> = (0..count)
+            .step_by(QUERIES as usize)
+            .map(|first| QUERIES.min(count - first))
+            .collect();
+        let set = |count: &u32| {
+            gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("profile"),
+                ty: wgpu::QueryType::Timestamp,
+                count: *count,
+            })
+        };
+        let sets: Vec<wgpu::QuerySet> = in_sets.iter().map(set).collect();
         let bytes = u64::from(count) * 8;
         let buffer = |usage| {
             gpu.device.create_buffer(&wgpu::BufferDescriptor {
@@ -51,14 +61,14 @@ impl Plan {
                 Command::Mirror(buffer, rows, numbers) => {
                     copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
                 }
-                Command::Clear(buffer) => encoder.clear_buffer(buffer.raw(), 0, None),
+                Command::Clear(buffer) => buffer.clear(&mut encoder),
                 Command::Exchange(_) => panic!("this plan waits for other processes"),
                 Command::Dispatch { row, .. } => {
-                    let first = 2 * *row as u32;
+                    let first = 2 * *row as u32 % QUERIES;
                     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                         label: None,
                         timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                            query_set: &queries,
+                            query_set: &sets[2 * *row / QUERIES as usize],
                             beginning_of_pass_write_index: Some(first),
                             end_of_pass_write_index: Some(first + 1),
                         }),
@@ -67,7 +77,10 @@ impl Plan {
                 }
             }
         }
-        encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+        for (number, (set, count)) in sets.iter().zip(in_sets).enumerate() {
+            let offset = number as u64 * u64::from(QUERIES) * 8;
+            encoder.resolve_query_set(set, 0..count, &resolved, offset);
+        }
         gpu.queue.submit([encoder.finish()]);
         let ticks = gpu.read_u64(&resolved, count as usize).await?;
         let period = f64::from(gpu.queue.get_timestamp_period()) / 1000.0;

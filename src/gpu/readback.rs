@@ -59,7 +59,8 @@ impl Readback {
         buffer: &Buffer,
         offset: usize,
     ) -> Result<Vec<f32>, GpuError> {
-        self.copy(gpu, buffer.raw(), offset as u64 * 4).await
+        self.copy(gpu, buffer.raw(), buffer.first_byte() + offset as u64 * 4)
+            .await
     }
 
     async fn copy<T: bytemuck::Pod>(
@@ -81,7 +82,8 @@ impl Readback {
         let mut sources = Vec::with_capacity(tensors.len());
         for tensor in tensors {
             let [offset, bytes] = [tensor.offset, tensor.len()].map(|floats| 4 * floats as u64);
-            sources.push((tensor.buffer.raw(), offset, bytes));
+            let buffer = &tensor.buffer;
+            sources.push((buffer.raw(), buffer.first_byte() + offset, bytes));
         }
         self.copy_all(gpu, &sources).await
     }
@@ -139,7 +141,7 @@ impl Gpu {
         let storage = buffer.storage();
         let [first, bytes] = [offset, elements].map(|count| count as u64 * storage.bytes());
         let words: Vec<u32> = Readback::new(self, bytes.div_ceil(4) as usize)
-            .copy(self, buffer.raw(), first)
+            .copy(self, buffer.raw(), buffer.first_byte() + first)
             .await?;
         Ok(storage.decode(&words, elements))
     }
@@ -155,7 +157,7 @@ impl Gpu {
         elements: usize,
     ) -> Result<Vec<i32>, GpuError> {
         Readback::new(self, elements)
-            .copy(self, buffer.raw(), offset as u64 * 4)
+            .copy(self, buffer.raw(), buffer.first_byte() + offset as u64 * 4)
             .await
     }
 

@@ -22,14 +22,19 @@ impl Parts {
         }
     }
 
-    /// As few parts as hold at most `most` images each, all equally large but the last.
-    pub fn of(batch: usize, most: usize) -> Self {
-        // By fours, because a part of images that fill no whole texels must start at one.
-        let most = most / 4 * 4;
+    /// As few parts as hold at most `most` images each, all equally large but the last. A part must start where images of
+    /// `pixels` numbers, one behind the other, start a texel.
+    pub fn of(batch: usize, most: usize, pixels: usize) -> Self {
+        let step = match pixels % 4 {
+            0 => 1,
+            2 => 2,
+            _ => 4,
+        };
+        let most = most / step * step;
         if most == 0 || batch <= most {
             return Self::one(batch);
         }
-        let size = batch.div_ceil(batch.div_ceil(most)).next_multiple_of(4);
+        let size = batch.div_ceil(batch.div_ceil(most)).next_multiple_of(step);
         let starts = (0..batch).step_by(size);
         Self {
             batch,
@@ -47,7 +52,7 @@ impl Parts {
         self.batch
     }
 
-    /// Of rows of a tensor, several to an image, those of all parts but a shorter last one.
+    /// Rows of a part (the last one may have fewer), of a tensor with `rows` rows for the whole batch.
     pub fn rows(&self, rows: usize) -> usize {
         rows / self.batch * self.ranges[0].len()
     }
@@ -175,13 +180,16 @@ mod tests {
 
     #[test]
     fn parts_are_equal_but_the_last_and_start_at_whole_texels() {
-        assert_eq!(Parts::of(64, 64), Parts::one(64));
-        assert_eq!(Parts::of(65, 64).ranges(), [0..36, 36..65]);
+        assert_eq!(Parts::of(64, 64, 27), Parts::one(64));
+        assert_eq!(Parts::of(65, 64, 27).ranges(), [0..36, 36..65]);
         assert_eq!(
-            Parts::of(100, 30).ranges(),
+            Parts::of(100, 30, 27).ranges(),
             [0..28, 28..56, 56..84, 84..100]
         );
-        assert_eq!(Parts::of(7, 3), Parts::one(7));
-        assert_eq!(Parts::of(6, 5).ranges(), [0..4, 4..6]);
+        assert_eq!(Parts::of(6, 5, 27).ranges(), [0..4, 4..6]);
+        assert_eq!(Parts::of(7, 3, 27), Parts::one(7));
+        assert_eq!(Parts::of(7, 3, 26).ranges(), [0..2, 2..4, 4..6, 6..7]);
+        assert_eq!(Parts::of(7, 3, 28).ranges(), [0..3, 3..6, 6..7]);
+        assert_eq!(Parts::of(2, 1, 28).ranges(), [0..1, 1..2]);
     }
 }

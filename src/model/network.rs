@@ -96,6 +96,8 @@ pub struct Network {
     /// Numbers of the largest activation of an image, and the positions, or lines of shifted copies, that
     /// kernels count of it at most.
     largest: [usize; 2],
+    /// Numbers of an image as it comes.
+    pixels: usize,
     /// Of each shard of this process, (batch, padded latent): what samples of the latent are made of.
     pub(super) noise: Vec<Activation>,
     /// The output of each node, for those that only see what they read in another shape: that.
@@ -163,6 +165,16 @@ impl Pass {
             .and_then(Activation::tensor)
             .expect("outputs lie in one tensor")
     }
+}
+
+/// The largest batch of at most `wanted` images of which a device can keep every value, one at least.
+pub(crate) fn whole_batch(gpu: &Gpu, model: &Model, wanted: usize) -> usize {
+    whole_batch_within(gpu.part_bytes(), model, wanted)
+}
+
+fn whole_batch_within(bytes: u64, model: &Model, wanted: usize) -> usize {
+    let images = Network::unfused(model, 1).images_at_once(bytes);
+    wanted.min(images).max(1)
 }
 
 impl Network {
@@ -249,6 +261,7 @@ impl Network {
                 numbers.max().unwrap_or(1),
                 positions(model).max(lines.max().unwrap_or(1)),
             ],
+            pixels: model.input.iter().product(),
             output: steps
                 .last()
                 .map(|step| step.recorder.output())
@@ -271,10 +284,17 @@ impl Network {
 
     /// The same for bindings of so many bytes.
     pub(crate) fn in_parts_of(mut self, bytes: u64) -> Self {
+        let most = self.images_at_once(bytes);
+        self.parts = Parts::of(self.parts.batch(), most, self.pixels);
+        self
+    }
+
+    /// Images of which no value exceeds a binding of so many bytes, nor the positions that kernels count exactly; 0 if one image
+    /// does.
+    fn images_at_once(&self, bytes: u64) -> usize {
         let [numbers, positions] = self.largest;
         let images = (bytes / 4) as usize / numbers;
-        self.parts = Parts::of(self.parts.batch(), images.min(MOST_POSITIONS / positions));
-        self
+        images.min(MOST_POSITIONS / positions)
     }
 
     /// Stores values and gradients in these ways.
@@ -356,5 +376,30 @@ pub(super) fn padded(batch: usize, [height, width, channels]: [usize; 3]) -> Con
         input_height: height,
         input_width: width,
         ..ConvShape::dense(batch, channels, channels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Builder;
+    use crate::op::{Conv, Dense, GlobalAveragePool};
+
+    #[test]
+    fn large_images_make_small_batches() {
+        let model = |side: usize| {
+            let mut net = Builder::new("large", [side, side, 4]);
+            net.then("conv", Conv::new(8, 3).padding(1));
+            net.then("means", GlobalAveragePool {});
+            net.then("fc", Dense::new(2));
+            net.build().unwrap_or_else(|e| panic!("{e}"))
+        };
+        let batch = |side, bytes| whole_batch_within(bytes, &model(side), 100);
+        assert_eq!(batch(32, 1 << 27), 100);
+        // 224 x 224 x 8 floats of 83 images take 127.1 MiB, and 4.16 of 4.19 million positions.
+        assert_eq!(batch(224, 1 << 27), 83);
+        assert_eq!(batch(224, 1 << 30), 83);
+        assert_eq!(batch(224, 1 << 26), 41);
+        assert_eq!(batch(2048, 1 << 30), 1);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Buffer, Kernel, Operands, Path, Storage, TEXELS_PER_ROW, WORKGROUP};
+use crate::gpu::{
+    Buffer, Kernel, MAX_GROUPS, Operands, Path, Storage, TEXELS_PER_ROW, Twins, WORKGROUP,
+};
 use crate::tensor::Tensor;
-
-const MAX_GROUPS: u32 = 65_535;
 
 /// An output of a dispatch.
 #[derive(Clone, Copy)]
@@ -19,14 +19,14 @@ pub enum Write<'a> {
 }
 
 /// How many threads run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
     /// At least this many threads in workgroups of [`WORKGROUP`]; a large number is folded into
     /// y, and the kernel's `thread_index` unfolds it.
     Threads(u32),
     /// Exactly these workgroups.
     Groups([u32; 3]),
-    /// Whatever workgroups share the product of a matrix kernel, of so many rows and columns of numbers, best.
+    /// A matrix product; the pass `cores` chooses its workgroups.
     Product {
         /// Rows and columns.
         size: [usize; 2],
@@ -83,8 +83,10 @@ pub struct Call {
     pub schedule: bool,
     /// Threads.
     pub grid: Grid,
-    /// Floating-point operations.
+    /// Floating-point operations, without those of the twin.
     pub flops: u64,
+    /// The same call of the other network, if one dispatch does both, see [`super::twins`].
+    pub twin: Option<Box<Call>>,
 }
 
 /// An output of a recorded call.
@@ -123,6 +125,7 @@ impl From<Dispatch<'_>> for Call {
             schedule: dispatch.schedule,
             grid: dispatch.grid,
             flops: dispatch.flops,
+            twin: None,
         }
     }
 }
@@ -132,6 +135,8 @@ impl From<Dispatch<'_>> for Call {
 pub(crate) enum Resource {
     /// A buffer.
     Buffer(Buffer),
+    /// A buffer and the one behind it, which is its twin's.
+    Both([Buffer; 2]),
     /// The texture that mirrors a buffer.
     Mirror(Buffer),
     /// The numbers that change from step to step.
@@ -165,17 +170,54 @@ impl Call {
         Some(name)
     }
 
-    /// What it reads: inputs, and old values of outputs.
-    pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
-        let updates = self.writes.iter().filter(|output| output.update);
-        self.reads
-            .iter()
-            .chain(updates.map(|output| &output.tensors[0]))
+    /// The calls that the dispatch does: this one, and its twin.
+    pub fn networks(&self) -> impl Iterator<Item = &Call> {
+        [Some(self), self.twin.as_deref()].into_iter().flatten()
     }
 
-    /// What it writes.
+    /// Floating-point operations of the dispatch.
+    pub fn all_flops(&self) -> u64 {
+        self.networks().map(|call| call.flops).sum()
+    }
+
+    /// What the dispatch reads: inputs, and old values of outputs.
+    pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
+        self.networks().flat_map(|call| {
+            let updates = call.writes.iter().filter(|output| output.update);
+            let updates = updates.map(|output| &output.tensors[0]);
+            call.reads.iter().chain(updates)
+        })
+    }
+
+    /// What the dispatch writes.
     pub fn outputs(&self) -> impl Iterator<Item = &Tensor> {
-        self.writes.iter().flat_map(|output| &output.tensors)
+        let writes = self.networks().flat_map(|call| &call.writes);
+        writes.flat_map(|output| &output.tensors)
+    }
+
+    /// The buffers that are bound: inputs, then outputs.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Buffer> {
+        let outputs = self.writes.iter().map(|output| &output.tensors[0]);
+        let tensors = self.reads.iter().chain(outputs);
+        tensors.map(|tensor| &tensor.buffer)
+    }
+
+    /// Which operands are others of the twin; the uniform block is if it is not the same.
+    pub(crate) fn twins(&self) -> Option<Twins> {
+        let twin = self.twin.as_deref()?;
+        let mut twins = Twins {
+            params: self.params != twin.params,
+            ..Twins::default()
+        };
+        let apart: Vec<bool> = self
+            .slots()
+            .zip(twin.slots())
+            .map(|(own, other)| !own.same(other))
+            .collect();
+        let (inputs, outputs) = apart.split_at(self.reads.len());
+        twins.inputs[..inputs.len()].copy_from_slice(inputs);
+        twins.outputs[..outputs.len()].copy_from_slice(outputs);
+        Some(twins)
     }
 
     /// Bytes that must move at least once.
@@ -210,20 +252,28 @@ impl Call {
 
     /// Its bindings behind the parameters where kernels have this form.
     pub(crate) fn bindings(&self, form: Path) -> Vec<(u32, Resource)> {
-        let input = |tensor: &Tensor| match form.mirrors() {
-            true => Resource::Mirror(tensor.buffer.clone()),
-            false => Resource::Buffer(tensor.buffer.clone()),
+        let others: Vec<&Buffer> = self.twin.iter().flat_map(|twin| twin.slots()).collect();
+        let buffer = |slot: usize, buffer: &Buffer| match others.get(slot) {
+            Some(other) if !other.same(buffer) => {
+                Resource::Both([buffer, other].map(Buffer::clone))
+            }
+            _ => Resource::Buffer(buffer.clone()),
         };
+        let mirror = |tensor: &Tensor| Resource::Mirror(tensor.buffer.clone());
         let reads = self.reads.iter().enumerate();
         let mut bindings: Vec<_> = reads
-            .map(|(slot, tensor)| (1 + slot as u32, input(tensor)))
+            .map(|(slot, tensor)| match form.mirrors() {
+                true => (1 + slot as u32, mirror(tensor)),
+                false => (1 + slot as u32, buffer(slot, &tensor.buffer)),
+            })
             .collect();
         for (slot, output) in self.writes.iter().enumerate() {
             let tensor = &output.tensors[0];
             if output.update && form.mirrors() {
-                bindings.push((9 + slot as u32, input(tensor)));
+                bindings.push((9 + slot as u32, mirror(tensor)));
             }
-            bindings.push((5 + slot as u32, Resource::Buffer(tensor.buffer.clone())));
+            let resource = buffer(self.reads.len() + slot, &tensor.buffer);
+            bindings.push((5 + slot as u32, resource));
         }
         if self.schedule {
             bindings.push((SCHEDULE_BINDING, Resource::Schedule));

@@ -38,7 +38,8 @@ fn ways(call: &Call, path: Path, rows: usize, matrices: Option<Cooperative>) -> 
 
 /// Chooses for every call, in order. A product has the tile that was measured to be the fastest, if it is one of `tiles`.
 /// Another one takes the core that should be fastest, unless another one that the same kernel has already loses little by
-/// it, because each takes a pipeline of its own.
+/// it, because each takes a pipeline of its own. Products of one size have one core, however often they come: on CPU drivers the
+/// core decides last bits, and a process that has some shards of a batch must choose what one that has all does.
 pub(crate) fn choose(
     recording: &Recording,
     tiles: &Tiles,
@@ -47,13 +48,16 @@ pub(crate) fn choose(
     /// A kernel and the values of its constants.
     type Key = (*const Kernel, Vec<(&'static str, u64)>);
     let mut known: Vec<(Key, Core)> = Vec::new();
+    let mut chosen: Vec<((Key, Grid, u64, Vec<Core>), Core)> = Vec::new();
     let path = recording.path();
     let share = |call: &Call| {
+        let networks = call.networks().count();
         let (size, splits) = match call.grid {
             Grid::Threads(threads) => {
+                let [x, y, _] = groups_of(threads);
                 return Shared {
                     core: None,
-                    groups: groups_of(threads),
+                    groups: [x, y, networks as u32],
                 };
             }
             Grid::Groups(groups) => return Shared { core: None, groups },
@@ -68,19 +72,28 @@ pub(crate) fn choose(
         // One kernel may multiply floats in some calls and halves in others.
         let own = own.filter(|(_, core)| cooperative(core) == cores.iter().any(cooperative));
         let own: Vec<Core> = own.map(|(_, core)| *core).collect();
+        let product = (key.clone(), call.grid, call.flops, cores.clone());
+        let before = chosen.iter().find(|(other, _)| *other == product);
         let core = match recording.core {
             Some(number) => cores.get(number).or(cores.last()).copied(),
             None => tiles
                 .core(call, &cores)
-                .or_else(|| fastest(&cores, (size, splits), call.flops, &own)),
+                .or(before.map(|(_, core)| *core))
+                .or_else(|| fastest(&cores, (size, splits * networks), call.flops, &own)),
         };
         let core = core.unwrap_or_else(|| panic!("{} is no product", call.kernel.name));
+        if before.is_none() {
+            chosen.push((product, core));
+        }
         if !own.contains(&core) {
             known.push((key, core));
         }
         Shared {
             core: Some(core),
-            groups: core.groups(size, splits),
+            groups: match networks {
+                1 => core.groups(size, splits),
+                _ => core.groups_of_both(size, splits),
+            },
         }
     };
     recording.calls().map(share).collect()

@@ -1,8 +1,9 @@
 //! Dispatches as data: what a step does, recorded without a device.
 //!
-//! A [`Recording`] is a list of kernel calls over buffers that need no memory yet. Each of four passes reads it and decides
+//! A [`Recording`] is a list of kernel calls over buffers that need no memory yet. Each of five passes reads it and decides
 //! one thing:
 //!
+//! - `twins`: which calls of two networks one dispatch does;
 //! - `cores`: how threads share every matrix product;
 //! - `copies`: which calls read textures, and where buffers are copied into them;
 //! - `memory`: which buffers of working memory can lie in the same place;
@@ -17,9 +18,12 @@ pub(crate) mod memory;
 pub(crate) mod submissions;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod twins;
 
 pub(crate) use call::Resource;
 pub use call::{Call, Dispatch, Grid, Output, Write};
+
+use std::ops::Range;
 
 use crate::gpu::{Buffer, Path};
 use crate::tensor::Tensor;
@@ -71,6 +75,10 @@ pub struct Recording {
     pub(crate) mirror_all: bool,
     /// Which of its cores every product has; else what should be fastest.
     pub(crate) core: Option<usize>,
+    /// The commands of two networks, see [`Recording::side_by_side`].
+    pub(crate) sides: Vec<[Range<usize>; 2]>,
+    /// Buffers of working memory that lie side by side.
+    pub(crate) twins: Vec<[Buffer; 2]>,
 }
 
 impl Recording {
@@ -82,7 +90,24 @@ impl Recording {
             constants: Vec::new(),
             mirror_all: false,
             core: None,
+            sides: Vec::new(),
+            twins: Vec::new(),
         }
+    }
+
+    /// Appends what two functions record: the same calls for two networks, most of which need nothing of the other one. The
+    /// second function gets what the first one returns.
+    pub fn side_by_side<T>(
+        &mut self,
+        first: impl FnOnce(&mut Self) -> T,
+        second: impl FnOnce(&mut Self, T),
+    ) {
+        let start = self.commands.len();
+        let made = first(self);
+        let middle = self.commands.len();
+        second(self, made);
+        self.sides
+            .push([start..middle, middle..self.commands.len()]);
     }
 
     /// The form of the kernels.
@@ -170,12 +195,7 @@ impl Recording {
                 Command::Exchange(exchange) => {
                     exchange.tensors().for_each(|tensor| note(&tensor.buffer));
                 }
-                Command::Call(call) => {
-                    let outputs = call.writes.iter().map(|output| &output.tensors[0]);
-                    for tensor in call.reads.iter().chain(outputs) {
-                        note(&tensor.buffer);
-                    }
-                }
+                Command::Call(call) => call.networks().flat_map(Call::slots).for_each(&mut note),
             }
         }
         buffers

@@ -12,7 +12,7 @@ pub(crate) fn split(steps: &[Step], calls: &[&Call], most: u64) -> Vec<Range<usi
     let (mut first, mut flops) = (0, 0);
     for (at, step) in steps.iter().enumerate() {
         let more = match step {
-            Step::Call(number) => calls[*number].flops,
+            Step::Call(number) => calls[*number].all_flops(),
             Step::Exchange(_) => {
                 submissions.extend((first < at).then_some(first..at));
                 submissions.push(at..at + 1);

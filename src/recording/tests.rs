@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::copies::{self, Step};
 use super::cores::{self, Shared};
-use super::memory::{self, Life};
+use super::memory::{self, Block};
 use super::{Call, Dispatch, Exchange, Grid, Output, Recording, Write, submissions};
 use crate::gpu::{Buffer, Core, Kernel, Mirrors, Path, TEXELS_PER_ROW, Tiles};
 use crate::kernels;
@@ -19,9 +19,9 @@ pub(crate) fn follow(recording: &Recording) {
     let calls: Vec<&Call> = recording.calls().collect();
     let with_copies = copies::insert(recording);
     let (steps, forms) = (&with_copies.steps, &with_copies.forms);
-    let lives = memory::lives(steps, &calls, forms);
+    let blocks = memory::blocks(steps, &calls, forms, &recording.twins);
     let mut slabs = Vec::new();
-    let places = memory::place(&mut slabs, &lives);
+    let places = memory::place(&mut slabs, &blocks);
 
     let buffers = recording.buffers();
     let number = |buffer: &Buffer| {
@@ -29,9 +29,23 @@ pub(crate) fn follow(recording: &Recording) {
         found.expect("it is in the list")
     };
     // Behind the slabs, every other buffer has memory of its own.
-    let place_of = |buffer: &Buffer| match lives.iter().position(|(known, _)| known.same(buffer)) {
+    let place_of = |buffer: &Buffer| match blocks.iter().position(|block| block.has(buffer)) {
         Some(at) => places[at],
         None => slabs.len() + number(buffer),
+    };
+    // The first row of the second buffer of a block is not the first of its place.
+    let first_row = |buffer: &Buffer| -> usize {
+        let block = blocks.iter().find(|block| block.has(buffer));
+        let before = block.map(|block| block.buffers.iter().take_while(|b| !b.same(buffer)));
+        before.map_or(0, |before| before.map(|b| b.rows() as usize).sum())
+    };
+    let rows_of = |tensor: &Tensor| {
+        let first = first_row(&tensor.buffer);
+        super::call::rows_of(tensor).map(move |row| first + row as usize)
+    };
+    let are_twins = |a: &Buffer, b: &Buffer| {
+        let mut twins = recording.twins.iter();
+        twins.any(|pair| [a, b].iter().all(|x| pair.iter().any(|half| half.same(x))))
     };
     let mut rows = slabs.clone();
     rows.extend(buffers.iter().map(Buffer::rows));
@@ -69,14 +83,14 @@ pub(crate) fn follow(recording: &Recording) {
             Step::Copy(made) => seen = copy(&memory, made, "a copy"),
             Step::Clear(buffer) => {
                 writes += 1;
-                memory[place_of(buffer)][..buffer.rows() as usize]
+                memory[place_of(buffer)][first_row(buffer)..][..buffer.rows() as usize]
                     .fill(Some((number(buffer), writes)));
             }
             Step::Exchange(exchange) => {
                 writes += 1;
                 for tensor in exchange.tensors() {
-                    for row in super::call::rows_of(tensor) {
-                        memory[place_of(&tensor.buffer)][row as usize] =
+                    for row in rows_of(tensor) {
+                        memory[place_of(&tensor.buffer)][row] =
                             Some((number(&tensor.buffer), writes));
                     }
                 }
@@ -86,7 +100,7 @@ pub(crate) fn follow(recording: &Recording) {
                 let name = format!("{} {}", call.label, call.kernel.name);
                 for tensor in call.inputs() {
                     let place = place_of(&tensor.buffer);
-                    for row in super::call::rows_of(tensor).map(|row| row as usize) {
+                    for row in rows_of(tensor) {
                         let present = memory[place][row];
                         let key = (place, call.kernel.numbers as usize, row);
                         let read = match form.mirrors() {
@@ -101,7 +115,8 @@ pub(crate) fn follow(recording: &Recording) {
                     for output in call.outputs() {
                         let apart = place_of(&output.buffer) != place;
                         let same = output.buffer.same(&tensor.buffer);
-                        assert!(apart || same, "{name} writes over what it reads");
+                        let beside = are_twins(&output.buffer, &tensor.buffer);
+                        assert!(apart || same || beside, "{name} writes over what it reads");
                     }
                 }
                 // Browsers refuse memory that is bound twice if one binding writes it.
@@ -114,8 +129,8 @@ pub(crate) fn follow(recording: &Recording) {
                 writes += 1;
                 for output in call.outputs() {
                     let place = place_of(&output.buffer);
-                    for row in super::call::rows_of(output) {
-                        memory[place][row as usize] = Some((number(&output.buffer), writes));
+                    for row in rows_of(output) {
+                        memory[place][row] = Some((number(&output.buffer), writes));
                     }
                 }
             }
@@ -250,13 +265,13 @@ fn working_memory_is_shared_by_what_lives_at_other_times() {
     }
     let calls: Vec<&Call> = list.calls().collect();
     let found = copies::insert(&list);
-    let lives = memory::lives(&found.steps, &calls, &found.forms);
+    let blocks = memory::blocks(&found.steps, &calls, &found.forms, &[]);
     let mut slabs = Vec::new();
-    memory::place(&mut slabs, &lives);
+    memory::place(&mut slabs, &blocks);
     assert_eq!(slabs, [6, 5], "two of a chain live at a time");
     // Another plan finds them there.
     let mut again = slabs.clone();
-    memory::place(&mut again, &lives);
+    memory::place(&mut again, &blocks);
     assert_eq!(again, slabs);
     follow(&list);
 }
@@ -265,18 +280,23 @@ fn working_memory_is_shared_by_what_lives_at_other_times() {
 fn no_two_lives_share_a_place_at_one_time() {
     let mut rng = crate::rng::Philox::new(1, 0);
     for _ in 0..100 {
-        let lives: Vec<(Buffer, Life)> = (0..30)
+        let blocks: Vec<Block> = (0..30)
             .map(|_| {
                 let [from, length] = [(); 2].map(|()| rng.below(40) as usize);
                 let rows = 1 + rng.below(9) as usize;
-                (Buffer::transient("", rows * ROW), from..=from + length)
+                let halves = 1 + rng.below(2) as usize;
+                Block {
+                    buffers: vec![Buffer::transient("", rows * ROW); halves],
+                    life: from..=from + length,
+                }
             })
             .collect();
         let mut slabs = vec![3, 3];
-        let places = memory::place(&mut slabs, &lives);
-        for (i, (buffer, life)) in lives.iter().enumerate() {
-            assert!(slabs[places[i]] >= buffer.rows());
-            for (j, (_, other)) in lives.iter().enumerate().skip(i + 1) {
+        let places = memory::place(&mut slabs, &blocks);
+        for (i, block) in blocks.iter().enumerate() {
+            assert!(slabs[places[i]] >= block.rows());
+            for (j, other) in blocks.iter().enumerate().skip(i + 1) {
+                let (life, other) = (&block.life, &other.life);
                 let apart = life.end() < other.start() || other.end() < life.start();
                 assert!(apart || places[i] != places[j]);
             }

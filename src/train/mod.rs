@@ -83,9 +83,9 @@ pub enum TrainError {
 pub struct Snapshot {
     /// Steps done.
     pub step: u64,
-    /// The arena of weights, biases, intercepts and slopes.
+    /// The arena of weights, biases, intercepts, slopes, γ and β.
     pub weights: Vec<f32>,
-    /// Adam's first moment of the same; empty in a snapshot of the weights alone.
+    /// Adam's first moment of the same, or the momentum of Muon and SGD; empty in a snapshot of the weights alone.
     pub first_moment: Vec<f32>,
     /// Adam's second moment of the same.
     pub second_moment: Vec<f32>,
@@ -179,8 +179,9 @@ pub fn record_step(
 ) -> Result<Recording, TrainError> {
     options.check(options.batch_size)?;
     let memory = memory_of(gpu, model, options, 0..options.shards)?;
-    let [first, second, gradients] = ["first moment", "second moment", "gradients"]
-        .map(|label| memory.parameters.layout.tensor(label));
+    let layout = &memory.parameters.layout;
+    let [first, second] = ["first moment", "second moment"].map(|label| layout.tensor(label));
+    let gradients = layout.pair(["gradients", "LP gradients"]);
     let state = adam_state(&memory, [&first, &second], options);
     Ok(step_of(
         options.objective,
@@ -264,8 +265,8 @@ impl<'g> Trainer<'g> {
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
         options.check(images)?;
-        let reason = match Self::compile(gpu, ranks, model.clone(), images, options.clone()) {
-            Err(TrainError::Gpu(error)) if error.is_about_size() => error.shortage(),
+        let error = match Self::compile(gpu, ranks, model.clone(), images, options.clone()) {
+            Err(TrainError::Gpu(error)) if error.is_about_size() => error,
             result => return result,
         };
         let (batch_size, shards) = (options.batch_size, options.shards);
@@ -283,13 +284,13 @@ impl<'g> Trainer<'g> {
                 Ok(_) => {
                     return Err(TrainError::BatchTooLarge {
                         batch_size,
-                        reason,
+                        reason: error.shortage(),
                         fits,
                     });
                 }
             }
         }
-        Err(GpuError::OutOfMemory(reason).into())
+        Err(error.into())
     }
 
     fn compile(
@@ -310,12 +311,22 @@ impl<'g> Trainer<'g> {
         memory.weights.write(gpu, &initial);
         let arena = |label| parameters.layout.allocate(gpu, label);
         let (first_moment, second_moment) = (arena("first moment")?, arena("second moment")?);
-        let gradients = arena("gradients")?;
+        let both_gradients = parameters.layout.pair(["gradients", "LP gradients"]);
+        let gradients = both_gradients[0].clone();
+        gradients.allocate(gpu)?;
         let state = adam_state(&memory, [&first_moment, &second_moment], &options);
         // First, because it needs the most: what follows fits into its working memory.
         let mut pool = Pool::default();
-        let step =
-            |objective| step_of(objective, gpu.path(), &options, &memory, &gradients, &state);
+        let step = |objective| {
+            step_of(
+                objective,
+                gpu.path(),
+                &options,
+                &memory,
+                &both_gradients,
+                &state,
+            )
+        };
         let plan = gpu.plan_in(step(options.objective), &mut pool)?;
         let waits = options.objective == Objective::Gtc && options.lp_start > 0.0;
         let alone = match waits {
@@ -456,7 +467,7 @@ impl<'g> Trainer<'g> {
     }
 
     /// Learns from the next batch: uploads it and submits the plan. It waits for nothing but other ranks, if there are any. A
-    /// device that fails is reported by [`Trainer::progress`]; until then nothing more is learned.
+    /// device that fails is reported by [`Trainer::check`] and [`Trainer::progress`]; until then nothing more is learned.
     pub fn train_step(&mut self, images: &Images) {
         if self.failure.is_some() {
             return;
@@ -466,6 +477,15 @@ impl<'g> Trainer<'g> {
         let exchange = |what: &Exchange| self.exchanger.run(what);
         let done = self.plan().run_with(self.evaluator.gpu, schedule, exchange);
         self.failure = done.err();
+    }
+
+    /// Reports a device, or another rank, that failed in [`Trainer::train_step`]. Ranks must ask before they tell each other
+    /// anything else.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn check(&mut self) -> Result<(), GpuError> {
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     /// Learns from the next batch and returns the time of every dispatch.

@@ -107,11 +107,12 @@ pub(super) fn step_of(
     path: Path,
     options: &TrainOptions,
     memory: &Memory,
-    gradients: &Tensor,
+    both_gradients: &[Tensor; 2],
     state: &AdamState<'_>,
 ) -> Recording {
     let mut plan = Recording::new(path);
-    record_gradients(&mut plan, objective, options, memory, gradients);
+    record_gradients(&mut plan, objective, options, memory, both_gradients);
+    let gradients = &both_gradients[0];
     let end = memory.parameters.layout.len();
     let muon = match options.optimiser {
         Optimiser::Muon => memory.parameters.muon(),
@@ -143,8 +144,9 @@ fn record_gradients(
     objective: Objective,
     options: &TrainOptions,
     memory: &Memory,
-    gradients: &Tensor,
+    both_gradients: &[Tensor; 2],
 ) {
+    let [gradients, lp_gradients] = both_gradients;
     let shards = &memory.shards;
     let own = shards.own.len();
     if quantises(objective, options) {
@@ -157,8 +159,17 @@ fn record_gradients(
     let together = if shards.sync_norm { own } else { 1 };
     for start in (0..own).step_by(together) {
         let arenas: Vec<Tensor> = (0..together).map(|_| tree.arena()).collect();
+        // A kernel that reads mirrors gains nothing by memory of both networks side by side.
+        let lp_arenas: Vec<Tensor> = match shards.is_one() && !plan.path().mirrors() {
+            true => vec![lp_gradients.clone()],
+            false => {
+                let transient = |arena: &Tensor| Tensor::transient("LP gradients", &arena.shape);
+                arenas.iter().map(transient).collect()
+            }
+        };
         let group = start..start + together;
-        let batch = record_shards(plan, objective, options, memory, (group, &arenas));
+        let to = [&arenas[..], &lp_arenas];
+        let batch = record_shards(plan, objective, options, memory, (group, to));
         first.get_or_insert(batch);
         for arena in arenas {
             tree.add(plan, arena);
@@ -251,15 +262,11 @@ fn record_shards(
     objective: Objective,
     options: &TrainOptions,
     memory: &Memory,
-    (own, gradients): (Range<usize>, &[Tensor]),
+    (own, [gradients, lp_gradients]): (Range<usize>, [&[Tensor]; 2]),
 ) -> Batch {
     let scale = 1.0 / options.batch_size as f32;
     let net = &memory.network;
     let arenas: Vec<&Tensor> = gradients.iter().collect();
-    let lp_gradients: Vec<Tensor> = gradients
-        .iter()
-        .map(|arena| Tensor::transient("LP gradients", &arena.shape))
-        .collect();
     let lp_arenas: Vec<&Tensor> = lp_gradients.iter().collect();
     let quantise = quantises(objective, options);
     let batches: Vec<Batch> = own.map(|own| memory.prepare_shard(plan, own)).collect();
@@ -268,28 +275,33 @@ fn record_shards(
         let d_logits: Vec<&Tensor> = d_logits.iter().collect();
         net.backward_together(plan, &passes, memory.weights_of(network), &d_logits, to);
     };
-    let mut teacher = None;
-    if objective.high_precision() {
+    let high_precision = |plan: &mut Recording| {
+        if !objective.high_precision() {
+            // What the quantiser's backward pass adds to.
+            arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
+            return None;
+        }
         let data = Teacher::Data;
         let lesson = Lesson::plain(scale);
         let (passes, d_logits) = memory.judge(plan, (0, Mode::Train), &batches, data, lesson);
         backward(plan, 0, &passes, &d_logits, &arenas);
-        teacher = Some(passes);
-    } else {
-        // What the quantiser's backward pass adds to.
-        arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
-    }
-    if objective.low_precision() {
-        let (teacher, lesson) = match &teacher {
-            Some(passes) => (Teacher::HighPrecision(passes), options.distillation()),
-            None => (Teacher::Data, Lesson::plain(scale)),
-        };
-        let (passes, d_logits) = memory.judge(plan, (1, Mode::Train), &batches, teacher, lesson);
-        backward(plan, 1, &passes, &d_logits, &lp_arenas);
-    } else if quantise {
-        // Of a float network only the L2 term is left.
-        lp_arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
-    }
+        Some(passes)
+    };
+    let low_precision = |plan: &mut Recording, teacher: Option<Vec<Pass>>| {
+        if objective.low_precision() {
+            let (teacher, lesson) = match &teacher {
+                Some(passes) => (Teacher::HighPrecision(passes), options.distillation()),
+                None => (Teacher::Data, Lesson::plain(scale)),
+            };
+            let network = (1, Mode::Train);
+            let (passes, d_logits) = memory.judge(plan, network, &batches, teacher, lesson);
+            backward(plan, 1, &passes, &d_logits, &lp_arenas);
+        } else if quantise {
+            // Of a float network only the L2 term is left.
+            lp_arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
+        }
+    };
+    plan.side_by_side(high_precision, low_precision);
     if memory.shards.is_one() {
         memory.count(plan, &batches[0], networks_of(objective));
     }
@@ -299,7 +311,7 @@ fn record_shards(
             lambda_l2: (options.lambda_l2 / options.shards as f64) as f32,
             identity: options.straight_through == StraightThrough::Identity,
         };
-        for (gradients, lp_gradients) in gradients.iter().zip(&lp_gradients) {
+        for (gradients, lp_gradients) in gradients.iter().zip(lp_gradients) {
             let targets = [gradients, &memory.parameters.quantisers_of(gradients)];
             memory.quantised(|model| {
                 quantiser_backward(plan, "quantise", model, lp_gradients, pull, targets);
@@ -342,9 +354,9 @@ mod tests {
         let memory = Memory::laid_out(model, options.shard_size(), part_bytes, true);
         let memory = memory.with_shards(shards).with_storages(options.storages());
         let parameters = &memory.parameters;
-        let [gradients, first_moment, second_moment] =
-            ["gradients", "first moment", "second moment"]
-                .map(|label| parameters.layout.tensor(label));
+        let [first_moment, second_moment] =
+            ["first moment", "second moment"].map(|label| parameters.layout.tensor(label));
+        let gradients = parameters.layout.pair(["gradients", "LP gradients"]);
         let state = adam_state(&memory, [&first_moment, &second_moment], options);
         let recording = step_of(
             options.objective,
@@ -358,7 +370,11 @@ mod tests {
         if options.precision != Precision::Full {
             check_storages(&recording);
         }
-        recording.calls().map(|call| call.kernel.name).collect()
+        let calls = recording.calls().map(|call| call.kernel.name).collect();
+        if path == Path::Gpu {
+            follow(&recording.with_twins(1 << 13));
+        }
+        calls
     }
 
     /// Whether what an operation gives and the gradients of that are stored in 16 bits, and what losses and parameters are
@@ -515,6 +531,50 @@ mod tests {
             calls(Objective::Gtc, 1 << 19) > both,
             "parts take more calls"
         );
+    }
+
+    #[test]
+    fn a_shard_has_the_same_cores_in_every_process() {
+        // Small maps with edges, where several cores compete and each sums other positions.
+        let mut net = Builder::new("edges", [8, 8, 16]);
+        for (number, channels) in [16, 24, 40].into_iter().enumerate() {
+            let conv = Conv::new(channels, 3).padding(1).without_bias();
+            net.then(format!("conv{number}"), conv);
+        }
+        net.then("fc", Dense::new(3));
+        let model = net.build().unwrap_or_else(|e| panic!("{e}"));
+        let options = TrainOptions {
+            batch_size: 16,
+            shards: 2,
+            ..TrainOptions::default()
+        };
+        let cores_of = |own: Range<usize>| {
+            let memory = Memory::laid_out(&model, options.shard_size(), 1 << 27, true);
+            let shards = Shards {
+                count: options.shards,
+                own,
+                sync_norm: false,
+            };
+            let memory = memory.with_shards(shards);
+            let layout = &memory.parameters.layout;
+            let [first, second] = ["first", "second"].map(|label| layout.tensor(label));
+            let gradients = layout.pair(["gradients", "LP gradients"]);
+            let state = adam_state(&memory, [&first, &second], &options);
+            let objective = options.objective;
+            let path = Path::CpuSubgroup;
+            let list = step_of(objective, path, &options, &memory, &gradients, &state);
+            let shared = cores::choose(&list, &Tiles::default(), None);
+            let products: Vec<(String, Option<Core>)> = list
+                .calls()
+                .zip(shared)
+                .filter_map(|(call, shared)| Some((call.product_name()?, shared.core)))
+                .collect();
+            products
+        };
+        let of_both = cores_of(0..2);
+        let alone = cores_of(1..2);
+        assert_eq!(of_both.len(), 2 * alone.len());
+        assert_eq!(of_both[alone.len()..], alone);
     }
 
     #[test]

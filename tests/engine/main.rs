@@ -30,4 +30,5 @@ mod simulate;
 mod tiles;
 mod trace;
 mod translations;
+mod twins;
 mod vae;

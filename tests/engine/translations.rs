@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gtc::gpu::{Cooperative, Core, Kernel, Numbers, Operands, Path, Storage};
+use gtc::gpu::{Cooperative, Core, Kernel, Numbers, Operands, Path, Storage, Twins};
 use gtc::model::{Model, NAMES};
 use gtc::recording::{Grid, Recording};
 use gtc::tensor::Tensor;
@@ -24,6 +24,8 @@ struct Form {
     core: Option<Core>,
     constants: BTreeMap<&'static str, f64>,
     operands: Operands,
+    /// Of one dispatch for two networks.
+    twins: Option<Twins>,
 }
 
 /// All in 16 bits.
@@ -39,12 +41,19 @@ impl Form {
             true => ", in halves",
             false => "",
         };
-        format!("{} {core:?} {:?}{halves}", kernel.name, self.constants)
+        let twins = match self.twins {
+            Some(_) => ", of two networks",
+            None => "",
+        };
+        format!(
+            "{} {core:?} {:?}{halves}{twins}",
+            kernel.name, self.constants
+        )
     }
 }
 
 /// Every pipeline of a path that the cases of all kernels and of all models of the program open, products in every core;
-/// of every kernel over floats that reads buffers, one with operands in 16 bits too.
+/// of every kernel over floats that reads buffers, one with operands in 16 bits too, and those for two networks at once.
 fn forms(path: Path) -> Vec<Form> {
     let mut cases = verify::cases();
     for name in NAMES {
@@ -75,6 +84,7 @@ fn forms(path: Path) -> Vec<Form> {
                     core,
                     constants: constants.chain(more.into_iter().flatten()).collect(),
                     operands: Operands::default(),
+                    twins: None,
                 }
             };
             let cores = cores.into_iter().map(Some).collect::<Vec<_>>();
@@ -95,6 +105,14 @@ fn forms(path: Path) -> Vec<Form> {
                         ..form
                     });
                 }
+                let twins = Form {
+                    twins: kernels::twins_of(form.kernel, path),
+                    constants: form.constants.clone(),
+                    ..form
+                };
+                if twins.twins.is_some() && known.insert((address, twins.name())) {
+                    forms.push(twins);
+                }
                 if known.insert((address, form.name())) {
                     forms.push(form);
                 }
@@ -107,6 +125,7 @@ fn forms(path: Path) -> Vec<Form> {
 /// A form as naga sees it, its overrides replaced by their values.
 fn module(form: &Form, path: Path) -> (naga::Module, ModuleInfo) {
     let text = form.kernel.source_for(path, form.core, &form.operands);
+    let text = form.twins.map_or(text.clone(), |twins| twins.text(&text));
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|e| panic!("{}: {}", form.name(), e.emit_to_string(&text)));
     // WebGPU grants it to all; naga asks because OpenGL does not.
@@ -536,6 +555,7 @@ fn traps_are_found() {
         core,
         constants: BTreeMap::new(),
         operands: Operands::default(),
+        twins: None,
     };
     let product = form(Some(Core::Vector { threads: 64 }));
     let metal = "float kept(\n    metal::float4x4 a,\n    threadgroup type_1& tile,\n    uint q\n) {\n    \

@@ -147,6 +147,7 @@ fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
     assert_ne!(model(&out), model(&run("whole")));
     succeed(&["train", "--resume", out.to_str().unwrap()]);
     assert_eq!(model(&out), model(&run("whole")), "stopped and resumed");
+    assert_eq!(metrics(&out), metrics(&run("whole")), "stopped and resumed");
     // A finished run resumes to itself.
     let text = succeed(&["train", "--resume", out.to_str().unwrap()]);
     assert!(text.contains("finished already"), "{text}");
@@ -171,6 +172,40 @@ fn equal_seeds_killed_runs_and_stopped_runs_end_alike() {
         &["train", "--resume", out.to_str().unwrap()],
         &["seed was 4 and cannot become 3"],
     );
+}
+
+/// An epoch of one step is over when Ctrl-C is heard in it.
+#[test]
+fn a_run_stopped_in_the_last_step_of_an_epoch_keeps_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 200, 20);
+    let run = |name: &str| -> PathBuf { folder.path().join(name) };
+    let arguments = |name: &str| -> Vec<String> {
+        let mut args = arguments(&data, &run(name));
+        args[3] = "12".to_owned();
+        args[5] = "200".to_owned();
+        args
+    };
+    let whole = arguments("whole");
+    succeed(&whole.iter().map(String::as_str).collect::<Vec<_>>());
+    let out = run("stopped");
+    let mut child = hears_interrupts(gtc())
+        .args(arguments("stopped"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for(&mut child, &out.join("metrics.jsonl"), 2);
+    signal(&child, "INT");
+    let (code, _, stderr) = finish(child.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{stderr}");
+    let stopped = metrics(&out);
+    assert!(stopped.len() < 12, "it was stopped");
+    assert_eq!(stopped, metrics(&run("whole"))[..stopped.len()]);
+    succeed(&["train", "--resume", out.to_str().unwrap()]);
+    assert_eq!(model(&out), model(&run("whole")));
+    assert_eq!(metrics(&out), metrics(&run("whole")));
 }
 
 /// A file that may not grow stands for a full disk: the old checkpoint must stay whole.

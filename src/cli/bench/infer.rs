@@ -422,7 +422,7 @@ fn model_rows(
         }
     };
     for kernel in [None, Some(Arithmetic::Shift), Some(Arithmetic::Dot4)] {
-        let mut inference = tuning::inference(gpu, packed.clone(), batch, kernel)?;
+        let mut inference = tuning::inference_of(gpu, packed.clone(), batch, kernel)?;
         inference.upload(inputs.iter().cloned());
         if gpu.path() == Path::Gpu {
             warm_up(|| inference.run(), || gpu.wait());

@@ -80,6 +80,7 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
         adapter: config.adapter.clone(),
         checked: config.checked,
         path: config.path,
+        no_twins: false,
     };
     let gpu = together(ranks, device.open_for(turn, config.options.precision))?;
     let mut kind = Fact::new(
@@ -303,10 +304,12 @@ impl Session<'_> {
             )?);
             bar.set_prefix((epoch + 1).to_string());
             let started = (Instant::now(), self.trainer.steps_done());
+            let mut stopping = false;
             while self.trainer.steps_done() < end {
                 self.trainer.train_step(&self.data.train);
+                self.trainer.check()?;
                 let done = self.trainer.steps_done();
-                let stopping = self.stop.is_asked();
+                stopping = self.stop.is_asked();
                 if done.is_multiple_of(LOOK_EVERY) || stopping || done == end {
                     let progress = self.trainer.progress().await?;
                     bar.set_position(done - (end - steps));
@@ -316,7 +319,8 @@ impl Session<'_> {
                         format!("epoch {} step {step}/{steps} {message}", epoch + 1)
                     });
                     bar.set_message(message);
-                    if stopping {
+                    // Behind the last step of an epoch comes its test.
+                    if stopping && done < end {
                         line.clear();
                         bar.abandon();
                         return self.interrupted().await;
@@ -336,6 +340,9 @@ impl Session<'_> {
             (predictions, tested_once) = (predicted, true);
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
             let last = self.trainer.steps_done() == total;
+            if stopping && !last {
+                return self.interrupted().await;
+            }
             let (save, report) = (self.saved.is_due() || last, self.reported.is_due());
             if !save && !report && self.generator.is_none() {
                 continue;

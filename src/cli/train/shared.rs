@@ -168,6 +168,7 @@ pub(super) async fn follow(
     let mut tested_once = false;
     while trainer.steps_done() < trainer.total_steps() {
         trainer.train_step(&data.train);
+        trainer.check()?;
         let done = trainer.steps_done();
         let stopping = stop.is_asked();
         if done.is_multiple_of(LOOK_EVERY) {
@@ -176,13 +177,13 @@ pub(super) async fn follow(
                 return Err(error.into());
             }
         }
-        if stopping {
-            return Ok(ExitCode::SUCCESS);
-        }
         if done.is_multiple_of(steps) {
             trainer.reset_totals();
             trainer.test(&data.test, |_| ()).await?;
             tested_once = true;
+        }
+        if stopping && done < trainer.total_steps() {
+            return Ok(ExitCode::SUCCESS);
         }
     }
     if !tested_once {

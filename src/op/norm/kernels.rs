@@ -101,6 +101,7 @@ struct NormCombineParams {
     running_base: u32,
     epsilon: f32,
     momentum: f32,
+    round: u32,
 }
 
 /// `statistics` (5, channels) of `rows` rows from `partial` (splits, 2, channels), with γ and β
@@ -126,15 +127,13 @@ pub fn norm_combine(
         running_base: running.base(),
         epsilon: NORM_EPSILON as f32,
         momentum: NORM_MOMENTUM as f32,
+        round: u32::from(round),
     };
     let (together, grid) = adders(plan, params.splits, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_COMBINE,
         label,
-        constants: &[
-            ("ROUND", f64::from(u8::from(round))),
-            ("TOGETHER", together),
-        ],
+        constants: &[("TOGETHER", together)],
         params: bytemuck::bytes_of(&params),
         reads: &[partial, parameters],
         writes: &[Write::New(statistics), Write::Update(running)],
@@ -158,6 +157,7 @@ struct NormShardParams {
     moments_base: u32,
     epsilon: f32,
     momentum: f32,
+    round: u32,
 }
 
 /// `statistics` (5, channels) of the `rows` rows of a shard of a batch from `partial` (splits, 2, channels), with γ and β in
@@ -184,15 +184,13 @@ pub fn norm_shard(
         moments_base: moments.base(),
         epsilon: NORM_EPSILON as f32,
         momentum: NORM_MOMENTUM as f32,
+        round: u32::from(round),
     };
     let (together, grid) = adders(plan, params.splits, params.channels);
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_SHARD,
         label,
-        constants: &[
-            ("ROUND", f64::from(u8::from(round))),
-            ("TOGETHER", together),
-        ],
+        constants: &[("TOGETHER", together)],
         params: bytemuck::bytes_of(&params),
         reads: &[partial, parameters, running],
         writes: &[Write::New(statistics), Write::New(moments)],
@@ -210,6 +208,7 @@ struct NormRunningParams {
     parameters_base: u32,
     statistics_base: u32,
     epsilon: f32,
+    round: u32,
 }
 
 /// `statistics` (5, channels) for a test, from the running ones and γ and β (2, channels).
@@ -227,11 +226,12 @@ pub fn norm_running(
         parameters_base: parameters.base(),
         statistics_base: statistics.base(),
         epsilon: NORM_EPSILON as f32,
+        round: u32::from(round),
     };
     plan.dispatch(Dispatch {
         kernel: &entries::NORM_RUNNING,
         label,
-        constants: &[("ROUND", f64::from(u8::from(round)))],
+        constants: &[],
         params: bytemuck::bytes_of(&params),
         reads: &[running, parameters],
         writes: &[Write::New(statistics)],

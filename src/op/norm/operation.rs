@@ -286,7 +286,7 @@ impl Recorder for Normaliser {
             _ => return at.iter().map(|at| self.backward(plan, at)).collect(),
         };
         for at in at {
-            // The moments have done their duty.
+            // The moments' memory is free for the sums: nothing reads what the forward pass left there any more.
             let sums = self.moments(&moments, at.shard);
             self.sums(plan, at, &sums);
         }
