@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Seen;
 use crate::foreign::other_format;
 use crate::graph::{DataFacts, Description, INPUT, Model, ModelError};
+use crate::levels::LevelRule;
 use crate::model::{LayerValues, NormParameters, Parameters};
 use crate::tensor::pad4;
 use crate::train::{MAX_LATENT, Snapshot, TrainOptions};
@@ -166,7 +167,7 @@ pub fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
 }
 
 /// The bytes of a file of the weights alone, for use and not for going on; `half`: as f16, intercepts
-/// and slopes apart.
+/// and slopes apart, so rounded that weights keep their levels.
 ///
 /// # Errors
 /// [`CheckpointError::NotFinite`], for numbers past f16's largest too.
@@ -195,7 +196,13 @@ fn encode_as(checkpoint: &Checkpoint, half: bool) -> Result<Vec<u8>, CheckpointE
         }
         for layer in &parameters.layers {
             let name = |suffix| format!("{prefix}{}.{suffix}", layer.name);
-            let weights = layer.weight_values(arena);
+            let mut weights = layer.weight_values(arena);
+            if half && layer.is_quantised() && parameters.quantiser.is_gtc() {
+                let rule = LevelRule::new(layer.quantiser_values(arena));
+                for weight in &mut weights {
+                    *weight = half_on_level(*weight, rule);
+                }
+            }
             push(name("weight"), layer.shape.to_vec(), half, &weights)?;
             if layer.has_bias() {
                 let outputs = vec![layer.shape[0]];
@@ -225,6 +232,22 @@ fn encode_as(checkpoint: &Checkpoint, half: bool) -> Result<Vec<u8>, CheckpointE
     }
     let text = serde_json::to_string(header).map_err(|e| refused(&e))?;
     serialise(&tensors, "gtc", text)
+}
+
+/// The nearest number of 16 bits that becomes the same power of two. Training leaves many weights at the edge between two
+/// levels, where rounding alone would move half of them to the other one.
+fn half_on_level(weight: f32, rule: LevelRule) -> f32 {
+    let nearest = f16::from_f32(weight);
+    let exponent = |number: f16| rule.exponent(number.to_f64());
+    let wanted = rule.exponent(f64::from(weight));
+    // The bits of a number count its size, whatever its sign.
+    let bits = match nearest.to_f32().abs() > weight.abs() {
+        true => nearest.to_bits().wrapping_sub(1),
+        false => nearest.to_bits().wrapping_add(1),
+    };
+    let beyond = f16::from_bits(bits);
+    let moves = exponent(nearest) != wanted && exponent(beyond) == wanted;
+    if moves { beyond } else { nearest }.to_f32()
 }
 
 /// A tensor for a file: name, shape, type, bytes.
@@ -475,4 +498,34 @@ pub fn load(path: &std::path::Path) -> Result<Checkpoint, CheckpointError> {
         reason: error.to_string(),
     })?;
     decode(&file, &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_of_weights_at_an_edge_keep_their_level() {
+        let rule = LevelRule::new([0.0, 1.0]);
+        // Between 2^-3 and 2^-2 the edge is 2^-2.5, between two halves.
+        let edge = 0.5f32.powf(2.5);
+        let mut moved = 0;
+        for step in -2000i32..2000 {
+            for sign in [1.0, -1.0] {
+                let weight = sign * f32::from_bits((edge.to_bits() as i32 + step) as u32);
+                let kept = half_on_level(weight, rule);
+                assert_eq!(f16::from_f32(kept).to_f32(), kept, "a number of 16 bits");
+                assert_eq!(
+                    rule.exponent(kept.into()),
+                    rule.exponent(weight.into()),
+                    "{weight} became {kept}"
+                );
+                assert!((kept - weight).abs() <= weight.abs() / 1024.0);
+                moved += usize::from(kept != f16::from_f32(weight).to_f32());
+            }
+        }
+        assert!(moved > 0, "rounding alone would have moved some");
+        assert_eq!(half_on_level(0.0, rule), 0.0);
+        assert_eq!(half_on_level(0.25, rule), 0.25);
+    }
 }

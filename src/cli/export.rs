@@ -35,7 +35,7 @@ pub(crate) struct ExportArgs {
     /// alone; --to gtc has hp and lp [default: hp; of --to onnx integer, if there is a packed model]
     #[arg(long, value_name = "hp|lp|integer", value_parser = ["hp", "lp", "integer"])]
     network: Option<String>,
-    /// Numbers of 16 bits (f16): half the size; a few weights may change their level
+    /// Numbers of 16 bits (f16): half the size. With --to gtc every weight keeps its level
     #[arg(long)]
     half: bool,
     /// What names of files, macros and the function begin with, of --to c
