@@ -15,7 +15,7 @@ pub struct PackedStep<'a> {
     pub number: usize,
     /// The number of the node of the batch normalisation that its biases and shifts include.
     pub norm: Option<usize>,
-    /// Limits from zero up, with the largest output, if there is one.
+    /// `Some` if a ReLU follows: outputs below zero become zero, and those above the inner number, if there is one, become that.
     pub limits: Option<Option<f64>>,
     /// What it reads.
     pub inputs: Vec<Value>,

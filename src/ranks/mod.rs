@@ -20,8 +20,8 @@ pub trait Communicator {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Sends bytes to another rank, and receives some from it. The other one calls it at the same time, for as many bytes the
-    /// other way round. Returns when both are done.
+    /// Sends bytes to another rank, and receives some from it; the two need not be equally many. The other rank calls it at the
+    /// same time: it sends as many bytes as this one receives, and the other way round. Returns when both are done.
     fn exchange(&self, partner: usize, send: &[u8], receive: &mut [u8]);
 }
 

@@ -20,13 +20,13 @@ pub struct World {
 const LARGE: usize = 1 << 12;
 /// Bytes of a message, below what MPI counts.
 const MOST: usize = 1 << 30;
-/// How long a rank asks again and again for what another one has to compute first, before it sleeps between two questions.
+/// How long a rank polls for a message that another rank must compute first, before it sleeps between two polls.
 const WAITING: Duration = Duration::from_micros(50);
-/// The same for what is under way.
+/// The same for a message whose transfer has begun.
 const CARRYING: Duration = Duration::from_millis(2);
-/// The longest such sleep where nothing comes before another rank is ready.
+/// The longest sleep between two polls before the other rank is ready; it grows to this, because a step takes longer by far.
 const WAITING_ASLEEP: Duration = Duration::from_micros(200);
-/// The same where every question lets a few pages of a message through.
+/// The longest sleep between two polls of a transfer: short, because MPI moves data only while it is polled.
 const CARRYING_ASLEEP: Duration = Duration::from_micros(10);
 
 impl World {
