@@ -230,8 +230,26 @@ fn encode_as(checkpoint: &Checkpoint, half: bool) -> Result<Vec<u8>, CheckpointE
     if !snapshot.totals.is_empty() {
         push("totals".to_owned(), vec![4, 4], false, &snapshot.totals)?;
     }
-    let text = serde_json::to_string(header).map_err(|e| refused(&e))?;
-    serialise(&tensors, "gtc", text)
+    let mut head = serde_json::to_value(header).map_err(|e| refused(&e))?;
+    let bytes = tensors
+        .iter()
+        .map(|(name, _, _, data)| (name.as_str(), data.as_slice()));
+    head[CHECKSUM] = checksum(bytes.collect()).into();
+    serialise(&tensors, "gtc", head.to_string())
+}
+
+/// Key of the [`checksum`] in the metadata.
+const CHECKSUM: &str = "checksum";
+
+/// CRC-32 of the names and the bytes of all tensors, in the order of their names.
+fn checksum(mut tensors: Vec<(&str, &[u8])>) -> u32 {
+    tensors.sort_unstable();
+    let mut crc = flate2::Crc::new();
+    for (name, data) in tensors {
+        crc.update(name.as_bytes());
+        crc.update(data);
+    }
+    crc.sum()
 }
 
 /// The nearest number of 16 bits that becomes the same power of two. Training leaves many weights at the edge between two
@@ -364,6 +382,7 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
             found: version,
         });
     }
+    let written = value.get(CHECKSUM).cloned();
     let header: Header =
         serde_json::from_value(value).map_err(|e| foreign(format!("metadata: {e}")))?;
     if !(1..=MAX_LATENT).contains(&header.options.latent) {
@@ -465,6 +484,22 @@ pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
     }
     let mut arenas = arenas.into_iter();
     let mut next = || arenas.next().unwrap_or_default();
+    // Last, because what is wrong with a single number says more. Files of older versions have none.
+    if let Some(written) = written {
+        let tensors = tensors.tensors();
+        let found = tensors
+            .iter()
+            .map(|(name, view)| (name.as_str(), view.data()));
+        if written.as_u64() != Some(checksum(found.collect()).into()) {
+            return Err(CheckpointError::Damaged {
+                file: file.to_owned(),
+                reason: format!(
+                    "its numbers are not those that were written, by their checksum (whoever changed them on purpose removes \
+                     '{CHECKSUM}' from the metadata)"
+                ),
+            });
+        }
+    }
     Ok(Checkpoint {
         snapshot: Snapshot {
             step: header.step,

@@ -4,6 +4,7 @@
 
 use crate::gpu::{
     Cooperative, Core, Family, Kernel, Mirrors, Numbers, Operand, Operands, Path, Storage, Twins,
+    read_write,
 };
 use crate::op;
 use crate::quantiser::method_kernels;
@@ -274,7 +275,8 @@ pub fn twins_of(kernel: &Kernel, path: Path) -> Option<Twins> {
 }
 
 /// Texts of all kernels on a path, with their names: products in every core, and where kernels read buffers, those over
-/// floats with all operands in 16 bits too, and those of one dispatch for two networks.
+/// floats with all operands in 16 bits too, and those of one dispatch for two networks, and those that
+/// write what lies beside what they read.
 pub fn texts(path: Path) -> Vec<(&'static str, String)> {
     const HALF: Storage = Storage::Half { exponent: 8 };
     let halves = Operands {
@@ -294,8 +296,17 @@ pub fn texts(path: Path) -> Vec<(&'static str, String)> {
         for operands in operands.into_iter().flatten() {
             for core in &cores {
                 let text = kernel.source_for(path, *core, &operands);
-                let of_twins = twins_of(kernel, path).map(|twins| twins.text(&text));
-                for text in of_twins.into_iter().chain([text]) {
+                let of_twins = twins_of(kernel, path).into_iter();
+                let of_twins = of_twins.flat_map(|twins| {
+                    let same = Twins {
+                        params: false,
+                        ..twins
+                    };
+                    [twins, same].map(|twins| twins.text(&text))
+                });
+                let read_write = (!path.mirrors()).then(|| read_write(&text));
+                let all: Vec<String> = of_twins.chain(read_write).collect();
+                for text in all.into_iter().chain([text]) {
                     if !texts.iter().any(|(_, known)| *known == text) {
                         texts.push((kernel.name, text));
                     }

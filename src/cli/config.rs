@@ -26,6 +26,9 @@ pub(crate) struct Config {
     /// How low precision reads weights; absent for what the model says, which is GTC unless it says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantiser: Option<Quantiser>,
+    /// Whether the first and the last layer with weights stay in float.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub float_ends: bool,
     /// How many of the training images are used, from the first on; absent for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -172,6 +175,7 @@ impl Default for Config {
             model: "lenet5".to_owned(),
             data: None,
             quantiser: None,
+            float_ends: false,
             limit: None,
             from: None,
             adapter: None,
@@ -343,6 +347,8 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
             "adapter",
             "path",
             "layer_bits",
+            "float_ends",
+            "precision",
             "shards",
             "sync_norm",
         ]
@@ -358,7 +364,11 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
         all.remove("layer_bits");
     }
     // A preset's bits of single layers are meant beside its bits of all, and keep a file from becoming smaller.
-    if given.contains_key("target_bits") || given.contains_key("target_size") {
+    let float_ends = given.get("float_ends").and_then(toml::Value::as_bool);
+    if given.contains_key("target_bits")
+        || given.contains_key("target_size")
+        || float_ends == Some(true)
+    {
         all.remove("layer_bits");
     }
     for (key, value) in given {
@@ -396,6 +406,9 @@ mod tests {
         assert_eq!(config.options.epochs, 3);
         assert_eq!(config.model, "lenet5");
         assert_eq!(config.options.seed, TrainOptions::default().seed);
+        let config = laid_over("precision = \"mixed\"\nfloat_ends = true").unwrap();
+        assert!(config.float_ends);
+        assert_eq!(config.options.precision, crate::train::Precision::Mixed);
     }
 
     #[test]

@@ -241,10 +241,7 @@ impl<'l> Learned<'l> {
         given: Option<&Path>,
         pictures: &PictureArgs,
     ) -> Result<Dataset, CliError> {
-        let folder = match given {
-            Some(folder) => Some(folder.to_owned()),
-            None => self.own_data(flag)?,
-        };
+        let folder = self.folder(flag, given)?;
         let pictures = pictures.or_of_run(self.path);
         let classes = (!self.classes.is_empty()).then_some(self.classes);
         let data = load_data(folder.as_deref(), &pictures, Some(self.input), classes)?;
@@ -253,15 +250,30 @@ impl<'l> Learned<'l> {
                 let dots = if classes.len() > 3 { ", ..." } else { "" };
                 format!("{}{dots}", classes[..classes.len().min(3)].join(", "))
             };
+            let from = match self.data {
+                "" => String::new(),
+                data => format!(" from {data}"),
+            };
             say_error!(
-                "note: the classes of {} are {}; this model learned {} from {}. Are these the right data?",
+                "note: the classes of {} are {}; this model learned {}{from}. Are these the right data?",
                 data.name,
                 few(&data.classes),
                 few(self.classes),
-                self.data
             );
         }
         Ok(data)
+    }
+
+    /// The folder that is given, or else the one of the data that the model learned from; `None` for the digits inside the
+    /// program.
+    ///
+    /// # Errors
+    /// If nobody knows where the data are.
+    pub fn folder(&self, flag: &str, given: Option<&Path>) -> Result<Option<PathBuf>, CliError> {
+        match given {
+            Some(folder) => Ok(Some(folder.to_owned())),
+            None => self.own_data(flag),
+        }
     }
 
     /// The folder of the data that the model learned from; `None` for the digits inside the program.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::model_files::find_model_alone;
+use super::model_files::{find_model_alone, read_description};
 use super::output::say_error;
 use super::{CliError, packed_already};
 use crate::checkpoint::{self, Checkpoint, Header};
@@ -179,7 +179,19 @@ pub(crate) fn read_float(
 /// Tensors by the model that they are of.
 fn named(tensors: Tensors, described: Option<&str>) -> Result<ForeignModel, CliError> {
     let wanted = described.map(find_model_alone).transpose()?;
-    Ok(foreign::decode(tensors, wanted.as_ref())?)
+    let assumes = match described {
+        Some(name) if name.ends_with(".toml") => read_description(Path::new(name))?.needs_data(),
+        _ => false,
+    };
+    let found = foreign::decode(tensors, wanted.as_ref());
+    if let (true, Some(name)) = (assumes, described) {
+        let assumed = format!(
+            "{name} takes sizes from a data set (\"data\"), and 10 classes of 32 x 32 pixels in colour were assumed. Write the numbers \
+             there instead; `gtc models show RUN` prints those of a run"
+        );
+        return found.map_err(|error| format!("{error}. {assumed}").into());
+    }
+    Ok(found?)
 }
 
 /// A model from elsewhere as one of this program that has not learned from any data here.

@@ -92,7 +92,15 @@ pub(super) fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
     if let Some(path) = &args.logits {
         outputs::check(path, &outputs::JSON, &[&args.model.model])?;
     }
-    match args.model.load()? {
+    let model = args.model.load()?;
+    let samples = match &model {
+        AnyModel::Trained(checkpoint) => checkpoint.header.model()?.likelihood.is_some(),
+        AnyModel::Packed(_) => false,
+    };
+    if args.judge.is_some() && !samples {
+        return Err("--judge judges samples of an auto-encoder, and this model draws none".into());
+    }
+    match model {
         AnyModel::Trained(checkpoint) => trained(args, &checkpoint),
         AnyModel::Packed(model) => packed(args, *model),
     }

@@ -212,7 +212,8 @@ fn run_float(args: &ExportArgs, network: Option<&str>) -> Result<ExitCode, CliEr
     let model = checkpoint.header.model()?;
     let what = match network {
         Network::HighPrecision => "float weights (HP)",
-        Network::LowPrecision => "powers of two (LP)",
+        Network::LowPrecision if model.quantiser.is_shift() => "powers of two (LP)",
+        Network::LowPrecision => "quantised weights (LP)",
     };
     let size = human_bytes(file.len() as u64);
     say!(

@@ -43,7 +43,8 @@ pub(super) fn write(text: Arguments<'_>) {
         return write_error(text);
     }
     let mut out = io::stdout().lock();
-    if let Err(error) = out.write_fmt(text).and_then(|()| out.flush())
+    let text = harmless(text);
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
         && let Ok(mut failure) = FAILURE.lock()
     {
         failure.get_or_insert(error);
@@ -55,7 +56,14 @@ pub(super) fn write_error(text: Arguments<'_>) {
     if QUIET.load(Ordering::Relaxed) {
         return;
     }
-    let _ = io::stderr().lock().write_fmt(text);
+    let _ = io::stderr().lock().write_all(harmless(text).as_bytes());
+}
+
+/// The text with `?` for characters that steer a terminal: it may hold names out of strangers' files. U+001E steers none; by it a
+/// launcher knows the progress of its ranks.
+fn harmless(text: Arguments<'_>) -> String {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\u{1e}');
+    text.to_string().replace(steers, "?")
 }
 
 /// Why standard output failed, if it did; asked once.

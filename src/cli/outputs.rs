@@ -90,3 +90,25 @@ pub(crate) fn check(path: &Path, format: &Format, inputs: &[&Path]) -> Result<()
     }
     Ok(())
 }
+
+/// Refuses a file among the data that a command reads.
+///
+/// # Errors
+/// If the path lies in the folder `data`.
+pub(crate) fn check_outside(path: &Path, data: &Path) -> Result<(), CliError> {
+    let whole = |path: &Path| std::path::absolute(path).ok()?.canonicalize().ok();
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = whole(folder.unwrap_or(Path::new(".")));
+    let lies_within = folder
+        .zip(whole(data))
+        .is_some_and(|(folder, data)| folder.starts_with(data));
+    match data.is_dir() && lies_within {
+        true => Err(format!(
+            "{}: it would lie among the data in {}. Name a file outside of that folder with -o",
+            path.display(),
+            data.display()
+        )
+        .into()),
+        false => Ok(()),
+    }
+}

@@ -40,7 +40,7 @@ pub(crate) struct QuantiseArgs {
     #[arg(short, long, value_name = "FILE.safetensors")]
     out: PathBuf,
     /// Accuracy in percent that the float model is known to have: an error if it is measured to be lower here
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
     expect: Option<f64>,
     /// Most bits of a weight, in every layer. Several, such as 2,3,4: a table of accuracy against bits, and a file for each
     #[arg(long, value_name = "N[,N...]", default_value = "4", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=6))]
@@ -147,6 +147,15 @@ fn check_scaling(
         100.0 * most
     )
     .into())
+}
+
+/// An accuracy in percent.
+fn percent(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    match value > 1.0 && value.is_finite() {
+        true => Ok(value),
+        false => Err("percent, such as 99.1, and above 1".to_owned()),
+    }
 }
 
 /// Compares the accuracy of the float model with what is expected of it, or at least of any model.

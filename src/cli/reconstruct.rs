@@ -50,6 +50,9 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
     let model = checkpoint.header.model()?;
     let (images, left_out) = if args.images.is_empty() {
         let learned = Learned::of(&args.model.model, &checkpoint.header, &model);
+        if let Some(folder) = learned.folder("--data", args.data.as_deref())? {
+            outputs::check_outside(&args.out, &folder)?;
+        }
         let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
         model.check_images(&data.test)?;
         (spread(&data.test, args.count as usize), 0)

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CliError;
 use super::config::Config;
+use super::output::say_error;
 use crate::checkpoint::{self, Checkpoint};
 use crate::evaluate::Progress;
 use crate::files::{self, Lock, LockError};
@@ -229,26 +230,47 @@ impl RunFolder {
     }
 
     /// The lines written so far, up to an epoch; later ones belong to work that was lost with a
-    /// killed process and will be done again.
+    /// killed process and will be done again. Lines that cannot be read are left out, and a copy of the file as it was is kept;
+    /// not for a last line without an end, which a kill has cut short.
     pub fn metrics_until(&self, epoch: u32) -> Result<Vec<EpochMetrics>, CliError> {
         let path = self.file("metrics.jsonl");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(format!("{}: {e}", path.display()).into()),
         };
-        // A line cut short by a kill does not parse; everything after it is from no later time.
-        let lines: Vec<EpochMetrics> = text
+        let text = String::from_utf8_lossy(&bytes);
+        let read: Vec<Option<EpochMetrics>> = text
             .lines()
-            .map_while(|line| serde_json::from_str(line).ok())
-            .filter(|m: &EpochMetrics| m.epoch <= epoch)
+            .map(|line| serde_json::from_str(line).ok())
+            .collect();
+        let damaged = |line: &Option<EpochMetrics>| line.is_none();
+        let is_cut_short = |at: usize| at + 1 == read.len() && !text.ends_with('\n');
+        if let Some(at) = read
+            .iter()
+            .position(damaged)
+            .filter(|at| !is_cut_short(*at))
+        {
+            let copy = self.file("metrics.jsonl.damaged");
+            files::write(&copy, &bytes)?;
+            say_error!(
+                "note: {}: line {} cannot be read and is left out. The file as it was is {}",
+                path.display(),
+                at + 1,
+                copy.display()
+            );
+        }
+        let lines: Vec<EpochMetrics> = read
+            .into_iter()
+            .flatten()
+            .filter(|m| m.epoch <= epoch)
             .collect();
         let mut kept = String::new();
         for line in &lines {
             kept += &serde_json::to_string(line)?;
             kept.push('\n');
         }
-        if kept != text {
+        if kept.as_bytes() != bytes {
             files::write(&path, kept.as_bytes())?;
         }
         Ok(lines)

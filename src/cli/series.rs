@@ -4,8 +4,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use clap::Parser;
 use serde::Serialize;
@@ -23,6 +24,7 @@ use crate::files::{self, Lock};
 pub(super) struct Series {
     folder: PathBuf,
     stopped: Arc<AtomicBool>,
+    in_hand: InHand,
     _lock: Option<Lock>,
 }
 
@@ -44,6 +46,18 @@ pub(super) struct Finished {
     pub speeds: Vec<f64>,
 }
 
+/// Refuses seeds that would count twice.
+///
+/// # Errors
+/// Names the first such seed.
+pub(super) fn refuse_twice(seeds: &[u64]) -> Result<(), CliError> {
+    let again = |(number, seed): (usize, &u64)| seeds[..number].contains(seed);
+    match seeds.iter().enumerate().find(|pair| again(*pair)) {
+        Some((_, seed)) => Err(format!("--seeds names {seed} twice").into()),
+        None => Ok(()),
+    }
+}
+
 /// Flags of `gtc train` that `gtc COMMAND` sets itself.
 ///
 /// # Errors
@@ -57,7 +71,26 @@ pub(super) fn check_flags(
     for flag in train {
         let name = flag.split('=').next().unwrap_or(flag);
         if own.contains(&name) || ["--out", "--resume", "--help", "-h"].contains(&name) {
-            return Err(format!("{name} belongs before the two dashes, to `gtc {command}`").into());
+            let instead = match name {
+                "--seed" => "; seeds are its --seeds",
+                "--resume" => "; given again, the same command goes on",
+                _ => ", which sets it itself for every run",
+            };
+            return Err(match [
+                "--out",
+                "--help",
+                "-h",
+                "--data",
+                "--limit",
+                "--float-ends",
+                "--lambda-bits",
+            ]
+            .contains(&name)
+            {
+                true => format!("{name} belongs before the two dashes, to `gtc {command}`"),
+                false => format!("{name} is for `gtc {command}` to decide{instead}"),
+            }
+            .into());
         }
     }
     settings(&run.words).map(|_| ())
@@ -124,10 +157,16 @@ impl Series {
         // The run in hand stops after its step and saves; then the series stops too.
         let stopped = Arc::new(AtomicBool::new(false));
         let asked = stopped.clone();
-        on_stop(move || asked.store(true, Ordering::SeqCst))?;
+        let in_hand = InHand::default();
+        let run = in_hand.clone();
+        on_stop(move || {
+            asked.store(true, Ordering::SeqCst);
+            ask_to_stop(&run);
+        })?;
         Ok(Self {
             folder,
             stopped,
+            in_hand,
             _lock: lock,
         })
     }
@@ -153,7 +192,11 @@ impl Series {
             let finished = match finished(&path, run)? {
                 Some(finished) => finished,
                 None => {
-                    let well = train(&path, run)?;
+                    if self.stopped.load(Ordering::SeqCst) {
+                        say!("\nstopped. Say the same again to go on.");
+                        return Ok(false);
+                    }
+                    let well = train(&path, run, (&self.stopped, &self.in_hand))?;
                     if self.stopped.load(Ordering::SeqCst) {
                         say!("\nstopped. Say the same again to go on.");
                         return Ok(false);
@@ -176,7 +219,11 @@ impl Series {
 }
 
 /// Trains one run in a process of its own, or goes on with it; whether it ended well.
-fn train(path: &Path, run: &Run) -> Result<bool, CliError> {
+fn train(
+    path: &Path,
+    run: &Run,
+    (stopped, in_hand): (&AtomicBool, &InHand),
+) -> Result<bool, CliError> {
     let mut words: Vec<OsString> = vec!["train".into()];
     if path.join("model.safetensors").exists() {
         words.extend(["--resume".into(), path.into()]);
@@ -189,10 +236,69 @@ fn train(path: &Path, run: &Run) -> Result<bool, CliError> {
         words.extend(["--out".into(), path.into()]);
     }
     let program = std::env::current_exe()?;
-    let status = process::Command::new(&program).args(words).status();
-    Ok(status
-        .map_err(|e| format!("{}: {e}", program.display()))?
-        .success())
+    let failed = |e: std::io::Error| format!("{}: {e}", program.display());
+    let mut command = process::Command::new(&program);
+    command.args(words);
+    dies_with_this(&mut command);
+    let child = command.spawn().map_err(failed)?;
+    *in_hand.lock().unwrap_or_else(|e| e.into_inner()) = Some(child);
+    // Whoever was told to stop meanwhile found no run to tell it.
+    if stopped.load(Ordering::SeqCst) {
+        ask_to_stop(in_hand);
+    }
+    loop {
+        let mut child = in_hand.lock().unwrap_or_else(|e| e.into_inner());
+        let ended = child.as_mut().map_or(Ok(None), process::Child::try_wait);
+        if let Some(status) = ended.map_err(failed)? {
+            *child = None;
+            return Ok(status.success());
+        }
+        drop(child);
+        std::thread::sleep(LOOKING);
+    }
+}
+
+/// Time between two looks whether a run has ended.
+const LOOKING: Duration = Duration::from_millis(50);
+
+/// The process that trains now, if one does. Only who holds it waits for it, so that a signal finds no other process by its number.
+type InHand = Arc<Mutex<Option<process::Child>>>;
+
+/// Ends a run when this process is killed outright: the same command given again would find it at work.
+fn dies_with_this(command: &mut process::Command) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::process::CommandExt;
+        let parent = process::id();
+        // SAFETY: `prctl` and `getppid` may be called between fork and exec, and nothing else is.
+        unsafe {
+            command.pre_exec(move || {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                match u32::try_from(libc::getppid()) {
+                    Ok(found) if found == parent => Ok(()),
+                    _ => Err(std::io::Error::from(std::io::ErrorKind::Interrupted)),
+                }
+            });
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
+}
+
+/// Asks a run to stop after its step; asked again, it ends at once.
+fn ask_to_stop(in_hand: &InHand) {
+    let child = in_hand.lock().unwrap_or_else(|e| e.into_inner());
+    #[cfg(unix)]
+    if let Some(process) = child
+        .as_ref()
+        .and_then(|child| i32::try_from(child.id()).ok())
+    {
+        // SAFETY: sends a signal to a child that nobody has waited for yet.
+        unsafe {
+            libc::kill(process, libc::SIGTERM);
+        }
+    }
+    drop(child);
 }
 
 /// What a run came to, if it has ended.

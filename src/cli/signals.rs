@@ -1,15 +1,27 @@
 //! How a running command is asked to stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::CliError;
 
 /// Calls `stop` for Ctrl-C, and on Unix when the process is told to end or its terminal closes. A signal that whoever
 /// started the process has set to be ignored, as `nohup` does with the one of a closing terminal, stays ignored.
-pub(super) fn on_stop(stop: impl FnMut() + Send + 'static) -> Result<(), CliError> {
+///
+/// Ctrl-C in a terminal reaches a process twice if the one that started it hands its own on: the second is an echo, and no second
+/// wish.
+pub(super) fn on_stop(mut stop: impl FnMut() + Send + 'static) -> Result<(), CliError> {
+    const ECHO: Duration = Duration::from_millis(250);
     #[cfg(unix)]
     let ignored = ignored();
-    ctrlc::set_handler(stop)?;
+    let mut last: Option<Instant> = None;
+    ctrlc::set_handler(move || {
+        let is_echo = last.is_some_and(|last| last.elapsed() < ECHO);
+        last = Some(Instant::now());
+        if !is_echo {
+            stop();
+        }
+    })?;
     #[cfg(unix)]
     for signal in ignored {
         // SAFETY: sets the action of a signal to one that runs no code.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::charts::{FONT, svg_page};
 use super::run_folder::EpochMetrics;
-use super::series::{self, Finished, Run, Series};
+use super::series::{self, Finished, Run, Series, refuse_twice};
 use super::{CliError, human_bytes};
 use crate::files;
 use crate::graph::Model;
@@ -69,6 +69,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<ExitCode, CliError> {
         seeds: args.seeds.clone(),
         train: args.train.clone(),
     };
+    refuse_twice(&plan.seeds)?;
     for (number, lambda_bits) in plan.lambda_bits.iter().enumerate() {
         if plan.lambda_bits[..number].contains(lambda_bits) {
             return Err(format!("--lambda-bits names {lambda_bits} twice").into());

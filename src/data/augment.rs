@@ -192,9 +192,18 @@ pub fn smooth(row: &mut [f32], part: f32) {
 /// A number of the beta distribution with both parameters equal to `shape`, 0 (excluded) to 1 (Jöhnk 1964).
 fn draw_beta(rng: &mut Philox, shape: f64) -> f64 {
     loop {
-        let [a, b] = [(); 2].map(|()| rng.uniform().powf(1.0 / shape));
-        if a + b > 0.0 && a + b <= 1.0 {
+        let uniform = [(); 2].map(|()| rng.uniform());
+        let [a, b] = uniform.map(|u| u.powf(1.0 / shape));
+        if a + b > 1.0 {
+            continue;
+        }
+        if a + b > 0.0 {
             return a / (a + b);
+        }
+        // Powers for a small shape are zero in f64; the ratio of both is not.
+        let [a, b] = uniform.map(f64::ln);
+        if a.is_finite() && b.is_finite() {
+            return 1.0 / (1.0 + ((b - a) / shape).exp());
         }
     }
 }
@@ -359,6 +368,17 @@ mod tests {
 
     fn draws(augment: Augment, epoch: u32) -> Vec<Augmentation> {
         (0..200).map(|i| augment.draw(1, epoch, i)).collect()
+    }
+
+    #[test]
+    fn shares_of_the_smallest_shapes_are_drawn_too() {
+        let mut rng = Philox::new(1, 2);
+        for shape in [1.0, 1e-2, 1e-10, 1e-30, 1e-320] {
+            let shares: Vec<f64> = (0..200).map(|_| draw_beta(&mut rng, shape)).collect();
+            assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+            let low = shares.iter().filter(|share| **share < 0.5).count();
+            assert!((60..140).contains(&low), "{shape}: {low} of 200");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ const UNIFORM_BYTES: u64 = 1024;
 pub(super) struct Ahead {
     calls: Option<Sender<Vec<BoundKernel>>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<usize>>,
 }
 
 impl Ahead {
@@ -60,13 +60,19 @@ impl Ahead {
     }
 }
 
-impl Drop for Ahead {
-    fn drop(&mut self) {
+impl Ahead {
+    /// Ends the thread after the kernel in hand, and returns how many it has compiled.
+    fn end(&mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.calls = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let thread = self.thread.take();
+        thread.and_then(|thread| thread.join().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -75,29 +81,32 @@ fn work(
     path: Path,
     plans: &Receiver<Vec<BoundKernel>>,
     stop: &AtomicBool,
-) {
+) -> usize {
+    let mut compiled = 0;
     let mut workshop = None;
     while let Ok(calls) = plans.recv() {
         if workshop.is_none() {
             workshop = Workshop::open(adapter, path);
         }
         let Some(workshop) = &workshop else {
-            return;
+            break;
         };
         for call in calls.iter().rev() {
             if stop.load(Ordering::Relaxed) {
-                return;
+                return compiled;
             }
             let start = Instant::now();
             workshop.compile(call);
+            compiled += 1;
             if workshop.failed.load(Ordering::Relaxed) {
-                return;
+                return compiled;
             }
             if call.is_product() && start.elapsed() < FROM_CACHE {
                 break;
             }
         }
     }
+    compiled
 }
 
 /// A device, and something for every binding.
@@ -232,8 +241,10 @@ mod tests {
             calls.extend(Compiled::new(&recording, gpu.tiles(), None).kernels());
         }
         assert!(calls.iter().filter(|call| call.is_product()).count() >= ENOUGH);
-        let ahead = Ahead::new(adapter, gpu.path());
+        let all = calls.len();
+        let mut ahead = Ahead::new(adapter, gpu.path());
         ahead.compile(calls);
-        drop(ahead);
+        let compiled = ahead.end();
+        assert!(compiled < all, "{compiled} of {all} kernels");
     }
 }

@@ -40,4 +40,4 @@ pub use profile::Timing;
 pub use readback::Readback;
 pub use storage::{Operands, Storage};
 pub use tiles::Tiles;
-pub use twins::Twins;
+pub use twins::{Twins, read_write};

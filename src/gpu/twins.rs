@@ -84,6 +84,6 @@ impl Twins {
 
 /// The text of a kernel that reads one half of a piece of memory and writes the other: WebGPU lets no dispatch use a buffer
 /// for reading alone that it also writes elsewhere.
-pub(super) fn read_write(text: &str) -> String {
+pub fn read_write(text: &str) -> String {
     text.replace("var<storage, read> ", "var<storage, read_write> ")
 }

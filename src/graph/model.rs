@@ -386,8 +386,13 @@ fn check_name(what: &str, name: &str) -> Result<(), ModelError> {
     match fits && name.chars().all(dotted) {
         true => Ok(()),
         false => Err(ModelError::description(format!(
-            "{what} is named '{}': names have 1 to {MOST_NAME} letters, digits, '_' and '-'",
-            name.chars().take(MOST_NAME).collect::<String>()
+            "{what} is named '{}': names have 1 to {MOST_NAME} letters, digits, '_' and '-'{}",
+            name.chars().take(MOST_NAME).collect::<String>(),
+            if what == "the model" {
+                ", a model's also dots"
+            } else {
+                ""
+            }
         ))),
     }
 }

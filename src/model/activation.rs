@@ -26,8 +26,8 @@ impl Parts {
     /// `pixels` numbers, one behind the other, start a texel.
     pub fn of(batch: usize, most: usize, pixels: usize) -> Self {
         let step = match pixels % 4 {
-            0 => 1,
-            2 => 2,
+            0 if most < 4 => 1,
+            2 if most < 4 => 2,
             _ => 4,
         };
         let most = most / step * step;

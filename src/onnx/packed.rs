@@ -451,7 +451,7 @@ fn too_large(step: &Step<'_>) -> ExportError {
         layer: step.name.to_owned(),
         reason: format!(
             "its sums may reach {}, and ONNX's f32 counts exactly only below 2^24, also when inputs are split into bytes. \
-             Pack with --activations 8, or train with fewer bits a weight",
+             Pack with --activations 8 if it has 16, or train with fewer bits a weight (--target-bits)",
             step.bound
         ),
     }

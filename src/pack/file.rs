@@ -34,7 +34,8 @@ pub enum PackError {
     ExactNorm,
     /// Weights that are no powers of two.
     #[error(
-        "{quantiser} gives weights that are no powers of two, so that sums are multiplied by a factor: it cannot run on          shifts. Of the methods that gtc trains, gtc, binary-pot, deepshift and inq can be packed."
+        "{quantiser} gives weights that are no powers of two, so that sums are multiplied by a factor: it cannot run on \
+         shifts. Of the methods that gtc trains, gtc, binary-pot, deepshift and inq can be packed."
     )]
     Multiplies {
         /// How they are quantised.

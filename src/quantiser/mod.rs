@@ -94,6 +94,11 @@ impl Quantiser {
         *self == Self::Gtc
     }
 
+    /// Whether its weights are powers of two and zeros, so that sums need shifts alone.
+    pub fn is_shift(self) -> bool {
+        self.is_gtc() || self.method().is_some_and(|method| method.is_shift())
+    }
+
     /// The method, unless it is GTC.
     pub fn method(self) -> Option<Box<dyn Method>> {
         Some(match self {

@@ -110,6 +110,12 @@ impl Recording {
             .push([start..middle, middle..self.commands.len()]);
     }
 
+    /// The same list without dispatches for two networks, which need working memory for both.
+    pub(crate) fn one_after_the_other(mut self) -> Self {
+        self.sides.clear();
+        self
+    }
+
     /// The form of the kernels.
     pub fn path(&self) -> Path {
         self.path

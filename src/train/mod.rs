@@ -31,7 +31,7 @@ use crate::optimiser::Schedule;
 use crate::pack::PackError;
 use crate::ranks::{Communicator, Lonely};
 use crate::recording::{Exchange, Recording};
-use crate::tensor::Tensor;
+use crate::tensor::{ArenaLayout, Tensor};
 use exchange::Exchanger;
 use step::{adam_state, prices, step_of};
 
@@ -148,13 +148,13 @@ fn memory_of(
         }
         memory = memory.with_storages(options.storages());
     }
-    for (option, value) in [
-        ("mix-up", options.mix_up),
-        ("label-smoothing", options.label_smoothing),
-        ("lp-labels", options.lp_labels),
-        ("temperature", options.temperature - 1.0),
+    for (option, value, usual) in [
+        ("mix-up", options.mix_up, 0.0),
+        ("label-smoothing", options.label_smoothing, 0.0),
+        ("lp-labels", options.lp_labels, 0.0),
+        ("temperature", options.temperature, 1.0),
     ] {
-        if value != 0.0 && model.likelihood.is_some() {
+        if value != usual && model.likelihood.is_some() {
             return Err(TrainError::BadOption {
                 option,
                 value: value.to_string(),
@@ -181,7 +181,7 @@ pub fn record_step(
     let memory = memory_of(gpu, model, options, 0..options.shards)?;
     let layout = &memory.parameters.layout;
     let [first, second] = ["first moment", "second moment"].map(|label| layout.tensor(label));
-    let gradients = layout.pair(["gradients", "LP gradients"]);
+    let gradients = gradients_of(layout, options);
     let state = adam_state(&memory, [&first, &second], options);
     Ok(step_of(
         options.objective,
@@ -191,6 +191,15 @@ pub fn record_step(
         &gradients,
         &state,
     ))
+}
+
+/// The arenas of the gradients of HP, or of all, and of LP: side by side where one dispatch may write both.
+fn gradients_of(layout: &ArenaLayout, options: &TrainOptions) -> [Tensor; 2] {
+    let labels = ["gradients", "LP gradients"];
+    match options.objective == Objective::Gtc && options.shards == 1 {
+        true => layout.pair(labels),
+        false => labels.map(|label| layout.tensor(label)),
+    }
 }
 
 /// Trains one model on one device.
@@ -265,10 +274,21 @@ impl<'g> Trainer<'g> {
         options: TrainOptions,
     ) -> Result<Self, TrainError> {
         options.check(images)?;
-        let error = match Self::compile(gpu, ranks, model.clone(), images, options.clone()) {
+        let compile = |options: &TrainOptions, twins: bool| {
+            Self::compile(gpu, ranks, model.clone(), images, options.clone(), twins)
+        };
+        let mut error = match compile(&options, true) {
             Err(TrainError::Gpu(error)) if error.is_about_size() => error,
             result => return result,
         };
+        // One network after the other needs less memory.
+        if gpu.most_rows_of_twins() > 0 {
+            gpu.forget_out_of_memory();
+            error = match compile(&options, false) {
+                Err(TrainError::Gpu(error)) if error.is_about_size() => error,
+                result => return result,
+            };
+        }
         let (batch_size, shards) = (options.batch_size, options.shards);
         let smaller = |fits: usize| fits / 2 / shards * shards;
         let mut fits = smaller(batch_size);
@@ -278,7 +298,7 @@ impl<'g> Trainer<'g> {
                 batch_size: fits,
                 ..options.clone()
             };
-            match Self::compile(gpu, ranks, model.clone(), images, options) {
+            match compile(&options, false) {
                 Err(TrainError::Gpu(error)) if error.is_about_size() => fits = smaller(fits),
                 Err(error) => return Err(error),
                 Ok(_) => {
@@ -299,6 +319,7 @@ impl<'g> Trainer<'g> {
         model: Model,
         images: usize,
         options: TrainOptions,
+        twins: bool,
     ) -> Result<Self, TrainError> {
         let batch = options.shard_size();
         let own = options.shards / ranks.count();
@@ -311,21 +332,20 @@ impl<'g> Trainer<'g> {
         memory.weights.write(gpu, &initial);
         let arena = |label| parameters.layout.allocate(gpu, label);
         let (first_moment, second_moment) = (arena("first moment")?, arena("second moment")?);
-        let both_gradients = parameters.layout.pair(["gradients", "LP gradients"]);
+        let both_gradients = gradients_of(&parameters.layout, &options);
         let gradients = both_gradients[0].clone();
         gradients.allocate(gpu)?;
         let state = adam_state(&memory, [&first_moment, &second_moment], &options);
         // First, because it needs the most: what follows fits into its working memory.
         let mut pool = Pool::default();
         let step = |objective| {
-            step_of(
-                objective,
-                gpu.path(),
-                &options,
-                &memory,
-                &both_gradients,
-                &state,
-            )
+            let path = gpu.path();
+            let step = step_of(objective, path, &options, &memory, &both_gradients, &state);
+            if twins {
+                step
+            } else {
+                step.one_after_the_other()
+            }
         };
         let plan = gpu.plan_in(step(options.objective), &mut pool)?;
         let waits = options.objective == Objective::Gtc && options.lp_start > 0.0;

@@ -84,7 +84,7 @@ fn what_cannot_be_compared_is_refused_before_the_first_run() {
     }
     let mut own = words(&out, "twn");
     own.extend(["--quantiser", "ttq"]);
-    refuse(&own, &["--quantiser belongs before the two dashes"]);
+    refuse(&own, &["--quantiser is for `gtc compare` to decide"]);
     let mut wrong = words(&out, "twn");
     wrong.push("--epoch");
     refuse(&wrong, &["--epoch"]);
@@ -164,4 +164,18 @@ fn a_method_trains_packs_and_is_inspected_by_itself() {
         ],
         &["--quantiser gtc alone"],
     );
+}
+
+#[test]
+fn auto_encoders_are_refused_before_the_first_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("compare");
+    let shown = out.display().to_string();
+    let mut words = words(&shown, "gtc:1");
+    words[1] = "vae-mlp";
+    refuse(&words, &["auto-encoder", "only classifiers"]);
+    let mut words = self::words(&shown, "gtc:1");
+    words[5] = "1,1";
+    refuse(&words, &["--seeds names 1 twice"]);
+    assert!(!out.exists(), "nothing was begun");
 }

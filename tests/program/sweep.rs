@@ -87,10 +87,51 @@ fn mistakes_are_found_before_the_first_run() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("sweep");
     refuse(&given(&words(&out, "0.1,0.1")), &["twice"]);
+    let mut twice = words(&out, "0.1");
+    twice.splice(2..2, ["--seeds", "3,3"].map(str::to_owned));
+    refuse(&given(&twice), &["--seeds names 3 twice"]);
     for (flag, says) in [("--seed=2", "--seed"), ("--no-such-flag", "--no-such-flag")] {
         let mut words = words(&out, "0.1");
         words.push(flag.to_owned());
         refuse(&given(&words), &[says]);
     }
     assert!(!out.exists(), "nothing was begun");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_sweep_that_is_told_to_stop_stops_the_run_in_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep");
+    let mut words = words(&out, "0.1");
+    *words.last_mut().unwrap() = "2000".to_owned();
+    let mut child = crate::common::gtc()
+        .args(&words)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = out.join("lambda-0.1-seed-1/metrics.jsonl");
+    while !metrics.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let process = child.id().to_string();
+    let kill = std::process::Command::new("kill").arg(process).status();
+    assert!(kill.unwrap().success());
+    assert!(
+        child.wait().unwrap().code().is_some(),
+        "it ended in its own way"
+    );
+    let lines = std::fs::read_to_string(&metrics).unwrap().lines().count();
+    assert!(lines < 2000, "the run was stopped");
+    // Nobody trains there any more.
+    let run = out.join("lambda-0.1-seed-1").display().to_string();
+    crate::common::succeed(&[
+        "train",
+        "--resume",
+        &run,
+        "--epochs",
+        &(lines + 1).to_string(),
+    ]);
 }

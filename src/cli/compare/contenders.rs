@@ -131,7 +131,7 @@ impl Contender {
         match self {
             Self::Float => false,
             Self::GtcChain | Self::Gtc(_) | Self::GtcEnds(_) | Self::GtcDirect(_) => true,
-            Self::Method(quantiser) => quantiser.method().is_some_and(|method| method.is_shift()),
+            Self::Method(quantiser) => quantiser.is_shift(),
         }
     }
 

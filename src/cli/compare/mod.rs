@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::CliError;
+use super::model_files::find_model_alone;
 use super::output::{say, say_part};
-use super::series::{self, Run, Series};
+use super::series::{self, Run, Series, refuse_twice};
 use crate::files;
 use contenders::{Contender, known, usual};
 use rows::{Outcome, Row};
@@ -97,6 +98,15 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
         Some(methods) => methods.clone(),
         None => usual(),
     };
+    refuse_twice(&args.seeds)?;
+    let described = find_model_alone(model)?;
+    if described.likelihood.is_some() {
+        return Err(format!(
+            "{} is an auto-encoder: only classifiers are compared",
+            described.name
+        )
+        .into());
+    }
     for (number, contender) in contenders.iter().enumerate() {
         if contenders[..number].contains(contender) {
             return Err(format!("--methods names {contender} twice").into());

@@ -65,11 +65,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(place.name() + ".png"));
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => free_name(&place.name()),
+    };
     outputs::check(&out, &outputs::PICTURE, &[])?;
+    outputs::check_outside(&out, folder)?;
     let options = args.pictures.options(None)?;
     let bar = progress();
     let tick = |done, total| show(&bar, done, total);
@@ -207,4 +208,12 @@ fn list<T>(heading: &str, items: &[T], text: impl Fn(&T) -> String) {
     if items.len() > PRINTED {
         say!("  and {} more", items.len() - PRINTED);
     }
+}
+
+/// `NAME.png`, or the first of `NAME-2.png`, `NAME-3.png`, ... that is not there yet: who names no file expects none to be replaced.
+fn free_name(name: &str) -> PathBuf {
+    let numbered = (2u32..).map(|number| format!("{name}-{number}.png"));
+    let mut names = std::iter::once(format!("{name}.png")).chain(numbered);
+    let free = names.find(|name| !std::path::Path::new(name).exists());
+    PathBuf::from(free.unwrap_or_else(|| format!("{name}.png")))
 }

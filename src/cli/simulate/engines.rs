@@ -29,10 +29,14 @@ pub(super) fn section(page: &mut String, results: &Results) -> fmt::Result {
         .iter()
         .map(|joined| {
             let engine = &joined.synthesis;
-            let area = |engine: &Synthesis| engine.cells_nand2.or(engine.luts);
+            let area = |engine: &Synthesis| {
+                let area = engine.cells_nand2.or(engine.luts);
+                area.filter(|area| *area > 0.0)
+            };
             let ratio = int8(engine.lanes, &engine.target)
                 .and_then(|int8| Some(area(&int8.synthesis)? / area(engine)?));
             let rate = engine.mhz.map(|mhz| 1e6 * mhz / joined.cycles_of_image);
+            let rate = rate.filter(|rate| rate.is_finite());
             vec![
                 engine.engine.clone(),
                 engine.target.clone().unwrap_or_default(),

@@ -365,6 +365,7 @@ impl TrainArgs {
         }
         config.pictures = self.pictures.or(&config.pictures);
         set_some(&mut config.quantiser, &self.quantiser);
+        config.float_ends |= self.float_ends;
         set_some(&mut config.limit, &self.limit);
         if let Some(from) = &self.from {
             config.from = Some(in_words(from.clone())?);

@@ -80,7 +80,7 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
         adapter: config.adapter.clone(),
         checked: config.checked,
         path: config.path,
-        no_twins: false,
+        no_twins: args.device.no_twins,
     };
     let gpu = together(ranks, device.open_for(turn, config.options.precision))?;
     let mut kind = Fact::new(
@@ -341,6 +341,8 @@ impl Session<'_> {
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
             let last = self.trainer.steps_done() == total;
             if stopping && !last {
+                let snapshot = self.trainer.snapshot().await?;
+                self.draw(epoch + 1, &snapshot)?;
                 return self.interrupted().await;
             }
             let (save, report) = (self.saved.is_due() || last, self.reported.is_due());

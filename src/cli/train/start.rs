@@ -74,6 +74,12 @@ pub(super) fn prepare(
         Some(from) if from.display().to_string() == config.model => None,
         _ => Some(config.model.clone()),
     };
+    if from_file && !config.model.ends_with(".toml") && config.from.is_none() {
+        say_error!(
+            "note: of {0} only the network is taken, and its weights begin anew. To begin with its weights: --from {0}",
+            config.model
+        );
+    }
     if from_file && !config.model.ends_with(".toml") {
         // The run keeps the network itself, and does not depend on the file.
         config.model.clone_from(&model.name);
@@ -107,7 +113,7 @@ pub(super) fn prepare(
             take_described(&mut config, args, &model);
         }
         model = model.with_latent(config.options.latent, config.options.likelihood);
-        if args.float_ends {
+        if config.float_ends {
             model = model.with_float_ends();
         }
         if let Some(quantiser) = config.quantiser {

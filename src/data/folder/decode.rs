@@ -48,11 +48,15 @@ pub(super) struct Kind {
 
 /// The bytes of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let length = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-    match length {
+    let found = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    // A pipe would never end.
+    if !found.is_file() {
+        return Err("it is no ordinary file".to_owned());
+    }
+    match found.len() {
         0 => Err("the file is empty".to_owned()),
         1..=MAX_FILE => std::fs::read(path).map_err(|e| e.to_string()),
-        _ => Err(format!(
+        length => Err(format!(
             "a file of {length} bytes, more than any picture has"
         )),
     }
@@ -60,6 +64,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// Whether a picture has colours, from the first bytes of its file.
 pub(super) fn has_colour(path: &Path) -> Result<bool, String> {
+    let found = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    if !found.is_file() {
+        return Err("it is no ordinary file".to_owned());
+    }
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let decoder = reader.map_err(|e| e.to_string())?.into_decoder();
     Ok(decoder.map_err(|e| e.to_string())?.color_type().has_color())
@@ -79,7 +87,9 @@ pub(super) fn picture(
         ))
     };
     // A decoder that breaks on one file must not end the program.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it breaks the decoder".to_owned()))
+    let result = catch_unwind(AssertUnwindSafe(work));
+    let result = result.unwrap_or_else(|_| Err("it breaks the decoder".to_owned()));
+    result.map_err(|reason| reason.trim_end().to_owned())
 }
 
 /// A picture file as it is to be seen, of any size and kind.

@@ -113,6 +113,32 @@ pub(super) fn load(
             });
         }
     }
+    for (part, pictures, labels, what) in [
+        (
+            "training",
+            &listing.train,
+            &train.labels,
+            "nothing of it can be learned",
+        ),
+        (
+            "test",
+            &listing.test,
+            &test.labels,
+            "nothing can be said about it",
+        ),
+    ] {
+        for (class, name) in listing.classes.iter().enumerate() {
+            let had = pictures
+                .iter()
+                .any(|picture| usize::from(picture.label) == class);
+            if had && !labels.iter().any(|label| usize::from(*label) == class) {
+                listing.warnings.push(format!(
+                    "{}: no {part} picture of the class '{name}' could be read, so that {what}.",
+                    folder.display()
+                ));
+            }
+        }
+    }
     let header = Header {
         version: 0,
         key: String::new(),

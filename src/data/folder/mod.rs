@@ -385,9 +385,9 @@ impl FolderOptions {
             let remedy = "it must be above 0 and below 1".to_owned();
             return bad("test-fraction", self.test_fraction.to_string(), remedy);
         }
-        if !matches!(self.channels, None | Some(1 | 3)) {
-            let remedy = "1 for grey or 3 for colour".to_owned();
-            return bad("channels", format!("{:?}", self.channels), remedy);
+        if let Some(channels) = self.channels.filter(|channels| ![1, 3].contains(channels)) {
+            let remedy = "pictures have 1 channel (grey) or 3 (colour)".to_owned();
+            return bad("channels", channels.to_string(), remedy);
         }
         Ok(())
     }

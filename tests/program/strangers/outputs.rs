@@ -119,3 +119,80 @@ fn a_suffix_says_what_is_written() {
     succeed(&["export", model, "--to", "gtc", "-o", &at("without")]);
     succeed(&["inspect", &at("without")]);
 }
+
+#[test]
+fn pictures_of_the_data_are_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("photos");
+    for class in ["cat", "dog"] {
+        fs::create_dir_all(data.join(class)).unwrap();
+        for number in 0..3 {
+            let picture = image::GrayImage::from_pixel(8, 8, image::Luma([number * 50]));
+            picture
+                .save(data.join(class).join(format!("{number}.png")))
+                .unwrap();
+        }
+    }
+    let before = fs::read(data.join("cat/1.png")).unwrap();
+    let own = text(&data.join("cat/1.png"));
+    refuse(
+        &["data", "check", &text(&data), "-o", &own],
+        &["among the data", "-o"],
+    );
+    assert_eq!(fs::read(data.join("cat/1.png")).unwrap(), before);
+    // Without a name the sheet replaces nothing.
+    let check = || {
+        let mut command = crate::common::gtc();
+        command
+            .current_dir(folder.path())
+            .args(["data", "check", "photos"]);
+        assert!(command.output().unwrap().status.success());
+    };
+    fs::write(folder.path().join("photos.png"), "mine").unwrap();
+    check();
+    assert_eq!(fs::read(folder.path().join("photos.png")).unwrap(), b"mine");
+    assert!(folder.path().join("photos-2.png").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_strangers_steer_no_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("photos");
+    for class in ["cat\u{1b}[2J", "dog"] {
+        fs::create_dir_all(data.join(class)).unwrap();
+        for number in 0..3 {
+            let picture = image::GrayImage::from_pixel(8, 8, image::Luma([number * 50]));
+            picture
+                .save(data.join(class).join(format!("{number}.png")))
+                .unwrap();
+        }
+    }
+    let sheet = text(&folder.path().join("sheet.png"));
+    let (_, stdout, stderr) = run(&["data", "check", &text(&data), "-o", &sheet]);
+    assert!(stdout.contains("cat?[2J"), "{stdout}");
+    assert!(!(stdout + &stderr).contains('\u{1b}'));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_among_the_pictures_is_said_to_be_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("photos");
+    for class in ["cat", "dog"] {
+        fs::create_dir_all(data.join(class)).unwrap();
+        for number in 0..3 {
+            let picture = image::GrayImage::from_pixel(8, 8, image::Luma([number * 50]));
+            let file = data.join(class).join(format!("{number}.png"));
+            picture.save(file).unwrap();
+        }
+    }
+    let made = std::process::Command::new("mkfifo")
+        .arg(data.join("cat/p.png"))
+        .status();
+    assert!(made.unwrap().success());
+    let sheet = text(&folder.path().join("sheet.png"));
+    let (_, stdout, stderr) = run(&["data", "check", &text(&data), "-o", &sheet]);
+    let said = stdout + &stderr;
+    assert!(said.contains("no ordinary file"), "{said}");
+}

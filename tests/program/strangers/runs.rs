@@ -221,3 +221,66 @@ fn a_run_has_one_owner() {
     let (code, ..) = run(&["train", "--resume", &place.at("nothing")]);
     assert_eq!(code, 2);
 }
+
+#[test]
+fn a_damaged_line_of_the_metrics_costs_no_other() {
+    let place = Place::new();
+    place.train("run", &["--epochs", "3"]);
+    let file = place.at("run/metrics.jsonl");
+    let text = place.text("run/metrics.jsonl");
+    let mut lines: Vec<&str> = text.lines().collect();
+    let damaged = format!("xx{}", lines[1]);
+    lines[1] = &damaged;
+    let before = lines.join("\n") + "\n";
+    fs::write(&file, &before).unwrap();
+    let resume = ["train", "--resume", &place.at("run"), "--epochs", "4"];
+    let (code, _, stderr) = run(&resume);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("line 2 cannot be read"), "{stderr}");
+    assert_eq!(place.text("run/metrics.jsonl.damaged"), before);
+    let epochs: Vec<u64> = place
+        .text("run/metrics.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["epoch"].as_u64())
+        .map(Option::unwrap)
+        .collect();
+    assert_eq!(epochs, [1, 3, 4]);
+}
+
+#[test]
+fn the_config_of_a_run_makes_the_same_run() {
+    let place = Place::new();
+    let flags = ["--epochs", "1", "--quantiser", "lsq:2", "--float-ends"];
+    place.train("run", &flags);
+    let config = place.at("run/config.toml");
+    let again = place.at("again");
+    succeed(&["train", "--config", &config, "--out", &again]);
+    assert_eq!(place.model("run"), place.model("again"));
+    let text = place.text("run/config.toml");
+    assert!(text.contains("float_ends = true"), "{text}");
+}
+
+#[test]
+fn a_flipped_bit_of_a_checkpoint_is_found() {
+    let place = Place::new();
+    place.train("run", &["--epochs", "1"]);
+    let mut bytes = place.model("run");
+    // The lowest bit of a number: it stays a number.
+    let at = bytes.len() - 400;
+    bytes[at] ^= 1;
+    fs::write(place.at("run/model.safetensors"), bytes).unwrap();
+    refuse(&["inspect", &place.at("run")], &["not a whole", "checksum"]);
+}
+
+#[test]
+fn a_network_without_its_weights_is_said_to_begin_anew() {
+    let place = Place::new();
+    place.train("run", &["--epochs", "1"]);
+    let (first, data) = (place.at("run"), place.at("data"));
+    let out = place.at("anew");
+    let train = ["train", &first, "--data", &data, "--limit", "32"];
+    let more = ["--batch-size", "16", "--epochs", "1", "--out", &out];
+    let (code, _, stderr) = run(&[&train[..], &more].concat());
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("--from"), "{stderr}");
+}
