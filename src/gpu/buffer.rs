@@ -232,7 +232,7 @@ impl Buffer {
     }
 
     /// Two buffers as [`Buffer::kept`] gives them, for the same of both networks. Where one binding holds both they lie side
-    /// by side, so that one dispatch can read or write both, see [`crate::recording::twins`].
+    /// by side, so that one dispatch can read or write both, see the pass `twins` of recordings.
     pub fn kept_pair(labels: [&str; 2], elements: usize) -> [Self; 2] {
         let memory = Arc::new(OnceLock::new());
         [(labels[0], false), (labels[1], true)].map(|(label, is_second)| {

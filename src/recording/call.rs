@@ -85,7 +85,7 @@ pub struct Call {
     pub grid: Grid,
     /// Floating-point operations, without those of the twin.
     pub flops: u64,
-    /// The same call of the other network, if one dispatch does both, see [`super::twins`].
+    /// The same call of the other network, if one dispatch does both, see the pass `twins`.
     pub twin: Option<Box<Call>>,
 }
 

@@ -47,8 +47,10 @@ pub(crate) fn choose(
 ) -> Vec<Shared> {
     /// A kernel and the values of its constants.
     type Key = (*const Kernel, Vec<(&'static str, u64)>);
+    /// A product of one size, and the cores that it may have.
+    type Product = (Key, Grid, u64, Vec<Core>);
     let mut known: Vec<(Key, Core)> = Vec::new();
-    let mut chosen: Vec<((Key, Grid, u64, Vec<Core>), Core)> = Vec::new();
+    let mut chosen: Vec<(Product, Core)> = Vec::new();
     let path = recording.path();
     let share = |call: &Call| {
         let networks = call.networks().count();
@@ -72,7 +74,7 @@ pub(crate) fn choose(
         // One kernel may multiply floats in some calls and halves in others.
         let own = own.filter(|(_, core)| cooperative(core) == cores.iter().any(cooperative));
         let own: Vec<Core> = own.map(|(_, core)| *core).collect();
-        let product = (key.clone(), call.grid, call.flops, cores.clone());
+        let product: Product = (key.clone(), call.grid, call.flops, cores.clone());
         let before = chosen.iter().find(|(other, _)| *other == product);
         let core = match recording.core {
             Some(number) => cores.get(number).or(cores.last()).copied(),
