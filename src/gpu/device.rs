@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::adapters::{choose_adapter, facts, path_of, request_device};
+use super::adapters::{choose_adapter, path_of, request_device};
 use super::buffer::Budget;
 use super::error::{Failure, remember};
 use super::free_memory::free_memory;
@@ -130,7 +130,10 @@ impl Gpu {
             gpu.has_subgroups = false;
         }
         #[cfg(not(target_arch = "wasm32"))]
-        if facts(adapter, &gpu.info).is_lavapipe() && gpu.path.mirrors() && !gpu.checked {
+        if super::adapters::facts(adapter, &gpu.info).is_lavapipe()
+            && gpu.path.mirrors()
+            && !gpu.checked
+        {
             gpu.ahead = Some(super::ahead::Ahead::new(adapter.clone(), gpu.path));
         }
         Ok(gpu)

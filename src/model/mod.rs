@@ -10,8 +10,7 @@ mod shards;
 
 pub use activation::{Activation, Parts, Storages};
 pub use forward::Images;
-pub(crate) use network::whole_batch;
-pub use network::{Inputs, Mode, Network, Pass, Weights};
+pub use network::{Inputs, Mode, Network, Pass, Weights, whole_batch};
 pub use parameters::{
     BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices, SlopesPay,
 };

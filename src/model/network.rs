@@ -168,7 +168,7 @@ impl Pass {
 }
 
 /// The largest batch of at most `wanted` images of which a device can keep every value, one at least.
-pub(crate) fn whole_batch(gpu: &Gpu, model: &Model, wanted: usize) -> usize {
+pub fn whole_batch(gpu: &Gpu, model: &Model, wanted: usize) -> usize {
     whole_batch_within(gpu.part_bytes(), model, wanted)
 }
 
