@@ -134,17 +134,17 @@ enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct DeviceArgs {
     /// Adapter to use: its index in `gtc adapters` or a part of its name [default: the fastest]
-    #[arg(long, value_name = "X")]
+    #[arg(long, global = true, value_name = "X")]
     adapter: Option<String>,
     /// Keep all shader checks on: bounds, endless loops, uninitialised memory
-    #[arg(long)]
+    #[arg(long, global = true)]
     checked: bool,
     /// Form of the kernels to run [default: the one for the adapter's kind, see `gtc adapters`]
-    #[arg(long, value_name = "FORM", value_parser = forms())]
+    #[arg(long, global = true, value_name = "FORM", value_parser = forms())]
     path: Option<gpu::Path>,
     /// On GPUs, run the kernels of both networks one after the other, where one dispatch could do both: to see what that
     /// gains. No result changes by it
-    #[arg(long)]
+    #[arg(long, global = true)]
     no_twins: bool,
 }
 
