@@ -10,6 +10,7 @@
 
 mod course;
 mod exchange;
+mod memory;
 mod options;
 mod presets;
 mod step;
@@ -20,20 +21,19 @@ pub use options::{
     TrainOptions,
 };
 
-use std::ops::Range;
-
 use crate::data::{Images, epoch_order};
-use crate::evaluate::{Calibration, Evaluator, Memory, Predictions, Progress};
+use crate::evaluate::{Calibration, Evaluator, Predictions, Progress};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, Pool, Timing, Trace};
 use crate::graph::{Model, ModelError};
-use crate::model::{Parameters, Shards};
+use crate::model::Parameters;
 use crate::optimiser::Schedule;
 use crate::pack::PackError;
 use crate::ranks::{Communicator, Lonely};
 use crate::recording::{Exchange, Recording};
-use crate::tensor::{ArenaLayout, Tensor};
+use crate::tensor::Tensor;
 use exchange::Exchanger;
-use step::{adam_state, prices, step_of};
+use memory::{gradients_of, memory_of};
+use step::{adam_state, step_of};
 
 /// Why training stopped.
 #[derive(Debug, thiserror::Error)]
@@ -109,65 +109,6 @@ impl Snapshot {
     }
 }
 
-/// The memory of a run of which this process has the shards `own`.
-fn memory_of(
-    gpu: &Gpu,
-    model: &Model,
-    options: &TrainOptions,
-    own: Range<usize>,
-) -> Result<Memory, TrainError> {
-    let shards = Shards {
-        count: options.shards,
-        own,
-        sync_norm: options.sync_norm && options.shards > 1,
-    };
-    let batch = options.shard_size();
-    let mut memory = Memory::new(gpu, model, batch, !options.exact_norm)?.with_shards(shards);
-    if options.precision != Precision::Full {
-        let cooperative = options.precision.needs_matrices();
-        let wrong = |remedy: String| TrainError::BadOption {
-            option: "precision",
-            value: if cooperative { "cooperative" } else { "mixed" }.to_owned(),
-            remedy,
-        };
-        if gpu.path().mirrors() {
-            return Err(wrong(format!(
-                "it is for GPUs: kernels of the path {} read textures of 32 bits a number. Leave it out; --path gpu runs \
-                     here what a GPU would, slowly",
-                gpu.path().name()
-            )));
-        }
-        if cooperative != gpu.matrices().is_some() {
-            let remedy = match cooperative {
-                true => {
-                    "the device was not opened for it (GpuOptions::cooperative; browsers cannot)"
-                }
-                false => "the device was opened for cooperative",
-            };
-            return Err(wrong(remedy.to_owned()));
-        }
-        memory = memory.with_storages(options.storages());
-    }
-    for (option, value, usual) in [
-        ("mix-up", options.mix_up, 0.0),
-        ("label-smoothing", options.label_smoothing, 0.0),
-        ("lp-labels", options.lp_labels, 0.0),
-        ("temperature", options.temperature, 1.0),
-    ] {
-        if value != usual && model.likelihood.is_some() {
-            return Err(TrainError::BadOption {
-                option,
-                value: value.to_string(),
-                remedy: "it is about labels, and an auto-encoder learns none".to_owned(),
-            });
-        }
-    }
-    if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
-        memory = memory.with_targets();
-    }
-    Ok(memory.with_prices(prices(model, options)?))
-}
-
 /// Records a training step without making a plan of it: for looking at its products.
 ///
 /// # Errors
@@ -191,15 +132,6 @@ pub fn record_step(
         &gradients,
         &state,
     ))
-}
-
-/// The arenas of the gradients of HP, or of all, and of LP: side by side where one dispatch may write both.
-fn gradients_of(layout: &ArenaLayout, options: &TrainOptions) -> [Tensor; 2] {
-    let labels = ["gradients", "LP gradients"];
-    match options.objective == Objective::Gtc && options.shards == 1 {
-        true => layout.pair(labels),
-        false => labels.map(|label| layout.tensor(label)),
-    }
 }
 
 /// Trains one model on one device.

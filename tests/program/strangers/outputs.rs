@@ -1,12 +1,27 @@
 //! Outputs never destroy what is there.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::common::{refuse, run, succeed, trained};
 
 fn text(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// A folder with a folder `photos` of two classes, and the path of that.
+fn photos(classes: [&str; 2]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("photos");
+    for class in classes {
+        fs::create_dir_all(data.join(class)).unwrap();
+        for number in 0..3 {
+            let picture = image::GrayImage::from_pixel(8, 8, image::Luma([number * 50]));
+            let file = data.join(class).join(format!("{number}.png"));
+            picture.save(file).unwrap();
+        }
+    }
+    (folder, data)
 }
 
 #[cfg(unix)]
@@ -122,17 +137,7 @@ fn a_suffix_says_what_is_written() {
 
 #[test]
 fn pictures_of_the_data_are_not_written_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("photos");
-    for class in ["cat", "dog"] {
-        fs::create_dir_all(data.join(class)).unwrap();
-        for number in 0..3 {
-            let picture = image::GrayImage::from_pixel(8, 8, image::Luma([number * 50]));
-            picture
-                .save(data.join(class).join(format!("{number}.png")))
-                .unwrap();
-        }
-    }
+    let (folder, data) = photos(["cat", "dog"]);
     let before = fs::read(data.join("cat/1.png")).unwrap();
     let own = text(&data.join("cat/1.png"));
     refuse(
@@ -157,17 +162,7 @@ fn pictures_of_the_data_are_not_written_over() {
 #[cfg(unix)]
 #[test]
 fn names_of_strangers_steer_no_terminal() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("photos");
-    for class in ["cat\u{1b}[2J", "dog"] {
-        fs::create_dir_all(data.join(class)).unwrap();
-        for number in 0..3 {
-            let picture = image::GrayImage::from_pixel(8, 8, image::Luma([number * 50]));
-            picture
-                .save(data.join(class).join(format!("{number}.png")))
-                .unwrap();
-        }
-    }
+    let (folder, data) = photos(["cat\u{1b}[2J", "dog"]);
     let sheet = text(&folder.path().join("sheet.png"));
     let (_, stdout, stderr) = run(&["data", "check", &text(&data), "-o", &sheet]);
     assert!(stdout.contains("cat?[2J"), "{stdout}");
@@ -177,16 +172,7 @@ fn names_of_strangers_steer_no_terminal() {
 #[cfg(unix)]
 #[test]
 fn a_pipe_among_the_pictures_is_said_to_be_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("photos");
-    for class in ["cat", "dog"] {
-        fs::create_dir_all(data.join(class)).unwrap();
-        for number in 0..3 {
-            let picture = image::GrayImage::from_pixel(8, 8, image::Luma([number * 50]));
-            let file = data.join(class).join(format!("{number}.png"));
-            picture.save(file).unwrap();
-        }
-    }
+    let (folder, data) = photos(["cat", "dog"]);
     let made = std::process::Command::new("mkfifo")
         .arg(data.join("cat/p.png"))
         .status();
