@@ -21,6 +21,7 @@ pub(crate) const METHOD: &str = include_str!("../shaders/shared/method.wgsl");
 pub(crate) const MUON_NORMS: &str = include_str!("../shaders/shared/muon_norms.wgsl");
 pub(crate) const NOISE_SHAPE: &str = include_str!("../shaders/shared/noise_shape.wgsl");
 pub(crate) const NORM: &str = include_str!("../shaders/shared/norm.wgsl");
+pub(crate) const NORM_SQUARES: &str = include_str!("../shaders/shared/norm_squares.wgsl");
 pub(crate) const PACKED_BLOCKS: &str = include_str!("../shaders/shared/packed_bytes_blocks.wgsl");
 pub(crate) const PACKED_DOT4: &str = include_str!("../shaders/shared/packed_dot4.wgsl");
 pub(crate) const PACKED_FLOAT: &str = include_str!("../shaders/shared/packed_float.wgsl");

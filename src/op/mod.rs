@@ -59,8 +59,8 @@ pub use latent::{
 pub use max_pool::{MaxPool, PoolShape, max_pool_forward, max_unpool, packed_max_pool};
 pub use norm::{
     NORM_EPSILON, NORM_MOMENTUM, NORM_STATISTICS, Norm, norm_backward, norm_backward_sums,
-    norm_combine, norm_forward, norm_gradients, norm_range, norm_running, norm_shard,
-    norm_statistics,
+    norm_combine, norm_forward, norm_gradients, norm_pool_backward, norm_pool_backward_sums,
+    norm_pool_forward, norm_range, norm_running, norm_shard, norm_statistics,
 };
 pub use operation::{Fusible, Operation, Packing, WeightShape};
 pub use pair::Pair;

@@ -25,8 +25,9 @@ pub use crate::op::max_pool::reference::{
     max_pool_argmax, max_pool_backward, max_pool_forward, max_unpool,
 };
 pub use crate::op::norm::reference::{
-    norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients, norm_running,
-    norm_shard, norm_statistics, rounded_factor,
+    norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients,
+    norm_pool_backward, norm_pool_backward_sums, norm_pool_forward, norm_running, norm_shard,
+    norm_statistics, rounded_factor,
 };
 pub use crate::op::upsample::reference::{upsample_backward, upsample_forward};
 pub use evaluate::logits;

@@ -261,6 +261,11 @@ pub(crate) fn norm_cases(rows: usize, channels: usize, splits: usize) -> Vec<Cas
     norm::of_size(rows, channels, splits)
 }
 
+/// Those that also do a max pool over squares, of (images, height, width, channels).
+pub(crate) fn norm_pool_cases(x: [usize; 4]) -> Vec<Case> {
+    norm::of_pool(x).into()
+}
+
 /// The kernels of a max pool over square windows side by side.
 pub(crate) fn pool_cases(shape: PoolShape) -> Vec<Case> {
     max_pool::of_pool(shape).into()

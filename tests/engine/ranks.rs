@@ -13,7 +13,7 @@ use pollster::block_on;
 
 /// Convolutions with batch normalisations, one of them without a ReLU, and dropout.
 fn normalised() -> Model {
-    let mut net = Builder::new("normalised", [9, 8, 1]);
+    let mut net = Builder::new("normalised", [10, 8, 1]);
     net.then("conv1", Conv::new(5, 3).padding(1).without_bias());
     net.then("conv1_norm", Norm {});
     net.then("", Activation::RELU);

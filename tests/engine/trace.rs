@@ -53,6 +53,23 @@ fn normalised() -> Model {
     net.build().unwrap()
 }
 
+/// A batch normalisation that does the max pool behind it. It is not the first: pixels in steps of 1/255 times powers of two make
+/// equal sums, which f32 and f64 round apart, and then each has its own largest.
+fn pooled_norm() -> Model {
+    let mut net = Builder::new("pooled", [10, 8, 1]);
+    for (name, conv) in [
+        ("conv1", Conv::new(3, 3)),
+        ("conv2", Conv::new(5, 3).padding(1)),
+    ] {
+        net.then(name, conv.without_bias());
+        net.then(format!("{name}_norm"), Norm {});
+        net.then("", Activation::RELU);
+    }
+    net.then("", MaxPool::new(2));
+    net.then("fc", Dense::new(3));
+    net.build().unwrap()
+}
+
 /// A graph in which every operation occurs, with branches: a residual sum, a value that three nodes read, groups,
 /// depthwise convolutions, windows that overlap, channels that are no multiples of four.
 fn everything() -> Model {
@@ -416,6 +433,15 @@ fn batch_normalisations_follow_the_plain_trainer() {
             wanted.iter().all(|kernel| kernels.contains(kernel)),
             "{kernels:?}"
         );
+        let kernels = with_both_networks(path, &pooled_norm());
+        let wanted = [
+            "norm_pool_forward",
+            "norm_pool_backward_sums",
+            "norm_pool_backward",
+        ];
+        let has = |kernel: &&str| kernels.contains(kernel);
+        assert!(wanted.iter().all(has), "{kernels:?}");
+        assert!(!["max_pool_forward", "max_unpool"].iter().any(has));
     }
 }
 
@@ -444,7 +470,7 @@ fn a_graph_of_all_operations_follows_the_plain_trainer() {
 
 #[test]
 fn mixed_precision_follows_the_plain_trainer() {
-    for model in [plain_layers(), normalised(), everything()] {
+    for model in [plain_layers(), normalised(), pooled_norm(), everything()] {
         let mixed = (Objective::Gtc, Optimiser::Adam, Precision::Mixed);
         follow_with(Path::Gpu, &model, None, mixed);
     }
@@ -466,6 +492,7 @@ fn muon_follows_the_plain_trainer() {
     for (path, model) in [
         (Path::Gpu, plain_layers()),
         (Path::CpuStorage, normalised()),
+        (Path::CpuStorage, pooled_norm()),
         (Path::Gpu, everything()),
     ] {
         let muon = (Objective::Gtc, Optimiser::Muon, Precision::Full);
@@ -548,6 +575,7 @@ fn quantisation_methods_follow_the_plain_trainer() {
 fn a_batch_in_parts_follows_the_plain_trainer() {
     for (path, model) in [
         (Path::Gpu, normalised()),
+        (Path::Gpu, pooled_norm()),
         (Path::CpuStorage, plain_layers()),
         (Path::Gpu, everything()),
     ] {

@@ -110,7 +110,93 @@ pub(crate) fn cases() -> Vec<Case> {
     ] {
         cases.extend(of_size(rows, channels, splits));
     }
+    // The last: several texels a thread, and a rest.
+    for x in [
+        [1, 2, 2, 4],
+        [3, 6, 4, 8],
+        [2, 4, 10, 20],
+        [70, 8, 8, 12],
+        [9, 46, 50, 60],
+    ] {
+        cases.extend(of_pool(x));
+    }
     cases
+}
+
+/// What a max pool over squares changes, of (images, height, width, channels).
+pub(crate) fn of_pool(x: [usize; 4]) -> [Case; 3] {
+    let [images, height, width, channels] = x;
+    let input = Size {
+        rows: images * height * width,
+        channels,
+        splits: 1,
+    };
+    let squares = input.rows / 4;
+    let output = Size {
+        rows: squares,
+        splits: squares.div_ceil(squares.div_ceil(7)),
+        ..input
+    };
+    let name = format!("{images}x{height}x{width}x{channels}");
+    // In whole quarters, so that there are squares with several largest.
+    let values = |what: &str, size: Size| {
+        let noise = size.noise(what, size.rows).into_iter();
+        noise.map(|v| (v * 4.0).round() / 4.0).collect::<Vec<f32>>()
+    };
+    let x_values = (values("x", input), x.to_vec());
+    let y = vec![images, height / 2, width / 2, channels];
+    let d_y = (values("d_y", output), y.clone());
+    let statistics = (input.statistics(), input.block(5));
+    let sums = (input.noise("sums", 2), input.block(2));
+    let forward = Case::new(
+        &entries::NORM_POOL_FORWARD,
+        name.clone(),
+        vec![x_values.clone(), statistics.clone()],
+        vec![y],
+        Box::new(move |plan, i, o| {
+            op::norm_pool_forward(plan, "case", [&i[0], &i[1]], width, &o[0]);
+        }),
+        Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::norm_pool_forward(x, &i[0], &i[1]),
+                tolerance: near(1e-6, 1e-6),
+            }]
+        }),
+    );
+    let sums_of = Case::new(
+        &entries::NORM_POOL_BACKWARD_SUMS,
+        format!("{name} in {}", output.splits),
+        vec![x_values.clone(), d_y.clone(), statistics.clone()],
+        vec![output.partial()],
+        Box::new(move |plan, i, o| {
+            let (inputs, range) = ([&i[0], &i[1], &i[2]], output.range());
+            op::norm_pool_backward_sums(plan, "case", inputs, width, range, &o[0]);
+        }),
+        Box::new(move |i, _| {
+            let splits = output.splits;
+            vec![Expected {
+                values: reference::norm_pool_backward_sums(x, &i[0], &i[1], &i[2], splits),
+                tolerance: Tolerance::sum_of(8 * output.range()),
+            }]
+        }),
+    );
+    let backward = Case::new(
+        &entries::NORM_POOL_BACKWARD,
+        name,
+        vec![x_values, d_y, statistics, sums],
+        vec![x.to_vec()],
+        Box::new(move |plan, i, o| {
+            let inputs = [&i[0], &i[1], &i[2], &i[3]];
+            op::norm_pool_backward(plan, "case", inputs, width, input.rows, &o[0]);
+        }),
+        Box::new(move |i, _| {
+            vec![Expected {
+                values: reference::norm_pool_backward(x, &i[0], &i[1], &i[2], &i[3]),
+                tolerance: near(4e-6, 2e-6),
+            }]
+        }),
+    );
+    [forward, sums_of, backward]
 }
 
 /// Every kernel at one size.

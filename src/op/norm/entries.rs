@@ -1,7 +1,7 @@
 //! The entries of the kernels.
 
 use crate::gpu::Kernel;
-use crate::kernels::{CHAN, DIVIDE, NORM, QUANTISER, RANGES, SCHEDULE, elementwise};
+use crate::kernels::{CHAN, DIVIDE, NORM, NORM_SQUARES, QUANTISER, RANGES, SCHEDULE, elementwise};
 
 /// Mean and squared differences over ranges of rows.
 pub static NORM_STATISTICS: Kernel = elementwise(
@@ -58,4 +58,25 @@ pub static NORM_BACKWARD: Kernel = elementwise(
     "NormBackwardParams",
     include_str!("../../../shaders/norm/norm_backward.wgsl"),
     &[DIVIDE],
+);
+/// Normalisation, ReLU and a max pool over squares.
+pub static NORM_POOL_FORWARD: Kernel = elementwise(
+    "norm_pool_forward",
+    "NormPoolForwardParams",
+    include_str!("../../../shaders/norm/norm_pool_forward.wgsl"),
+    &[DIVIDE, NORM_SQUARES],
+);
+/// [`NORM_BACKWARD_SUMS`] behind such a max pool.
+pub static NORM_POOL_BACKWARD_SUMS: Kernel = elementwise(
+    "norm_pool_backward_sums",
+    "NormPoolBackwardSumsParams",
+    include_str!("../../../shaders/norm/norm_pool_backward_sums.wgsl"),
+    &[DIVIDE, NORM_SQUARES],
+);
+/// [`NORM_BACKWARD`] behind such a max pool.
+pub static NORM_POOL_BACKWARD: Kernel = elementwise(
+    "norm_pool_backward",
+    "NormPoolBackwardParams",
+    include_str!("../../../shaders/norm/norm_pool_backward.wgsl"),
+    &[DIVIDE, NORM_SQUARES],
 );

@@ -18,11 +18,12 @@ pub const NORM_MOMENTUM: f64 = 0.1;
 /// Rows of the block that `shaders/shared/norm.wgsl` describes.
 pub const NORM_STATISTICS: usize = 5;
 
-/// Rows that are summed in one range on devices of `path`. Where the rows of a batch lie in parts of `part` rows, no range
-/// reaches into a second part.
-pub fn norm_range(path: Path, rows: usize, part: usize) -> usize {
+/// Rows of `pixels` pixels each that are summed in one range on devices of `path`. Where the rows of a batch lie in parts of `part`
+/// rows, no range reaches into a second part.
+pub fn norm_range(path: Path, rows: usize, part: usize, pixels: usize) -> usize {
     let ranges = path.backend().row_ranges;
-    let wanted = rows.div_ceil(rows.div_ceil(ranges.least).min(ranges.most));
+    let least = ranges.least.div_ceil(pixels);
+    let wanted = rows.div_ceil(rows.div_ceil(least).min(ranges.most));
     match part < rows {
         true => (wanted.min(part)..part)
             .find(|range| part.is_multiple_of(*range))
@@ -32,7 +33,7 @@ pub fn norm_range(path: Path, rows: usize, part: usize) -> usize {
 }
 
 /// (rows, stored channels) of a tensor whose last axis is channels.
-fn matrix(tensor: &Tensor) -> (usize, usize) {
+pub(super) fn matrix(tensor: &Tensor) -> (usize, usize) {
     let channels = tensor.shape[tensor.shape.len() - 1];
     (tensor.len() / channels, channels)
 }
@@ -242,14 +243,14 @@ pub fn norm_running(
 }
 
 /// How threads share the texels of (rows, channels): each makes several of the same channels.
-struct Share {
-    threads: u32,
+pub(super) struct Share {
+    pub threads: u32,
     /// Texels of a row.
-    channels: u32,
+    pub channels: u32,
 }
 
 impl Share {
-    fn of(x: &Tensor) -> Self {
+    pub fn of(x: &Tensor) -> Self {
         /// Texels for one thread: then what it reads of its channels is a small part of all.
         const MOST: usize = 8;
         /// Threads that keep a GPU busy.

@@ -5,6 +5,7 @@ pub mod entries;
 mod kernels;
 mod operation;
 mod plain;
+mod pool;
 pub mod reference;
 
 use super::Folder;
@@ -14,6 +15,7 @@ pub use kernels::{
     norm_forward, norm_gradients, norm_range, norm_running, norm_shard, norm_statistics,
 };
 pub use operation::Norm;
+pub use pool::{norm_pool_backward, norm_pool_backward_sums, norm_pool_forward};
 
 pub(super) const FOLDER: Folder = Folder {
     kernels: &[
@@ -25,6 +27,9 @@ pub(super) const FOLDER: Folder = Folder {
         &entries::NORM_BACKWARD_SUMS,
         &entries::NORM_GRADIENTS,
         &entries::NORM_BACKWARD,
+        &entries::NORM_POOL_FORWARD,
+        &entries::NORM_POOL_BACKWARD_SUMS,
+        &entries::NORM_POOL_BACKWARD,
     ],
     cases: &[cases::cases],
 };

@@ -1,4 +1,4 @@
-//! Batch normalisation (Ioffe, Szegedy 2015), with a ReLU behind it.
+//! Batch normalisation (Ioffe, Szegedy 2015), with a ReLU and a max pool behind it.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,8 @@ use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder, cut};
 use crate::op::{
     NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients,
-    norm_range, norm_running, norm_shard, norm_statistics,
+    norm_pool_backward, norm_pool_backward_sums, norm_pool_forward, norm_range, norm_running,
+    norm_shard, norm_statistics,
 };
 use crate::op::{Operation, Packing};
 use crate::recording::{Exchange, Recording};
@@ -46,12 +47,26 @@ impl Operation for Norm {
         true
     }
 
+    /// Pixels that a max pool cuts off are normalised too, so it takes none along that has some.
+    fn takes_pool(&self, bind: &Binding<'_>) -> bool {
+        let input = bind.input();
+        [input.height, input.width]
+            .iter()
+            .all(|side| side.is_multiple_of(2))
+    }
+
     fn recorder(&self, bind: &Binding<'_>) -> Option<Box<dyn Recorder>> {
         let input = bind.input();
+        let mut output = bind.stored(bind.output);
+        if bind.fused.pool {
+            output[1] /= 2;
+            output[2] /= 2;
+        }
         Some(Box::new(Normaliser {
             rows: bind.batch * input.pixels(),
             channels: pad4(input.channels),
-            output: bind.stored(bind.output),
+            output,
+            pooled_width: bind.fused.pool.then_some(input.width),
             norm: bind.norm.expect("a normalisation has parameters").clone(),
             relu: bind.fused.relu,
         }))
@@ -94,6 +109,8 @@ struct Normaliser {
     output: Vec<usize>,
     norm: NormParameters,
     relu: bool,
+    /// Pixels of a row of the input, if a max pool over squares follows the ReLU.
+    pooled_width: Option<usize>,
 }
 
 /// Ranges of rows: one thread sums one range.
@@ -107,10 +124,12 @@ struct Partials {
 }
 
 impl Normaliser {
-    fn partials(&self, path: Path, parts: &Parts) -> Partials {
-        let range = norm_range(path, self.rows, parts.rows(self.rows));
-        let all = Tensor::transient("partial", &[self.rows.div_ceil(range), 2, self.channels]);
-        let of_image = self.rows / parts.batch();
+    /// For ranges of rows, each of so many pixels.
+    fn partials(&self, path: Path, parts: &Parts, pixels: usize) -> Partials {
+        let rows = self.rows / pixels;
+        let range = norm_range(path, rows, parts.rows(rows), pixels);
+        let all = Tensor::transient("partial", &[rows.div_ceil(range), 2, self.channels]);
+        let of_image = rows / parts.batch();
         let lengths = parts
             .ranges()
             .iter()
@@ -171,7 +190,7 @@ impl Normaliser {
                 norm_running(plan, at.label, [&running, &parameters], round, &statistics);
             }
             Mode::Train => {
-                let partials = self.partials(plan.path(), at.parts);
+                let partials = self.partials(plan.path(), at.parts, 1);
                 for (x, partial) in at.x[0].parts().iter().zip(&partials.of_parts) {
                     norm_statistics(plan, at.label, x, partials.range, partial);
                 }
@@ -195,6 +214,19 @@ impl Normaliser {
     }
 }
 
+impl Normaliser {
+    /// Records the output from the statistics (5, channels).
+    fn normalise(&self, plan: &mut Recording, at: &Forward<'_>, statistics: &Tensor) {
+        for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
+            let inputs = [x, statistics];
+            match self.pooled_width {
+                Some(width) => norm_pool_forward(plan, at.label, inputs, width, y),
+                None => norm_forward(plan, at.label, inputs, self.relu, y),
+            }
+        }
+    }
+}
+
 /// What the forward pass kept.
 fn statistics_of<'a>(at: &Backward<'a>) -> &'a Tensor {
     let statistics = at.kept.statistics.as_ref();
@@ -206,11 +238,17 @@ impl Normaliser {
     fn sums(&self, plan: &mut Recording, at: &Backward<'_>, sums: &Tensor) {
         let statistics = statistics_of(at);
         let gradients = self.norm.parameters_of(at.gradients);
-        let partials = self.partials(plan.path(), at.parts);
+        let pixels = if self.pooled_width.is_some() { 4 } else { 1 };
+        let partials = self.partials(plan.path(), at.parts, pixels);
         let pieces = at.x[0].parts().iter().zip(at.d_y.parts());
         for ((x, d_y), partial) in pieces.zip(&partials.of_parts) {
-            let inputs = [x, d_y, statistics];
-            norm_backward_sums(plan, at.label, inputs, self.relu, partials.range, partial);
+            let (inputs, range) = ([x, d_y, statistics], partials.range);
+            match self.pooled_width {
+                Some(width) => {
+                    norm_pool_backward_sums(plan, at.label, inputs, width, range, partial);
+                }
+                None => norm_backward_sums(plan, at.label, inputs, self.relu, range, partial),
+            }
         }
         let (inputs, outputs) = ([&partials.all, statistics], [sums, &gradients]);
         norm_gradients(plan, at.label, inputs, partials.all.shape[0], outputs);
@@ -231,7 +269,10 @@ impl Normaliser {
         let pieces = at.x[0].parts().iter().zip(at.d_y.parts());
         for ((x, d_y), d_x) in pieces.zip(d_x.parts()) {
             let inputs = [x, d_y, statistics_of(at), sums];
-            norm_backward(plan, at.label, inputs, self.relu, rows, d_x);
+            match self.pooled_width {
+                Some(width) => norm_pool_backward(plan, at.label, inputs, width, rows, d_x),
+                None => norm_backward(plan, at.label, inputs, self.relu, rows, d_x),
+            }
         }
         vec![Gradient::Own(d_x)]
     }
@@ -248,9 +289,7 @@ impl Recorder for Normaliser {
 
     fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let statistics = self.statistics(plan, at);
-        for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
-            norm_forward(plan, at.label, [x, &statistics], self.relu, y);
-        }
+        self.normalise(plan, at, &statistics);
         Some(statistics)
     }
 
@@ -273,9 +312,7 @@ impl Recorder for Normaliser {
         let shards = (&all, moments.shards.count);
         let statistics = self.join(plan, at[0].label, at[0].weights, shards);
         for at in at {
-            for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
-                norm_forward(plan, at.label, [x, &statistics], self.relu, y);
-            }
+            self.normalise(plan, at, &statistics);
         }
         vec![Some(statistics); at.len()]
     }
@@ -316,7 +353,19 @@ impl Recorder for Normaliser {
         // As a GPU cuts them: these ranges are more and shorter, so they try more of every kernel.
         let splits = self
             .rows
-            .div_ceil(norm_range(Path::Gpu, self.rows, self.rows));
-        verify::norm_cases(self.rows, self.channels, splits)
+            .div_ceil(norm_range(Path::Gpu, self.rows, self.rows, 1));
+        let mut cases = verify::norm_cases(self.rows, self.channels, splits);
+        if self.pooled_width.is_some() {
+            let [batch, height, width, channels] = self.output[..] else {
+                unreachable!("images have four axes")
+            };
+            cases.extend(verify::norm_pool_cases([
+                batch,
+                2 * height,
+                2 * width,
+                channels,
+            ]));
+        }
+        cases
     }
 }

@@ -208,3 +208,73 @@ pub fn norm_backward(
         })
         .collect()
 }
+
+/// Of every square of an image (images, height, width, channels), even sides, the place of each of its four, row by row.
+fn squares([images, height, width, channels]: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
+    let lines = 0..images * height / 2;
+    lines.flat_map(move |line| {
+        (0..width / 2).flat_map(move |column| {
+            (0..channels).map(move |channel| {
+                let at = |row: usize, right: usize| {
+                    ((2 * line + row) * width + 2 * column + right) * channels + channel
+                };
+                [at(0, 0), at(0, 1), at(1, 0), at(1, 1)]
+            })
+        })
+    })
+}
+
+/// The largest of each square of [`norm_forward`] with a ReLU.
+pub fn norm_pool_forward(shape: [usize; 4], x: &[f64], statistics: &[f64]) -> Vec<f64> {
+    let y = norm_forward(x, statistics, true);
+    let largest = |square: [usize; 4]| square.map(|at| y[at]).into_iter().fold(0.0, f64::max);
+    squares(shape).map(largest).collect()
+}
+
+/// d_y of a max pool at the first of each square's largest, where the ReLU lets one pass.
+fn unpooled(shape: [usize; 4], x: &[f64], d_y: &[f64], statistics: &[f64]) -> Vec<f64> {
+    let y = norm_forward(x, statistics, true);
+    let mut spread = vec![0.0; x.len()];
+    for (square, d_y) in squares(shape).zip(d_y) {
+        let largest = square.map(|at| y[at]).into_iter().fold(0.0, f64::max);
+        let winner = square.into_iter().find(|at| y[*at] == largest);
+        spread[winner.expect("one is the largest or all are zero")] = *d_y;
+    }
+    spread
+}
+
+/// [`norm_backward_sums`] over ranges of squares, from d_y of a max pool.
+pub fn norm_pool_backward_sums(
+    shape: [usize; 4],
+    x: &[f64],
+    d_y: &[f64],
+    statistics: &[f64],
+    splits: usize,
+) -> Vec<f64> {
+    let channels = shape[3];
+    let g = gated(x, &unpooled(shape, x, d_y, statistics), statistics, true);
+    let normal = normal(x, statistics);
+    let rows_per_split = (d_y.len() / channels).div_ceil(splits);
+    let mut partial = vec![0.0; splits * 2 * channels];
+    for (i, square) in squares(shape).enumerate() {
+        let (row, c) = (i / channels, i % channels);
+        let at = row / rows_per_split * 2 * channels + c;
+        for place in square {
+            partial[at] += g[place];
+            partial[at + channels] += g[place] * normal[place];
+        }
+    }
+    partial
+}
+
+/// [`norm_backward`] from d_y of a max pool.
+pub fn norm_pool_backward(
+    shape: [usize; 4],
+    x: &[f64],
+    d_y: &[f64],
+    statistics: &[f64],
+    sums: &[f64],
+) -> Vec<f64> {
+    let d_y = unpooled(shape, x, d_y, statistics);
+    norm_backward(x, &d_y, statistics, sums, true)
+}
