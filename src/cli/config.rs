@@ -371,6 +371,7 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
     {
         all.remove("layer_bits");
     }
+    let base = toml::Table::try_from(config)?;
     for (key, value) in given {
         // What was found out or happened in the run that the file is of is not what the next one is to do.
         if key == "change" || key == "reading" {
@@ -381,6 +382,12 @@ pub(crate) fn overlay(config: &Config, path: &Path) -> Result<Config, CliError> 
             known.sort();
             let keys = known.join(", ");
             return Err(format!("{shown}: unknown key '{key}'{hint}. Keys: {keys}").into());
+        }
+        // The parser does not say which key it could not read.
+        let mut alone = base.clone();
+        alone.insert(key.clone(), value.clone());
+        if let Err(error) = alone.try_into::<Config>() {
+            return Err(format!("{shown}: {key}: {}", error.message()).into());
         }
         all.insert(key, value);
     }
@@ -409,6 +416,19 @@ mod tests {
         let config = laid_over("precision = \"mixed\"\nfloat_ends = true").unwrap();
         assert!(config.float_ends);
         assert_eq!(config.options.precision, crate::train::Precision::Mixed);
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_by_its_key() {
+        for (text, key) in [
+            ("seed = 3\nepochs = \"three\"", "epochs"),
+            ("flip = 2.5", "flip"),
+            ("layer_bits = 3", "layer_bits"),
+            ("quantiser = \"lsq:99\"", "quantiser"),
+        ] {
+            let error = laid_over(text).unwrap_err();
+            assert!(error.contains(&format!("c.toml: {key}: ")), "{error}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::inspect::{LayerReport, inspect, mean_bits, weighted_bits};
 use crate::judge::{Judge, Judgement, frechet_distance};
 use crate::model::Parameters;
 use crate::pack::{Operations, PackedModel};
+use crate::quantiser::Quantiser;
 
 #[derive(clap::Args)]
 pub(crate) struct EvalArgs {
@@ -255,6 +256,14 @@ fn judged(
     Ok(rows)
 }
 
+/// The name of LP in a table.
+fn low_precision(quantiser: Quantiser) -> &'static str {
+    match quantiser.is_shift() {
+        true => "low precision (LP, 2^e)",
+        false => "low precision (LP)",
+    }
+}
+
 fn auto_encoder(
     args: &EvalArgs,
     checkpoint: &Checkpoint,
@@ -262,7 +271,8 @@ fn auto_encoder(
     data: &Dataset,
     gpu: &Gpu,
 ) -> Result<ExitCode, CliError> {
-    let parameters = Parameters::new(&checkpoint.header.model()?);
+    let model = checkpoint.header.model()?;
+    let parameters = Parameters::new(&model);
     let layers = inspect(&parameters, &checkpoint.snapshot.weights);
     let bytes = |l: &LayerReport| (l.weights as u64 * u64::from(l.bits)).div_ceil(8);
     let weight_bytes = layers.iter().map(bytes).sum();
@@ -303,7 +313,7 @@ fn auto_encoder(
     );
     if let (Some(reconstruction), Some(divergence)) = (t.lp_reconstruction, t.lp_divergence) {
         row(
-            "low precision (LP, 2^e)",
+            low_precision(model.quantiser),
             report.lp_negative_elbo,
             reconstruction,
             divergence,
@@ -423,7 +433,7 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
             report.hp_loss,
         );
         row(
-            "low precision (LP, 2^e)",
+            low_precision(evaluator.model().quantiser),
             report.lp_accuracy,
             report.lp_loss,
         );

@@ -135,7 +135,9 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
         return Err(format!("{shown}: C is written as several files; name a folder").into());
     }
     let source = c::write(&program, &prefix, &known_answers(&model, VECTORS)?)?;
-    write_all(&args.out, &source.files, c::MARK)?;
+    // The Makefile of this network names its header.
+    let own = format!(" {prefix}.h\n");
+    write_all(&args.out, &source.files, (c::MARK, &own))?;
     let operations = model.operations();
     let upper = prefix.to_ascii_uppercase();
     say!(
@@ -159,14 +161,23 @@ fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes files into a folder, unless one would replace a file that the program did not write.
+/// Writes files into a folder, unless one would replace a file that the program did not write, or the Makefile of another
+/// export: one that does not hold the text `own`.
 pub(super) fn write_all(
     folder: &Path,
     texts: &[(String, String)],
-    mark: &str,
+    (mark, own): (&str, &str),
 ) -> Result<(), CliError> {
     for (name, _) in texts {
         let file = folder.join(name);
+        let lacks = |file: &Path| std::fs::read_to_string(file).is_ok_and(|t| !t.contains(own));
+        if name == "Makefile" && is_ours(&file, mark) && lacks(&file) {
+            return Err(format!(
+                "{}: it belongs to another network, or to one in another language, and would be replaced. Name a folder for each",
+                file.display()
+            )
+            .into());
+        }
         if file.exists() && !is_ours(&file, mark) {
             return Err(format!(
                 "{}: this file was not written by `gtc export`, and would be replaced. Name another folder",
@@ -211,9 +222,8 @@ fn run_float(args: &ExportArgs, network: Option<&str>) -> Result<ExitCode, CliEr
     files::write(&args.out, &file)?;
     let model = checkpoint.header.model()?;
     let what = match network {
-        Network::HighPrecision => "float weights (HP)",
-        Network::LowPrecision if model.quantiser.is_shift() => "powers of two (LP)",
-        Network::LowPrecision => "quantised weights (LP)",
+        Network::HighPrecision => "float weights (HP)".to_owned(),
+        Network::LowPrecision => format!("{} (LP)", model.quantiser.weights_in_words()),
     };
     let size = human_bytes(file.len() as u64);
     say!(

@@ -78,25 +78,26 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     };
     page.push_str("<section class=\"tiles\">");
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
+    let weights = data.header.model()?.quantiser.weights_in_words();
     let mut tiles = match (last.lp_accuracy, last.hp_accuracy) {
         (Some(lp), Some(hp)) => vec![
-            (percent(lp), "test accuracy with powers of two (LP)"),
-            (percent(hp), "with floats (HP)"),
+            (percent(lp), format!("test accuracy with {weights} (LP)")),
+            (percent(hp), "with floats (HP)".to_owned()),
         ],
         (None, Some(hp)) => vec![(
             percent(hp),
-            "test accuracy with floats (HP); powers of two (LP) join later",
+            format!("test accuracy with floats (HP); {weights} (LP) join later"),
         )],
-        _ => report_vae::tiles(last),
+        _ => report_vae::tiles(last, weights),
     };
     tiles.extend([
         (
             format!("{:.2}", mean_bits(&data.end)),
-            "bits, mean over layers",
+            "bits, mean over layers".to_owned(),
         ),
         (
             format!("{:.2}", weighted_bits(&data.end)),
-            "bits, mean over weights",
+            "bits, mean over weights".to_owned(),
         ),
     ]);
     for (value, what) in tiles {
@@ -213,7 +214,11 @@ fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliErro
     if low > high {
         return Ok(());
     }
-    let step = nice_step((high - low).max(high.abs() * 0.02).max(1e-3));
+    let mut step = nice_step((high - low).max(high.abs() * 0.02).max(1e-3));
+    // Between numbers of bits there are none.
+    if values().all(|v| v.fract() == 0.0) {
+        step = step.max(1.0);
+    }
     low = (low / step).floor() * step;
     high = ((high / step).ceil() * step).max(low + step);
     let count = lines.iter().map(|l| l.values.len()).max().unwrap_or(1);
@@ -523,13 +528,14 @@ fn png(images: &Images, i: usize) -> Result<String, CliError> {
 fn settings(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     page.push_str("<h2>Layers and settings</h2><div class=\"scroll\"><table><tr><th>layer</th><th>weights</th><th>bits</th><th>levels</th></tr>");
     for layer in &data.end {
-        let exponents = if layer.exponent_min == layer.exponent_max {
-            format!("&plusmn;2<sup>{}</sup>", layer.exponent_min)
-        } else {
-            format!(
-                "&plusmn;2<sup>{}</sup> to &plusmn;2<sup>{}</sup>",
-                layer.exponent_min, layer.exponent_max
-            )
+        let [min, max] = [layer.exponent_min, layer.exponent_max];
+        let levels = match &layer.levels[..] {
+            [first, .., last] if !layer.quantiser.is_shift() => {
+                let count = layer.levels.len();
+                format!("{count} values from {first:.4} to {last:.4}")
+            }
+            _ if min == max => format!("&plusmn;2<sup>{min}</sup>"),
+            _ => format!("&plusmn;2<sup>{min}</sup> to &plusmn;2<sup>{max}</sup>"),
         };
         let zero = if layer.zeros > 0 {
             format!(", 0 ({} times)", layer.zeros)
@@ -538,7 +544,7 @@ fn settings(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         };
         write!(
             page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{exponents}{zero}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{levels}{zero}</td></tr>",
             layer.name, layer.weights, layer.bits
         )?;
     }

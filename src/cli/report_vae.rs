@@ -24,13 +24,14 @@ pub(crate) struct AutoEncoderPage {
     pub classes: Vec<String>,
 }
 
-/// Tiles with the last evidence lower bounds.
-pub(super) fn tiles(last: &EpochMetrics) -> Vec<(String, &'static str)> {
+/// Tiles with the last evidence lower bounds; `weights` are LP's.
+pub(super) fn tiles(last: &EpochMetrics, weights: &str) -> Vec<(String, String)> {
     let lp = last.lp_loss.map(|loss| {
-        let what = "nats: test -ELBO with powers of two (LP)";
+        let what = format!("nats: test -ELBO with {weights} (LP)");
         (format!("{loss:.1}"), what)
     });
-    let hp = (format!("{:.1}", last.hp_loss), "nats with floats (HP)");
+    let hp = format!("{:.1}", last.hp_loss);
+    let hp = (hp, "nats with floats (HP)".to_owned());
     lp.into_iter().chain([hp]).collect()
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct EpochMetrics {
 /// Files that a run makes, apart from samples.
 const OWN: [&str; 6] = [
     "config.toml",
-    "model.toml",
+    DESCRIPTION,
     "metrics.jsonl",
     "model.safetensors",
     "report.html",
@@ -90,6 +90,14 @@ const OWN: [&str; 6] = [
 const ENDING: Duration = Duration::from_secs(3);
 /// Held by the process that trains.
 const LOCK: &str = "run.lock";
+
+/// The network of a run.
+pub(crate) const DESCRIPTION: &str = "model.toml";
+
+/// Whether a file is the [`DESCRIPTION`] of a run.
+pub(crate) fn is_of_run(file: &Path) -> bool {
+    file.ends_with(DESCRIPTION) && file.with_file_name("config.toml").is_file()
+}
 /// How the names of pictures of samples begin.
 const SAMPLES: &str = "samples-epoch-";
 
@@ -131,7 +139,7 @@ impl RunFolder {
             .into());
         }
         folder.save_config(config)?;
-        files::write(&folder.file("model.toml"), model.to_toml().as_bytes())?;
+        files::write(&folder.file(DESCRIPTION), model.to_toml().as_bytes())?;
         Ok(folder)
     }
 

@@ -93,7 +93,7 @@ pub(super) fn run(
     let answers = known_answers(model, args.images.map_or(IMAGES, |n| n as usize))?;
     for (number, (folder, options)) in engines.iter().enumerate() {
         let source = verilog::write(&program, options, &answers)?;
-        write_all(folder, &source.files, verilog::MARK)?;
+        write_all(folder, &source.files, (verilog::MARK, "DESIGN = top.v"))?;
         if number == 0 {
             describe(&source.summary, folder, source.files.len());
         } else {

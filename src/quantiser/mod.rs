@@ -99,6 +99,14 @@ impl Quantiser {
         self.is_gtc() || self.method().is_some_and(|method| method.is_shift())
     }
 
+    /// What low precision computes with, in words.
+    pub fn weights_in_words(self) -> &'static str {
+        match self.is_shift() {
+            true => "powers of two",
+            false => "quantised weights",
+        }
+    }
+
     /// The method, unless it is GTC.
     pub fn method(self) -> Option<Box<dyn Method>> {
         Some(match self {

@@ -197,4 +197,10 @@ fn the_files_of_others_stay_and_bad_names_are_refused() {
         "export", NETWORK, "--to", "c", "-o", &inside, "--prefix", "my net",
     ]);
     assert!(folder.path().join("new/my_net.h").is_file());
+    let other = ["--prefix", "net"];
+    refuse(
+        &[&["export", NETWORK, "--to", "c", "-o", &inside][..], &other].concat(),
+        &["Makefile", "another network"],
+    );
+    assert!(!folder.path().join("new/net.h").exists());
 }

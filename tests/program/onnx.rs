@@ -269,6 +269,26 @@ fn training_goes_on_from_onnx() {
     let pairs = weights(&before).into_iter().zip(weights(&after));
     assert!(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-6);
     assert_eq!(after.header.model().unwrap().classes, 2);
+    // The config of the run makes the same run, although no model of the program is called as the file's.
+    let (config, again) = (place.at("other/config.toml"), place.at("again"));
+    succeed(&["train", "--config", &config, "--out", &again]);
+    let again = checkpoint::load(Path::new(&again)).unwrap();
+    assert_eq!(again.snapshot.weights, after.snapshot.weights);
+    // But a config whose model is mistyped names no model, and one that names a model takes no other.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let name = text.lines().next().unwrap().to_owned();
+    for (model, words) in [
+        ("lenet6", &["unknown model 'lenet6'"]),
+        ("lenet5", &["lenet5"]),
+    ] {
+        let changed = text.replacen(&name, &format!("model = \"{model}\""), 1);
+        std::fs::write(&config, changed).unwrap();
+        let out = place.at("refused");
+        refuse(
+            &["train", "--config", &config, "--from", old, "--out", &out],
+            words,
+        );
+    }
     // The same from weights in PyTorch's layout, which say by their shapes what they are of.
     let (theirs, third) = (place.at("theirs.safetensors"), place.at("third"));
     succeed(&["export", old, "-o", &theirs]);

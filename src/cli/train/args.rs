@@ -1,9 +1,11 @@
 //! The flags of `gtc train`, and what they make of a run's settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::config::{Config, PRESETS, overlay, preset_of, preset_on};
 use crate::cli::data_args::PictureArgs;
+use crate::cli::model_files::{find_model_alone, read_description};
+use crate::cli::run_folder::DESCRIPTION;
 use crate::cli::tuning::TuneWhen;
 use crate::cli::{CliError, DeviceArgs};
 use crate::data::Flip;
@@ -234,14 +236,23 @@ impl TrainArgs {
         config.model = match &self.model {
             Some(model) => model.clone(),
             None => {
-                let file = from_file(&config)?;
-                match self.from.as_ref().or(file.from.as_ref()) {
+                let unnamed = Config {
+                    model: String::new(),
+                    ..config.clone()
+                };
+                let file = from_file(&unnamed)?;
+                match (
+                    file.model.is_empty(),
+                    self.from.as_ref().or(file.from.as_ref()),
+                ) {
+                    (false, _) => self.described(file.model)?,
                     // Unless it is named, the model is that of the weights.
-                    Some(from) if file.model == config.model => from.display().to_string(),
-                    _ => file.model,
+                    (true, Some(from)) => from.display().to_string(),
+                    (true, None) => config.model,
                 }
             }
         };
+        let model = config.model.clone();
         let name = match &self.preset {
             Some(name) => name,
             None => preset_of(&config.model),
@@ -251,8 +262,29 @@ impl TrainArgs {
             config.options.layer_bits.clear();
         }
         config = from_file(&config)?;
+        config.model = model;
         self.apply(&mut config)?;
         Ok(config)
+    }
+
+    /// The model that a config names. A run keeps its network beside its config: there is one that no model of the program is
+    /// called as, or whose description is gone.
+    fn described(&self, name: String) -> Result<String, CliError> {
+        let beside = self
+            .config
+            .as_ref()
+            .map(|path| path.with_file_name(DESCRIPTION));
+        let Some(beside) = beside.filter(|beside| beside.is_file()) else {
+            return Ok(name);
+        };
+        let is_there = match name.ends_with(".toml") {
+            true => Path::new(&name).exists(),
+            false => find_model_alone(&name).is_ok() || read_description(&beside)?.name != name,
+        };
+        match is_there {
+            true => Ok(name),
+            false => Ok(beside.display().to_string()),
+        }
     }
 
     /// Whether a preset's bits of single layers do not fit what the flags ask for: bits or a size for the whole network, other

@@ -10,6 +10,7 @@ use crate::cli::data_args::{fingerprint, load_data};
 use crate::cli::elsewhere::{is_onnx_file, read_float_aloud};
 use crate::cli::model_files::{find_model, input_of, is_file};
 use crate::cli::output::{say, say_error};
+use crate::cli::run_folder::is_of_run;
 use crate::cli::{CliError, archives, facts_of, quoted};
 use crate::data::Dataset;
 use crate::graph::{Model, vae_colour};
@@ -80,7 +81,7 @@ pub(super) fn prepare(
             config.model
         );
     }
-    if from_file && !config.model.ends_with(".toml") {
+    if from_file && (!config.model.ends_with(".toml") || is_of_run(Path::new(&config.model))) {
         // The run keeps the network itself, and does not depend on the file.
         config.model.clone_from(&model.name);
     }
