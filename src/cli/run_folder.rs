@@ -98,6 +98,7 @@ pub(crate) const DESCRIPTION: &str = "model.toml";
 pub(crate) fn is_of_run(file: &Path) -> bool {
     file.ends_with(DESCRIPTION) && file.with_file_name("config.toml").is_file()
 }
+
 /// How the names of pictures of samples begin.
 const SAMPLES: &str = "samples-epoch-";
 

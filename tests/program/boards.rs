@@ -203,4 +203,9 @@ fn the_files_of_others_stay_and_bad_names_are_refused() {
         &["Makefile", "another network"],
     );
     assert!(!folder.path().join("new/net.h").exists());
+    refuse(
+        &["export", NETWORK, "--to", "verilog", "-o", &inside],
+        &["Makefile", "another language"],
+    );
+    assert!(!folder.path().join("new/top.v").exists());
 }

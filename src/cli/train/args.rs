@@ -267,8 +267,8 @@ impl TrainArgs {
         Ok(config)
     }
 
-    /// The model that a config names. A run keeps its network beside its config: there is one that no model of the program is
-    /// called as, or whose description is gone.
+    /// The model that a config names. A run keeps its network beside its config: that is it if the program has no model of this
+    /// name, or if the description of this name is gone.
     fn described(&self, name: String) -> Result<String, CliError> {
         let beside = self
             .config

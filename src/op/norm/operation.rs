@@ -212,9 +212,7 @@ impl Normaliser {
         }
         statistics
     }
-}
 
-impl Normaliser {
     /// Records the output from the statistics (5, channels).
     fn normalise(&self, plan: &mut Recording, at: &Forward<'_>, statistics: &Tensor) {
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
