@@ -68,8 +68,9 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     // Position p of a row or column reaches outputs p + here.output - tap.
     let output = vec2u(params.output_height, params.output_width);
     let first_taps = max(tile.low + here.output + 1u, output) - output;
-    let number = choose_taps(first_taps, min(tile.high + here.output + 1u, here.taps));
-    return part_of(split, number * params.output_channels);
+    let chosen = choose_taps(first_taps, min(tile.high + here.output + 1u, here.taps));
+    let all = part_of(split, here.taps.x * here.taps.y * params.output_channels);
+    return part_among(chosen, all, here.taps.y, params.output_channels);
 }
 
 fn locate_rows(m: u32) -> Rows {
@@ -79,7 +80,7 @@ fn locate_rows(m: u32) -> Rows {
     if POINTS {
         return Rows(vec4i(0), vec4i(0), vec4i(position * params.output_channels + params.y_base));
     }
-    let at = places_of(position, extent());
+    let at = places_of_block(position, extent());
     let row = vec4i(at.row + phase.output.x);
     let column = vec4i(at.column + phase.output.y);
     let base = (vec4i(at.image * params.output_height) + row) * i32(params.output_width) + column;
@@ -143,7 +144,7 @@ fn store(m: u32, n: u32, split: u32, block: mat4x4f) {
         put_all(position < vec4u(phase_positions()), position * params.input_channels + start, block);
         return;
     }
-    let at = places_of(position, extent());
+    let at = places_of_block(position, extent());
     let row = at.row * STRIDE + phase.offset.x;
     let column = at.column * STRIDE + phase.offset.y;
     let kept = (position < vec4u(phase_positions()))

@@ -20,6 +20,8 @@ override BIAS: bool = false;
 override INSIDE: bool = false;
 // Whether windows are single pixels, as those of a dense layer are; then INSIDE too.
 override POINTS: bool = false;
+// Whether four positions of a block are one place in four images, so that it is found once for all of them.
+override FOURS: bool = false;
 
 struct Columns {
     row: i32, // offset of the tap from the window's first input
@@ -84,6 +86,25 @@ fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
     return vec2u(split * chunk, min((split + 1u) * chunk, depth));
 }
 
+const FIRST_FOUR = vec4u(0u, 1u, 2u, 3u);
+
+// One place of four images that are summed over.
+struct Fours {
+    image: u32, // the first
+    row: u32,
+    column: u32,
+}
+
+fn fours(k: u32) -> Fours {
+    let line = divide_one(k, sums.inverse.y);
+    let image = divide_one(line, sums.inverse.x);
+    return Fours(
+        image * 4u,
+        line - image * sums.count.x + sums.first.x,
+        k - line * sums.count.y + sums.first.y,
+    );
+}
+
 struct Places {
     image: vec4u,
     row: vec4u,
@@ -97,7 +118,7 @@ fn places(k: u32) -> Places {
         let at = square_of(k);
         return Places(vec4u(at.image), rows_of(at), columns_of(at), vec4<bool>(true));
     }
-    let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
+    let position = k * 4u + FIRST_FOUR;
     let line = divide(position, sums.inverse.y);
     let image = divide(line, sums.inverse.x);
     return Places(
@@ -124,6 +145,13 @@ fn load_rows(base: u32, k: u32) -> mat4x4f {
     }
     if SQUARES {
         let texel = base + pixels_of(square_of(k)) * params.output_channels;
+        return transpose(mat4x4f(read_a(texel.x), read_a(texel.y), read_a(texel.z), read_a(texel.w)));
+    }
+    if FOURS {
+        let at = fours(k);
+        let pixel = (at.image * params.output_height + at.row) * params.output_width + at.column;
+        let image = params.output_height * params.output_width;
+        let texel = base + (pixel + image * FIRST_FOUR) * params.output_channels;
         return transpose(mat4x4f(read_a(texel.x), read_a(texel.y), read_a(texel.z), read_a(texel.w)));
     }
     if INSIDE {
@@ -173,8 +201,23 @@ fn load_columns(cursor: Columns, k: u32) -> mat4x4f {
         );
     }
     if POINTS {
-        let position = k * 4u + vec4u(0u, 1u, 2u, 3u);
+        let position = k * 4u + FIRST_FOUR;
         return read_columns(cursor, params.x_base + position * params.input_channels + cursor.channel);
+    }
+    if FOURS {
+        let at = fours(k);
+        let row = i32(at.row * params.stride) + cursor.row;
+        let column = i32(at.column * params.stride) + cursor.column;
+        let pixel = (i32(at.image * params.input_height) + row) * i32(params.input_width) + column;
+        let texel = u32(pixel) * params.input_channels + cursor.channel;
+        let image = params.input_height * params.input_width * params.input_channels;
+        if INSIDE {
+            return read_columns(cursor, params.x_base + texel + image * FIRST_FOUR);
+        }
+        let inside = (u32(row) < params.input_height) & (u32(column) < params.input_width);
+        let first = params.x_base + select(0u, texel, inside);
+        let block = read_columns(cursor, first + image * FIRST_FOUR);
+        return block * select(0.0, 1.0, inside | cursor.bias);
     }
     let at = places(k);
     let row = vec4i(at.row * params.stride) + cursor.row;

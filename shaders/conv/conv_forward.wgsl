@@ -9,7 +9,13 @@
 //
 // As a matrix product: see shared/windows.wgsl, for few channels shared/shift_windows.wgsl.
 
-fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u { return part_of(split, depth_of(m)); }
+fn depth_range(m: vec2u, n: vec2u, split: u32) -> vec2u {
+    let all = part_of(split, depth());
+    if !IMAGES_FIRST {
+        return all;
+    }
+    return part_among(taps_of(m), all, params.kernel_width, params.input_channels);
+}
 
 fn locate_rows(m: u32) -> Rows {
     if SHIFTS {

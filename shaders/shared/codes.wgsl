@@ -8,30 +8,47 @@ override WIDTH: u32 = 2u;
 
 // The codes of four outputs at one step of four channels, the first channel's lowest; the bits above
 // them mean nothing.
-fn read_codes(first: u32, k: u32) -> vec4u {
-    let group = k >> 2u;
-    let step = k & 3u;
+fn read_codes(first: u32, k: u32) -> vec4u { return codes_at(read_group(first, k >> 2u), k & 3u); }
+
+alias Group = array<vec4u, 4>; // texels, as many as it takes
+
+fn read_group(first: u32, group: u32) -> Group {
     if WIDTH == 1u {
         let texel = vec4u(code_texel(first + (group >> 1u)));
         let pair = select(texel.xy, texel.zw, (group & 1u) == 1u);
+        return Group(vec4u(pair, 0u, 0u), vec4u(), vec4u(), vec4u());
+    }
+    if WIDTH == 2u {
+        return Group(vec4u(code_texel(first + group)), vec4u(), vec4u(), vec4u());
+    }
+    if WIDTH == 4u {
+        let texel = first + 2u * group;
+        return Group(vec4u(code_texel(texel)), vec4u(code_texel(texel + 1u)), vec4u(), vec4u());
+    }
+    let texel = first + 4u * group;
+    return Group(
+        vec4u(code_texel(texel)),
+        vec4u(code_texel(texel + 1u)),
+        vec4u(code_texel(texel + 2u)),
+        vec4u(code_texel(texel + 3u)),
+    );
+}
+
+// The codes at one of the four steps of a group.
+fn codes_at(group: Group, step: u32) -> vec4u {
+    if WIDTH == 1u {
+        let pair = group[0].xy;
         return vec4u(pair.x, pair.x >> 16u, pair.y, pair.y >> 16u) >> vec4u(4u * step);
     }
     if WIDTH == 2u {
-        return vec4u(code_texel(first + group)) >> vec4u(8u * step);
+        return group[0] >> vec4u(8u * step);
     }
     if WIDTH == 4u {
-        let low = vec4u(code_texel(first + 2u * group));
-        let high = vec4u(code_texel(first + 2u * group + 1u));
-        let words = select(vec4u(low.xz, high.xz), vec4u(low.yw, high.yw), (step & 2u) == 2u);
-        return words >> vec4u(16u * (step & 1u));
+        let low = vec4u(group[0].xz, group[1].xz);
+        let high = vec4u(group[0].yw, group[1].yw);
+        return select(low, high, (step & 2u) == 2u) >> vec4u(16u * (step & 1u));
     }
-    let texel = first + 4u * group;
-    return vec4u(
-        pick(vec4u(code_texel(texel)), step),
-        pick(vec4u(code_texel(texel + 1u)), step),
-        pick(vec4u(code_texel(texel + 2u)), step),
-        pick(vec4u(code_texel(texel + 3u)), step),
-    );
+    return vec4u(pick(group[0], step), pick(group[1], step), pick(group[2], step), pick(group[3], step));
 }
 
 fn pick(words: vec4u, step: u32) -> u32 {

@@ -1,12 +1,15 @@
-// The matrix core for few rows, as in a dense layer on one image: a workgroup makes 4 x 8 numbers,
-// and its threads share the depth, so that weights are read once and by neighbours together.
+// The matrix core for few rows, as in a dense layer on one image: a workgroup makes COLUMN_BLOCKS tiles of 4 x 4
+// numbers side by side, and its threads share the depth, so that weights are read once and by neighbours together. With one,
+// lines that end in "second column" are left out.
 // Only for sums that are whole numbers: they are added up as integers, in any order.
 
-// Many on a GPU. On a CPU driver as many as one register holds: there the memory they add up through
+const SUMS = 4u * COLUMN_BLOCKS; // in fours, of every thread
+
+// A power of SUMS: many on a GPU. On a CPU driver as many as one register holds: there the memory they add up through
 // costs more than it saves.
 override THREADS: u32 = 64u;
 
-var<workgroup> parts: array<array<vec4i, 8>, THREADS>; // [thread][position and block of columns]
+var<workgroup> parts: array<array<vec4i, SUMS>, THREADS>; // [thread][block of columns, position]
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -14,36 +17,46 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let column_pairs = (columns() + 1u) / 2u;
+    let tiles_in_row = (columns() + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS;
     let tile = group.x + group.y * groups.x;
-    let m = tile / column_pairs;
-    let n = (tile % column_pairs) * 2u;
+    let m = tile / tiles_in_row;
+    let n = (tile % tiles_in_row) * COLUMN_BLOCKS;
     let r = locate_rows(min(m, rows() - 1u));
     let s0 = locate_columns(n);
-    let s1 = locate_columns(min(n + 1u, columns() - 1u));
+    let s1 = locate_columns(min(n + 1u, columns() - 1u)); // second column
     var c0 = Sum();
-    var c1 = Sum();
+    var c1 = Sum(); // second column
     let end = depth();
     var k = thread;
     while k < end {
+        let b = load_columns(s0, k);
         let a = load_rows(r, k);
-        c0 = multiply_add(c0, load_columns(s0, k), a);
-        c1 = multiply_add(c1, load_columns(s1, k), a);
+        c0 = multiply_add(c0, b, a);
+        c1 = multiply_add(c1, load_columns(s1, k), a); // second column
         k += THREADS;
     }
-    parts[thread] = array<vec4i, 8>(
+    parts[thread] = array<vec4i, SUMS>(
         whole(c0[0]), whole(c0[1]), whole(c0[2]), whole(c0[3]),
-        whole(c1[0]), whole(c1[1]), whole(c1[2]), whole(c1[3]),
+        whole(c1[0]), whole(c1[1]), whole(c1[2]), whole(c1[3]), // second column
     );
-    workgroupBarrier();
-    let column = n + (thread >> 2u);
-    if thread < 8u && m < rows() && column < columns() {
-        var sum = vec4i(0);
-        var i = 0u;
-        while i < THREADS {
-            sum += parts[i][thread];
-            i += 1u;
+    // Each round leaves a part of SUMS parts: as many threads go on, and each adds one of the sums.
+    let which = thread % SUMS;
+    let first = thread / SUMS;
+    var sum = vec4i(0);
+    var left = THREADS;
+    while left > 1u {
+        workgroupBarrier();
+        left /= SUMS;
+        if first < left {
+            sum = parts[first][which] + parts[first + left][which];
+            sum += parts[first + 2u * left][which] + parts[first + 3u * left][which];
+            sum += parts[first + 4u * left][which] + parts[first + 5u * left][which]; // second column
+            sum += parts[first + 6u * left][which] + parts[first + 7u * left][which]; // second column
+            parts[first][which] = sum;
         }
-        put(m * 4u + (thread & 3u), column, sum);
+    }
+    let column = n + which / 4u;
+    if first == 0u && m < rows() && column < columns() {
+        put(m * 4u + which % 4u, column, sum);
     }
 }

@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 }
             } else {
                 a = transpose(load_rows(row_cursor, k));
-                if of_columns {
+                if of_columns && STEPS > 1u {
                     b = load_columns(column_cursor, k);
                 }
             }
@@ -75,6 +75,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         workgroupBarrier();
         stage(block, quarter, a);
         if !APART && of_columns {
+            // With few registers not before the rows have left them.
+            if STEPS == 1u && k < range.y {
+                b = load_columns(column_cursor, k);
+            }
             stage(ROW_BLOCKS + block, quarter, b);
         }
         workgroupBarrier();

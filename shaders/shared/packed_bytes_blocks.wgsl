@@ -65,45 +65,49 @@ const ONES: u32 = 0x01010101u; // one in each byte
 
 // The weights of 16 channels, a byte each, from their codes: four in the low bits of every word.
 fn bytes(codes: vec4u) -> vec4u {
+    return vec4u(weights(codes.x), weights(codes.y), weights(codes.z), weights(codes.w));
+}
+
+// Of one word: number by number, because Intel's compiler keeps what is half done of all four in registers otherwise.
+fn weights(codes: u32) -> u32 {
     let spread = spread_codes(codes);
-    let sign = (spread >> vec4u(WIDTH - 1u)) & vec4u(ONES);
-    var size = vec4u(ONES);
+    let sign = (spread >> (WIDTH - 1u)) & ONES;
+    var size = ONES;
     if WIDTH == 2u {
-        size = (spread & vec4u(ONES)) + vec4u(ONES * (1u - params.zero));
+        size = (spread & ONES) + ONES * (1u - params.zero);
     }
     if WIDTH > 2u {
         // 2^index of the three bits of an index, bit by bit; the zero's 1 is shifted out.
-        size += spread & vec4u(ONES);
-        let two = whole_bytes((spread >> vec4u(1u)) & vec4u(ONES));
-        size = (size & ~two) | ((size << vec4u(2u)) & two);
-        let four = whole_bytes((spread >> vec4u(2u)) & vec4u(ONES));
-        size = (size & ~four) | ((size << vec4u(4u)) & four);
-        size = select(size, (size >> vec4u(1u)) & vec4u(0x7f7f7f7fu), params.zero == 1u);
+        size += spread & ONES;
+        let two = whole_bytes((spread >> 1u) & ONES);
+        size = (size & ~two) | ((size << 2u) & two);
+        let four = whole_bytes((spread >> 2u) & ONES);
+        size = (size & ~four) | ((size << 4u) & four);
+        size = select(size, (size >> 1u) & 0x7f7f7f7fu, params.zero == 1u);
     }
     // A zero has no sign, so nothing carries into the next byte.
     return (size ^ whole_bytes(sign)) + sign;
 }
 
 // 255 for each byte that is 1.
-fn whole_bytes(ones: vec4u) -> vec4u { return (ones << vec4u(8u)) - ones; }
+fn whole_bytes(ones: u32) -> u32 { return (ones << 8u) - ones; }
 
 // A byte for each of four codes.
-fn spread_codes(codes: vec4u) -> vec4u {
+fn spread_codes(codes: u32) -> u32 {
     if WIDTH == 1u {
-        let low = codes & vec4u(0xfu);
-        let pairs = (low | (low << vec4u(14u))) & vec4u(0x00030003u);
-        return (pairs | (pairs << vec4u(7u))) & vec4u(ONES);
+        let low = codes & 0xfu;
+        let pairs = (low | (low << 14u)) & 0x00030003u;
+        return (pairs | (pairs << 7u)) & ONES;
     }
     if WIDTH == 2u {
-        let low = codes & vec4u(0xffu);
-        let pairs = (low | (low << vec4u(12u))) & vec4u(0x000f000fu);
-        return (pairs | (pairs << vec4u(6u))) & vec4u(0x03030303u);
+        let low = codes & 0xffu;
+        let pairs = (low | (low << 12u)) & 0x000f000fu;
+        return (pairs | (pairs << 6u)) & 0x03030303u;
     }
     if WIDTH == 4u {
-        let low = codes & vec4u(0xffffu);
-        let pairs = (low | (low << vec4u(8u))) & vec4u(0x00ff00ffu);
-        return (pairs | (pairs << vec4u(4u))) & vec4u(0x0f0f0f0fu);
+        let low = codes & 0xffffu;
+        let pairs = (low | (low << 8u)) & 0x00ff00ffu;
+        return (pairs | (pairs << 4u)) & 0x0f0f0f0fu;
     }
     return codes;
 }
-

@@ -38,15 +38,7 @@ alias ColumnNumbers = vec4f;
 const STEPS_AT_ONCE = 1u;
 
 fn quarter_of_rows(rows: Rows, start: u32, quarter: u32, end: u32) -> mat4x4f {
-    return channels_of(load_rows(rows, start), quarter);
-}
-
-fn quarter_of_columns(first: u32, start: u32, quarter: u32, end: u32) -> mat4x4f {
-    return channels_of(load_columns(first, start), quarter);
-}
-
-// Four channels of a block.
-fn channels_of(block: Bytes, quarter: u32) -> mat4x4f {
+    let block = load_rows(rows, start);
     let words = vec4u(
         pick(block[0], quarter),
         pick(block[1], quarter),
@@ -55,6 +47,12 @@ fn channels_of(block: Bytes, quarter: u32) -> mat4x4f {
     );
     return transpose(floats(words));
 }
+
+fn fetch_columns(first: u32, start: u32, quarter: u32, end: u32) -> vec4u {
+    return codes_at(read_group(first, whole_step(start)), quarter);
+}
+
+fn quarter_of_columns(codes: vec4u) -> mat4x4f { return transpose(floats(bytes(codes))); }
 
 fn add_outer(sum: Sum, columns: vec4f, rows: vec4f) -> Sum {
     return sum + mat4x4f(columns * rows.x, columns * rows.y, columns * rows.z, columns * rows.w);

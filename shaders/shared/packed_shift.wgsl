@@ -82,12 +82,11 @@ fn quarter_of_rows(rows: Rows, start: u32, quarter: u32, end: u32) -> array<vec4
     );
 }
 
-fn quarter_of_columns(first: u32, start: u32, quarter: u32, end: u32) -> array<vec4u, 4> {
-    let k = start + quarter;
-    if k >= end {
-        return array<vec4u, 4>();
-    }
-    let codes = read_codes(first, whole_step(k));
+fn fetch_columns(first: u32, start: u32, quarter: u32, end: u32) -> vec4u {
+    return read_codes(first, whole_step(min(start + quarter, end - 1u)));
+}
+
+fn quarter_of_columns(codes: vec4u) -> array<vec4u, 4> {
     return array<vec4u, 4>(
         words(codes),
         words(channel_codes(codes, 1u)),

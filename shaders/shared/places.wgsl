@@ -3,6 +3,8 @@
 // Whether positions count through the images first. Those of a tile then lie at one place of many
 // images, and near the edges of an image a tile can leave out every tap that reaches across.
 override IMAGES_FIRST: bool = false;
+// Whether the batch then comes in fours, so that a block of four positions is one place of four images.
+override FOURS: bool = false;
 // Whether no tap of any position reaches across an edge.
 override INSIDE: bool = false;
 // Whether windows are single pixels, as those of a dense layer are; then INSIDE too.
@@ -33,6 +35,16 @@ fn places_of(position: vec4u, extent: Extent) -> Places {
     return Places(image, line - image * extent.height, position - line * extent.width);
 }
 
+// Those of a block of positions.
+fn places_of_block(position: vec4u, extent: Extent) -> Places {
+    if !FOURS {
+        return places_of(position, extent);
+    }
+    let place = divide_one(position.x, params.inverse_batch);
+    let row = divide_one(place, extent.inverse_width);
+    return Places(position - place * params.batch, vec4u(row), vec4u(place - row * extent.width));
+}
+
 // The rows and columns that positions lie in, both ends included.
 struct Span {
     low: vec2u,
@@ -55,21 +67,22 @@ fn span(first: u32, last: u32, extent: Extent) -> Span {
 
 struct Taps {
     first: vec2u, // row and column
-    columns: u32,
+    count: vec2u,
     inverse_columns: f32,
 }
 
 // Those of a thread's tile, set where the depth is asked for.
 var<private> taps: Taps;
 
-// Lets the tile run over the taps from `first` to before `end`, and returns their number.
-fn choose_taps(first: vec2u, end: vec2u) -> u32 {
+// Lets the tile run over the taps from `first` to before `end`, and returns them.
+fn choose_taps(first: vec2u, end: vec2u) -> Taps {
     let count = max(end, first) - first;
-    taps = Taps(first, count.y, 1.0 / f32(max(count.y, 1u)));
-    return count.x * count.y;
+    let chosen = Taps(first, count, 1.0 / f32(max(count.y, 1u)));
+    taps = chosen;
+    return chosen;
 }
 
 fn tap_of(number: u32) -> vec2u {
     let row = divide_one(number, taps.inverse_columns);
-    return taps.first + vec2u(row, number - row * taps.columns);
+    return taps.first + vec2u(row, number - row * taps.count.y);
 }

@@ -23,6 +23,12 @@ fn depth_of(m: vec2u) -> u32 {
     if !IMAGES_FIRST {
         return depth();
     }
+    let number = taps_of(m).count;
+    return number.x * number.y * params.input_channels;
+}
+
+// The taps of such a tile.
+fn taps_of(m: vec2u) -> Taps {
     let first = min(m.x * 4u, positions() - 1u);
     let tile = span(first, min(first + m.y * 4u, positions()) - 1u, extent());
     // Position p of a row or column reaches inputs p * stride + tap - padding.
@@ -31,8 +37,7 @@ fn depth_of(m: vec2u) -> u32 {
     let high = tile.high * params.stride;
     let low = tile.low * params.stride;
     let first_taps = max(padding(), high) - high;
-    let number = choose_taps(first_taps, min(max(input, low) - low, kernel));
-    return number * params.input_channels;
+    return choose_taps(first_taps, min(max(input, low) - low, kernel));
 }
 
 // All of one square, if they count by squares.
@@ -41,7 +46,7 @@ fn output_places(position: vec4u) -> Places {
         let at = square_of(position.x / 4u);
         return Places(vec4u(at.image), rows_of(at), columns_of(at));
     }
-    return places_of(position, extent());
+    return places_of_block(position, extent());
 }
 
 fn locate_windows(m: u32) -> Rows {
@@ -104,6 +109,6 @@ fn pixels(position: vec4u) -> vec4u {
     if !IMAGES_FIRST {
         return position;
     }
-    let at = places_of(position, extent());
+    let at = places_of_block(position, extent());
     return (at.image * params.output_height + at.row) * params.output_width + at.column;
 }

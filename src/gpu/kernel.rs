@@ -21,11 +21,9 @@ pub enum Family {
     /// `main` is the matrix core; the file says how blocks are loaded and stored. The operand is the one that
     /// takes more to load: lanes of a subgroup had best share it.
     Matrix(Operand),
-    /// The matrix core over packed weights, one channel after the other.
-    MatrixChannels,
-    /// The matrix core over packed bytes.
-    MatrixBytes,
-    /// The matrix core for few rows.
+    /// The matrix core over packed weights.
+    MatrixPacked,
+    /// The same for few rows.
     MatrixVector,
 }
 

@@ -4,9 +4,7 @@ use super::kernel::{Family, Kernel, MAX_GROUPS};
 use super::{Cooperative, Operands, Path};
 
 const WORKGROUP: &str = include_str!("../../shaders/shared/matrix_workgroup.wgsl");
-const WORKGROUP_BYTES: &str = include_str!("../../shaders/shared/matrix_workgroup_bytes.wgsl");
-const WORKGROUP_CHANNELS: &str =
-    include_str!("../../shaders/shared/matrix_workgroup_channels.wgsl");
+const WORKGROUP_PACKED: &str = include_str!("../../shaders/shared/matrix_workgroup_packed.wgsl");
 const VECTOR: &str = include_str!("../../shaders/shared/matrix_vector.wgsl");
 const REGISTER: &str = include_str!("../../shaders/shared/matrix_register.wgsl");
 const SUBGROUP: &str = include_str!("../../shaders/shared/matrix_subgroup.wgsl");
@@ -33,10 +31,12 @@ pub enum Core {
         /// Blocks of columns, 16 or as many as rows.
         columns: u32,
     },
-    /// A workgroup makes 4 x 8 numbers, its threads share the depth.
+    /// A workgroup makes four rows, its threads share the depth.
     Vector {
-        /// How many.
+        /// How many, a power of four times `columns`.
         threads: u32,
+        /// Blocks of columns, 1 or 2.
+        columns: u32,
     },
     /// A thread makes a tile in its registers.
     Register {
@@ -77,7 +77,7 @@ impl Core {
     /// Rows and columns of the result, in numbers, that one thread, subgroup or workgroup makes.
     fn tile(self) -> [usize; 2] {
         match self {
-            Core::Vector { .. } => [4, 8],
+            Core::Vector { columns, .. } => [4, 4 * columns as usize],
             Core::Workgroup { rows, columns }
             | Core::Register { rows, columns }
             | Core::Cooperative { rows, columns, .. } => {
@@ -134,8 +134,7 @@ impl Core {
     /// Its WGSL, for operands stored like this.
     pub(super) fn text(self, family: Family, operands: &Operands) -> String {
         let (constants, text) = match (self, family) {
-            (Core::Workgroup { .. }, Family::MatrixBytes) => (String::new(), WORKGROUP_BYTES),
-            (Core::Workgroup { .. }, Family::MatrixChannels) => (String::new(), WORKGROUP_CHANNELS),
+            (Core::Workgroup { .. }, Family::MatrixPacked) => (String::new(), WORKGROUP_PACKED),
             (Core::Workgroup { rows, columns }, _) => {
                 let constants =
                     format!("const ROW_BLOCKS = {rows}u; const COLUMN_BLOCKS = {columns}u;");
@@ -149,7 +148,9 @@ impl Core {
                 },
                 _,
             ) => return matrices.text(rows, columns, operands),
-            (Core::Vector { .. }, _) => (String::new(), VECTOR),
+            (Core::Vector { columns, .. }, _) => {
+                (format!("const COLUMN_BLOCKS = {columns}u;"), VECTOR)
+            }
             (Core::Register { columns, .. }, _) => {
                 (format!("const TILE_COLUMNS = {columns}u;"), REGISTER)
             }
@@ -162,9 +163,14 @@ impl Core {
                 (constants, SUBGROUP)
             }
         };
-        let has_three = matches!(self, Core::Register { columns: 3, .. });
+        // Lines for blocks of columns that it has not are left out.
+        let columns = match self {
+            Core::Vector { columns, .. } | Core::Register { columns, .. } => columns,
+            _ => 2,
+        };
         let lines = text.lines();
-        let lines = lines.filter(|line| has_three || !line.ends_with("// third column"));
+        let lines = lines.filter(|line| columns >= 2 || !line.ends_with("// second column"));
+        let lines = lines.filter(|line| columns >= 3 || !line.ends_with("// third column"));
         let lines: Vec<&str> = [constants.as_str()].into_iter().chain(lines).collect();
         lines.join("\n")
     }
@@ -176,7 +182,7 @@ impl Core {
                 vec![("STEPS", f64::from(steps))]
             }
             Core::Workgroup { .. } | Core::Subgroup { .. } | Core::Cooperative { .. } => Vec::new(),
-            Core::Vector { threads } => vec![("THREADS", f64::from(threads))],
+            Core::Vector { threads, .. } => vec![("THREADS", f64::from(threads))],
             Core::Register { rows, .. } => vec![("ROWS", f64::from(rows))],
         }
     }

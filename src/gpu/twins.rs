@@ -45,7 +45,7 @@ impl Twins {
                         || WAITS_ANYWAY.contains(&kernel.name)
                         || !texts.any(|text| text.contains("workgroupBarrier")))
             }
-            Family::MatrixChannels | Family::MatrixBytes | Family::MatrixVector => false,
+            Family::MatrixPacked | Family::MatrixVector => false,
         }
     }
 

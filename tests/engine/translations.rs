@@ -557,7 +557,10 @@ fn traps_are_found() {
         operands: Operands::default(),
         twins: None,
     };
-    let product = form(Some(Core::Vector { threads: 64 }));
+    let product = form(Some(Core::Vector {
+        threads: 64,
+        columns: 1,
+    }));
     let metal = "float kept(\n    metal::float4x4 a,\n    threadgroup type_1& tile,\n    uint q\n) {\n    \
         metal::float4 b = a[1];\n    return b.x * tile.inner[q];\n}\n";
     assert!(traps(&product, metal).is_empty());

@@ -40,6 +40,7 @@ pub(super) const BACKEND: Backend = Backend {
     weight_sums: WEIGHT_SUMS,
     row_ranges: ROW_RANGES,
     images_first: true,
+    fours: false,
     dot4_is_fast: false,
     packed_lanes: false,
     // Near edges, cores of other sizes leave out other positions of a sum.
@@ -51,7 +52,10 @@ pub(super) const BACKEND: Backend = Backend {
 fn cores(family: Family, rows: u32) -> Vec<Core> {
     match family {
         Family::Elementwise => Vec::new(),
-        Family::MatrixVector => vec![Core::Vector { threads: 8 }],
+        Family::MatrixVector => vec![Core::Vector {
+            threads: 8,
+            columns: 2,
+        }],
         _ => vec![Core::Register { rows, columns: 3 }],
     }
 }

@@ -32,8 +32,9 @@ pub(super) const BACKEND: Backend = Backend {
         most: 2048,
         together: true,
     },
-    // Not measured.
-    images_first: false,
+    // Not measured: of the products of vgg16 with 128 images, forward and to the input, it leaves out a fifth.
+    images_first: true,
+    fours: true,
     dot4_is_fast: true,
     packed_lanes: false,
     tiles_keep_bits: true,
@@ -43,11 +44,14 @@ pub(super) const BACKEND: Backend = Backend {
 fn cores(family: Family, _: u32) -> Vec<Core> {
     match family {
         Family::Elementwise => Vec::new(),
-        Family::MatrixVector => vec![Core::Vector { threads: 64 }],
+        Family::MatrixVector => vec![Core::Vector {
+            threads: 64,
+            columns: 1,
+        }],
         Family::Matrix(_) => [(16, 16), (32, 16), (32, 32)]
             .map(|(rows, columns)| Core::Workgroup { rows, columns })
             .into(),
-        Family::MatrixBytes | Family::MatrixChannels => vec![Core::Workgroup {
+        Family::MatrixPacked => vec![Core::Workgroup {
             rows: 16,
             columns: 16,
         }],

@@ -159,6 +159,9 @@ pub struct Backend {
     /// Whether positions of a tile should lie in many images where edges are many and tiles small, see
     /// `shaders/shared/places.wgsl`.
     pub images_first: bool,
+    /// Whether a block of four positions is one place of four images, where the batch comes in fours: its place is
+    /// found once, but what it reads lies far apart, which makes steps on CPU drivers up to a third slower.
+    pub fours: bool,
     /// Whether packed products are faster with dot products of four bytes than with floats.
     pub dot4_is_fast: bool,
     /// Whether packed products in floats are shared by the lanes of subgroups.

@@ -10,7 +10,7 @@ use crate::verify::{Case, Expected, Tolerance, noise, padded_noise};
 
 /// (batch, height, width, inputs, outputs, kernel height, kernel width, stride, padding): sizes of
 /// one, sizes around and off every tile, and the layers of the models.
-const SHAPES: [[usize; 9]; 23] = [
+const SHAPES: [[usize; 9]; 25] = [
     [1, 1, 1, 1, 1, 1, 1, 1, 0],
     [1, 1, 1, 5, 3, 1, 1, 1, 0],
     [3, 1, 1, 17, 70, 1, 1, 1, 0],
@@ -34,6 +34,8 @@ const SHAPES: [[usize; 9]; 23] = [
     [19, 7, 6, 4, 9, 4, 4, 2, 1],
     [8, 8, 8, 64, 8, 3, 3, 2, 1],
     [21, 6, 5, 8, 6, 5, 3, 1, 0],
+    [4, 6, 5, 8, 6, 5, 3, 1, 0],
+    [12, 7, 6, 4, 9, 4, 4, 2, 1],
 ];
 
 /// Windows over one to three channels whose outputs come in squares.

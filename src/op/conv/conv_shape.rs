@@ -198,8 +198,23 @@ impl ConvShape {
 
     /// Whether positions of a tile should lie in many images, see `shaders/shared/places.wgsl`:
     /// where edges are many and tiles small.
-    pub(in crate::op) fn images_first(&self, path: Path, edges: bool) -> bool {
+    fn images_first(&self, path: Path, edges: bool) -> bool {
         edges && path.backend().images_first && self.batch >= 16
+    }
+
+    /// Whether blocks of four positions can be one place of four images each, and had better be.
+    pub(super) fn in_fours(&self, path: Path) -> bool {
+        path.backend().fours && self.batch.is_multiple_of(4)
+    }
+
+    /// Says to the kernels in what order positions count.
+    pub(super) fn order(&self, path: Path, edges: bool) -> [(&'static str, f64); 2] {
+        let images_first = self.images_first(path, edges);
+        let fours = images_first && self.in_fours(path);
+        [
+            ("IMAGES_FIRST", f64::from(images_first)),
+            ("FOURS", f64::from(fours)),
+        ]
     }
 
     /// How many ranges of positions the weight gradient is summed in: enough threads for the

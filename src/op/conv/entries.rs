@@ -101,7 +101,7 @@ const BYTES_DOT4: &[&str] = &[
 ];
 
 /// y = x * w, shifted, over packed weights, in floats.
-pub static PACKED_FLOAT_TILE: Kernel = packed(Family::MatrixChannels, BYTES_FLOAT);
+pub static PACKED_FLOAT_TILE: Kernel = packed(Family::MatrixPacked, BYTES_FLOAT);
 /// The same where lanes share a product.
 pub static PACKED_FLOAT_LANES: Kernel = packed(
     Family::Matrix(Operand::Columns),
@@ -119,12 +119,12 @@ pub static PACKED_FLOAT_LANES: Kernel = packed(
 /// The same for few positions.
 pub static PACKED_FLOAT_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_FLOAT);
 /// The same with products of packed bytes.
-pub static PACKED_DOT4_TILE: Kernel = packed(Family::MatrixBytes, BYTES_DOT4);
+pub static PACKED_DOT4_TILE: Kernel = packed(Family::MatrixPacked, BYTES_DOT4);
 /// The same for few positions.
 pub static PACKED_DOT4_VECTOR: Kernel = packed(Family::MatrixVector, BYTES_DOT4);
 /// The same with shifts and adds.
 pub static PACKED_SHIFT_TILE: Kernel = packed(
-    Family::MatrixChannels,
+    Family::MatrixPacked,
     &[
         DIVIDE,
         PLACES,

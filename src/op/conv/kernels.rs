@@ -254,14 +254,13 @@ pub(super) fn conv_forward_in(
         ..windows.params(pooled)
     };
     let path = plan.path();
-    let images_first = !pooled && shape.images_first(path, shape.has_edges());
+    let order = shape.order(path, !pooled && shape.has_edges());
     let constants = [
-        ("IMAGES_FIRST", f64::from(images_first)),
         ("INSIDE", f64::from(shape.is_inside())),
         ("POINTS", f64::from(!pooled && shape.is_points())),
         ("SPLIT", f64::from(splits > 1)),
     ];
-    let constants = [&constants[..], &windows.constants(pooled)].concat();
+    let constants = [&constants[..], &order, &windows.constants(pooled)].concat();
     let rows = windows.positions(pooled);
     let output = argmax.map_or(Write::New(product), |argmax| Write::Both(product, argmax));
     plan.dispatch(Dispatch {
@@ -339,14 +338,14 @@ pub(super) fn conv_backward_input_in(
         plan.path(),
         4 * shape.stride * shape.stride * shape.phase_rows(),
     );
-    let images_first = f64::from(shape.images_first(path, shape.has_transposed_edges()));
     let constants = [
         ("STRIDE", shape.stride as f64),
         ("RELU", f64::from(u8::from(relu && splits == 1))),
-        ("IMAGES_FIRST", images_first),
         ("POINTS", f64::from(shape.is_points())),
         ("SPLIT", f64::from(splits > 1)),
     ];
+    let order = shape.order(path, shape.has_transposed_edges());
+    let constants = [&constants[..], &order].concat();
     plan.dispatch(Dispatch {
         kernel: &entries::CONV_BACKWARD_INPUT,
         label,
@@ -394,12 +393,15 @@ pub fn conv_backward_weight(
         ..windows.params(pooled)
     };
     let inside = shape.is_inside() && windows.positions(pooled).is_multiple_of(4);
+    let in_order = pooled || matches!(windows, Windows::Shifts(_)) || shape.is_points();
+    let fours = !in_order && shape.in_fours(plan.path());
     let columns = kernel_height * kernel_width * inputs + if bias { 4 } else { 0 };
     let constants = [
         ("EDGES", f64::from(!pooled && shape.has_edges())),
         ("BIAS", f64::from(bias)),
         ("INSIDE", f64::from(inside)),
         ("POINTS", f64::from(!pooled && inside && shape.is_points())),
+        ("FOURS", f64::from(fours)),
     ];
     let constants = [&constants[..], &windows.constants(pooled)].concat();
     plan.dispatch(Dispatch {

@@ -231,8 +231,7 @@ pub fn packed_conv(
     };
     let mut constants = vec![("WIDTH", f64::from(codes.width))];
     if sharing == Sharing::Tile {
-        let images_first = shape.images_first(path, shape.has_edges());
-        constants.push(("IMAGES_FIRST", f64::from(images_first)));
+        constants.extend(shape.order(path, shape.has_edges()));
     }
     plan.dispatch(Dispatch {
         kernel,

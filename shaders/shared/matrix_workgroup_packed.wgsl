@@ -1,11 +1,12 @@
-// The matrix core for GPUs over packed weights, one channel after the other: 64 threads make a 64 x 64 tile of the result,
-// staged through workgroup memory 16 channels at a time; each thread keeps 8 x 8 of it.
+// The matrix core for GPUs over packed weights: 64 threads make a 64 x 64 tile of the result, staged through workgroup
+// memory 16 slots of the depth at a time; each thread keeps 8 x 8 of it.
 //
-// Beside what a matrix kernel defines for shared/matrix_workgroup.wgsl, the arithmetic defines RowNumbers (of four positions at a
-// channel), ColumnNumbers (of four outputs there), how many steps of the depth 16 channels are, what a quarter of
-// them is, and their outer product.
+// A slot is what the arithmetic takes at once: one channel, or four in one word. Beside what a matrix kernel defines for
+// shared/matrix_workgroup.wgsl, the arithmetic defines RowNumbers (a slot of four positions), ColumnNumbers (of four
+// outputs), how many steps of the depth 16 slots are, what a quarter of them is, and their outer product. Past the end
+// of the depth rows are zero and columns anything.
 
-// [channel][block of four rows, or columns]. Of channels 4 q to 4 q + 3, blocks are swapped: number b lies at b xor 2 q.
+// [slot][block of four rows, or columns]. Of slots 4 q to 4 q + 3, blocks are swapped: number b lies at b xor 2 q.
 // Eight neighbouring threads, which store two blocks of all four q, then meet 32 different banks.
 var<workgroup> row_tile: array<RowNumbers, 256>;
 var<workgroup> column_tile: array<ColumnNumbers, 256>;
@@ -15,7 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let column_tiles = (columns() + 15u) / 16u;
     let m_tile = (group.x / column_tiles) * 16u;
     let n_tile = (group.x % column_tiles) * 16u;
-    // Loading: four channels of one block of rows and of one of columns.
+    // Loading: four slots of one block of rows and of one of columns.
     let block = thread / 4u;
     let quarter = thread % 4u;
     let row_cursor = locate_rows(min(m_tile + block, rows() - 1u));
@@ -30,12 +31,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var start = range.x;
     while start < range.y {
         let a = quarter_of_rows(row_cursor, start, quarter, range.y);
-        let b = quarter_of_columns(column_cursor, start, quarter, range.y);
+        let codes = fetch_columns(column_cursor, start, quarter, range.y);
         workgroupBarrier();
         row_tile[stored] = a[0];
         row_tile[stored + 16u] = a[1];
         row_tile[stored + 32u] = a[2];
         row_tile[stored + 48u] = a[3];
+        // Decoded only now: rows and decoded columns together are more than the registers of Intel's GPUs hold.
+        let b = quarter_of_columns(codes);
         column_tile[stored] = b[0];
         column_tile[stored + 16u] = b[1];
         column_tile[stored + 32u] = b[2];
@@ -49,10 +52,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             let a0 = row_tile[row];
             let a1 = row_tile[row + 8u];
             let b0 = column_tile[column];
-            let b1 = column_tile[column + 8u];
             c00 = add_outer(c00, b0, a0);
-            c01 = add_outer(c01, b1, a0);
             c10 = add_outer(c10, b0, a1);
+            let b1 = column_tile[column + 8u];
+            c01 = add_outer(c01, b1, a0);
             c11 = add_outer(c11, b1, a1);
             q += 1u;
         }
