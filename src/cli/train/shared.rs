@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pollster::block_on;
 
-use super::{LOOK_EVERY, TrainArgs};
+use super::TrainArgs;
+use super::session::LOOK_EVERY;
 use crate::checkpoint::{self, Checkpoint, Header};
 use crate::cli::CliError;
 use crate::cli::config::Config;
