@@ -12,6 +12,7 @@ use crate::data::Images;
 use crate::evaluate::Predictions;
 use crate::inspect::{LayerReport, mean_bits, weighted_bits};
 use crate::quantiser::Quantiser;
+use crate::train::Objective;
 
 /// Misread images shown at most.
 const SHOWN_ERRORS: usize = 60;
@@ -84,10 +85,16 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             (percent(lp), format!("test accuracy with {weights} (LP)")),
             (percent(hp), "with floats (HP)".to_owned()),
         ],
-        (None, Some(hp)) => vec![(
-            percent(hp),
-            format!("test accuracy with floats (HP); {weights} (LP) join later"),
-        )],
+        (None, Some(hp)) => {
+            let later = match data.header.options.objective {
+                Objective::Float => String::new(),
+                _ => format!("; {weights} (LP) join later"),
+            };
+            vec![(
+                percent(hp),
+                format!("test accuracy with floats (HP){later}"),
+            )]
+        }
         _ => report_vae::tiles(last, weights),
     };
     tiles.extend([

@@ -490,7 +490,8 @@ impl<'g> Trainer<'g> {
         self.evaluator.set_totals(&[0.0; 16]);
     }
 
-    /// Tests both networks on `images`, see [`Evaluator::test`]; before LP joins HP alone, with its predictions.
+    /// Tests both networks on `images`, see [`Evaluator::test`]; before LP joins, and where floats alone learn, HP
+    /// alone, with its predictions.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
@@ -499,7 +500,7 @@ impl<'g> Trainer<'g> {
         images: &Images,
         tick: impl FnMut(usize),
     ) -> Result<(Progress, Predictions), GpuError> {
-        let last = usize::from(self.has_low_precision() || self.alone.is_none());
+        let last = usize::from(self.has_low_precision());
         if self.options.shards == 1 {
             return match last {
                 1 => self.evaluator.test(images, tick).await,

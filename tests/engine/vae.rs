@@ -341,6 +341,29 @@ fn an_auto_encoder_learns_no_labels() {
 }
 
 #[test]
+fn a_run_of_floats_has_no_numbers_of_low_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    for model in ["vae-mlp", "lenet-small"] {
+        let out = folder.path().join(model);
+        let to = out.display().to_string();
+        let start = ["train", model, "--limit", "64", "--batch-size", "32"];
+        let floats = ["--epochs", "1", "--objective", "float", "--out", &to];
+        let printed = succeed(&[&start[..], &floats].concat());
+        assert!(
+            printed.contains("test") && !printed.contains("LP"),
+            "{printed}"
+        );
+        let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        assert!(
+            metrics.contains("hp_loss") && !metrics.contains("lp_"),
+            "{metrics}"
+        );
+        let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+        assert!(!page.contains("join later"));
+    }
+}
+
+#[test]
 fn low_precision_has_no_numbers_before_it_joins() {
     let folder = tempfile::tempdir().unwrap();
     for (model, key) in [("vae-mlp", "elbo"), ("lenet-small", "lp_accuracy")] {

@@ -284,8 +284,7 @@ impl<'a> Session<'a> {
             false => totals.mean_label_loss(),
         };
         let accuracy = |totals: &Totals| (!makes_images).then(|| totals.accuracy());
-        let waits =
-            self.trainer.options().objective == Objective::Gtc && !self.trainer.has_low_precision();
+        let waits = !self.trainer.has_low_precision();
         let joined = |value: f64| (!waits).then_some(value);
         let metrics = EpochMetrics {
             epoch,
@@ -317,6 +316,7 @@ impl<'a> Session<'a> {
                 tested.mean_bits(),
                 self.shown_size(&metrics.bits)
             ),
+            None if self.trainer.options().objective == Objective::Float => format!("HP {hp}"),
             None => format!("HP {hp}; LP joins later"),
         };
         say!("epoch {epoch:3}: test {what} {result}; {images_per_second:.0} images/s");
