@@ -287,7 +287,9 @@ fn chart(page: &mut String, title: &str, lines: &[Series]) -> Result<(), CliErro
         }
     }
     page.push_str("</svg><div class=\"legend\">");
-    for line in lines {
+    // Low precision has no line before it joins.
+    let drawn = |line: &&Series| line.values.iter().any(|v| v.is_finite());
+    for line in lines.iter().filter(drawn) {
         write!(
             page,
             "<span class=\"c{}\">{}</span>",
