@@ -12,10 +12,13 @@ use crate::rng::Philox;
 use crate::tensor::pad4;
 use crate::train::Snapshot;
 
-/// Images that rows of inputs are taken from.
+/// Images that rows of inputs are taken from, or more where these have too few.
 const IMAGES: usize = 1000;
 /// Rows of inputs, at most.
 const ROWS: usize = 8192;
+/// Rows for each input that are enough. A dense layer has one row an image, and with fewer rows than inputs, weights make up for
+/// errors in ways that only these images bear out.
+const ROWS_AN_INPUT: usize = 8;
 /// Numbers of all values of a batch, at most: they are kept until they are read.
 const NUMBERS: usize = 1 << 26;
 /// Images of a batch, at most.
@@ -48,6 +51,7 @@ pub async fn fit_outputs(
         shapes,
         places: model.graph.places(),
         images,
+        batch,
         batches: (IMAGES / batch).clamp(1, images.count().div_ceil(batch)),
         trained: snapshot.weights.clone(),
         running: [snapshot.running[0].clone(), snapshot.running[0].clone()],
@@ -82,6 +86,8 @@ struct Fitter<'g, 'i> {
     shapes: Vec<Shape>,
     places: Vec<Value>,
     images: &'i Images,
+    /// Images of a batch, and batches of [`IMAGES`].
+    batch: usize,
     batches: usize,
     /// Weights as trained, which HP runs with.
     trained: Vec<f32>,
@@ -113,12 +119,16 @@ impl Fitter<'_, '_> {
         value: Value,
         patches: &Patches,
     ) -> Result<[Vec<Vec<f32>>; 2], GpuError> {
-        let each = (ROWS / self.batches).max(1);
+        let enough = ROWS.min(ROWS_AN_INPUT * patches.inputs());
+        let of_a_batch = patches.windows().iter().product::<usize>() * self.batch;
+        let there = self.images.count().div_ceil(self.batch);
+        let batches = self.batches.max(enough.div_ceil(of_a_batch)).min(there);
+        let each = (ROWS / batches).max(1);
         let mut rows = [
             vec![Vec::new(); patches.groups],
             vec![Vec::new(); patches.groups],
         ];
-        for number in 0..self.batches {
+        for number in 0..batches {
             for (network, rows) in rows.iter_mut().enumerate() {
                 let x = self.value(network, value, number).await?;
                 // The same places of the same images in both networks.
@@ -286,6 +296,11 @@ impl Patches {
             padding,
             groups,
         }
+    }
+
+    /// Numbers that an output is computed from.
+    fn inputs(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * self.channels[0] / self.groups
     }
 
     /// Windows of an image along rows and along columns.
