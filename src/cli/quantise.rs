@@ -360,13 +360,16 @@ impl Work<'_, '_> {
             }
         };
         if !parameters.norms.is_empty() {
-            self.begin(&name("statistics"), SETTLING * BATCH);
+            // Of HP too: its weights have moved where they are zero now, or not on the nearest level.
+            self.begin(&name("statistics"), 2 * SETTLING * BATCH);
             self.evaluator.set_weights(&snapshot.weights);
             self.evaluator.set_running(&snapshot.running);
-            let bar = &self.bar;
-            let tick = |n: usize| bar.set_position(n as u64);
-            snapshot.running[1] =
-                block_on(self.evaluator.settle(&self.data.train, SETTLING, tick))?;
+            for (network, running) in snapshot.running.iter_mut().enumerate() {
+                let bar = &self.bar;
+                let tick = |n: usize| bar.set_position((network * SETTLING * BATCH + n) as u64);
+                let train = &self.data.train;
+                *running = block_on(self.evaluator.settle(network, train, SETTLING, tick))?;
+            }
         }
         let after = self.test(snapshot, &name("test"))?;
         Ok((fits, after))

@@ -406,24 +406,25 @@ impl<'g> Evaluator<'g> {
         Ok(values)
     }
 
-    /// Lets the running statistics of LP's batch normalisations follow `batches` batches of `images`,
-    /// from the first on and around, and returns their arena. `tick` is called after every batch with
-    /// the number of images done.
+    /// Lets the running statistics of a network's batch normalisations, HP's (0) or LP's (1), follow `batches` batches of
+    /// `images`, from the first on and around, and returns their arena. `tick` is called after every batch with the number of
+    /// images done.
     ///
     /// # Errors
     /// [`GpuError`] when memory is refused or the device fails meanwhile.
     pub async fn settle(
         &mut self,
+        network: usize,
         images: &Images,
         batches: usize,
         mut tick: impl FnMut(usize),
     ) -> Result<Vec<f32>, GpuError> {
         let mut plan = Recording::new(self.gpu.path());
         let batch = [self.memory.prepare(&mut plan)];
-        let lp = (1, Mode::Train);
+        let which = (network, Mode::Train);
         let lesson = Lesson::plain(0.0);
         self.memory
-            .judge(&mut plan, lp, &batch, Teacher::Data, lesson);
+            .judge(&mut plan, which, &batch, Teacher::Data, lesson);
         let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         self.quantise_plan.run(self.gpu, &[]);
         for number in 0..batches {
@@ -437,7 +438,7 @@ impl<'g> Evaluator<'g> {
             self.totals().await?;
             tick(first + self.batch);
         }
-        self.memory.running[1].read(self.gpu).await
+        self.memory.running[network].read(self.gpu).await
     }
 
     /// Tests both networks on `images`; running totals are kept. There are no predictions of an

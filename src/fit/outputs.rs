@@ -52,7 +52,7 @@ pub async fn fit_outputs(
         places: model.graph.places(),
         images,
         batch,
-        batches: (IMAGES / batch).clamp(1, images.count().div_ceil(batch)),
+        batches: batches_at_least(batch, images.count()),
         trained: snapshot.weights.clone(),
         running: [snapshot.running[0].clone(), snapshot.running[0].clone()],
         weights: snapshot.weights.clone(),
@@ -76,6 +76,20 @@ pub async fn fit_outputs(
     snapshot.weights = fitter.weights;
     snapshot.running[1] = fitter.running[1].clone();
     Ok(fits)
+}
+
+/// Batches of `batch` images that hold [`IMAGES`], or the `images` that there are.
+fn batches_at_least(batch: usize, images: usize) -> usize {
+    (IMAGES / batch).clamp(1, images.div_ceil(batch))
+}
+
+/// Batches that rows of a layer with so many inputs are taken from, of which an image gives `windows`.
+fn batches_for(inputs: usize, windows: usize, batch: usize, images: usize) -> usize {
+    let enough = ROWS.min(ROWS_AN_INPUT * inputs);
+    let batches = enough.div_ceil(windows * batch);
+    batches
+        .max(batches_at_least(batch, images))
+        .min(images.div_ceil(batch))
 }
 
 struct Fitter<'g, 'i> {
@@ -119,10 +133,8 @@ impl Fitter<'_, '_> {
         value: Value,
         patches: &Patches,
     ) -> Result<[Vec<Vec<f32>>; 2], GpuError> {
-        let enough = ROWS.min(ROWS_AN_INPUT * patches.inputs());
-        let of_a_batch = patches.windows().iter().product::<usize>() * self.batch;
-        let there = self.images.count().div_ceil(self.batch);
-        let batches = self.batches.max(enough.div_ceil(of_a_batch)).min(there);
+        let windows = patches.windows().iter().product();
+        let batches = batches_for(patches.inputs(), windows, self.batch, self.images.count());
         let each = (ROWS / batches).max(1);
         let mut rows = [
             vec![Vec::new(); patches.groups],
@@ -355,6 +367,21 @@ mod tests {
     use super::*;
     use crate::op::ConvShape;
     use crate::reference::conv_forward;
+
+    #[test]
+    fn there_are_more_rows_than_inputs_where_images_allow_it() {
+        // A dense layer has one row an image: eight for each input, and 8,192 at most.
+        assert_eq!(batches_for(512, 1, 100, 60_000), 41);
+        assert_eq!(batches_for(1536, 1, 100, 60_000), 82);
+        // All images, if they are fewer.
+        assert_eq!(batches_for(1536, 1, 100, 5000), 50);
+        assert_eq!(batches_for(1536, 1, 100, 250), 3);
+        // A convolution has many an image, and 1,000 images are enough; so are they for a dense layer with few inputs.
+        assert_eq!(batches_for(576, 32 * 32, 100, 60_000), 10);
+        assert_eq!(batches_for(84, 1, 100, 60_000), 10);
+        // One image at a time, where activations are large.
+        assert_eq!(batches_for(4096, 1, 1, 60_000), 8192);
+    }
 
     #[test]
     fn rows_are_the_windows_of_a_convolution() {
