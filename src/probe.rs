@@ -2,24 +2,31 @@
 
 use bytemuck::{Pod, Zeroable};
 
-#[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::{Gpu, GpuError, Plan};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
+#[cfg(target_arch = "wasm32")]
+use crate::web::milliseconds;
 
 /// Floating-point operations of a thread in a round: 16 multiply-adds in each of twelve chains.
 const FLOPS_OF_ROUND: u64 = 2 * 16 * 12;
 /// Microseconds that a timed run should take.
-#[cfg(not(target_arch = "wasm32"))]
 const LENGTH: f64 = 10_000.0;
 /// The device counts as warm after so many runs in a row of which none was faster than one before. An idle GPU runs at a
 /// fraction of its clock at first.
-#[cfg(not(target_arch = "wasm32"))]
 const SETTLED: usize = 4;
 /// Runs at most.
-#[cfg(not(target_arch = "wasm32"))]
 const MOST_RUNS: usize = 30;
+/// Milliseconds that a measurement by the wall clock lasts at least. Browsers blur theirs, and take a millisecond to say that the
+/// device is idle.
+const LEAST: f64 = if cfg!(target_arch = "wasm32") {
+    10.0
+} else {
+    2.0
+};
+/// Runs of a plan in one measurement, at most.
+const MOST_REPEATED: usize = 1 << 12;
 
 /// The twin of `Params` in `shaders/probe/multiply_add.wgsl`.
 #[repr(C)]
@@ -71,7 +78,6 @@ pub fn multiply_add(plan: &mut Recording, label: &str, chains: Chains, y: &Tenso
 ///
 /// # Errors
 /// [`GpuError`] when the device fails meanwhile.
-#[cfg(not(target_arch = "wasm32"))]
 pub async fn f32_rate(gpu: &Gpu) -> Result<f64, GpuError> {
     let threads = gpu.path().backend().probe_threads;
     let y = Tensor::new(gpu, "probe", &[threads, 4])?;
@@ -89,7 +95,7 @@ pub async fn f32_rate(gpu: &Gpu) -> Result<f64, GpuError> {
     let mut rounds = 1;
     // The first run may include compiling.
     plan(rounds)?.run(gpu, &[]);
-    gpu.wait();
+    gpu.finish().await?;
     let mut made = plan(rounds)?;
     loop {
         let took = microseconds(gpu, &made).await?.max(1.0);
@@ -117,15 +123,31 @@ pub async fn f32_rate(gpu: &Gpu) -> Result<f64, GpuError> {
 ///
 /// # Errors
 /// [`GpuError`] when the device fails meanwhile.
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) async fn microseconds(gpu: &Gpu, plan: &Plan) -> Result<f64, GpuError> {
-    if gpu.has_timestamps() {
+    // Browsers round timestamps to a tenth of a millisecond.
+    if gpu.has_timestamps() && cfg!(not(target_arch = "wasm32")) {
         let timings = plan.profile(gpu, &[]).await?;
         return Ok(timings.iter().map(|t| t.microseconds).sum());
     }
-    let started = std::time::Instant::now();
-    plan.run(gpu, &[]);
-    gpu.wait();
-    gpu.check()?;
-    Ok(1e6 * started.elapsed().as_secs_f64())
+    let mut runs = 1;
+    loop {
+        let started = milliseconds();
+        for _ in 0..runs {
+            plan.run(gpu, &[]);
+        }
+        gpu.finish().await?;
+        let took = milliseconds() - started;
+        if took >= LEAST || runs >= MOST_REPEATED {
+            return Ok(1e3 * took / runs as f64);
+        }
+        runs *= 2;
+    }
+}
+
+/// Milliseconds by a clock that only goes forward.
+#[cfg(not(target_arch = "wasm32"))]
+fn milliseconds() -> f64 {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    1e3 * START.elapsed().as_secs_f64()
 }

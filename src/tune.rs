@@ -1,20 +1,35 @@
 //! Which arithmetic a packed layer runs in: tried and timed on the device once, then remembered by
 //! whoever keeps the [`Tuning`]. [`tiles`] does the same for the tiles of float products.
 
-#[cfg(not(target_arch = "wasm32"))]
 pub mod tiles;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::{Gpu, GpuError, Plan};
+use crate::gpu::{Gpu, GpuError, Kernel, Path, Plan};
 use crate::infer::{Candidate, runs};
 use crate::op::{Arithmetic, CodeShape, ConvShape, Sharing, packed_conv};
 use crate::pack::PackedModel;
 use crate::recording::Recording;
 use crate::rng::Philox;
 use crate::tensor::Tensor;
+
+/// A number that changes with the text of any of these kernels on any of these paths, in any of its cores: what was timed is out of
+/// date then.
+pub(crate) fn version_of(kernels: impl Iterator<Item = &'static Kernel>, paths: &[Path]) -> u64 {
+    // FNV-1a
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    kernels
+        .flat_map(|kernel| paths.iter().map(move |path| (kernel, *path)))
+        .flat_map(|(kernel, path)| {
+            let cores = kernel.cores(path, 16).into_iter();
+            cores.map(move |core| kernel.source(path, Some(core)))
+        })
+        .fold(0xcbf2_9ce4_8422_2325, |hash, text| {
+            text.bytes().fold(hash, add)
+        })
+}
 
 /// Multiply-adds of one trial, at most: what a CPU driver does in a few hundredths of a second.
 const MOST_MACS: u64 = 256_000_000;

@@ -9,6 +9,23 @@ import * as train from './train.js';
 const element = (id) => document.getElementById(id);
 const root = document.documentElement;
 
+// What an earlier visit left. Storage may be forbidden; then there is nothing, and nothing is kept.
+function stored(name) {
+  try {
+    return localStorage.getItem(name) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function store(name, text) {
+  try {
+    localStorage.setItem(name, text);
+  } catch {
+    // As above.
+  }
+}
+
 function status(text, kind = '') {
   element('status').textContent = text;
   element('status').className = `status ${kind}`;
@@ -61,7 +78,7 @@ async function begin() {
       throw Object.assign(new Error('this browser does not offer it here'), { name: 'NoWebGpu' });
     }
     restart();
-    const { adapter } = await call('open');
+    const { adapter } = await call('open', { kept: stored('tiles') });
     await draw.use('lenet5.gtc', await file);
     status(`Running on ${adapter}`, 'ready');
     bench.begin(adapter);
@@ -76,11 +93,7 @@ function colours() {
   const system = matchMedia('(prefers-color-scheme: dark)');
   const choices = { system: '◐', light: '☀', dark: '☾' };
   let choice = 'system';
-  try {
-    choice = localStorage.getItem('colours') ?? 'system';
-  } catch {
-    // Storage may be forbidden; the system decides then.
-  }
+  choice = stored('colours') ?? choice;
   const apply = () => {
     root.toggleAttribute('data-dark', choice === 'dark' || (choice === 'system' && system.matches));
     element('theme').textContent = choices[choice];
@@ -94,11 +107,7 @@ function colours() {
   element('theme').addEventListener('click', () => {
     const names = Object.keys(choices);
     choice = names[(names.indexOf(choice) + 1) % names.length];
-    try {
-      localStorage.setItem('colours', choice);
-    } catch {
-      // As above.
-    }
+    store('colours', choice);
     apply();
   });
   system.addEventListener('change', apply);
@@ -115,6 +124,7 @@ addEventListener('resize', () => {
   cancelAnimationFrame(resizing);
   resizing = requestAnimationFrame(train.repaint);
 });
+on('tuned', (found) => store('tiles', found));
 on('lost', (error) => {
   status('The GPU was lost', 'broken');
   notice(

@@ -244,6 +244,9 @@ export async function begin() {
 export function setUp(use) {
   usePacked = use;
   on('progress', showProgress);
+  on('tuning', () => {
+    if (history.hp.length === 0) say('Finding the fastest kernels on this device …');
+  });
   on('tested', showTested);
   on('layers', showLayers);
   on('kept', (file) => { kept = file; });

@@ -3,7 +3,12 @@
 
 import init, { Bench, Dreamer, Engine, Learner, Reader, centred, fresh_layers } from './gtc.js';
 
+// For how long the first training on a device tries out its tiles, in milliseconds.
+const TUNING = 2000;
+
 let engine;
+let adapter = '';
+let tiles;
 let reader;
 let learner;
 let dreamer;
@@ -24,18 +29,21 @@ const inWords = (error) => ({
   message: String(error?.message ?? error),
 });
 
-async function open() {
-  const adapter = await navigator.gpu?.requestAdapter();
-  if (!adapter) {
+// `kept`: what a `tuned` told on another visit. `family`: of kernels, instead of the one that suits the adapter.
+async function open({ kept, family } = {}) {
+  const found = await navigator.gpu?.requestAdapter();
+  if (!found) {
     throw Object.assign(new Error('the browser offers no WebGPU adapter'), { name: 'NoWebGpu' });
   }
-  const info = adapter.info ?? {};
+  const info = found.info ?? {};
   const words = [info.vendor, info.architecture, info.device, info.description];
-  const name = [...new Set(words.filter(Boolean))].join(' ') || 'unnamed adapter';
-  const onProcessor = /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(name);
+  adapter = [...new Set(words.filter(Boolean))].join(' ') || 'unnamed adapter';
+  const onProcessor = /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(adapter);
+  const suits = onProcessor || info.isFallbackAdapter ? 'cpu-sampled' : undefined;
   await init();
-  engine = await Engine.open(onProcessor || info.isFallbackAdapter ? 'cpu-sampled' : undefined);
-  return { adapter: name, path: engine.path(), digits: engine.test_count() };
+  engine = await Engine.open(family ?? suits);
+  tiles = kept;
+  return { adapter, path: engine.path(), digits: engine.test_count() };
 }
 
 // A packed model from a file's bytes.
@@ -82,14 +90,27 @@ async function useAutoEncoder({ name, file }) {
   });
 }
 
+// Finds the fastest tiles of the products that LeNet-5 learns with, once on a device.
+async function tune() {
+  if (engine.path() !== 'gpu') return;
+  tell('tuning');
+  const found = await engine.tune(adapter, JSON.stringify(options), tiles, TUNING);
+  if (found === undefined) return;
+  tiles = found;
+  tell('tuned', found);
+}
+
 // The trainer, compiled when it is first needed.
-function need() {
-  learner ??= new Learner(engine, JSON.stringify(options));
+async function need() {
+  if (!learner) {
+    await tune();
+    learner = new Learner(engine, JSON.stringify(options));
+  }
   return learner;
 }
 
 async function test() {
-  const tested = JSON.parse(await inLine('learner', () => need().test()));
+  const tested = JSON.parse(await inLine('learner', async () => (await need()).test()));
   tell('tested', tested);
   return tested;
 }
@@ -100,7 +121,7 @@ async function layers() {
 
 // The page keeps the last whole state: a lost device loses nothing before it.
 async function keep() {
-  const file = await inLine('learner', () => need().checkpoint());
+  const file = await inLine('learner', async () => (await need()).checkpoint());
   postMessage({ event: 'kept', data: file }, [file.buffer]);
 }
 
@@ -109,7 +130,7 @@ async function learn() {
   let nextLayers = 0;
   while (running) {
     const started = performance.now();
-    const report = JSON.parse(await inLine('learner', () => need().advance(BigInt(count))));
+    const report = JSON.parse(await inLine('learner', async () => (await need()).advance(BigInt(count))));
     const took = performance.now() - started;
     tell('progress', report);
     // Chunks of about a third of a second, often enough to be live; but of four steps at least, because
@@ -194,13 +215,13 @@ const calls = {
   adjust,
   bench,
   between: (numbers) => inLine('dreamer', () => dreamer.between(new Uint32Array(numbers))),
-  checkpoint: () => inLine('learner', () => need().checkpoint()),
+  checkpoint: () => inLine('learner', async () => (await need()).checkpoint()),
   digit,
   layers,
   logits,
   open,
   openCheckpoint,
-  pack: () => inLine('learner', () => need().pack()),
+  pack: () => inLine('learner', async () => (await need()).pack()),
   pause,
   read,
   reset,

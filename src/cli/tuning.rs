@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::CliError;
 use crate::files;
-use crate::gpu::{AdapterSummary, Family, Gpu, GpuError, Kernel, Path, Tiles};
+use crate::gpu::{AdapterSummary, Gpu, GpuError, Path, Tiles};
 use crate::infer::{InferError, Inference};
 use crate::kernels;
 use crate::model::Model;
@@ -22,8 +22,8 @@ use crate::pack::PackedModel;
 use crate::probe::f32_rate;
 use crate::recording::Recording;
 use crate::train::{TrainError, TrainOptions, record_step};
-use crate::tune::Tuning;
-use crate::tune::tiles::TileTuning;
+use crate::tune::tiles::{self, TileTuning};
+use crate::tune::{Tuning, version_of};
 
 /// How packed layers ran on all adapters, by [`key`].
 pub(super) type Remembered = BTreeMap<String, Tuning>;
@@ -56,7 +56,7 @@ pub(super) fn tiles_key(gpu: &Gpu) -> String {
         gpu.name(),
         &gpu.driver(),
         gpu.path().name(),
-        tiles_version(),
+        tiles::version(),
     )
 }
 
@@ -64,30 +64,6 @@ pub(super) fn tiles_key(gpu: &Gpu) -> String {
 fn kernels_version() -> u64 {
     let packed = kernels::all().into_iter();
     version_of(packed.filter(|k| k.name == "packed_conv"), &Path::ALL)
-}
-
-/// A number that changes with the text of any float product whose tile is tuned.
-fn tiles_version() -> u64 {
-    let products = kernels::all().into_iter();
-    let products = products.filter(|k| matches!(k.family, Family::Matrix(_)));
-    let paths = Path::ALL.into_iter();
-    let paths: Vec<Path> = paths.filter(|p| p.backend().tiles_keep_bits).collect();
-    version_of(products, &paths)
-}
-
-/// A number that changes with the text of any of these kernels, in any of its cores.
-fn version_of(kernels: impl Iterator<Item = &'static Kernel>, paths: &[Path]) -> u64 {
-    // FNV-1a
-    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    kernels
-        .flat_map(|kernel| paths.iter().map(move |path| (kernel, *path)))
-        .flat_map(|(kernel, path)| {
-            let cores = kernel.cores(path, 16).into_iter();
-            cores.map(move |core| kernel.source(path, Some(core)))
-        })
-        .fold(0xcbf2_9ce4_8422_2325, |hash, text| {
-            text.bytes().fold(hash, add)
-        })
 }
 
 /// A file in GTC_CACHE, else in a folder of the user's cache.
@@ -129,7 +105,7 @@ pub(super) fn tiles_of_adapter(
     remembered: &RememberedTiles,
     adapter: &AdapterSummary,
 ) -> Option<TileTuning> {
-    let version = tiles_version();
+    let version = tiles::version();
     let key = key(&adapter.name, &adapter.driver, Path::Gpu.name(), version);
     remembered.get(&key).cloned()
 }

@@ -212,7 +212,7 @@ mod tests {
             let path = gpu.path();
             for mut recording in [Recording::new(path), Recording::new(path).mirror_all()] {
                 verify::record_into(&gpu, &case, &mut recording).unwrap_or_else(|e| panic!("{e}"));
-                for call in Compiled::new(&recording, gpu.tiles(), None).kernels() {
+                for call in Compiled::new(&recording, &gpu.tiles(), None).kernels() {
                     workshop.compile(&call);
                     let failed = workshop.failed.load(Ordering::Relaxed);
                     assert!(!failed, "{}", call.blueprint.kernel.name);
@@ -238,7 +238,7 @@ mod tests {
         for case in verify::cases().iter().take(200) {
             let mut recording = Recording::new(gpu.path());
             verify::record_into(&gpu, case, &mut recording).unwrap_or_else(|e| panic!("{e}"));
-            calls.extend(Compiled::new(&recording, gpu.tiles(), None).kernels());
+            calls.extend(Compiled::new(&recording, &gpu.tiles(), None).kernels());
         }
         assert!(calls.iter().filter(|call| call.is_product()).count() >= ENOUGH);
         let all = calls.len();

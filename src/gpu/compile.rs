@@ -152,7 +152,7 @@ impl Gpu {
             0 => recording,
             most_rows => recording.with_twins(most_rows),
         };
-        let compiled = Compiled::new(&recording, &self.tiles, self.matrices);
+        let compiled = Compiled::new(&recording, &self.tiles(), self.matrices);
         compiled.check_groups()?;
         let (calls, steps) = (&compiled.calls, &compiled.copies.steps);
         let blocks = memory::blocks(steps, calls, &compiled.copies.forms, &recording.twins);

@@ -45,7 +45,7 @@ pub struct Gpu {
     part_bytes: Option<u64>,
     no_twins: bool,
     pub(super) budget: Arc<Budget>,
-    pub(super) tiles: Tiles,
+    tiles: Mutex<Arc<Tiles>>,
     pub(super) matrices: Option<Cooperative>,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) ahead: Option<super::ahead::Ahead>,
@@ -112,7 +112,7 @@ impl Gpu {
             part_bytes: options.part_bytes,
             no_twins: options.no_twins,
             budget: Arc::new(Budget::new(options.memory_bytes.or(free))),
-            tiles: Tiles::default(),
+            tiles: Mutex::default(),
             matrices,
             pipelines: Mutex::default(),
             failure,
@@ -149,18 +149,23 @@ impl Gpu {
         }
     }
 
-    /// Gives float products these tiles from now on, instead of those of the engine's table. Has no effect where the tile
-    /// decides bits.
-    pub fn with_tiles(self, tiles: Tiles) -> Self {
-        match self.path.backend().tiles_keep_bits {
-            true => Self { tiles, ..self },
-            false => self,
+    /// Gives float products these tiles in all plans from now on, instead of those of the engine's table. Has no effect where
+    /// the tile decides bits.
+    pub fn use_tiles(&self, tiles: Tiles) {
+        if self.path.backend().tiles_keep_bits {
+            *self.tiles.lock().unwrap_or_else(|e| e.into_inner()) = Arc::new(tiles);
         }
     }
 
+    /// The device with these tiles, see [`Gpu::use_tiles`].
+    pub fn with_tiles(self, tiles: Tiles) -> Self {
+        self.use_tiles(tiles);
+        self
+    }
+
     /// The tiles of float products that were measured to be the fastest.
-    pub fn tiles(&self) -> &Tiles {
-        &self.tiles
+    pub fn tiles(&self) -> Arc<Tiles> {
+        self.tiles.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
     /// The cooperative matrices that products use, if the device was opened for that.

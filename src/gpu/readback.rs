@@ -14,15 +14,26 @@ pub struct Readback {
 }
 
 #[derive(Default)]
-struct MapState {
+struct Answer {
     result: Option<Result<(), String>>,
     waker: Option<Waker>,
 }
 
-/// Completes when the driver has mapped the buffer.
-struct Mapped(Arc<Mutex<MapState>>);
+/// Completes when the driver has answered.
+#[derive(Clone, Default)]
+struct Answered(Arc<Mutex<Answer>>);
 
-impl Future for Mapped {
+impl Answered {
+    fn answer(&self, result: Result<(), String>) {
+        let mut state = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        state.result = Some(result);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Answered {
     type Output = Result<(), String>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -101,19 +112,15 @@ impl Readback {
             end += length;
         }
         gpu.queue.submit([encoder.finish()]);
-        let state = Arc::new(Mutex::new(MapState::default()));
-        let shared = state.clone();
+        let mapped = Answered::default();
+        let shared = mapped.clone();
         self.staging
             .map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-                let mut state = shared.lock().unwrap_or_else(|e| e.into_inner());
-                state.result = Some(result.map_err(|e| e.to_string()));
-                if let Some(waker) = state.waker.take() {
-                    waker.wake();
-                }
+                shared.answer(result.map_err(|e| e.to_string()));
             });
         #[cfg(not(target_arch = "wasm32"))]
         gpu.wait();
-        Mapped(state).await.map_err(GpuError::Lost)?;
+        mapped.await.map_err(GpuError::Lost)?;
         let values = {
             let view = self
                 .staging
@@ -128,6 +135,21 @@ impl Readback {
 }
 
 impl Gpu {
+    /// Waits until everything submitted is done, in a browser too.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub(crate) async fn finish(&self) -> Result<(), GpuError> {
+        let done = Answered::default();
+        let shared = done.clone();
+        self.queue
+            .on_submitted_work_done(move || shared.answer(Ok(())));
+        #[cfg(not(target_arch = "wasm32"))]
+        self.wait();
+        done.await.map_err(GpuError::Lost)?;
+        self.check()
+    }
+
     /// Reads `elements` numbers at an element offset through a staging buffer of its own.
     ///
     /// # Errors

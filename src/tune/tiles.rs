@@ -9,7 +9,9 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::{Buffer, Gpu, GpuError, Numbers, Plan, Tiles};
+use super::version_of;
+use crate::gpu::{Buffer, Family, Gpu, GpuError, Numbers, Path, Plan, Tiles};
+use crate::kernels;
 use crate::probe::microseconds;
 use crate::recording::{Call, Command, Grid, Recording};
 use crate::rng::Philox;
@@ -42,6 +44,15 @@ pub struct TileTrial {
 pub struct TileTuning {
     /// By the name of the product.
     pub products: BTreeMap<String, Vec<TileTrial>>,
+}
+
+/// A number that changes with the text of any float product whose tile is tuned.
+pub fn version() -> u64 {
+    let products = kernels::all().into_iter();
+    let products = products.filter(|k| matches!(k.family, Family::Matrix(_)));
+    let paths = Path::ALL.into_iter();
+    let paths: Vec<Path> = paths.filter(|p| p.backend().tiles_keep_bits).collect();
+    version_of(products, &paths)
 }
 
 impl TileTuning {

@@ -7,6 +7,7 @@ mod bench;
 mod draw;
 mod dream;
 mod learn;
+mod tune;
 
 use wasm_bindgen::prelude::*;
 
@@ -24,7 +25,7 @@ pub use learn::{Learner, fresh_layers};
 extern "C" {
     /// Milliseconds since the worker started: the only clock there is.
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
-    fn milliseconds() -> f64;
+    pub(crate) fn milliseconds() -> f64;
 }
 
 /// An error for the page: its message is for people, its name for the program, `GpuLost` when the

@@ -373,6 +373,49 @@ test('kernels for GPUs read digits, and train with numbers of 32 bits and of 16'
   assert.deepEqual(problems, []);
 });
 
+test('tiles of products are timed once on a device, and the page keeps what was found', { timeout: SLOW }, async () => {
+  // None on this driver, where tiles are not tuned.
+  assert.equal(await page.evaluate(() => localStorage.getItem('tiles')), null);
+  const { page: other, problems } = await open(browser, server.address);
+  other.setDefaultTimeout(SLOW);
+  await other.waitForSelector('#status.ready');
+  // A checkpoint needs the trainer, before which tiles are tuned.
+  const visit = (kept) =>
+    other.evaluate(async (kept) => {
+      window.told ??= window.gtc.on('tuned', (found) => window.found.push(found)) ?? true;
+      window.found = [];
+      await window.gtc.call('reset', {});
+      await window.gtc.call('open', { family: 'gpu', kept });
+      await window.gtc.call('checkpoint');
+      return { found: window.found, stored: localStorage.getItem('tiles') };
+    }, kept);
+  // What is damaged is measured again.
+  const first = await visit('{');
+  assert.equal(first.found.length, 1);
+  assert.equal(first.stored, first.found[0]);
+  const [[key, products], ...more] = Object.entries(JSON.parse(first.stored));
+  assert.equal(more.length, 0);
+  assert.match(key, /. \| [0-9a-f]{16}$/);
+  const names = Object.keys(products);
+  assert.ok(names.length > 0);
+  for (const trials of Object.values(products)) {
+    assert.deepEqual(trials.map(({ tile }) => tile).sort(), ['128x128', '128x64', '64x64']);
+    assert.ok(trials.every(({ same, microseconds }) => same && microseconds > 0), JSON.stringify(trials));
+    const times = trials.map(({ microseconds }) => microseconds);
+    assert.deepEqual(times, [...times].sort((a, b) => a - b));
+  }
+  // Nothing that is kept is timed again, and other versions of the kernels are forgotten.
+  products[names[0]][0].microseconds = -1;
+  const { stored } = await visit(JSON.stringify({ [key]: products, 'old | 0000000000000000': {} }));
+  const now = JSON.parse(stored);
+  assert.deepEqual(Object.keys(now), [key]);
+  const kept = Object.keys(now[key]).length > names.length || stored === first.stored;
+  assert.ok(kept, 'more products, or nothing new');
+  if (stored !== first.stored) assert.equal(now[key][names[0]][0].microseconds, -1);
+  assert.deepEqual(problems, []);
+  await other.context().close();
+});
+
 test('without WebGPU the page explains what to do', async () => {
   const plain = await browse({ webgpu: false });
   try {

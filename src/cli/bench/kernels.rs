@@ -187,7 +187,7 @@ fn kernel_row(
         Grid::Product { splits, .. } => Some(splits),
         Grid::Threads(_) | Grid::Groups(_) => None,
     });
-    let shared = cores::choose(&plan, gpu.tiles(), gpu.matrices());
+    let shared = cores::choose(&plan, &gpu.tiles(), gpu.matrices());
     let tile = shared.iter().find_map(|shared| shared.core);
     let plan = gpu.plan(plan)?;
     let bytes: u64 = plan.rows().iter().map(|r| r.bytes).sum();

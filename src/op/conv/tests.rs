@@ -48,7 +48,7 @@ fn results(gpu: &Gpu, s: &ConvShape, core: usize) -> (Vec<Vec<u32>>, Vec<String>
     conv_forward_in(1, &mut plan, "y", windows, inputs, Epilogue::Relu, &y);
     conv_backward_input_in(1, &mut plan, "d_x", s, [&d_y, &w, &x], true, &d_x);
     conv_backward_weight(&mut plan, "d_w", windows, (&d_y).into(), &x, false, &d_w);
-    let cores = crate::recording::cores::choose(&plan, gpu.tiles(), None);
+    let cores = crate::recording::cores::choose(&plan, &gpu.tiles(), None);
     let tiles = cores.iter().filter_map(|shared| shared.core);
     let tiles = tiles.map(|core| core.tile_name()).collect();
     let plan = gpu.plan(plan).unwrap_or_else(|e| panic!("{e}"));
