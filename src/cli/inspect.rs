@@ -1,6 +1,7 @@
 //! `gtc inspect`
 
 use crate::cli::output::say;
+use crate::printable::short;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -191,10 +192,10 @@ fn print_layer(layer: &LayerReport) {
             layer.intercept, layer.slope
         ),
         other => format!(
-            "{other}, {} values from {:.4} to {:.4}; by size:",
+            "{other}, {} values from {} to {}; by size:",
             layer.levels.len(),
-            layer.levels.first().copied().unwrap_or_default(),
-            layer.levels.last().copied().unwrap_or_default()
+            short(layer.levels.first().copied().unwrap_or_default()),
+            short(layer.levels.last().copied().unwrap_or_default())
         ),
     };
     say!(

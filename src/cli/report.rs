@@ -11,6 +11,7 @@ use crate::checkpoint::Header;
 use crate::data::Images;
 use crate::evaluate::Predictions;
 use crate::inspect::{LayerReport, mean_bits, weighted_bits};
+use crate::printable::short;
 use crate::quantiser::Quantiser;
 use crate::train::Objective;
 
@@ -36,6 +37,13 @@ pub(crate) struct ReportData<'a> {
     pub predictions: &'a Predictions,
     /// What only auto-encoders have.
     pub auto_encoder: Option<AutoEncoderPage>,
+}
+
+impl ReportData<'_> {
+    /// Whether weights were trained on levels: those of floats alone never were.
+    fn has_levels(&self) -> bool {
+        self.header.options.objective != Objective::Float
+    }
 }
 
 pub(super) const STYLE: &str = include_str!("../../assets/report.css");
@@ -97,16 +105,18 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         }
         _ => report_vae::tiles(last, weights),
     };
-    tiles.extend([
-        (
-            format!("{:.2}", mean_bits(&data.end)),
-            "bits, mean over layers".to_owned(),
-        ),
-        (
-            format!("{:.2}", weighted_bits(&data.end)),
-            "bits, mean over weights".to_owned(),
-        ),
-    ]);
+    if data.has_levels() {
+        tiles.extend([
+            (
+                format!("{:.2}", mean_bits(&data.end)),
+                "bits, mean over layers".to_owned(),
+            ),
+            (
+                format!("{:.2}", weighted_bits(&data.end)),
+                "bits, mean over weights".to_owned(),
+            ),
+        ]);
+    }
     for (value, what) in tiles {
         write!(
             page,
@@ -184,10 +194,11 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             .map(|i| series(&data.end[i].name, LAYER_COLOURS[i % 8], of(i)))
             .collect()
     };
-    for (title, lines) in [
+    let of_layers = [
         ("Bits of each layer", by_layer(|m| &m.bits)),
         ("Exponents in use, by layer", by_layer(|m| &m.levels)),
-    ] {
+    ];
+    for (title, lines) in of_layers.into_iter().filter(|_| data.has_levels()) {
         if lines.len() > LAYER_COLOURS.len() {
             heat_map(page, title, &lines)?;
         } else {
@@ -375,10 +386,15 @@ fn heat_map(page: &mut String, title: &str, rows: &[Series]) -> Result<(), CliEr
 }
 
 fn histograms(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
-    page.push_str(
+    let rule = match data.has_levels() {
+        true => " Q(w) = &plusmn;2<sup>e</sup>.",
+        false => "",
+    };
+    write!(
+        page,
         "<h2>Where the weights went</h2><p>Share of each layer's weights by exponent, before the \
-         first step and now. Q(w) = &plusmn;2<sup>e</sup>.</p><section class=\"charts\">",
-    );
+         first step and now.{rule}</p><section class=\"charts\">"
+    )?;
     for (start, end) in data.start.iter().zip(&data.end) {
         let low = start.exponent_min.min(end.exponent_min);
         let high = start.exponent_max.max(end.exponent_max);
@@ -398,14 +414,21 @@ fn histograms(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> 
             ),
             other => format!("{other}, {} values", end.levels.len()),
         };
+        let learned = match data.has_levels() {
+            true => format!(": {} &rarr; {} bits; {learned}", start.bits, end.bits),
+            false => String::new(),
+        };
         let tallest = (low..=high)
             .flat_map(|e| [share(start, e), share(end, e)])
             .fold(1e-9, f64::max);
         write!(
             page,
-            "<figure><figcaption><b>{}</b> {:?}, {} weights: {} &rarr; {} bits; {learned}</figcaption>\
+            "<figure><figcaption><b>{}</b> {:?}, {} weights{learned}</figcaption>\
              <svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"exponents of {}\">",
-            end.name, end.shape, end.weights, start.bits, end.bits, end.name
+            escape(&end.name),
+            end.shape,
+            end.weights,
+            escape(&end.name)
         )?;
         let every = ((high - low + 1) / 10 + 1).max(1);
         for e in low..=high {
@@ -535,13 +558,17 @@ fn png(images: &Images, i: usize) -> Result<String, CliError> {
 }
 
 fn settings(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
-    page.push_str("<h2>Layers and settings</h2><div class=\"scroll\"><table><tr><th>layer</th><th>weights</th><th>bits</th><th>levels</th></tr>");
+    page.push_str("<h2>Layers and settings</h2><div class=\"scroll\"><table><tr><th>layer</th><th>weights</th>");
+    if data.has_levels() {
+        page.push_str("<th>bits</th><th>levels</th>");
+    }
+    page.push_str("</tr>");
     for layer in &data.end {
         let [min, max] = [layer.exponent_min, layer.exponent_max];
         let levels = match &layer.levels[..] {
             [first, .., last] if !layer.quantiser.is_shift() => {
                 let count = layer.levels.len();
-                format!("{count} values from {first:.4} to {last:.4}")
+                format!("{count} values from {} to {}", short(*first), short(*last))
             }
             _ if min == max => format!("&plusmn;2<sup>{min}</sup>"),
             _ => format!("&plusmn;2<sup>{min}</sup> to &plusmn;2<sup>{max}</sup>"),
@@ -551,11 +578,12 @@ fn settings(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
         } else {
             String::new()
         };
-        write!(
-            page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{levels}{zero}</td></tr>",
-            layer.name, layer.weights, layer.bits
-        )?;
+        let (name, weights) = (escape(&layer.name), layer.weights);
+        write!(page, "<tr><td>{name}</td><td>{weights}</td>")?;
+        if data.has_levels() {
+            write!(page, "<td>{}</td><td>{levels}{zero}</td>", layer.bits)?;
+        }
+        page.push_str("</tr>");
     }
     let options = toml::to_string(&data.header.options)?;
     write!(page, "</table></div><pre>{}</pre>", escape(&options))?;

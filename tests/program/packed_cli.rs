@@ -143,7 +143,6 @@ fn what_cannot_be_packed_or_read_is_refused_with_a_reason() {
     try_bytes(b"", &["damaged"]);
 }
 
-/// What was measured on an adapter is kept, shown, and not measured again.
 #[test]
 fn a_float_model_is_packed_only_by_force_or_with_levels() {
     let (_, data) = trained();
@@ -159,6 +158,12 @@ fn a_float_model_is_packed_only_by_force_or_with_levels() {
         "1",
     ];
     succeed(&[&train[..], &["--data", data, "--out", &run]].concat());
+    // Its report says nothing of levels that nobody trained.
+    let page = std::fs::read_to_string(Path::new(&run).join("report.html")).unwrap();
+    assert!(page.contains("Where the weights went"));
+    for words in ["Bits of each layer", "bits, mean", "<th>levels", " bits; "] {
+        assert!(!page.contains(words), "{words}");
+    }
     let pack = |model: &str| {
         let args = ["pack", model, "--calibrate", data, "-o", &out];
         args.map(str::to_owned).to_vec()
@@ -192,6 +197,7 @@ fn a_float_model_is_packed_only_by_force_or_with_levels() {
     );
 }
 
+/// What was measured on an adapter is kept, shown, and not measured again.
 #[test]
 fn kernels_are_timed_once_and_remembered() {
     let (_, data) = trained();
