@@ -1,6 +1,7 @@
 //! `gtc quantise`
 
 use crate::cli::output::{say, say_error};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,11 +20,11 @@ use crate::files;
 use crate::fit::{Fit, align_norms, fit_all, fit_outputs};
 use crate::gpu::Gpu;
 use crate::graph::{Description, Model, Scaling};
-use crate::inspect::{inspect, mean_bits};
-use crate::model::Parameters;
+use crate::inspect::{inspect, mean_bits, weighted_bits};
+use crate::model::{LayerParameters, Parameters};
 use crate::quantiser::Quantiser;
 use crate::rescale::rescale;
-use crate::train::Snapshot;
+use crate::train::{Snapshot, by_layer};
 
 /// Images at a time.
 const BATCH: usize = 100;
@@ -42,9 +43,10 @@ pub(crate) struct QuantiseArgs {
     /// Accuracy in percent that the float model is known to have: an error if it is measured to be lower here
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     expect: Option<f64>,
-    /// Most bits of a weight, in every layer. Several, such as 2,3,4: a table of accuracy against bits, and a file for each
-    #[arg(long, value_name = "N[,N...]", default_value = "4", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=6))]
-    bits: Vec<u32>,
+    /// Most bits of a weight, 1 to 6. Several, such as 2,3,4: a table of accuracy against bits, and a file for each. Layers may have
+    /// their own, and those at the ends are also called first and last: 2,first=4,last=3
+    #[arg(long, value_name = "N,LAYER=N,...", default_value = "4", value_delimiter = ',', value_parser = asked_bits)]
+    bits: Vec<(Option<String>, u32)>,
     /// What levels are fitted to: outputs, so that what each layer computes from training images changes least; weights, so
     /// that each weight changes least
     #[arg(long, value_name = "WHAT", default_value = "outputs", value_parser = ["outputs", "weights"])]
@@ -149,6 +151,45 @@ fn check_scaling(
     .into())
 }
 
+/// A number of bits, of one layer or of all that have no own.
+fn asked_bits(text: &str) -> Result<(Option<String>, u32), String> {
+    let (layer, number) = match text.split_once('=') {
+        Some((layer, number)) => (Some(layer.trim().to_owned()), number),
+        None => (None, text),
+    };
+    match number.trim().parse() {
+        Ok(bits @ 1..=6) => Ok((layer, bits)),
+        _ => Err(
+            "bits are a whole number from 1 to 6, such as 3, or first=4 for one layer".to_owned(),
+        ),
+    }
+}
+
+/// The bits of layers that were given their own, by their names.
+fn own_bits(
+    asked: &[(Option<String>, u32)],
+    model: &Model,
+) -> Result<BTreeMap<String, u32>, CliError> {
+    let parameters = Parameters::new(model);
+    let names: Vec<&str> = parameters
+        .quantised()
+        .map(|layer| layer.name.as_str())
+        .collect();
+    let own = asked
+        .iter()
+        .filter_map(|(layer, bits)| Some((layer.clone()?, *bits)));
+    let own = by_layer(&own.collect(), &names);
+    match own.keys().find(|name| !names.contains(&name.as_str())) {
+        None => Ok(own),
+        Some(name) => Err(format!(
+            "--bits: {} has no quantised layer '{name}'; they are {}, or first and last",
+            model.name,
+            names.join(", ")
+        )
+        .into()),
+    }
+}
+
 /// An accuracy in percent.
 fn percent(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
@@ -201,19 +242,28 @@ struct LayerRow {
 struct QuantiseReport {
     file: String,
     model: String,
+    /// Most bits of layers that were not given their own.
+    bits: u32,
     images: usize,
     float_accuracy: f64,
     /// Of the float weights as they are stored: those that another level than the nearest was chosen for were moved to it.
     hp_accuracy: f64,
     lp_accuracy: f64,
+    /// Mean over layers.
     mean_bits: f64,
+    /// Mean over weights.
+    weighted_bits: f64,
     layers: Vec<LayerRow>,
 }
 
 pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
-    let mut bits = args.bits.clone();
+    let usual = args.bits.iter().filter(|(layer, _)| layer.is_none());
+    let mut bits: Vec<u32> = usual.map(|(_, bits)| *bits).collect();
     bits.sort_unstable();
     bits.dedup();
+    if bits.is_empty() {
+        return Err("--bits: say the bits of all other layers too, such as 2,first=4".into());
+    }
     let outs: Vec<PathBuf> = match bits[..] {
         [_] => vec![args.out.clone()],
         _ => bits
@@ -248,6 +298,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         checkpoint.header.seen = seen.map(|seen| Seen { reading, ..seen });
     }
     model.check_data(&data)?;
+    let own = own_bits(&args.bits, &model)?;
     let gpu = args.device.open()?;
     if from_elsewhere && args.scaling.scaling()?.is_none() {
         check_scaling(&gpu, &checkpoint, &data, &model)?;
@@ -263,6 +314,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         gpu: &gpu,
         round_norm,
         to_outputs: args.fit == "outputs",
+        own,
         bar: progress_bar(args.json)?,
     };
     let before = work.test(&checkpoint.snapshot, "as floats")?;
@@ -275,7 +327,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         reports.push(report(
             out,
             &at,
-            &fits,
+            (*bits, &fits),
             (&before, &after),
             work.evaluator.parameters(),
         ));
@@ -316,6 +368,8 @@ struct Work<'g, 'd> {
     gpu: &'g Gpu,
     round_norm: bool,
     to_outputs: bool,
+    /// Bits of layers that have their own.
+    own: BTreeMap<String, u32>,
     bar: ProgressBar,
 }
 
@@ -344,8 +398,11 @@ impl Work<'_, '_> {
         const STEPS: usize = 1000;
         let name = |what: &str| format!("{bits} bits: {what}");
         let parameters = self.evaluator.parameters().clone();
+        let own = |layer: &LayerParameters| self.own.get(&layer.name).copied();
+        let layers = parameters.quantised();
+        let each: Vec<u32> = layers.map(|layer| own(layer).unwrap_or(bits)).collect();
         let fits = match self.to_outputs {
-            false => fit_all(&parameters, &mut snapshot.weights, bits),
+            false => fit_all(&parameters, &mut snapshot.weights, &each),
             true => {
                 self.begin(&name("levels"), STEPS);
                 let bar = &self.bar;
@@ -354,7 +411,7 @@ impl Work<'_, '_> {
                     self.evaluator.model(),
                     snapshot,
                     self.round_norm,
-                    (&self.data.train, bits),
+                    (&self.data.train, &each),
                     |part| bar.set_position((part * STEPS as f64) as u64),
                 ))?
             }
@@ -379,7 +436,7 @@ impl Work<'_, '_> {
 fn report(
     out: &Path,
     checkpoint: &Checkpoint,
-    fits: &[Fit],
+    (bits, fits): (u32, &[Fit]),
     (before, after): (&Progress, &Progress),
     parameters: &Parameters,
 ) -> QuantiseReport {
@@ -387,11 +444,13 @@ fn report(
     QuantiseReport {
         file: out.display().to_string(),
         model: checkpoint.header.model.clone(),
+        bits,
         images: after.lp.images as usize,
         float_accuracy: before.hp.accuracy(),
         hp_accuracy: after.hp.accuracy(),
         lp_accuracy: after.lp.accuracy(),
         mean_bits: mean_bits(&layers),
+        weighted_bits: weighted_bits(&layers),
         layers: layers
             .into_iter()
             .zip(fits)
@@ -431,15 +490,14 @@ fn advise(reports: &[QuantiseReport], args: &QuantiseArgs) {
 /// Accuracy against bits.
 fn print_table(reports: &[QuantiseReport]) {
     say!("{}, without further training", reports[0].model);
-    say!("  bits    mean  accuracy    lost  file");
+    say!("  most bits  bits a weight  accuracy    lost  file");
     let float = reports[0].float_accuracy;
-    say!("  float         {:6.2} %", 100.0 * float);
+    say!("  float                     {:6.2} %", 100.0 * float);
     for report in reports {
-        let most = report.layers.iter().map(|layer| layer.bits).max();
         say!(
-            "  {:5}  {:6.2}  {:6.2} %  {:6.2}  {}",
-            most.unwrap_or_default(),
-            report.mean_bits,
+            "  {:9}  {:13.2}  {:6.2} %  {:6.2}  {}",
+            report.bits,
+            report.weighted_bits,
             100.0 * report.lp_accuracy,
             100.0 * (float - report.lp_accuracy),
             report.file

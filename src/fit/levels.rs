@@ -138,13 +138,13 @@ pub fn fit(weights: &[f32], bits: u32) -> Fit {
     })
 }
 
-/// Fits every layer of an arena, in place, and returns the fits. Weights too small for the smallest
-/// level become zero.
-pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: u32) -> Vec<Fit> {
+/// Fits every quantised layer of an arena, in place, each to its own of `bits`, and returns the fits. Weights too small for the
+/// smallest level become zero.
+pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: &[u32]) -> Vec<Fit> {
     let mut fits = Vec::new();
-    for layer in parameters.quantised() {
+    for (layer, bits) in parameters.quantised().zip(bits) {
         let mut weights = layer.weight_values(arena);
-        let fit = fit(&weights, bits);
+        let fit = fit(&weights, *bits);
         let rule = LevelRule::new([fit.intercept, fit.slope]);
         if let Some(smallest) = fit.smallest {
             for w in &mut weights {

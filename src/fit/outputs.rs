@@ -24,7 +24,7 @@ const NUMBERS: usize = 1 << 26;
 /// Images of a batch, at most.
 const BATCH: usize = 100;
 
-/// Gives every quantised layer levels of `bits` bits, in place: weights stay where they are, as far as their level allows it.
+/// Gives every quantised layer levels, in place, each of its own of `bits`: weights stay where they are, as far as their level allows it.
 /// LP's running statistics follow its new weights. `tick` is called with the part that is done, 0 to 1.
 ///
 /// # Errors
@@ -34,7 +34,7 @@ pub async fn fit_outputs(
     model: &Model,
     snapshot: &mut Snapshot,
     round_norm: bool,
-    (images, bits): (&Images, u32),
+    (images, bits): (&Images, &[u32]),
     mut tick: impl FnMut(f64),
 ) -> Result<Vec<Fit>, GpuError> {
     let shapes = model.shapes();
@@ -67,6 +67,7 @@ pub async fn fit_outputs(
         let parameters = fitter.evaluator.parameters();
         if let Some(layer) = parameters.layer_of(number).cloned() {
             if layer.is_quantised() {
+                let bits = bits[fits.len()];
                 fits.push(fitter.layer(node, &layer, bits).await?);
             }
         } else if parameters.norm_of(number).is_some() {

@@ -341,6 +341,25 @@ fn float_models_get_levels_without_training() {
     // One bit a weight leaves two levels.
     let one = quantise(run, &ours, "1");
     assert_eq!(one["mean_bits"], 1.0);
+    // Layers may have bits of their own, by their names or by their places.
+    let own = quantise(run, &ours, "1,first=4,conv2=2");
+    let layers = own["layers"].as_array().unwrap();
+    let bits: Vec<u64> = layers.iter().map(|l| l["bits"].as_u64().unwrap()).collect();
+    assert!(bits[0] > 2 && bits[0] <= 4 && bits[1] == 2, "{bits:?}");
+    assert!(bits[2..].iter().all(|b| *b == 1), "{bits:?}");
+    for (bits, words) in [
+        ("2,conv9=3", &["no quantised layer 'conv9'", "conv1"][..]),
+        ("first=4", &["bits of all other layers"]),
+        ("2,first=7", &["1 to 6"]),
+        ("0", &["1 to 6"]),
+    ] {
+        let out = path("refused.safetensors");
+        refuse(
+            &["quantise", run, "-o", &out, "--data", data, "--bits", bits],
+            words,
+        );
+        assert!(!Path::new(&out).exists());
+    }
     // Wide activations leave shifts only, but what is remembered serves narrow ones too.
     let cache = tempfile::tempdir().unwrap();
     let wide = path("wide.gtc");
