@@ -144,6 +144,9 @@ async function reset() {
   empty();
   say('');
   await call('reset', options());
+  // What was told of the old network meanwhile.
+  empty();
+  say('');
   set('idle');
   repaint();
 }

@@ -14,6 +14,8 @@ let learner;
 let dreamer;
 let options = {};
 let running = false;
+// Counts the networks that were begun or opened: whatever is still under way for an older one tells nothing any more.
+let generation = 0;
 
 // Objects of the engine take one call at a time: calls wait in line, one line an object.
 const lines = { reader: Promise.resolve(), learner: Promise.resolve(), dreamer: Promise.resolve() };
@@ -126,21 +128,23 @@ async function keep() {
 }
 
 async function learn() {
+  const own = generation;
   let count = 1;
   let nextLayers = 0;
-  while (running) {
+  while (running && generation === own) {
     const started = performance.now();
     const report = JSON.parse(await inLine('learner', async () => (await need()).advance(BigInt(count))));
     const took = performance.now() - started;
+    if (generation !== own) return;
     tell('progress', report);
     // Chunks of about a third of a second, often enough to be live; but of four steps at least, because
     // to read the losses is to wait until the device is idle.
     count = Math.round(Math.min(Math.max((count * 330) / Math.max(took, 1), 4), 2 * count, 64));
     if (learner.epoch_ends() || learner.finished()) {
-      await test();
-      await layers();
-      await keep();
-      if (learner.finished()) {
+      for (const step of [test, layers, keep]) {
+        if (generation === own) await step();
+      }
+      if (generation === own && learner.finished()) {
         running = false;
         tell('finished');
       }
@@ -156,7 +160,9 @@ async function learn() {
 function start() {
   if (running) return;
   running = true;
+  const own = generation;
   learn().catch((error) => {
+    if (generation !== own) return;
     running = false;
     tell('failed', inWords(error));
   });
@@ -174,6 +180,7 @@ async function pause() {
 
 async function reset(given) {
   running = false;
+  generation += 1;
   options = given;
   await inLine('learner', () => {
     learner?.free();
@@ -184,6 +191,7 @@ async function reset(given) {
 
 async function openCheckpoint({ name, file }) {
   running = false;
+  generation += 1;
   await inLine('learner', () => {
     const next = Learner.open(engine, name, new Uint8Array(file));
     learner?.free();

@@ -289,6 +289,21 @@ test('Dream draws with both networks, and the plane follows pointer and keys', a
   await change(() => page.keyboard.press('ArrowRight'), 'walk-hp');
 });
 
+test('a network that is reset while it learns leaves nothing behind', { timeout: SLOW }, async () => {
+  const shown = () => page.evaluate(() => ['#step', '#hp', '#lp', '#speed', '#run'].map((at) => document.querySelector(at).textContent));
+  const fresh = ['0', '–', '–', '–', 'Start'];
+  await page.click('#reset');
+  for (let turn = 0; turn < 3; turn += 1) {
+    await page.click('#run');
+    await page.waitForFunction(() => Number.parseInt(document.querySelector('#step').textContent, 10) > 0);
+    await page.click('#reset');
+    // What the worker was asked after this is answered after everything it had to tell.
+    await page.evaluate(() => window.gtc.call('layers'));
+    await page.waitForFunction(() => document.querySelector('#run').textContent === 'Start');
+    assert.deepEqual(await shown(), fresh);
+  }
+});
+
 test('Bench verifies and times every row, and copies them', { timeout: SLOW }, async () => {
   await page.click('#reset');
   await page.click('#measure');
