@@ -27,7 +27,6 @@ mod quantise;
 mod ranks;
 mod reconstruct;
 mod report;
-mod report_vae;
 mod run_folder;
 mod sample;
 mod series;

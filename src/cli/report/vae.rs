@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use base64::Engine;
 
-use super::CliError;
-use super::run_folder::EpochMetrics;
+use crate::cli::CliError;
+use crate::cli::run_folder::EpochMetrics;
 
 /// Steps of the power iteration: latents have few dimensions.
 const ITERATIONS: usize = 200;
