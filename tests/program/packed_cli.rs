@@ -351,7 +351,6 @@ fn float_models_get_levels_without_training() {
         ("2,conv9=3", &["no quantised layer 'conv9'", "conv1"][..]),
         ("first=4", &["bits of all other layers"]),
         ("2,first=7", &["1 to 6"]),
-        ("0", &["1 to 6"]),
     ] {
         let out = path("refused.safetensors");
         refuse(
@@ -410,7 +409,7 @@ fn what_cannot_be_quantised_is_refused_with_a_reason() {
     let end = broken.len();
     broken[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     refuse_bytes(&broken, &["holds NaN"]);
-    refuse(&["quantise", run, "-o", &out, "--bits", "0"], &["1..=6"]);
+    refuse(&["quantise", run, "-o", &out, "--bits", "0"], &["1 to 6"]);
     assert!(!Path::new(&out).exists());
     assert!(succeed(&["quantise", "--help"]).contains("PyTorch"));
 }
