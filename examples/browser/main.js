@@ -92,8 +92,7 @@ async function begin() {
 function colours() {
   const system = matchMedia('(prefers-color-scheme: dark)');
   const choices = { system: '◐', light: '☀', dark: '☾' };
-  let choice = 'system';
-  choice = stored('colours') ?? choice;
+  let choice = stored('colours') ?? 'system';
   const apply = () => {
     root.toggleAttribute('data-dark', choice === 'dark' || (choice === 'system' && system.matches));
     element('theme').textContent = choices[choice];

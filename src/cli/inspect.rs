@@ -1,7 +1,6 @@
 //! `gtc inspect`
 
-use crate::cli::output::say;
-use crate::printable::short;
+use crate::cli::output::{say, short};
 use std::process::ExitCode;
 
 use serde::Serialize;

@@ -92,3 +92,25 @@ macro_rules! say_error {
 }
 
 pub(crate) use {say, say_error, say_part};
+
+/// A number with four digits behind the point, or two significant ones where those would all be zero.
+pub(super) fn short(number: f64) -> String {
+    match number.abs() < 1e-3 && number != 0.0 {
+        true => format!("{number:.1e}"),
+        false => format!("{number:.4}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn small_numbers_keep_digits() {
+        let texts = [0.0, 0.25, -1.5, 0.00123, 4.2e-5, -7e-9].map(short);
+        assert_eq!(
+            texts,
+            ["0.0000", "0.2500", "-1.5000", "0.0012", "4.2e-5", "-7.0e-9"]
+        );
+    }
+}

@@ -24,7 +24,7 @@ use crate::inspect::{inspect, mean_bits, weighted_bits};
 use crate::model::{LayerParameters, Parameters};
 use crate::quantiser::Quantiser;
 use crate::rescale::rescale;
-use crate::train::{Snapshot, by_layer};
+use crate::train::{Snapshot, TrainOptions};
 
 /// Images at a time.
 const BATCH: usize = 100;
@@ -178,7 +178,11 @@ fn own_bits(
     let own = asked
         .iter()
         .filter_map(|(layer, bits)| Some((layer.clone()?, *bits)));
-    let own = by_layer(&own.collect(), &names);
+    let options = TrainOptions {
+        layer_bits: own.collect(),
+        ..TrainOptions::default()
+    };
+    let own = options.bits_of_layers(&names);
     match own.keys().find(|name| !names.contains(&name.as_str())) {
         None => Ok(own),
         Some(name) => Err(format!(

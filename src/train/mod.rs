@@ -16,7 +16,6 @@ mod presets;
 mod step;
 mod testing;
 
-pub(crate) use options::by_layer;
 pub use options::{
     Decay, MAX_LATENT, MAX_SHARDS, Objective, Optimiser, Precision, QuantiserRate, StraightThrough,
     TrainOptions,

@@ -309,20 +309,6 @@ impl Default for TrainOptions {
     }
 }
 
-/// Bits of single layers by the names of `layers`, which are all that are quantised, in order: unless a layer is called so, `first`
-/// and `last` are the ends of the network.
-pub(crate) fn by_layer(bits: &BTreeMap<String, u32>, layers: &[&str]) -> BTreeMap<String, u32> {
-    let named = |name: &str| match name {
-        name if layers.contains(&name) => name.to_owned(),
-        "first" => layers.first().map_or(name, |first| *first).to_owned(),
-        "last" => layers.last().map_or(name, |last| *last).to_owned(),
-        other => other.to_owned(),
-    };
-    bits.iter()
-        .map(|(name, bits)| (named(name), *bits))
-        .collect()
-}
-
 impl TrainOptions {
     /// Checks every number against what makes sense for `images` training images.
     ///
@@ -426,7 +412,14 @@ impl TrainOptions {
     /// [`TrainOptions::layer_bits`] by the names of `layers`, which are all that are quantised, in order: unless a layer is
     /// called so, `first` and `last` are the ends of the network.
     pub fn bits_of_layers(&self, layers: &[&str]) -> BTreeMap<String, u32> {
-        by_layer(&self.layer_bits, layers)
+        let named = |name: &str| match name {
+            name if layers.contains(&name) => name.to_owned(),
+            "first" => layers.first().map_or(name, |first| *first).to_owned(),
+            "last" => layers.last().map_or(name, |last| *last).to_owned(),
+            other => other.to_owned(),
+        };
+        let bits = self.layer_bits.iter();
+        bits.map(|(name, bits)| (named(name), *bits)).collect()
     }
 
     /// Checks that so many processes can share the shards.

@@ -14,8 +14,9 @@ use crate::tune::tiles::{self, TileTuning};
 #[wasm_bindgen]
 impl Engine {
     /// Times every tile of each float product that LeNet-5 learns with, and uses the fastest from then on; no result
-    /// depends on it. `options` is JSON, as for a `Learner`; `kept` is what the last call returned, maybe on another visit: nothing in it is timed again. After so many
-    /// milliseconds no further product is tried. Returns JSON to keep if anything is new.
+    /// depends on it. `options` is JSON, as for a `Learner`; `kept` is what the last call returned, maybe on another visit:
+    /// nothing in it is timed again. After `budget` milliseconds no further product is tried. Returns JSON to keep if anything
+    /// is new.
     ///
     /// # Errors
     /// When an option makes no sense, memory is short or the device fails.
@@ -48,8 +49,11 @@ impl Engine {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             };
-            let tried = tuning.complete(self.gpu, &step, tick).await;
-            tried.map_err(|e| failed(self.gpu, e))?;
+            match tuning.complete(self.gpu, &step, tick).await {
+                // A product alone may need memory that training does not.
+                Err(error) if error.is_about_size() => self.gpu.forget_out_of_memory(),
+                tried => tried.map_err(|e| failed(self.gpu, e))?,
+            }
         }
         self.gpu.use_tiles(tuning.tiles());
         match tuning.products.len() > known {

@@ -11,12 +11,12 @@ use charts::{LAYER_COLOURS, Series, chart, heat_map, series};
 pub(crate) use vae::AutoEncoderPage;
 
 use super::CliError;
+use super::output::short;
 use super::run_folder::{ElboTerms, EpochMetrics};
 use crate::checkpoint::Header;
 use crate::data::Images;
 use crate::evaluate::Predictions;
 use crate::inspect::{LayerReport, mean_bits, weighted_bits};
-use crate::printable::short;
 use crate::quantiser::Quantiser;
 use crate::train::Objective;
 
