@@ -243,17 +243,24 @@ fn is_harmless(name: &str) -> bool {
     HARMLESS.iter().any(|end| name.ends_with(end))
 }
 
-/// A path cut at its dots, with numbers as numbers: `features.2` comes before `features.10`.
-fn natural(path: &str) -> Vec<(u64, String)> {
-    path.split('.')
-        .map(|part| {
-            let digits = part.trim_start_matches(|c: char| !c.is_ascii_digit());
-            let word = &part[..part.len() - digits.len()];
-            (word, digits.parse().unwrap_or(0))
-        })
-        .map(|(word, number)| (number, word.to_owned()))
-        .flat_map(|(number, word)| [(0, word), (number, String::new())])
-        .collect()
+/// A path cut at its dots and around its numbers, which count as numbers: `features.2` comes before `features.10`, and `conv2d`
+/// before `conv2d_1`.
+fn natural(path: &str) -> Vec<Vec<(String, u64)>> {
+    let part = |mut rest: &str| {
+        let mut pieces = Vec::new();
+        while !rest.is_empty() {
+            let word = rest
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(word);
+            let digits = behind.find(|c: char| !c.is_ascii_digit());
+            let (digits, behind) = behind.split_at(digits.unwrap_or(behind.len()));
+            pieces.push((word.to_owned(), digits.parse().unwrap_or(0)));
+            rest = behind;
+        }
+        pieces
+    };
+    path.split('.').map(part).collect()
 }
 
 /// The numbers of a tensor, if they are floats.
@@ -287,12 +294,26 @@ mod tests {
             "layer10.0.conv1",
             "layer2.0.conv1",
             "layer1.0.conv1",
+            "conv2d_10",
+            "conv2d",
+            "conv2d_2",
+            "b10_conv",
+            "b2_conv",
+            "conv1_10",
+            "conv1_2",
         ];
         paths.sort_by_key(|path| natural(path));
         assert_eq!(
             paths,
             [
+                "b2_conv",
+                "b10_conv",
                 "conv1",
+                "conv1_2",
+                "conv1_10",
+                "conv2d",
+                "conv2d_2",
+                "conv2d_10",
                 "features.2",
                 "features.10",
                 "layer1.0.conv1",

@@ -14,7 +14,7 @@ use crate::suggest::did_you_mean;
 /// Bytes of a description, at most.
 pub const MOST_TEXT: usize = 1 << 20;
 /// Nodes of a description, at most.
-const MOST_NODES: usize = 4096;
+pub(crate) const MOST_NODES: usize = 4096;
 /// The word that stands for what a data set says.
 const DATA: &str = "data";
 

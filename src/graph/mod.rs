@@ -18,6 +18,7 @@ mod shape;
 mod zoo;
 
 pub use build::Builder;
+pub(crate) use describe::MOST_NODES;
 pub use describe::{DataFacts, Description, MOST_TEXT, NodeText, Sizes};
 pub use error::ModelError;
 pub use fuse::Fused;

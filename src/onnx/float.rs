@@ -1,5 +1,7 @@
 //! One of the two networks of a trained model as an ordinary float graph, which other programs train and run.
 
+use std::collections::HashSet;
+
 use super::write::{Attribute, Message, Numbers, model as file, node, tensor, value};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::foreign::Network;
@@ -25,7 +27,7 @@ pub fn write(checkpoint: &Checkpoint, network: Network) -> Result<Vec<u8>, Check
         tensors: Vec::new(),
         nodes: Vec::new(),
         names: Vec::new(),
-        fresh: 0,
+        taken: [INPUT, LATENT, OUTPUT].map(str::to_owned).into(),
     };
     let input = writer.input(&model, first > 0);
     let parameters = Parameters::new(&whole);
@@ -75,8 +77,16 @@ struct Writer {
     nodes: Vec<Message>,
     /// Of values, by number.
     names: Vec<String>,
-    fresh: usize,
+    /// Names of values in the file.
+    taken: HashSet<String>,
 }
+
+/// The images that the file reads.
+const INPUT: &str = "image";
+/// The latents that the file of a decoder reads.
+const LATENT: &str = "latent";
+/// What the file gives.
+const OUTPUT: &str = "logits";
 
 fn ints(name: &'static str, values: &[usize]) -> Attribute {
     Attribute::Ints(name, values.iter().map(|v| *v as i64).collect())
@@ -95,15 +105,23 @@ impl Writer {
         name.to_owned()
     }
 
+    /// A name that no other value has: a layer may be called like the input, or like what is computed beside another layer.
+    fn fresh(&mut self, wanted: &str) -> String {
+        let numbered = (2..).map(|number| format!("{wanted}_{number}"));
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        let name = names.find(|name| !self.taken.contains(name));
+        let name = name.unwrap_or_default();
+        self.taken.insert(name.clone());
+        name
+    }
+
     fn constant(&mut self, dimensions: &[usize], values: &[f32]) -> String {
-        self.fresh += 1;
-        let name = format!("constant_{}", self.fresh);
+        let name = self.fresh("constant");
         self.floats(&name, dimensions, values)
     }
 
     fn sizes(&mut self, values: &[i64]) -> String {
-        self.fresh += 1;
-        let name = format!("sizes_{}", self.fresh);
+        let name = self.fresh("sizes");
         let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensors
             .push(tensor(&name, Numbers::Long, &[values.len()], &data));
@@ -117,23 +135,29 @@ impl Writer {
         output: &str,
         settings: &[Attribute],
     ) -> String {
-        self.nodes.push(node(kind, inputs, output, settings));
-        output.to_owned()
+        let output = self.fresh(output);
+        self.nodes.push(node(kind, inputs, &output, settings));
+        output
+    }
+
+    /// The last node.
+    fn end(&mut self, kind: &str, input: &str, settings: &[Attribute]) {
+        self.nodes.push(node(kind, &[input], OUTPUT, settings));
     }
 
     fn input(&mut self, model: &Model, latent: bool) -> Message {
         let [height, width, channels] = model.input;
         if latent {
             let shape = self.sizes(&[0, channels as i64, 1, 1]);
-            let first = self.node("Reshape", &["latent", &shape], "latent_image", &[]);
+            let first = self.node("Reshape", &[LATENT, &shape], "latent_image", &[]);
             self.names.push(first);
-            return value("latent", Numbers::Float, &[channels]);
+            return value(LATENT, Numbers::Float, &[channels]);
         }
         let scaling = &model.scaling;
         let by_channel = |of: &[f32; 3]| -> Vec<f32> {
             (0..channels).map(|channel| of[channel.min(2)]).collect()
         };
-        let mut x = "image".to_owned();
+        let mut x = INPUT.to_owned();
         if scaling.mean != [0.0; 3] {
             let mean = self.constant(&[1, channels, 1, 1], &by_channel(&scaling.mean));
             x = self.node("Sub", &[&x, &mean], "image_centred", &[]);
@@ -143,7 +167,7 @@ impl Writer {
             x = self.node("Div", &[&x, &deviation], "image_scaled", &[]);
         }
         self.names.push(x);
-        value("image", Numbers::Float, &[channels, height, width])
+        value(INPUT, Numbers::Float, &[channels, height, width])
     }
 
     fn output(&mut self, model: &Model, latent: bool) -> Message {
@@ -151,12 +175,12 @@ impl Writer {
         let shape = model.output_shape();
         if !latent {
             let settings = [Attribute::Int("axis", 1)];
-            self.node("Flatten", &[&last], "logits", &settings);
-            return value("logits", Numbers::Float, &[shape.len()]);
+            self.end("Flatten", &last, &settings);
+            return value(OUTPUT, Numbers::Float, &[shape.len()]);
         }
         let [height, width, channels] = shape.sides();
-        self.node("Identity", &[&last], "logits", &[]);
-        value("logits", Numbers::Float, &[channels, height, width])
+        self.end("Identity", &last, &[]);
+        value(OUTPUT, Numbers::Float, &[channels, height, width])
     }
 
     /// Numbers (batch, channels, rows, columns) as another shape reads them: this program counts rows, columns, channels.

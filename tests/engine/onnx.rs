@@ -303,6 +303,37 @@ fn a_float_network_comes_back_from_onnx_as_it_went() {
     assert!(taken > 25, "{taken} of {}", models.len());
 }
 
+/// Layers may be called like the input, the output, and what is computed beside a layer.
+#[test]
+fn names_of_layers_meet_no_other_names_in_a_file() {
+    let text = r#"
+name = "names"
+input = [6, 6, 1]
+nodes = [
+  { name = "image", op = "conv", outputs = 4, kernel = 3 },
+  { name = "constant", op = "relu6" },
+  { name = "logits_row", op = "average-pool", size = 2 },
+  { name = "sizes", op = "relu6" },
+  { name = "logits", op = "dense", outputs = 10 },
+]"#;
+    let model = Description::from_toml(text).unwrap().model(None).unwrap();
+    let checkpoint = random_checkpoint(&model, 1);
+    let file = write_float(&checkpoint, Network::HighPrecision).unwrap();
+    let found = read(&model.name, &file).unwrap();
+    let images = noise(&model, 2);
+    let arenas = [
+        &checkpoint.snapshot.weights[..],
+        &checkpoint.snapshot.running[0],
+    ];
+    let wanted = logits(&model, Network::HighPrecision, arenas, &images);
+    for (given, wanted) in float_logits(&found, &images).iter().zip(wanted) {
+        assert!(
+            (given - wanted).abs() < 1e-5 * (1.0 + wanted.abs()),
+            "{given} {wanted}"
+        );
+    }
+}
+
 #[test]
 fn onnxruntime_gives_what_both_networks_give() {
     let Some(python) = crate::exports::python_with_onnx() else {

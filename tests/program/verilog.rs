@@ -50,6 +50,21 @@ nodes = [
 ]
 "#;
 
+#[test]
+fn a_network_may_be_called_like_a_part_of_the_engine() {
+    let text = RESIDUAL.replace("\"residual\"", "\"engine\"");
+    let model = Description::from_toml(&text).unwrap().model(None).unwrap();
+    let packed = packed(device(), &model, Activations::Eight, 0.2);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("engine.gtc");
+    std::fs::write(&file, encode(&packed).unwrap()).unwrap();
+    let out = folder.path().join("rtl");
+    let [file, out] = [&file, &out].map(|path| path.display().to_string());
+    succeed(&["export", &file, "--to", "verilog", "-o", &out]);
+    let top = std::fs::read_to_string(format!("{out}/top.v")).unwrap();
+    assert!(top.contains("module gtc_engine_network"), "{top}");
+}
+
 fn required() -> bool {
     std::env::var("GTC_VERILOG_TESTS").is_ok_and(|v| v == "required")
 }

@@ -115,7 +115,15 @@ fn top_name(plan: &Plan<'_>) -> String {
         }
     };
     let name: String = plan.program.model.model.name.chars().map(allowed).collect();
-    format!("gtc_{name}")
+    let top = format!("gtc_{name}");
+    // A network may be called like a part of the engine.
+    let modules = ENGINE.lines().chain(BENCH.lines());
+    let mut names = modules.filter_map(|line| line.strip_prefix("module "));
+    let is_taken = names.any(|rest| rest.split([' ', ';', '(']).next() == Some(&top));
+    match is_taken {
+        true => top + "_network",
+        false => top,
+    }
 }
 
 /// Replaces the names of parameters between @ signs.

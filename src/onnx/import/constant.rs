@@ -201,6 +201,8 @@ impl Constant {
         if parts.iter().any(|part| part.shape.len() != 1) {
             return Err("constants with more than one axis cannot be joined here".to_owned());
         }
+        let lengths = parts.iter().map(|part| part.len());
+        checked_len(&[lengths.fold(0, usize::saturating_add)])?;
         let whole: Option<Vec<&[i64]>> = parts.iter().map(|part| part.as_whole()).collect();
         let numbers = match whole {
             Some(whole) => Numbers::Whole(whole.concat()),
@@ -298,7 +300,7 @@ pub fn common_shape(a: &[usize], b: &[usize]) -> Vec<usize> {
 }
 
 /// The number of elements, if it is possible.
-fn checked_len(shape: &[usize]) -> Result<usize, String> {
+pub(super) fn checked_len(shape: &[usize]) -> Result<usize, String> {
     let count = shape
         .iter()
         .try_fold(1usize, |count, side| count.checked_mul(*side));

@@ -16,6 +16,9 @@ impl Importer<'_, '_> {
         let kind = node.kind.as_str();
         if kind == "Shape" {
             let sides = match inputs.first() {
+                Some(Some(Known::Flow(flow))) if flow.pads != [0; 4] => {
+                    return Err("the shape of what a Pad gives".to_owned());
+                }
                 Some(Some(Known::Flow(flow))) => sides_of(flow, &self.shapes[flow.at]),
                 Some(Some(Known::Constant(constant))) => {
                     constant.shape.iter().map(|side| *side as i64).collect()

@@ -26,7 +26,7 @@ use flow::{Axis, Flow};
 use super::read::{File, Node, Port, Setting, Side, is_default};
 use super::{OnnxError, shown};
 use crate::foreign::ForeignModel;
-use crate::graph::{Graph, INPUT, Model, Node as GraphNode, Scaling, Shape, Value};
+use crate::graph::{Graph, INPUT, MOST_NODES, Model, Node as GraphNode, Scaling, Shape, Value};
 use crate::model::{LayerValues, Parameters};
 use crate::op::Op;
 use crate::quantiser::{INTERCEPT, Quantiser, SLOPE};
@@ -34,6 +34,8 @@ use crate::tensor::pad4;
 
 /// Layers without a single batch normalisation from which a network probably had some.
 const MANY_LAYERS: usize = 6;
+/// Numbers in everything that is computed without an image: what a few weights stored in another order take.
+const MOST_COMPUTED: usize = 1 << 27;
 /// The call that keeps batch normalisations.
 const KEEP_NORMS: &str =
     "torch.onnx.export(net.eval(), (x,), 'net.onnx', dynamo=False, do_constant_folding=False)";
@@ -109,6 +111,10 @@ struct Importer<'f, 'd> {
     /// The number of images that the network was exported with, if it was fixed.
     batch: Option<i64>,
     nodes: Vec<GraphNode>,
+    /// Their names, and how often each was asked for.
+    names: HashMap<String, usize>,
+    /// Numbers that were computed without an image.
+    computed: usize,
     /// By value.
     shapes: Vec<Shape>,
     /// Values that several nodes of the file read, by value.
@@ -138,6 +144,8 @@ impl<'f, 'd> Importer<'f, 'd> {
             uses,
             batch: None,
             nodes: Vec::new(),
+            names: HashMap::from([("input".to_owned(), 0)]),
+            computed: 0,
             shapes: Vec::new(),
             shared: Vec::new(),
             layers: BTreeMap::new(),
@@ -165,6 +173,16 @@ impl<'f, 'd> Importer<'f, 'd> {
             let constant = load(tensor, outside)?;
             self.known
                 .insert(tensor.name.clone(), Known::Constant(Rc::new(constant)));
+        }
+        for node in nodes.iter().filter(|node| node.kind == "Constant") {
+            if let (Some((_, Setting::Tensor(tensor))), Some(output)) =
+                (node.settings.first(), node.outputs.first())
+                && tensor.external.is_some()
+            {
+                let constant = load(tensor, outside)?;
+                self.known
+                    .insert(output.clone(), Known::Constant(Rc::new(constant)));
+            }
         }
         Ok(())
     }
@@ -317,11 +335,23 @@ impl<'f, 'd> Importer<'f, 'd> {
         let Some(output) = node.outputs.first() else {
             return Err(wrong("it gives nothing".to_owned()));
         };
+        if node.kind == "Constant" && self.known.contains_key(output) {
+            // Its numbers lie in another file and were read with those of all stored tensors.
+            return Ok(());
+        }
         if self.file.producer == "gtc" {
             self.usual_name.clone_from(&node.name);
         }
         // Of further outputs, such as the places of a max pool, none is read.
-        let result = self.translate(node, &inputs).map_err(wrong)?;
+        let result = self.translate(node, &inputs).map_err(&wrong)?;
+        if let Known::Constant(constant) = &result {
+            self.computed += constant.len();
+            if self.computed > MOST_COMPUTED {
+                return Err(wrong(format!(
+                    "with it more than {MOST_COMPUTED} numbers are computed without an image"
+                )));
+            }
+        }
         if let Known::Flow(flow) = &result
             && self.is_shared(output)
         {
@@ -337,11 +367,15 @@ impl<'f, 'd> Importer<'f, 'd> {
         let usual = std::mem::take(&mut self.usual_name);
         let name = if name.is_empty() { &usual } else { name };
         let read: Vec<Shape> = inputs.iter().map(|value| self.shapes[*value]).collect();
+        if self.nodes.len() == MOST_NODES {
+            return Err(format!("networks here have at most {MOST_NODES} nodes"));
+        }
         let operation = op.operation();
         operation.check_arity(read.len())?;
         let shape = operation.shape(&read)?.checked()?;
+        let name = self.fresh_name(name, &op);
         self.nodes.push(GraphNode {
-            name: self.fresh_name(name, &op),
+            name,
             op,
             inputs: inputs.to_vec(),
         });
@@ -351,7 +385,7 @@ impl<'f, 'd> Importer<'f, 'd> {
     }
 
     /// A name as graphs have them, which no node has yet.
-    fn fresh_name(&self, wanted: &str, op: &Op) -> String {
+    fn fresh_name(&mut self, wanted: &str, op: &Op) -> String {
         /// Characters of a name, with room for a number behind it.
         const LONGEST: usize = 56;
         let good = |c: char| {
@@ -363,14 +397,25 @@ impl<'f, 'd> Importer<'f, 'd> {
         };
         let tidy: String = wanted.chars().take(LONGEST).map(good).collect();
         let tidy = tidy.trim_matches('_');
-        let taken = |name: &str| name == "input" || self.nodes.iter().any(|n| n.name == name);
-        if !tidy.is_empty() && !taken(tidy) {
+        if !tidy.is_empty() && !self.names.contains_key(tidy) {
+            self.names.insert(tidy.to_owned(), 0);
             return tidy.to_owned();
         }
         let word = op.to_table().0.replace('-', "_");
         let base = if tidy.is_empty() { word.as_str() } else { tidy };
-        let mut numbered = (1..).map(|number| format!("{base}_{number}"));
-        numbered.find(|name| !taken(name)).unwrap_or_default()
+        let mut number = self.names.get(base).copied().unwrap_or(0);
+        let name = loop {
+            number += 1;
+            let name = format!("{base}_{number}");
+            if !self.names.contains_key(&name) {
+                break name;
+            }
+        };
+        if let Some(last) = self.names.get_mut(base) {
+            *last = number;
+        }
+        self.names.insert(name.clone(), 0);
+        name
     }
 
     /// The model, with what it has learned.
@@ -392,6 +437,11 @@ impl<'f, 'd> Importer<'f, 'd> {
         let flow = self
             .settled(&Flow { end: None, ..flow }, "the output")
             .map_err(refused)?;
+        if flow.pads != [0; 4] {
+            return Err(refused(
+                "its output is what a Pad gives: networks here give one number for each class",
+            ));
+        }
         let shape = self.shapes[flow.at];
         if shape.pixels() != 1 && !flow.is_flat() {
             return Err(refused(format!(

@@ -117,7 +117,7 @@ impl Importer<'_, '_> {
             "MaxPool" => self.max_pool(node, inputs)?,
             "AveragePool" => self.average_pool(node, inputs)?,
             "GlobalAveragePool" | "GlobalMaxPool" => {
-                let flow = first_flow(inputs)?;
+                let flow = image(first_flow(inputs)?)?;
                 self.over_axes(node, &flow, &[Axis::Row, Axis::Column], true)?
             }
             "ReduceMean" | "ReduceMax" => self.reduce(node, inputs)?,
@@ -188,6 +188,14 @@ impl Importer<'_, '_> {
 
     fn leaky(&mut self, node: &Node<'_>, inputs: &[Input]) -> Result<Flow, Misfit> {
         let slope = float(node, "alpha", 0.01)?;
+        if slope == 0.0 {
+            return self.activation(node, &first_flow(inputs)?, Activation::RELU);
+        }
+        if !(slope > 0.0 && slope < 1.0) {
+            return Err(format!(
+                "a slope of {slope}: here it is a power of two below one, which integers shift by"
+            ));
+        }
         let places = -f64::from(slope).log2();
         let shift = places.round().clamp(1.0, 15.0);
         if (places - shift).abs() > 1e-6 {
@@ -313,6 +321,9 @@ impl Importer<'_, '_> {
     }
 
     fn sum(&mut self, node: &Node<'_>, flows: Vec<Flow>) -> Result<Flow, Misfit> {
+        if let [flow] = &flows[..] {
+            return Ok(flow.clone());
+        }
         let first = sides_of(&flows[0], &self.shapes[flows[0].at]);
         if flows
             .iter()
@@ -352,10 +363,11 @@ impl Importer<'_, '_> {
                 Known::Constant(_) => return Err("constants beside activations".to_owned()),
             }
         }
+        let first = flows.first().ok_or("it joins nothing")?.clone();
         if flows.len() == 1 {
-            return Ok(flows.remove(0));
+            return Ok(first);
         }
-        let rank = sides_of(&flows[0], &self.shapes[flows[0].at]).len();
+        let rank = sides_of(&first, &self.shapes[first.at]).len();
         let axis = axis_of(int(node, "axis", 1)?, rank)?;
         if flows.iter().any(Flow::is_flat) {
             return Err(

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::constant::checked_len;
 use super::flow::{Affine, Axis, Flow};
 use super::operators::{Input, first_flow, float, image, int};
 use super::{Importer, Known, Layer, Misfit, NormValues};
@@ -133,7 +134,14 @@ impl Importer<'_, '_> {
             false => flow,
         };
         let affine = flow.affine_for(channels);
-        let mut ours = vec![0.0; outputs * kernel[0] * kernel[1] * per_group];
+        let sides = [outputs, kernel[0], kernel[1], per_group];
+        let count = checked_len(&sides).map_err(|_| {
+            format!(
+                "with its pads it becomes a kernel of {} x {} for {per_group} channels and {outputs} outputs, which is too large",
+                kernel[0], kernel[1]
+            )
+        })?;
+        let mut ours = vec![0.0; count];
         for output in 0..outputs {
             let first = output / (outputs / groups) * per_group;
             let mut moved = 0.0;

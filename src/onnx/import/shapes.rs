@@ -65,6 +65,12 @@ impl Importer<'_, '_> {
         if old == wanted {
             return Ok(flow);
         }
+        if wanted.first() != Some(&BATCH) {
+            return Err(format!(
+                "a shape of {} in which images do not come first",
+                sides_text(wanted)
+            ));
+        }
         let long = |sides: &[i64]| -> Vec<i64> {
             sides.iter().copied().filter(|side| *side != 1).collect()
         };
@@ -176,7 +182,7 @@ impl Importer<'_, '_> {
             return Err(format!("perm {order:?} for {rank} axes"));
         }
         match (flow.is_flat(), order.first()) {
-            (_, Some(0)) | (false, _) if !flow.is_flat() => Ok(Flow {
+            (false, Some(0)) => Ok(Flow {
                 axes: order.iter().map(|axis| flow.axes[*axis]).collect(),
                 ..flow
             }),
@@ -231,8 +237,10 @@ impl Importer<'_, '_> {
                     _ if pad == 0 => continue,
                     _ => return Err("channels or images are padded".to_owned()),
                 };
-                let pad = usize::try_from(pad).ok().filter(|pad| *pad < 1 << 14);
-                flow.pads[at] += pad.ok_or("a pad that cuts off, or is too large")?;
+                let all = usize::try_from(pad).ok();
+                let all = all.and_then(|pad| flow.pads[at].checked_add(pad));
+                let all = all.filter(|all| *all < 1 << 14);
+                flow.pads[at] = all.ok_or("a pad that cuts off, or is too large")?;
             }
         }
         Ok(flow)

@@ -194,6 +194,10 @@ fn settings_that_are_not_here_are_refused_by_name() {
             conv(&[ints("strides", &[i64::MAX, 1])]),
             ["strides", "9223"],
         ),
+        (
+            conv(&[ints("pads", &[0, 0, 16_000, 16_000])]),
+            ["with its pads", "too large"],
+        ),
     ] {
         refuse(
             &parts().with(0, other).bytes(),
@@ -245,12 +249,113 @@ fn settings_that_are_not_here_are_refused_by_name() {
             node("Flatten", &["a"], "b", &[Attribute::Int("axis", 2)]),
             ["axis 2", "1"],
         ),
+        (
+            node("LeakyRelu", &["a"], "b", &[Attribute::Float("alpha", -0.5)]),
+            ["-0.5", "power of two"],
+        ),
+        (
+            node(
+                "LeakyRelu",
+                &["a"],
+                "b",
+                &[Attribute::Float("alpha", f32::NAN)],
+            ),
+            ["NaN", "power of two"],
+        ),
+        (
+            node("Transpose", &["a"], "b", &[ints("perm", &[1, 0, 2, 3])]),
+            ["images change places", "numbers"],
+        ),
+        (node("Unsqueeze", &["low"], "b", &[]), ["axes", "missing"]),
+        (node("Concat", &[""], "b", &[]), ["joins", "nothing"]),
+        (
+            node("ReduceMean", &["a"], "b", &[ints("axes", &[])]),
+            ["all axes", "images"],
+        ),
     ] {
         let mut changed = parts().with(1, other);
         changed.tensors.push(floats("low", &[], 0.0));
         changed.tensors.push(floats("high", &[], 1.0));
         refuse(&changed.bytes(), &[&["'b'"][..], &words].concat());
     }
+}
+
+/// What does nothing in ONNX does nothing here.
+#[test]
+fn nodes_that_change_nothing_are_left_out() {
+    let plain = read(&parts().bytes()).unwrap().model.graph.nodes.len();
+    let noop = Attribute::Int("noop_with_empty_axes", 1);
+    for (node, fewer) in [
+        (node("Sum", &["a"], "b", &[]), 1),
+        (node("ReduceMean", &["a"], "b", &[noop]), 1),
+        (
+            node("LeakyRelu", &["a"], "b", &[Attribute::Float("alpha", 0.0)]),
+            0,
+        ),
+    ] {
+        let found = read(&parts().with(1, node).bytes()).unwrap();
+        assert_eq!(found.model.graph.nodes.len(), plain - fewer);
+    }
+}
+
+/// A few bytes may ask for any number of numbers.
+#[test]
+fn constants_that_grow_without_end_are_refused() {
+    let mut doubled = parts();
+    doubled
+        .tensors
+        .push(tensor("c0", Numbers::Long, &[1], &1i64.to_le_bytes()));
+    for i in 0..40 {
+        let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
+        doubled
+            .nodes
+            .insert(i, node("Concat", &[&from, &from], &to, &[]));
+    }
+    doubled
+        .nodes
+        .insert(40, node("Reshape", &["x", "c40"], "z", &[]));
+    doubled.nodes[41] = node("Conv", &["z", "conv.weight"], "a", &[]);
+    refuse(&doubled.bytes(), &["(Concat)", "too large"]);
+}
+
+/// Names are found at once, however many nodes have none, and a network that is too long is refused before its end.
+#[test]
+fn long_chains_are_read_or_refused() {
+    let chain = |length: usize| {
+        let mut long = parts();
+        long.nodes[1] = node("Relu", &["a"], "r0", &[]);
+        for i in 0..length {
+            let (from, to) = (format!("r{i}"), format!("r{}", i + 1));
+            long.nodes.insert(2 + i, node("Relu", &[&from], &to, &[]));
+        }
+        long.nodes[2 + length] = node("Flatten", &[&format!("r{length}")], "c", &[]);
+        long.bytes()
+    };
+    assert!(read(&chain(1000)).is_ok());
+    refuse(&chain(8000), &["at most 4096 nodes"]);
+}
+
+#[test]
+fn a_pad_at_the_end_and_pools_of_other_axes_are_refused() {
+    let ints = |name, values: &[i64]| Attribute::Ints(name, values.to_vec());
+    let mut padded = parts();
+    padded
+        .nodes
+        .push(node("GlobalAveragePool", &["b"], "p", &[]));
+    padded.nodes.push(node(
+        "Pad",
+        &["p"],
+        "y2",
+        &[ints("pads", &[0, 0, 1, 1, 0, 0, 1, 1])],
+    ));
+    padded.outputs = vec![value("y2", Numbers::Float, &[2, 3, 3])];
+    refuse(&padded.bytes(), &["its output", "Pad"]);
+    let mut turned = parts();
+    turned.nodes[1] = node("Transpose", &["a"], "t", &[ints("perm", &[0, 2, 3, 1])]);
+    turned
+        .nodes
+        .insert(2, node("GlobalAveragePool", &["t"], "b", &[]));
+    refuse(&turned.bytes(), &["GlobalAveragePool", "images (number"]);
 }
 
 #[test]

@@ -138,8 +138,14 @@ impl Importer<'_, '_> {
                 .as_whole()
                 .ok_or("axes that are no whole numbers")?
                 .to_vec(),
-            _ => return Err("over all axes, images included".to_owned()),
+            _ => Vec::new(),
         };
+        if axes.is_empty() {
+            return match int(node, "noop_with_empty_axes", 0)? {
+                0 => Err("over all axes, images included".to_owned()),
+                _ => Ok(flow),
+            };
+        }
         let axes: Vec<Axis> = axes
             .iter()
             .map(|axis| axis_of(*axis, flow.axes.len()).map(|axis| flow.axes[axis]))
