@@ -17,6 +17,10 @@
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
 use crate::levels::is_zero;
+use crate::quantiser::EPSILON;
+
+/// The smallest exponent that a level may have: what becomes a smaller one is so small that it counts as zero.
+const LOWEST: i32 = -19;
 
 /// What is added to the diagonal of H, as a part of its mean: directions that few inputs show count little.
 const DAMPING: f64 = 0.01;
@@ -44,7 +48,7 @@ impl Levels {
                 zero: true,
             };
         }
-        let first = largest.log2().ceil() as i32;
+        let first = (largest.log2().ceil() as i32).max(LOWEST);
         let mut best: Option<(f64, Self)> = None;
         // One code has no place for a zero; with several the smallest level or the zero may be worth more.
         for zero in [false, true] {
@@ -52,10 +56,10 @@ impl Levels {
             if count == 0 {
                 continue;
             }
-            for top in first - 6..=first {
+            for top in (first - 6).max(LOWEST)..=first {
                 let levels = Self {
                     top,
-                    low: top - count + 1,
+                    low: (top - count + 1).max(LOWEST),
                     zero,
                 };
                 let error: f64 = weights
@@ -115,9 +119,11 @@ impl Levels {
             false => 0.0,
         };
         let [intercept, slope] = self.quantiser().map(f64::from);
-        let of = |exponent: f64| ((exponent - intercept) / slope).exp2();
+        // The quantiser adds ε to the size before it takes the logarithm, and smaller sizes are zero.
+        let of = |exponent: f64| ((exponent - intercept) / slope).exp2() - EPSILON;
         let exponent = level.abs().log2();
-        size.clamp(of(exponent - HALF), of(exponent + HALF))
+        let least = of(exponent - HALF).max(1.001 * EPSILON);
+        size.clamp(least, of(exponent + HALF).max(least))
             .copysign(level)
     }
 }
@@ -245,7 +251,15 @@ mod tests {
 
     #[test]
     fn the_quantiser_makes_the_level_of_what_is_stored() {
-        for [low, top] in [[-3, 1], [-2, 0], [-5, -4], [-7, -7]] {
+        for [low, top] in [
+            [-3, 1],
+            [-2, 0],
+            [-5, -4],
+            [-7, -7],
+            [-12, -9],
+            [-19, -17],
+            [-19, -19],
+        ] {
             let levels = Levels {
                 top,
                 low,
@@ -269,9 +283,10 @@ mod tests {
                         assert_eq!(stored.signum(), level.signum());
                     }
                 }
-                // What is nearest already stays, or nearly so where the limit is at the square root of two.
+                // What is nearest already stays, unless ε is of its size.
                 let kept = levels.within(level, 1.2 * level);
-                assert!((kept / level - 1.2).abs() < 1e-9, "{levels:?} {kept}");
+                let stays = (kept / level - 1.2).abs() < 1e-9;
+                assert!(stays || exponent < -16, "{levels:?} {kept}");
             }
             assert_eq!(levels.within(0.0, 0.2), 0.0);
         }
