@@ -154,7 +154,7 @@ impl<'g> Generator<'g> {
             channels,
             ..Images::default()
         };
-        let real = self.evaluator.memory.channels();
+        let pixel = self.evaluator.memory.channels();
         let row = pad4(self.latent);
         for part in latents.chunks(self.batch) {
             let mut upload = vec![0.0; self.batch * row];
@@ -166,8 +166,8 @@ impl<'g> Generator<'g> {
             half.plan.run(self.evaluator.gpu, &[]);
             let values = half.output.read(self.evaluator.gpu).await?;
             let used = values.len() / self.batch * part.len();
-            for texel in values[..used].chunks(4) {
-                let bytes = texel[..real].iter().map(|v| self.likelihood.byte(*v));
+            for texels in values[..used].chunks(pad4(pixel)) {
+                let bytes = texels[..pixel].iter().map(|v| self.likelihood.byte(*v));
                 images.pixels.extend(bytes);
             }
             images.labels.extend(vec![0; part.len()]);

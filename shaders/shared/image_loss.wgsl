@@ -1,7 +1,7 @@
 // What the losses of generated images share: a workgroup owns an image and sums over its pixels.
 // The kernel defines `losses(logit, target)`, `mean_of(logit)` and `slope(logit, target)`.
 //
-// a: logits (rows, texels), CHANNELS of each texel real
+// a: logits (rows, texels); a pixel is CHANNELS numbers in as many texels as they need, and a row is whole pixels
 // b: targets, like the logits: the images, or another network's means
 // c: images, like the logits
 // d: divergence (rows, 4), see `gaussian_kl`
@@ -10,7 +10,7 @@
 // output_2: (rows, 4): loss with the targets plus the weighted divergence, divergence from the
 //           prior, loss with the images, 1 if the row counts
 
-// Real numbers in a texel: 4, or an image's 1 or 3 channels.
+// Numbers of a pixel. What fills its last texel counts nothing.
 override CHANNELS: u32 = 4u;
 
 struct Params {
@@ -41,12 +41,14 @@ fn main(
     let first = row * params.texels;
     let divergence = read_d(params.divergence_base + row);
     let counted = divergence.w;
-    let real = select(vec4f(0.0), vec4f(1.0), vec4u(0u, 1u, 2u, 3u) < vec4u(CHANNELS));
+    let pixel_texels = (CHANNELS + 3u) / 4u;
     var loss = vec2f(0.0);
     for (var t = thread; t < params.texels; t += 16u) {
         let logit = read_a(params.logits_base + first + t);
         let target_value = read_b(params.targets_base + first + t);
         let pixel = read_c(params.images_base + first + t);
+        let number = 4u * (t % pixel_texels) + vec4u(0u, 1u, 2u, 3u);
+        let real = select(vec4f(0.0), vec4f(1.0), number < vec4u(CHANNELS));
         loss += vec2f(
             sum_of(losses(logit, target_value) * real),
             sum_of(losses(logit, pixel) * real),

@@ -346,10 +346,11 @@ impl Memory {
         standard_normal(plan, "noise", noise, tensor);
         let images = &inputs.images;
         let output = self.network.output();
-        let targets = if self.channels() == 4 {
+        let sides = self.model.output_shape().sides();
+        let targets = if sides[2].is_multiple_of(4) {
             images.view(&[output[0], images.len() / output[0]])
         } else {
-            let padded = self.network.targets(plan, inputs, self.model.input);
+            let padded = self.network.targets(plan, inputs, sides);
             padded.view(&[output[0], padded.len() / output[0]])
         };
         Batch {
@@ -361,13 +362,12 @@ impl Memory {
         }
     }
 
-    /// Real numbers in a texel of an auto-encoder's outputs: all, or an image's channels.
+    /// Numbers of a pixel in an auto-encoder's outputs: all of an image if it is one row, else its channels. Where they fill
+    /// their texels, it is as good to count four.
     pub fn channels(&self) -> usize {
-        let pixels: usize = self.model.input.iter().product();
-        let output = self.network.output();
-        match output.iter().product::<usize>() == output[0] * pixels {
-            true => 4,
-            false => self.model.input[2],
+        match self.model.output_shape().channels {
+            channels if channels.is_multiple_of(4) => 4,
+            channels => channels,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::gpu::Storage;
+use crate::loss::Likelihood;
 use crate::tensor::Tensor;
 
 /// Consecutive ranges of the images of a batch. Every op is recorded once for each.
@@ -75,13 +76,19 @@ pub struct Storages {
 }
 
 impl Storages {
-    /// Sixteen bits each. A loss is a mean over `batch` images, so a large gradient is about 1 / batch. Times 2^8 batch it is
-    /// stored as 2^8, and may be 2^8 times larger before it is more than sixteen bits hold.
-    pub fn halves(batch: usize) -> Self {
+    /// Sixteen bits each. A loss is a mean over `batch` images, so a large gradient of a classifier is about 1 / batch. Times
+    /// 2^8 batch it is stored as 2^8, and may be 2^8 times larger before it is more than sixteen bits hold. The loss of an
+    /// auto-encoder is a sum over pixels, of a normal distribution divided by its variance: some 2^4 and 2^11 times as much.
+    pub fn halves(batch: usize, likelihood: Option<Likelihood>) -> Self {
+        let larger = match likelihood {
+            None => 0,
+            Some(Likelihood::Bernoulli) => 4,
+            Some(Likelihood::Gaussian) => 11,
+        };
         Self {
             values: Storage::Half { exponent: 0 },
             gradients: Storage::Half {
-                exponent: 8 + batch.next_power_of_two().ilog2() as i32,
+                exponent: 8 - larger + batch.next_power_of_two().ilog2() as i32,
             },
         }
     }

@@ -66,7 +66,7 @@ impl Network {
         }
     }
 
-    /// The images as outputs are laid out, (batch, height, width, padded channels).
+    /// The images as outputs are laid out, (batch, height, width, padded channels); `image`: the sides of an output.
     pub fn targets(&self, plan: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Tensor {
         let shape = padded(self.parts.batch(), image);
         let targets = Tensor::transient("padded images", &self.output());

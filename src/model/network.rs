@@ -240,6 +240,8 @@ impl Network {
         let size = |shape: &[usize]| shape.iter().product::<usize>() / batch;
         let outputs = |step: &Step| {
             let times = match step.recorder.keeps_argmax() {
+                // Backward, the gradient before the pool over squares of 2 x 2; not where images are read.
+                Argmax::Beside(_) if step.layout.is_none() => 4,
                 Argmax::Beside(_) => 2,
                 Argmax::None | Argmax::Apart => 1,
             };

@@ -13,7 +13,7 @@ pub struct ImageLossInputs<'a> {
     pub images: &'a [f64],
     /// (rows, 4), see [`super::gaussian_kl`]
     pub divergence: &'a [f64],
-    /// Real numbers in every four: 1, 3 or 4.
+    /// Numbers of a pixel, which takes a multiple of four.
     pub channels: usize,
     /// Of the gradient.
     pub scale: f64,
@@ -42,7 +42,8 @@ fn image_loss(
     for row in 0..rows {
         let counted = divergence[4 * row + 3];
         let (mut with_targets, mut with_images) = (0.0, 0.0);
-        for i in (row * width..(row + 1) * width).filter(|i| i % 4 < channels) {
+        let real = |i: &usize| i % channels.next_multiple_of(4) < channels;
+        for i in (row * width..(row + 1) * width).filter(real) {
             with_targets += loss(logits[i], targets[i]);
             with_images += loss(logits[i], images[i]);
             d_logits[i] = scale * counted * slope(logits[i], targets[i]);

@@ -47,7 +47,7 @@ pub(super) fn memory_of(
             };
             return Err(wrong(remedy.to_owned()));
         }
-        memory = memory.with_storages(options.storages());
+        memory = memory.with_storages(options.storages(model));
     }
     for (option, value, usual) in [
         ("mix-up", options.mix_up, 0.0),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use crate::data::Flip;
 use crate::gpu::Storage;
+use crate::graph::Model;
 use crate::loss::{Lesson, Likelihood};
 use crate::model::{LATENT, Storages};
 use crate::optimiser::HALF_PRODUCTS;
@@ -451,10 +452,12 @@ impl TrainOptions {
     }
 
     /// How what flows through the networks is stored.
-    pub(crate) fn storages(&self) -> Storages {
+    pub(crate) fn storages(&self, model: &Model) -> Storages {
         match self.precision {
             Precision::Full => Storages::default(),
-            Precision::Mixed | Precision::Cooperative => Storages::halves(self.batch_size),
+            Precision::Mixed | Precision::Cooperative => {
+                Storages::halves(self.batch_size, model.likelihood)
+            }
         }
     }
 

@@ -9,7 +9,14 @@ use crate::reference::{self, ImageLossInputs};
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for likelihood in [Likelihood::Bernoulli, Likelihood::Gaussian] {
-        for [rows, width, channels] in [[1, 4, 4], [3, 256, 1], [9, 300, 3], [5, 784, 4]] {
+        for [rows, width, channels] in [
+            [1, 4, 4],
+            [3, 256, 1],
+            [9, 300, 3],
+            [5, 784, 4],
+            [4, 52, 49],
+            [3, 160, 5],
+        ] {
             for soft in [false, true] {
                 cases.push(image_loss(likelihood, [rows, width, channels], soft));
             }
@@ -25,10 +32,11 @@ fn image_loss(likelihood: Likelihood, [rows, width, channels]: [usize; 3], soft:
         if soft { ", soft" } else { "" }
     );
     let padded = |what: &str, factor: f32, shift: f32| -> Vec<f32> {
-        let values = padded_noise(what, &[rows * width / 4, 4], channels);
+        let pixel = channels.next_multiple_of(4);
+        let values = padded_noise(what, &[rows * width / pixel, pixel], channels);
         let each = values.iter().enumerate();
         each.map(|(i, v)| {
-            if i % 4 < channels {
+            if i % pixel < channels {
                 v * factor + shift
             } else {
                 0.0

@@ -12,6 +12,9 @@ use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::{Binding, GroupShape, Layout, Operation, Packing, Pair, Recorder, WeightShape};
 
+/// The gradient of the input has a product for each place in a square of so many pixels a side.
+const MOST_STRIDE: usize = 128;
+
 /// A convolution: every output pixel is a weighted sum over a window of the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,9 +128,14 @@ impl Conv {
         if self.outputs == 0 || rows == 0 || columns == 0 || self.stride == 0 || self.groups == 0 {
             return Err("outputs, kernel, stride and groups must be at least 1".to_owned());
         }
-        if rows.max(columns).max(self.stride) > MOST_SIDE {
+        if rows.max(columns) > MOST_SIDE {
             return Err(format!(
-                "its kernel of {rows} x {columns} or its stride of {} is too large: at most {MOST_SIDE} pixels a side",
+                "its kernel of {rows} x {columns} is too large: at most {MOST_SIDE} pixels a side"
+            ));
+        }
+        if self.stride > MOST_STRIDE {
+            return Err(format!(
+                "its stride of {} is too large: at most {MOST_STRIDE} pixels",
                 self.stride
             ));
         }

@@ -23,7 +23,9 @@ fn sharded_step(
     shards: Shards,
 ) -> Vec<&'static str> {
     let memory = Memory::laid_out(model, options.shard_size(), part_bytes, true);
-    let memory = memory.with_shards(shards).with_storages(options.storages());
+    let memory = memory
+        .with_shards(shards)
+        .with_storages(options.storages(model));
     let parameters = &memory.parameters;
     let [first_moment, second_moment] =
         ["first moment", "second moment"].map(|label| parameters.layout.tensor(label));
