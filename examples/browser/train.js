@@ -26,13 +26,14 @@ function say(text) {
 function set(next) {
   state = next;
   const run = element('run');
-  run.textContent = { idle: history.hp.length ? 'Continue' : 'Start', running: 'Pause', pausing: 'Pausing …', finished: 'Finished' }[next];
-  run.disabled = next === 'pausing' || next === 'finished' || next === 'off';
-  if (next === 'off') run.textContent = 'Start';
-  for (const id of ['reset', 'open']) element(id).disabled = next === 'off' || next === 'pausing';
+  const start = history.hp.length ? 'Continue' : 'Start';
+  run.textContent = { idle: start, running: 'Pause', pausing: 'Pausing …', finished: 'Finished', resetting: 'Start', off: 'Start' }[next];
+  const waits = ['pausing', 'resetting', 'off'].includes(next);
+  run.disabled = waits || next === 'finished';
+  for (const id of ['reset', 'open']) element(id).disabled = waits;
   element('epochs').disabled = next !== 'idle' || history.hp.length > 0;
   const trained = history.hp.length > 0 || history.tested.length > 0;
-  for (const id of ['use', 'save']) element(id).disabled = !trained || next === 'off' || next === 'pausing';
+  for (const id of ['use', 'save']) element(id).disabled = !trained || waits;
 }
 
 export function repaint() {
@@ -136,11 +137,13 @@ async function attempt(task) {
     await task();
   } catch (error) {
     say(error.message);
-    if (state === 'pausing') set('idle');
+    if (state === 'pausing' || state === 'resetting') set('idle');
   }
 }
 
 async function reset() {
+  // No new training begins before the worker has forgotten the old one.
+  set('resetting');
   empty();
   say('');
   await call('reset', options());
@@ -171,7 +174,10 @@ function listen() {
       if (state === 'running') return pause();
       say(history.hp.length ? '' : 'Compiling the kernels …');
       set('running');
-      await call('start');
+      await call('start').catch((error) => {
+        if (state === 'running') set('idle');
+        throw error;
+      });
     }),
   );
   element('reset').addEventListener('click', () => attempt(reset));
@@ -220,7 +226,8 @@ async function open(name, file) {
     });
     set('idle');
   } catch (error) {
-    set(before === 'running' ? 'idle' : before);
+    // A device that was lost meanwhile stays off.
+    if (state === 'pausing') set(before === 'running' ? 'idle' : before);
     throw error;
   }
 }

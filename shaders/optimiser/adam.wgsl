@@ -43,7 +43,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var moved = weight - rate * (change + decay * weight);
     if i >= params.quantisers {
         moved.y = max(moved.y, params.least_slope);
-        // With a centre, the exponent of a weight whose logarithm it is stays what it was: c + s log2 |w|.
+        // With centred slopes z is log2 of a usual |w|: c + s z stays what it was, and with it the exponent of such a weight.
         moved.x -= weight.z * (moved.y - weight.y);
     }
     write_0(params.weight_base + i, moved);

@@ -1,6 +1,6 @@
 // Q(w) of all layers, and what each workgroup saw of the extreme exponents.
 //
-// a: parameters: weights and what lies between them, then (layers, 4) intercept, slope, -, -
+// a: parameters: weights and what lies between them, then (layers, 4) intercept, slope, and two numbers that it does not read
 // b: spans (spans, 4): first texel, texels, layer: what a workgroup walks
 // output_0: Q(w), like a; the rest stays as it is
 // output_1: partial (spans, 2, 4): largest exponent, how many weights have it, the sum of

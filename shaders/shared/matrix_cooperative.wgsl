@@ -112,7 +112,8 @@ fn main(
         }
         let last_part = min(first_part + subgroups, PARTS);
         let at = part * SIZE * SIZE;
-        // One matrix of every part at a time, because there is room for no more. naga 30 takes a store of nothing but names.
+        // One matrix of every part at a time, because there is room for no more. As names, because naga 30
+        // refuses other expressions as what `coopStoreT` stores and the length of its lines.
         let line = SIZE;
         // begin each matrix
         let kept_$ROW_$COLUMN = sum_$ROW_$COLUMN;

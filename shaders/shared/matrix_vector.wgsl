@@ -1,6 +1,6 @@
 // The matrix core for few rows, as in a dense layer on one image: a workgroup makes COLUMN_BLOCKS tiles of 4 x 4
-// numbers side by side, and its threads share the depth, so that weights are read once and by neighbours together. With one,
-// lines that end in "second column" are left out.
+// numbers side by side, and its threads share the depth, so that weights are read once and by neighbours together. Before it
+// is compiled for COLUMN_BLOCKS = 1, lines that end in "second column" are taken out.
 // Only for sums that are whole numbers: they are added up as integers, in any order.
 
 const SUMS = 4u * COLUMN_BLOCKS; // in fours, of every thread
@@ -39,7 +39,8 @@ fn main(
         whole(c0[0]), whole(c0[1]), whole(c0[2]), whole(c0[3]),
         whole(c1[0]), whole(c1[1]), whole(c1[2]), whole(c1[3]), // second column
     );
-    // Each round leaves a part of SUMS parts: as many threads go on, and each adds one of the sums.
+    // Each round adds SUMS parts to one: 64 threads with 4 sums each leave 16 parts, then 4, then 1. A thread that goes on adds
+    // one of the sums.
     let which = thread % SUMS;
     let first = thread / SUMS;
     var sum = vec4i(0);

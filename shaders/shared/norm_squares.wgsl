@@ -11,7 +11,8 @@ struct Square {
     winner: vec4f, // which that is, 0 to 3, the first of equals; 4 where the ReLU lets nothing pass
 }
 
-// The first texel of the square of an output. Images below each other are as good as one high image: all have even heights.
+// The first texel of the square of an output. No square reaches across two images, because all have even heights; so the images
+// of a batch count as one high image, and no image has to be found.
 fn square_texel(position: u32) -> u32 {
     let line = divide_long(position, params.width / 2u, params.inverse_half_width);
     return (2u * position + line * params.width) * params.channels;

@@ -77,7 +77,8 @@ fn weights(codes: u32) -> u32 {
         size = (spread & ONES) + ONES * (1u - params.zero);
     }
     if WIDTH > 2u {
-        // 2^index of the three bits of an index, bit by bit; the zero's 1 is shifted out.
+        // 2^index of the three bits of an index, bit by bit. With a zero, index 0 is the zero and index i is 2^(i - 1): the
+        // shift at the end halves every size, and makes 1 to 0.
         size += spread & ONES;
         let two = whole_bytes((spread >> 1u) & ONES);
         size = (size & ~two) | ((size << 2u) & two);

@@ -17,7 +17,8 @@ struct Schedule {
 }
 @group(0) @binding(13) var<uniform> schedule: Schedule;
 
-// Exponents that a layer need not pay for: its own number less one, or where that is 0 the schedule's.
+// Exponents that a layer need not pay for. `own` is 0 for a layer without a number of its own, which has that of the schedule;
+// a layer with the number n has n + 1 there.
 fn free_exponents(own: f32) -> f32 {
     return select(schedule.free_exponents, own - 1.0, own > 0.0);
 }

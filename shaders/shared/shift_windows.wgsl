@@ -1,4 +1,4 @@
-// Windows over few channels, read from what shaders/shifts.wgsl made of the images: for every channel, four
+// Windows over few channels, read from what shaders/conv/shifts.wgsl made of the images: for every channel, four
 // copies of the padded image, shifted by 0 or 1 pixels down and right, in texels of 2 x 2 pixels. The inputs of a
 // square of outputs (shared/squares.wgsl) from one tap are then one texel. With SHIFTS, and then SQUARES too, the
 // parameters describe

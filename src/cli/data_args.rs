@@ -87,6 +87,34 @@ impl PictureArgs {
         }
     }
 
+    /// Refuses options that were given for data that are no pictures: of the folder, or the digits inside the program.
+    pub fn refuse_idle(&self, folder: Option<&Path>) -> Result<(), CliError> {
+        let given = [
+            ("--image-size", self.image_size.is_some()),
+            ("--resize", self.resize.is_some()),
+            ("--test-fraction", self.test_fraction.is_some()),
+            ("--background", self.background.is_some()),
+            ("--skip-broken", self.skip_broken),
+            ("--no-exif", self.no_exif),
+            ("--grey", self.grey),
+            ("--colour", self.colour),
+        ];
+        let Some((flag, _)) = given.into_iter().find(|(_, is_given)| *is_given) else {
+            return Ok(());
+        };
+        let what = match folder {
+            // Whoever reads the data says that they are missing.
+            Some(folder) if !archives::is_there(folder) => return Ok(()),
+            Some(folder) if holds_pictures(&archives::open(folder)?.path) => return Ok(()),
+            Some(folder) => format!("the files in {}", folder.display()),
+            None => "the digits inside the program".to_owned(),
+        };
+        Err(format!(
+            "{flag} is for folders of pictures, and means nothing with {what}. Leave it away"
+        )
+        .into())
+    }
+
     /// These options over those of the run that a model is of, so that its test pictures are the ones
     /// that it did not learn from.
     pub fn or_of_run(&self, model: &Path) -> Self {
@@ -167,18 +195,20 @@ fn parse_colour(text: &str) -> Result<[u8; 3], CliError> {
     }
 }
 
-/// Where decoded pictures are kept: GTC_CACHE_DIR, else `pictures` in GTC_CACHE or in this program's
-/// part of the user's cache.
+/// A folder that an environment variable names; an empty one names none.
+fn named_by(variable: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(variable).filter(|value| !value.is_empty());
+    value.map(PathBuf::from)
+}
+
+/// Where this program keeps what it can make again: GTC_CACHE, else its part of the user's cache.
+pub(crate) fn own_cache() -> Option<PathBuf> {
+    named_by("GTC_CACHE").or_else(|| Some(dirs::cache_dir()?.join("gtc")))
+}
+
+/// Where decoded pictures and unpacked archives are kept: GTC_CACHE_DIR, else `pictures` in [`own_cache`].
 pub(crate) fn cache_folder() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(folder) = set("GTC_CACHE_DIR") {
-        return Some(folder.into());
-    }
-    let ours = match set("GTC_CACHE") {
-        Some(folder) => Some(PathBuf::from(folder)),
-        None => dirs::cache_dir().map(|cache| cache.join("gtc")),
-    };
-    ours.map(|folder| folder.join("pictures"))
+    named_by("GTC_CACHE_DIR").or_else(|| Some(own_cache()?.join("pictures")))
 }
 
 /// The data of `--data`, or the digits inside the program. `takes`: (height, width, channels) that a model takes;
@@ -242,6 +272,7 @@ impl<'l> Learned<'l> {
         pictures: &PictureArgs,
     ) -> Result<Dataset, CliError> {
         let folder = self.folder(flag, given)?;
+        pictures.refuse_idle(folder.as_deref())?;
         let pictures = pictures.or_of_run(self.path);
         let classes = (!self.classes.is_empty()).then_some(self.classes);
         let data = load_data(folder.as_deref(), &pictures, Some(self.input), classes)?;

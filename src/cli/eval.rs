@@ -4,6 +4,7 @@ use crate::cli::output::say;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::data_args::{Learned, PictureArgs};
@@ -14,7 +15,7 @@ use super::{
     print_json, quoted, tuning,
 };
 use crate::checkpoint::Checkpoint;
-use crate::data::Dataset;
+use crate::data::{Dataset, Images};
 use crate::evaluate::{Evaluator, Progress};
 use crate::files;
 use crate::generate::{Generator, Which, draw_latents};
@@ -238,21 +239,39 @@ fn judged(
     let (weights, running) = (&other.snapshot.weights, &other.snapshot.running);
     let mut judge = Judge::new(gpu, classifier, 100, weights, running)?;
     let latents = draw_latents(1, JUDGED, generator.latent());
+    let bar = ProgressBar::new((data.test.count() + 4 * JUDGED) as u64).with_style(
+        ProgressStyle::with_template("judging {msg} {bar:24} {pos}/{len} images")?,
+    );
+    bar.set_message("test images");
     let real = pollster::block_on(judge.judge(&data.test))?;
-    let row = |images, count, found: &Judgement| Judged {
+    bar.inc(data.test.count() as u64);
+    let row = |images, count, found: &Judgement, frechet_distance| Judged {
         images,
         count,
         confidence: found.confidence,
         label_entropy: found.label_entropy,
-        frechet_distance: frechet_distance(found, &real),
+        frechet_distance,
     };
     let mut rows = Vec::new();
     for which in Which::BOTH {
-        let samples = pollster::block_on(generator.decode(which, &latents))?;
+        bar.set_message(which.name());
+        let mut samples = Images::default();
+        for part in latents.chunks(JUDGED / 10) {
+            let drawn = pollster::block_on(generator.decode(which, part))?;
+            samples = Images {
+                pixels: [&samples.pixels[..], &drawn.pixels].concat().into(),
+                labels: [samples.labels, drawn.labels].concat(),
+                ..drawn
+            };
+            bar.inc(part.len() as u64);
+        }
         let found = pollster::block_on(judge.judge(&samples))?;
-        rows.push(row(which.name(), JUDGED, &found));
+        bar.inc(JUDGED as u64);
+        let distance = frechet_distance(&found, &real);
+        rows.push(row(which.name(), JUDGED, &found, distance));
     }
-    rows.push(row("test", data.test.count(), &real));
+    bar.finish_and_clear();
+    rows.push(row("test", data.test.count(), &real, 0.0));
     Ok(rows)
 }
 

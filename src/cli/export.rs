@@ -4,8 +4,9 @@ use crate::cli::output::say;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::model_files::packed_of;
 use super::verilog::{self, VerilogArgs};
-use super::{AnyModel, CliError, human_bytes, load_any, load_trained, outputs, quoted};
+use super::{CliError, human_bytes, load_trained, outputs, quoted};
 use crate::checkpoint::encode_weights;
 use crate::export::{Program, c};
 use crate::files;
@@ -107,22 +108,9 @@ fn refuse_idle_flags(args: &ExportArgs) -> Result<(), CliError> {
     }
 }
 
-/// A packed model: the file itself, or the one in the folder of a run.
+/// The packed model that is exported.
 fn packed(path: &Path) -> Result<PackedModel, CliError> {
-    let in_folder = path.join("model.gtc");
-    let file = match in_folder.is_file() {
-        true => &in_folder,
-        false => path,
-    };
-    match load_any(file)? {
-        AnyModel::Packed(packed) => Ok(*packed),
-        AnyModel::Trained(_) => Err(format!(
-            "{}: not packed yet, and this is written from integers. Pack it first: gtc pack {}",
-            path.display(),
-            quoted(path)
-        )
-        .into()),
-    }
+    packed_of(path, "this is written from integers")
 }
 
 fn run_c(args: &ExportArgs) -> Result<ExitCode, CliError> {

@@ -163,13 +163,15 @@ fn trained(args: &InspectArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliE
         return Ok(ExitCode::SUCCESS);
     }
     let header = &checkpoint.header;
-    say!(
-        "{} trained on {}, {} steps, seed {}",
-        header.model,
-        header.data,
-        header.step,
-        header.options.seed
-    );
+    match header.data.as_str() {
+        "" => say!("{}, not trained by this program", header.model),
+        data => say!(
+            "{} trained on {data}, {} steps, seed {}",
+            header.model,
+            header.step,
+            header.options.seed
+        ),
+    }
     for layer in &report.layers {
         print_layer(layer);
     }

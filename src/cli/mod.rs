@@ -103,7 +103,7 @@ enum Command {
     Reconstruct(reconstruct::ReconstructArgs),
     /// Walk from one picture to another through an auto-encoder's latent space.
     Interpolate(interpolate::InterpolateArgs),
-    /// Make a trained model into integers: 1 to 4 bits a weight, shifts and adds only.
+    /// Make a trained model into integers: mostly 1 to 4 bits a weight, shifts and adds only.
     Pack(pack_model::PackArgs),
     /// Write a model for PyTorch, for ONNX runtimes, in C for microcontrollers, or without the state of training.
     Export(export::ExportArgs),
@@ -309,7 +309,7 @@ fn packed_already(path: &Path, packed: &PackedModel, reason: &str) -> String {
 /// A path argument that names a trained auto-encoder, or where its decoder suffices a packed one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AutoEncoderArg {
-    /// An auto-encoder: a .safetensors file or the folder of a run
+    /// An auto-encoder: a .safetensors file or the folder of a run; `gtc sample` takes a packed .gtc file, too
     #[arg(value_name = "MODEL")]
     model: PathBuf,
 }

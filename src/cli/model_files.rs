@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use super::{CliError, elsewhere};
+use super::output::say_error;
+use super::{AnyModel, CliError, elsewhere, load_any, quoted};
 use crate::graph::{DataFacts, Description, MOST_TEXT, Model};
+use crate::pack::PackedModel;
 
 /// What stands in for a data set that is not given: 10 classes of 32 x 32 pixels in colour.
 pub(crate) const ASSUMED: DataFacts = DataFacts {
@@ -45,6 +47,39 @@ impl<'n> Place<'n> {
                 Some(checkpoint.header.model()?)
             }
         })
+    }
+}
+
+/// A packed model: the file itself, or the one in the folder of a run. `why` says what needs it.
+///
+/// # Errors
+/// If the model is not packed yet.
+pub(crate) fn packed_of(path: &Path, why: &str) -> Result<PackedModel, CliError> {
+    let in_folder = path.join("model.gtc");
+    let file = match in_folder.is_file() {
+        true => &in_folder,
+        false => path,
+    };
+    match load_any(file)? {
+        AnyModel::Packed(packed) => {
+            let changed = |name: &str| path.join(name).metadata()?.modified();
+            let times = (changed("model.gtc"), changed("model.safetensors"));
+            if let (Ok(packed), Ok(trained)) = times
+                && packed < trained
+            {
+                let word = quoted(path);
+                say_error!(
+                    "note: {word} has learned more since it was packed, and this is about the network before that. To pack it again: gtc pack {word}"
+                );
+            }
+            Ok(*packed)
+        }
+        AnyModel::Trained(_) => Err(format!(
+            "{}: not packed yet, and {why}. Pack it first: gtc pack {}",
+            path.display(),
+            quoted(path)
+        )
+        .into()),
     }
 }
 

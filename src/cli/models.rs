@@ -68,7 +68,9 @@ fn describe(name: &str) -> Result<Description, CliError> {
     if name.ends_with(".onnx") {
         return Ok(Description::of(&find_model_alone(name)?));
     }
-    if !path.exists() {
+    // A folder may be called like a model and have nothing to do with it.
+    let holds_none = path.is_dir() && !path.join("model.safetensors").exists();
+    if !path.exists() || holds_none && Model::by_name(name).is_ok() {
         return Ok(Description::of(&Model::by_name(name)?));
     }
     Ok(Description::of(&match load_any(&path)? {

@@ -174,16 +174,18 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         Some(_) => decoder_cost(&gpu, &checkpoint, &mut inference)?,
         None => classifier_cost(args, &mut evaluator, &mut inference, &data.test)?,
     };
-    files::write(&out, &bytes)?;
     let mut report = report(&out, bytes.len(), inference.model(), cost);
     let trained = inspect(evaluator.parameters(), &checkpoint.snapshot.weights);
-    let trained = &trained[model.encoder_weights()..];
-    let packed = &inference.model().layers;
-    let formula: usize = trained.iter().map(|l| l.weights * l.bits as usize).sum();
-    report.formula_bytes = formula.div_ceil(8);
-    for ((row, trained), packed) in report.layers.iter_mut().zip(trained).zip(packed) {
-        row.zeros_replaced = trained.zeros.saturating_sub(packed.zeros());
+    let mut formula = 0;
+    for (row, packed) in report.layers.iter_mut().zip(&inference.model().layers) {
+        // Only the decoder of an auto-encoder is packed, and layers that stay floats have no levels.
+        if let Some(trained) = trained.iter().find(|layer| layer.name == row.name) {
+            formula += trained.weights * trained.bits as usize;
+            row.zeros_replaced = trained.zeros.saturating_sub(packed.zeros());
+        }
     }
+    report.formula_bytes = formula.div_ceil(8);
+    files::write(&out, &bytes)?;
     if args.json {
         print_json(&report)?;
     } else {

@@ -12,17 +12,18 @@ use crate::train::{Objective, Precision, TrainOptions, Trainer};
 
 #[derive(clap::Args)]
 pub(crate) struct PlanArgs {
-    /// Name of a model, or a description that ends in .toml
+    /// Name of a model, a description that ends in .toml, a network from ONNX or a trained model. It is planned with Adam and the
+    /// engine's other defaults, not with a preset
     #[arg(value_name = "MODEL-NAME")]
     model: String,
     /// Images in a step
-    #[arg(long, default_value_t = 64, value_name = "N")]
-    batch_size: usize,
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch_size: u32,
     /// Which networks learn
     #[arg(long, default_value = "gtc", value_parser = ["gtc", "float", "direct"])]
     objective: String,
-    /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those, in cooperative
-    /// matrices
+    /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: the same in 16 bits. cooperative: as mixed, and
+    /// products use cooperative matrices (tensor cores)
     #[arg(long, default_value = "full", value_parser = ["full", "mixed", "cooperative"])]
     precision: String,
     #[command(flatten)]
@@ -52,12 +53,12 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     let gpu = args.device.open_for(0, precision)?;
     let gpu = gpu.without_compiling_ahead();
     let options = TrainOptions {
-        batch_size: args.batch_size,
+        batch_size: args.batch_size as usize,
         objective: serde_json::from_value::<Objective>(args.objective.as_str().into())?,
         precision,
         ..TrainOptions::default()
     };
-    let trainer = Trainer::for_count(&gpu, model, args.batch_size.max(1), options)?;
+    let trainer = Trainer::for_count(&gpu, model, args.batch_size as usize, options)?;
     let plans = trainer.plans();
     let mut memory: Vec<Memory> = trainer
         .buffers()
@@ -94,7 +95,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     for m in &memory {
         let mirror = match m.mirror_bytes {
             0 => String::new(),
-            bytes => format!("  + {} mirror texture", human_bytes(bytes)),
+            bytes => format!("  + {} texture copy", human_bytes(bytes)),
         };
         say!("  {:18} {:>12}{mirror}", m.buffer, human_bytes(m.bytes));
     }

@@ -60,12 +60,13 @@ pub(crate) struct QuantiseArgs {
     #[arg(long = "model", value_name = "NAME|FILE.toml")]
     described: Option<String>,
     #[command(flatten)]
-    scaling: ScalingArgs,
-    #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    // Those with a heading of their own come last: it would be that of all that follow.
+    #[command(flatten)]
+    scaling: ScalingArgs,
     #[command(flatten)]
     pictures: PictureArgs,
 }

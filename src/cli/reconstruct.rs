@@ -44,11 +44,12 @@ pub(crate) struct ReconstructArgs {
 }
 
 pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
-    let inputs: Vec<&Path> = args.images.iter().map(PathBuf::as_path).collect();
+    let images = picture_files::spread(&args.images)?;
+    let inputs: Vec<&Path> = images.iter().map(PathBuf::as_path).collect();
     outputs::check(&args.out, &outputs::PICTURE, &inputs)?;
     let checkpoint = args.model.load()?;
     let model = checkpoint.header.model()?;
-    let (images, left_out) = if args.images.is_empty() {
+    let (images, left_out) = if images.is_empty() {
         let learned = Learned::of(&args.model.model, &checkpoint.header, &model);
         if let Some(folder) = learned.folder("--data", args.data.as_deref())? {
             outputs::check_outside(&args.out, &folder)?;
@@ -62,7 +63,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
             &checkpoint.header.classes,
             seen_by(&args.model.model, &checkpoint.header),
         )
-        .read_all(&picture_files::spread(&args.images)?)?
+        .read_all(&images)?
     };
     let gpu = args.device.open()?;
     let mut generator = args

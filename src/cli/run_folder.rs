@@ -13,6 +13,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::evaluate::Progress;
 use crate::files::{self, Lock, LockError};
 use crate::graph::Model;
+use crate::inspect::LayerReport;
 
 /// Terms of negative evidence lower bounds, means over test images, in nats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,16 +79,19 @@ pub(crate) struct EpochMetrics {
 }
 
 /// Files that a run makes, apart from samples.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "config.toml",
     DESCRIPTION,
     "metrics.jsonl",
     "model.safetensors",
     "report.html",
+    START,
     LOCK,
 ];
 /// How long a process that was killed, such as one of several ranks, may take to end and let go of what it held.
 const ENDING: Duration = Duration::from_secs(3);
+/// The layers that a run from given weights began with, for its report.
+const START: &str = "start.json";
 /// Held by the process that trains.
 const LOCK: &str = "run.lock";
 
@@ -229,6 +233,19 @@ impl RunFolder {
             &self.model(),
             &checkpoint::encode(checkpoint)?,
         )?)
+    }
+
+    /// Keeps the layers that the run began with.
+    pub fn save_start(&self, layers: &[LayerReport]) -> Result<(), CliError> {
+        Ok(files::write(
+            &self.file(START),
+            &serde_json::to_vec(layers)?,
+        )?)
+    }
+
+    /// The layers that the run began with, if they were kept.
+    pub fn start(&self) -> Option<Vec<LayerReport>> {
+        serde_json::from_slice(&std::fs::read(self.file(START)).ok()?).ok()
     }
 
     /// Replaces the report.

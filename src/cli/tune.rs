@@ -124,7 +124,10 @@ pub(super) fn run(args: &TuneArgs) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let target = Target::find(&args.model)?;
-    let gpu = args.device.open()?;
+    let gpu = match &target {
+        Target::Packed(_) => args.device.open()?,
+        Target::Float(_, options) => args.device.open_for(0, options.precision)?,
+    };
     let mut rows = Vec::new();
     let (packed, batches, batch_size) = match target {
         Target::Packed(packed) => {

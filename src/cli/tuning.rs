@@ -12,6 +12,7 @@ use pollster::block_on;
 use serde::de::DeserializeOwned;
 
 use super::CliError;
+use super::data_args::own_cache;
 use crate::files;
 use crate::gpu::{AdapterSummary, Gpu, GpuError, Path, Tiles};
 use crate::infer::{InferError, Inference};
@@ -66,13 +67,8 @@ fn kernels_version() -> u64 {
     version_of(packed.filter(|k| k.name == "packed_conv"), &Path::ALL)
 }
 
-/// A file in GTC_CACHE, else in a folder of the user's cache.
 fn file(name: &str) -> Option<PathBuf> {
-    let folder = match std::env::var_os("GTC_CACHE") {
-        Some(folder) => Some(PathBuf::from(folder)),
-        None => dirs::cache_dir().map(|cache| cache.join("gtc")),
-    };
-    folder.map(|folder| folder.join(name))
+    own_cache().map(|folder| folder.join(name))
 }
 
 /// What a file holds; nothing if there is no file, or a damaged one: everything in it can be measured

@@ -109,7 +109,7 @@ fn unpack<'a>(
         file: file.to_owned(),
         reason: error.to_string(),
     };
-    let mut decoder = flate2::read::GzDecoder::new(bytes);
+    let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
     let mut unpacked = Vec::new();
     let head = 4 + 4 * dimensions as u64;
     (&mut decoder)
@@ -201,7 +201,7 @@ fn magic_of(bytes: &[u8]) -> Option<u32> {
         return be32(bytes, 0);
     }
     let mut head = Vec::new();
-    let decoder = flate2::read::GzDecoder::new(bytes);
+    let decoder = flate2::read::MultiGzDecoder::new(bytes);
     // What cannot be unpacked is named by whoever unpacks all of it.
     decoder.take(4).read_to_end(&mut head).ok()?;
     be32(&head, 0)

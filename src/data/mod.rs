@@ -236,7 +236,7 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
     let pickled = ["data_batch_1", "cifar-10-batches-py", "cifar-100-python"];
     if pickled.iter().any(|name| folder.join(name).exists()) {
         return other(
-            "CIFAR in its version for Python, which only Python reads. `gtc data cifar10` fetches the binary version, \
+            "CIFAR in its version for Python, which only Python reads. `gtc data get cifar10` fetches the binary version, \
              which has the same images",
         );
     }

@@ -116,7 +116,8 @@ pub struct Quantised<'a> {
     pub table: &'a Tensor,
     /// Arena of all that is learned.
     pub parameters: &'a Tensor,
-    /// (layers, 4) in it: intercept and slope, or what another method learns, and two unused numbers.
+    /// (layers, 4) in it: intercept and slope, or what another method learns; then, with centred slopes, log2 of the size that
+    /// weights begin with, else 0; and an unused number.
     pub quantisers: &'a Tensor,
     /// Arena of Q(w).
     pub values: &'a Tensor,

@@ -6,6 +6,7 @@
 //! ```text
 //! CACHE/archives/<hash of the archive's path>/archive.json     which archive, and its size and time of change
 //! CACHE/archives/<hash of the archive's path>/<name>/...       what was in it
+//! CACHE/archives/unpacking-<hash>/...                          the same while it is unpacked
 //! ```
 
 mod unpack;
@@ -15,7 +16,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +26,16 @@ use super::CliError;
 use super::data_args::{cache_folder, text_hash};
 use crate::data;
 use crate::data::folder::{CACHE_LIMIT, is_picture_folder};
+use crate::files::{Lock, LockError};
 
 /// How many archives may lie in each other.
 const MAX_DEPTH: usize = 3;
 /// The name of the note beside what was unpacked.
 const NOTE: &str = "archive.json";
-/// A half unpacked archive that nobody has touched for this long was left behind by a program that was killed.
+/// A half unpacked archive without a lock that nobody has touched for this long was left behind by a program that was killed.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// The lock in a folder that an archive is being unpacked into.
+const LOCK: &str = "unpacking.lock";
 
 /// How an archive is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +171,11 @@ fn kind(path: &Path) -> Option<Kind> {
         return Some(Kind::Tar);
     }
     let mut block = [0; 512];
-    if GzDecoder::new(&start[..]).read_exact(&mut block).is_ok() && is_tar(&block) {
+    if MultiGzDecoder::new(&start[..])
+        .read_exact(&mut block)
+        .is_ok()
+        && is_tar(&block)
+    {
         return Some(Kind::TarGz);
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -249,7 +257,7 @@ pub(super) fn unpack(
     };
     match kind(archive) {
         Some(Kind::Zip) => unpacker.zip(file)?,
-        Some(Kind::TarGz) => unpacker.tar(GzDecoder::new(bar.wrap_read(file)))?,
+        Some(Kind::TarGz) => unpacker.tar(MultiGzDecoder::new(bar.wrap_read(file)))?,
         Some(Kind::Tar) | None => unpacker.tar(bar.wrap_read(file))?,
     }
     Ok(unpacker.bytes)
@@ -294,12 +302,8 @@ fn unpacked(archive: &Path) -> Result<PathBuf, String> {
             all.display()
         )
     };
-    std::fs::create_dir_all(&all).map_err(no_cache)?;
-    let draft = tempfile::Builder::new()
-        .prefix("unpacking-")
-        .tempdir_in(&all)
-        .map_err(no_cache)?;
-    let target = draft.path().join(stem(&note.source));
+    let draft = Draft::begin(&all, &note.source).map_err(no_cache)?;
+    let target = draft.folder.join(stem(&note.source));
     std::fs::create_dir(&target).map_err(no_cache)?;
     let bar = progress(&note);
     let bytes = unpack(archive, &target, &bar, CACHE_LIMIT)?;
@@ -310,14 +314,90 @@ fn unpacked(archive: &Path) -> Result<PathBuf, String> {
         ..note.clone()
     };
     let text = serde_json::to_vec(&complete).map_err(|error| failed(error.into()))?;
-    std::fs::write(draft.path().join(NOTE), text).map_err(no_cache)?;
+    std::fs::write(draft.folder.join(NOTE), text).map_err(no_cache)?;
     std::fs::remove_dir_all(&own).ok();
-    let renamed = std::fs::rename(draft.path(), &own);
+    let renamed = draft.rename(&own);
     // Another process may have been faster.
     match renamed {
         Err(error) if !is_complete(&own, &note) => Err(no_cache(error)),
         _ => Ok(folder),
     }
+}
+
+/// A folder that an archive is unpacked into. It goes with this value, and if the process was killed, with the next one that
+/// unpacks the same archive.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub folder: PathBuf,
+    lock: Option<Lock>,
+}
+
+impl Draft {
+    /// An empty one below `all`.
+    fn begin(all: &Path, archive: &Path) -> io::Result<Self> {
+        let name = format!("unpacking-{}", text_hash(&archive.to_string_lossy()));
+        let mut folder = all.join(&name);
+        std::fs::create_dir_all(&folder)?;
+        let owner = std::process::id().to_string();
+        let lock = match Lock::take(&folder.join(LOCK), &owner) {
+            Ok(Some(lock)) => Some(lock),
+            // Another process is unpacking it, or nobody can know.
+            Ok(None) | Err(LockError::Held(_)) => {
+                folder = tempfile::Builder::new()
+                    .prefix(&name)
+                    .tempdir_in(all)?
+                    .keep();
+                None
+            }
+            Err(LockError::Io(error)) => return Err(error),
+        };
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => std::fs::remove_dir_all(entry.path())?,
+                false if entry.file_name() != LOCK => std::fs::remove_file(entry.path())?,
+                false => {}
+            }
+        }
+        Ok(Self { folder, lock })
+    }
+
+    /// One for an archive that is read once.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn of(archive: &Path) -> Result<Self, String> {
+        let real = archive.canonicalize();
+        let real = real.unwrap_or_else(|_| archive.to_owned());
+        let all = place()?;
+        Self::begin(&all, &real).map_err(|error| format!("{}: {error}", all.display()))
+    }
+
+    /// Gives it its name.
+    fn rename(mut self, own: &Path) -> io::Result<()> {
+        if self.lock.take().is_some() {
+            std::fs::remove_file(self.folder.join(LOCK)).ok();
+        }
+        std::fs::rename(&self.folder, own)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.lock = None;
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// Bytes of all files below a folder.
+fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(data) if data.is_dir() => size_of(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 fn is_complete(own: &Path, note: &Note) -> bool {
@@ -377,7 +457,10 @@ fn list_in(all: &Path) -> Vec<Kept> {
         };
         Kept {
             used: dated.metadata().and_then(|data| data.modified()).ok(),
-            bytes: note.as_ref().map_or(0, |note| note.unpacked),
+            bytes: match &note {
+                Some(note) => note.unpacked,
+                None => size_of(&folder),
+            },
             source: note.map(|note| note.source),
             folder,
         }
@@ -406,9 +489,11 @@ fn make_room(all: &Path, own: &Path, limit: u64) {
         }
         total += kept.bytes;
         let age = kept.used.and_then(|used| used.elapsed().ok());
-        // What is unfinished may be another process's work.
+        // What is unfinished may be another process's work: then its lock is held.
+        let lock = kept.folder.join(LOCK);
         let goes = match kept.source {
             Some(_) => total > limit,
+            None if lock.is_file() => matches!(Lock::take(&lock, ""), Ok(Some(_))),
             None => age.is_some_and(|age| age > ABANDONED),
         };
         if goes {
@@ -438,11 +523,14 @@ mod tests {
     fn what_was_not_used_for_longest_makes_room() {
         let all = tempfile::tempdir().unwrap();
         let hour = |hours: u64| SystemTime::now() - Duration::from_secs(3600 * hours);
-        let names = ["own", "new", "old", "unfinished", "abandoned"];
-        for (name, hours) in names.into_iter().zip([9, 1, 5, 2, 99]) {
+        let names = ["own", "new", "old", "unfinished", "abandoned", "killed"];
+        for (name, hours) in names.into_iter().zip([9, 1, 5, 2, 99, 2]) {
             let folder = all.path().join(name);
             std::fs::create_dir(&folder).unwrap();
-            if hours < 10 && name != "unfinished" {
+            if name == "killed" {
+                std::fs::write(folder.join(LOCK), "1").unwrap();
+            }
+            if ["own", "new", "old"].contains(&name) {
                 let note = Note {
                     source: name.into(),
                     bytes: 1,
@@ -462,8 +550,31 @@ mod tests {
             make_room(all.path(), &all.path().join("own"), limit);
             names.map(|name| all.path().join(name).exists())
         };
-        assert_eq!(left(200), [true, true, true, true, false]);
-        assert_eq!(left(150), [true, true, false, true, false]);
-        assert_eq!(left(99), [true, false, false, true, false]);
+        let lock = Lock::take(&all.path().join("killed").join(LOCK), "").unwrap();
+        assert_eq!(left(250), [true, true, true, true, false, true]);
+        drop(lock);
+        assert_eq!(left(150), [true, true, false, true, false, false]);
+        assert_eq!(left(99), [true, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_replaced() {
+        let all = tempfile::tempdir().unwrap();
+        let archive = Path::new("photos.zip");
+        let killed = Draft::begin(all.path(), archive).unwrap();
+        std::fs::write(killed.folder.join("half"), [0; 100]).unwrap();
+        let folder = killed.folder.clone();
+        // The same while the first is at work.
+        let second = Draft::begin(all.path(), archive).unwrap();
+        assert_ne!(second.folder, folder);
+        drop(second);
+        let (left, mut killed) = (folder.join("half"), std::mem::ManuallyDrop::new(killed));
+        killed.lock = None;
+        assert!(list_in(all.path())[0].bytes > 100);
+        let next = Draft::begin(all.path(), archive).unwrap();
+        assert_eq!(next.folder, folder);
+        assert!(!left.exists());
+        drop(next);
+        assert!(list_in(all.path()).is_empty());
     }
 }

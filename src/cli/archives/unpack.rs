@@ -54,7 +54,8 @@ impl Unpacker<'_> {
     }
 
     pub fn tar(&mut self, bytes: impl Read) -> Result<(), String> {
-        let mut archive = tar::Archive::new(bytes);
+        let mut bytes = Ending { bytes, zeros: 0 };
+        let mut archive = tar::Archive::new(&mut bytes);
         let entries = archive
             .entries()
             .map_err(|error| self.damaged("", &error))?;
@@ -68,7 +69,11 @@ impl Unpacker<'_> {
                 self.write(&path, entry)?;
             }
         }
-        Ok(())
+        // A block of zeros ends it; a file that was cut between two of its entries looks the same but for that.
+        match bytes.zeros >= 512 {
+            true => Ok(()),
+            false => Err(self.damaged("", &"it ends too early")),
+        }
     }
 
     /// Writes one file.
@@ -141,12 +146,30 @@ impl Unpacker<'_> {
     }
 }
 
+/// What is read, and how many zeros it ended with so far.
+struct Ending<R> {
+    bytes: R,
+    zeros: usize,
+}
+
+impl<R: Read> Read for Ending<R> {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(block)?;
+        let zeros = block[..count].iter().rev().take_while(|byte| **byte == 0);
+        self.zeros = match zeros.count() {
+            all if all == count => self.zeros + all,
+            some => some,
+        };
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cli::archives::{Kind, unpack};
+    use crate::cli::archives::{Kind, size_of, unpack};
 
     /// An archive of two small files.
     fn small(kind: Kind) -> Vec<u8> {
@@ -239,14 +262,35 @@ mod tests {
         }
     }
 
-    /// Bytes of all files in a folder.
-    fn size_of(folder: &Path) -> u64 {
-        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-        let size = |entry: std::fs::DirEntry| match entry.path().is_dir() {
-            true => size_of(&entry.path()),
-            false => entry.metadata().unwrap().len(),
-        };
-        entries.map(size).sum()
+    /// Parts that were packed apart, as some programs pack large files, belong together.
+    #[test]
+    fn a_gzip_of_several_parts_is_read_to_its_end() {
+        let tar = small(Kind::Tar);
+        let mut bytes = Vec::new();
+        for part in [&tar[..1536], &tar[1536..]] {
+            let level = flate2::Compression::fast();
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(part).unwrap();
+            bytes.extend(encoder.finish().unwrap());
+        }
+        let place = tempfile::tempdir().unwrap();
+        let archive = place.path().join("a.tgz");
+        std::fs::write(&archive, bytes).unwrap();
+        let target = tempfile::tempdir().unwrap();
+        unpack(&archive, target.path(), &ProgressBar::hidden(), 10_000).unwrap();
+        assert_eq!(size_of(target.path()), 900 + 256);
+    }
+
+    #[test]
+    fn a_tar_that_was_cut_between_its_files_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let archive = place.path().join("a.tar");
+        // The first file: its header, and two blocks of 512 bytes.
+        std::fs::write(&archive, &small(Kind::Tar)[..1536]).unwrap();
+        let target = place.path().join("target");
+        std::fs::create_dir(&target).unwrap();
+        let words = unpack(&archive, &target, &ProgressBar::hidden(), 10_000).unwrap_err();
+        assert!(words.contains("ends too early"), "{words}");
     }
 
     /// A few bytes may stand for many.

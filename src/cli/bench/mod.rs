@@ -70,17 +70,17 @@ enum What {
     },
     /// Training steps of a model, on random images.
     Train {
-        /// Which
+        /// Model to train
         #[arg(long, value_name = "NAME", default_value = "vgg16")]
         model: String,
         /// Images in a step
         #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "32", value_parser = clap::value_parser!(u32).range(1..=65_536))]
         batch_size: Vec<u32>,
-        /// What is minimised
+        /// Which networks learn
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "float,gtc", value_parser = ["float", "gtc", "direct"])]
         objective: Vec<String>,
-        /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: in 16. cooperative: those, in cooperative
-        /// matrices
+        /// full: values between layers and their gradients in 32 bits. mixed, on GPUs: the same in 16 bits. cooperative: as
+        /// mixed, and products use cooperative matrices (tensor cores)
         #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', default_value = "full", value_parser = ["full", "mixed", "cooperative"])]
         precision: Vec<String>,
         /// Print the time of every kernel of one more step

@@ -78,22 +78,37 @@ impl Contender {
         };
         // Where a factor stands behind every sum, that of a batch normalisation becomes part of it and need be no power of two.
         let free_norm = ["--exact-norm", "--lambda-norm", "0"];
+        // Said aloud, because a description or a config may name others.
+        let gtc = ["--quantiser", "gtc", "--objective", "gtc"];
         match self {
             Self::Float => with(
                 Vec::new(),
-                &[&["--objective", "float"], &free_norm[..]].concat(),
+                &[
+                    &["--quantiser", "gtc", "--objective", "float"],
+                    &free_norm[..],
+                ]
+                .concat(),
             ),
             Self::GtcChain => with(
                 levels("0.01", 0.5, 0.8, lp_start),
-                &["--straight-through", "chain", "--centred-slopes", "false"],
+                &[
+                    &gtc[..],
+                    &["--straight-through", "chain", "--centred-slopes", "false"],
+                ]
+                .concat(),
             ),
-            Self::Gtc(bits) => with(Vec::new(), &["--target-bits", &bits.to_string()]),
+            Self::Gtc(bits) => with(
+                Vec::new(),
+                &[&gtc[..], &["--target-bits", &bits.to_string()]].concat(),
+            ),
             Self::GtcDirect(bits) => with(
                 levels("0.03", 0.1, 0.5, 0.0),
                 &[
                     "--straight-through",
                     "identity",
                     "--centred-slopes",
+                    "--quantiser",
+                    "gtc",
                     "--objective",
                     "direct",
                     "--target-bits",
@@ -102,12 +117,17 @@ impl Contender {
             ),
             Self::GtcEnds(bits) => with(
                 Vec::new(),
-                &["--target-bits", &format!("{bits},first=4,last=4")],
+                &[
+                    &gtc[..],
+                    &["--target-bits", &format!("{bits},first=4,last=4")],
+                ]
+                .concat(),
             ),
             Self::Method(quantiser) => {
                 let rest = if self.packs() { &[] } else { &free_norm[..] };
                 let word = quantiser.to_string();
-                with(Vec::new(), &[&["--quantiser", &word], rest].concat())
+                let own = ["--quantiser", &word, "--objective", "direct"];
+                with(Vec::new(), &[&own[..], rest].concat())
             }
         }
     }

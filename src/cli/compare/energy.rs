@@ -44,8 +44,10 @@ pub(super) fn energy(
     let [quantised, float] =
         [format, Format::Float32].map(|format| cost(&workload, format, &on, &node, None));
     let mut picojoules = 0.0;
-    for (own, float) in quantised.layers.iter().zip(&float.layers) {
-        let costs = layers.iter().find(|layer| layer.name == own.name);
+    let costed = quantised.layers.iter().zip(&float.layers);
+    // By the name of the work: that of its cost names a pool as well.
+    for ((own, float), work) in costed.zip(&workload.works) {
+        let costs = layers.iter().find(|layer| layer.name == work.name);
         let in_float = costs.is_some_and(|costs| !costs.quantised);
         picojoules += if in_float { float } else { own }.energy.total();
         let factors = costs.map_or(0, |costs| costs.scale_multiplications);

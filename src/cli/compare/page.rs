@@ -203,7 +203,11 @@ const NAME_HEIGHT: i32 = 13;
 fn axis_label(value: f64) -> String {
     let leading = value / 10f64.powf(value.log10().floor());
     match leading.round() as u32 {
-        1 | 2 | 3 | 5 | 10 => format!("{value:.0}"),
+        // As many digits as the first needs, below one too.
+        1 | 2 | 3 | 5 | 10 => {
+            let digits = -value.log10().floor();
+            format!("{value:.*}", digits.max(0.0) as usize)
+        }
         _ => String::new(),
     }
 }

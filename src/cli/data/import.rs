@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use md5::{Digest, Md5};
 
@@ -95,7 +95,7 @@ impl Found {
             return Ok(());
         }
         let bytes = if name.ends_with(".gz") {
-            read_capped(GzDecoder::new(bytes), place)?
+            read_capped(MultiGzDecoder::new(bytes), place)?
         } else {
             read_capped(bytes, place)?
         };
@@ -149,10 +149,10 @@ fn gather(
     }
     bar.set_message(format!("reading {place}"));
     if archives::is_archive(source) {
-        let folder = tempfile::tempdir().map_err(failed)?;
-        archives::unpack(source, folder.path(), bar, LARGEST_UNPACKED)?;
-        let unpacked = folder.path().display().to_string();
-        let found = gather(folder.path(), DEPTH, found, bar);
+        let draft = archives::Draft::of(source)?;
+        archives::unpack(source, &draft.folder, bar, LARGEST_UNPACKED)?;
+        let unpacked = draft.folder.display().to_string();
+        let found = gather(&draft.folder, DEPTH, found, bar);
         return found.map_err(|error| error.to_string().replace(&unpacked, &place).into());
     }
     let file = std::fs::File::open(source).map_err(failed)?;
@@ -447,7 +447,7 @@ mod tests {
         let name = set.files[0].name.as_str();
         let whole = gzipped(&archive(&[(
             name,
-            (0..100_000).map(|i| (i * i % 251) as u8).collect(),
+            (0..100_000u64).map(|i| (i * i % 251) as u8).collect(),
         )]));
         for cut in [0, 10, whole.len() / 2, whole.len() - 9] {
             std::fs::write(&source, &whole[..cut]).unwrap();

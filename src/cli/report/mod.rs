@@ -214,8 +214,8 @@ fn histograms(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> 
         };
         let learned = match end.quantiser {
             Quantiser::Gtc => format!(
-                "slope 1 &rarr; {:.3}, intercept 0 &rarr; {:.2}",
-                end.slope, end.intercept
+                "slope {:.3} &rarr; {:.3}, intercept {:.2} &rarr; {:.2}",
+                start.slope, end.slope, start.intercept, end.intercept
             ),
             other => format!("{other}, {} values", end.levels.len()),
         };

@@ -14,7 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::data_args::{Learned, PictureArgs};
-use super::{AnyModel, CliError, load_any, outputs, quoted};
+use super::model_files::packed_of;
+use super::{CliError, outputs};
 use crate::export::Program;
 use crate::files;
 use crate::generate::draw_latents;
@@ -174,7 +175,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode, CliError> {
             outputs::check(file, format, &inputs)?;
         }
     }
-    let model = packed(path)?;
+    let model = packed_of(path, "hardware runs on integers")?;
     let network = model.network();
     let program = Program::new(&model, &network)?;
     let workload = Workload::new(&program);
@@ -269,25 +270,6 @@ fn parse_array(text: &str) -> Result<[u64; 2], CliError> {
         }
         _ => Err(format!(
             "--array {text}: rows and columns are expected, such as 16x16, each from 1 to 65536"
-        )
-        .into()),
-    }
-}
-
-/// A packed model: the file itself, or the one in the folder of a run.
-fn packed(path: &Path) -> Result<PackedModel, CliError> {
-    let in_folder = path.join("model.gtc");
-    let file = if in_folder.is_file() {
-        &in_folder
-    } else {
-        path
-    };
-    match load_any(file)? {
-        AnyModel::Packed(packed) => Ok(*packed),
-        AnyModel::Trained(_) => Err(format!(
-            "{}: not packed yet, and hardware runs on integers. Pack it first: gtc pack {}",
-            path.display(),
-            quoted(path)
         )
         .into()),
     }

@@ -10,12 +10,12 @@ use crate::cli::tuning::TuneWhen;
 use crate::cli::{CliError, DeviceArgs};
 use crate::data::Flip;
 use crate::quantiser::Quantiser;
-use crate::train::{Objective, QuantiserRate};
+use crate::train::{Objective, Optimiser, QuantiserRate};
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
-    /// Name of a model, see `gtc models`, or a description of your own that ends in .toml
-    /// [default: that of --from, else lenet5]
+    /// Name of a model, see `gtc models`, a description of your own that ends in .toml, or a network from ONNX or a trained model,
+    /// whose weights begin anew [default: that of --from, else lenet5]
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     /// Folder with one folder of pictures for each class, or with the files of MNIST, Fashion-MNIST,
@@ -40,11 +40,12 @@ pub(crate) struct TrainArgs {
     /// images, but ranks wait for each other in every layer
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     sync_norm: Option<bool>,
-    /// Train on N processes, a power of two, which share the shards of each batch; mpirun starts them. A process that mpirun
+    /// Train on N processes, a power of two, which share the shards of each batch; mpirun starts them, and gtc must be built
+    /// with --features mpi. A process that mpirun
     /// or srun has started needs no --ranks. A run may go on with another number
     #[arg(long, value_name = "N")]
     pub ranks: Option<usize>,
-    /// How weights follow their gradients. adam: Adam for everything; with --weight-decay it is AdamW. muon: Muon
+    /// How weights follow their gradients. adam: Adam for everything; with --weight-decay it is AdamW, and adamw is the same. muon: Muon
     /// (momentum whose matrices are made orthogonal) for the weights of convolutions, Adam for the rest. sgd: stochastic
     /// gradient descent with Nesterov's momentum of 0.9, Adam for intercepts and slopes
     #[arg(long, value_parser = ["adam", "adamw", "muon", "sgd"])]
@@ -78,7 +79,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X")]
     lambda_bits: Option<f64>,
     /// Bits that each layer may keep: it pays for them only while another level would need more.
-    /// 1: it always pays. Layers may have their own, and those at the ends are also called first and last:
+    /// 1: bits are always paid for. Layers may have their own, and those at the ends are also called first and last:
     /// 2,conv1=4,last=3
     #[arg(long, value_name = "N,LAYER=N,...", value_delimiter = ',')]
     target_bits: Option<Vec<String>>,
@@ -86,7 +87,7 @@ pub(crate) struct TrainArgs {
     /// price rises
     #[arg(long, value_name = "SIZE")]
     target_size: Option<bytesize::ByteSize>,
-    /// Part of the run over which that price rises from zero, 0 to 1
+    /// Part of the run over which the price of bits (--lambda-bits) rises from zero, 0 to 1
     #[arg(long, value_name = "X")]
     bits_ramp: Option<f64>,
     /// Weight of the low-precision network's distillation loss
@@ -297,6 +298,47 @@ impl TrainArgs {
             || self.quantiser.is_some_and(|quantiser| !quantiser.is_gtc())
     }
 
+    /// Puts what the flags say into the configuration of a run that goes on.
+    pub fn change(&self, config: &mut Config) -> Result<(), CliError> {
+        let preset = preset_on(preset_of(&config.model), &config.model);
+        if self.has_other_bits() && config.options.layer_bits == preset.layer_bits {
+            config.options.layer_bits.clear();
+        }
+        self.apply(config)
+    }
+
+    /// Flags that were given and change nothing with these settings.
+    pub fn idle_flags(&self, config: &Config) -> Vec<&'static str> {
+        let options = &config.options;
+        let by = |optimiser| options.optimiser == optimiser;
+        let is_float = options.objective == Objective::Float;
+        let flags = [
+            ("--muon-rate", self.muon_rate.is_some(), by(Optimiser::Muon)),
+            ("--sgd-rate", self.sgd_rate.is_some(), by(Optimiser::Sgd)),
+            (
+                "--lp-start",
+                self.lp_start.is_some(),
+                options.objective == Objective::Gtc,
+            ),
+            ("--lambda-distill", self.lambda_distill.is_some(), !is_float),
+            ("--temperature", self.temperature.is_some(), !is_float),
+            ("--lp-labels", self.lp_labels.is_some(), !is_float),
+            ("--lambda-bits", self.lambda_bits.is_some(), !is_float),
+            ("--target-bits", self.target_bits.is_some(), !is_float),
+            ("--bits-ramp", self.bits_ramp.is_some(), !is_float),
+            ("--freeze-levels", self.freeze_levels.is_some(), !is_float),
+            ("--quantiser-rate", self.quantiser_rate.is_some(), !is_float),
+            (
+                "--straight-through",
+                self.straight_through.is_some(),
+                !is_float,
+            ),
+            ("--centred-slopes", self.centred_slopes.is_some(), !is_float),
+        ];
+        let idle = flags.into_iter().filter(|(_, given, used)| *given && !used);
+        idle.map(|(flag, ..)| flag).collect()
+    }
+
     /// Makes as many shards as there are ranks, unless anything else was asked for.
     pub fn share_among(&self, ranks: usize, config: &mut Config) {
         if self.shards.is_none() && config.options.shards == 1 && ranks.is_power_of_two() {
@@ -305,7 +347,7 @@ impl TrainArgs {
     }
 
     /// Puts what the flags say into a configuration.
-    pub fn apply(&self, config: &mut Config) -> Result<(), CliError> {
+    fn apply(&self, config: &mut Config) -> Result<(), CliError> {
         fn set<T: Clone>(target: &mut T, value: &Option<T>) {
             if let Some(value) = value {
                 *target = value.clone();
@@ -379,8 +421,13 @@ impl TrainArgs {
         set_word(&mut options.likelihood, &self.likelihood)?;
         set(&mut options.seed, &self.seed);
         set_word(&mut options.decay, &self.decay)?;
-        if self.quantiser.is_some_and(|quantiser| !quantiser.is_gtc()) {
-            options.objective = Objective::Direct;
+        match self.quantiser {
+            Some(quantiser) if !quantiser.is_gtc() => options.objective = Objective::Direct,
+            // What another quantiser brought goes with it.
+            Some(_) if config.quantiser.is_some_and(|old| !old.is_gtc()) => {
+                options.objective = Objective::Gtc;
+            }
+            _ => {}
         }
         set(&mut options.centred_slopes, &self.centred_slopes);
         set_word(&mut options.straight_through, &self.straight_through)?;
@@ -391,7 +438,8 @@ impl TrainArgs {
                 target.clone_from(value);
             }
         }
-        if let Some(data) = &self.data {
+        set_some(&mut config.data, &self.data);
+        if let Some(data) = &config.data {
             // Whole, so that the run goes on from any folder.
             config.data = Some(in_words(std::path::absolute(data)?)?);
         }

@@ -28,6 +28,7 @@ use crate::checkpoint::{Header, VERSION};
 use crate::data::Seen;
 use crate::generate::Generator;
 use crate::graph::Description;
+use crate::inspect::inspect;
 use crate::pack::PackedSize;
 use crate::train::Trainer;
 
@@ -134,7 +135,11 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
             }
             None => {
                 config.reading = reading(config.data.as_deref(), &config.pictures)?;
-                RunFolder::create(args.out.as_deref(), &config, &described)?
+                let folder = RunFolder::create(args.out.as_deref(), &config, &described)?;
+                if let Some(snapshot) = &start {
+                    folder.save_start(&inspect(trainer.parameters(), &snapshot.weights))?;
+                }
+                folder
             }
         };
         let size = match header.options.target_size {

@@ -23,7 +23,7 @@ use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::Gpu;
 use crate::inspect::{LayerReport, inspect};
 use crate::pack::PackedSize;
-use crate::train::{Objective, Snapshot, Trainer};
+use crate::train::{Objective, Snapshot, TrainError, Trainer};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ pub(super) struct Session<'a> {
     stop: Stop<'a>,
     saved: Paced,
     reported: Paced,
-    /// The layers before the run.
+    /// The layers before the run, once they are known.
     at_start: Option<Vec<LayerReport>>,
     history: Vec<EpochMetrics>,
     /// Of the packed file, if it has a target.
@@ -89,6 +89,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, CliError> {
         let epochs = trainer.steps_done() / trainer.steps_per_epoch();
         let history = folder.metrics_until(epochs as u32)?;
+        let at_start = folder.start();
         Ok(Self {
             trainer,
             generator,
@@ -98,7 +99,7 @@ impl<'a> Session<'a> {
             stop,
             saved: Paced::new(),
             reported: Paced::new(),
-            at_start: None,
+            at_start,
             history,
             size,
         })
@@ -209,6 +210,11 @@ impl<'a> Session<'a> {
             let (tested, predicted) = self.trainer.test(&self.data.test, |_| bar.tick()).await?;
             line.clear();
             bar.finish_and_clear();
+            // The last step may have been the one that went wrong.
+            let step = self.trainer.steps_done();
+            tested
+                .require_finite()
+                .map_err(|_| TrainError::NotFinite { step })?;
             (predictions, tested_once) = (predicted, true);
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
             let last = self.trainer.steps_done() == total;
@@ -353,6 +359,10 @@ impl<'a> Session<'a> {
 
     fn save(&mut self, snapshot: Snapshot) -> Result<(), CliError> {
         let started = Instant::now();
+        if snapshot.weights.iter().any(|weight| !weight.is_finite()) {
+            let step = snapshot.step;
+            return Err(TrainError::NotFinite { step }.into());
+        }
         self.header.step = snapshot.step;
         self.folder.save(&Checkpoint {
             header: self.header.clone(),

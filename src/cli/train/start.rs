@@ -39,7 +39,7 @@ pub(super) fn prepare(
     let mut config = match old {
         Some(old) => {
             let mut config = old.config.clone();
-            args.apply(&mut config)?;
+            args.change(&mut config)?;
             config
         }
         None => {
@@ -48,6 +48,22 @@ pub(super) fn prepare(
             config
         }
     };
+    let idle = args.idle_flags(&config);
+    if !idle.is_empty() {
+        let options = toml::Table::try_from(&config.options)?;
+        let word = |key: &str| {
+            options
+                .get(key)
+                .and_then(toml::Value::as_str)
+                .unwrap_or_default()
+        };
+        say_error!(
+            "note: with --optimiser {} and --objective {} nothing comes of {}",
+            word("optimiser"),
+            word("objective"),
+            idle.join(", ")
+        );
+    }
     let resumed = old.map(|old| &old.checkpoint);
     let takes = match resumed {
         Some(checkpoint) => Some(checkpoint.header.model()?.input),
@@ -64,6 +80,7 @@ pub(super) fn prepare(
         )
         .into());
     }
+    args.pictures.refuse_idle(config.data.as_deref())?;
     let mut data = load_data(config.data.as_deref(), &config.pictures, takes, None)?;
     let mut model = match resumed {
         Some(checkpoint) => checkpoint.header.model()?,
@@ -85,7 +102,7 @@ pub(super) fn prepare(
         // The run keeps the network itself, and does not depend on the file.
         config.model.clone_from(&model.name);
     }
-    if model.name == "vae" && data.train.size() == vae_colour().input {
+    if !from_file && model.name == "vae" && data.train.size() == vae_colour().input {
         model = vae_colour();
         config.model = model.name.clone();
     }

@@ -7,4 +7,5 @@ mod models;
 mod outputs;
 mod pictures;
 mod runs;
+mod settings;
 mod words;

@@ -90,7 +90,7 @@ fn archives_and_versions_for_python_are_told_apart() {
     fs::create_dir(at("cifar-10-batches-py")).unwrap();
     refuse(
         &["train", "vgg-tiny", "--data", &at(""), "--out", &at("run")],
-        &["for Python", "gtc data cifar10"],
+        &["for Python", "gtc data get cifar10"],
     );
 }
 
