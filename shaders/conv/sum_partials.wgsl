@@ -28,8 +28,20 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     var sum = vec4f(0.0);
-    for (var split = 0u; split < params.splits; split++) {
+    var split = 0u;
+    // Four at a time, so that a GPU waits for four loads at once. The order of the sum is that of the splits.
+    while split + 4u <= params.splits {
+        let first = params.partial_base + split * params.count + i;
+        let p0 = read_a(first);
+        let p1 = read_a(first + params.count);
+        let p2 = read_a(first + 2u * params.count);
+        let p3 = read_a(first + 3u * params.count);
+        sum = (((sum + p0) + p1) + p2) + p3;
+        split += 4u;
+    }
+    while split < params.splits {
         sum += read_a(params.partial_base + split * params.count + i);
+        split++;
     }
     if BIAS {
         sum += read_b(params.bias_base + i % params.channels);

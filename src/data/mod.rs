@@ -261,6 +261,7 @@ pub fn read_folder(folder: &std::path::Path) -> Result<Dataset, DataError> {
 fn listed_classes(folder: &std::path::Path) -> Result<Option<Vec<String>>, DataError> {
     let names = |bytes: Vec<u8>| {
         let text = String::from_utf8_lossy(&bytes).into_owned();
+        let text = text.trim_start_matches('\u{feff}');
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         lines.map(str::to_owned).collect()
     };

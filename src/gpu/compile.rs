@@ -126,7 +126,9 @@ fn label_of(call: &Call) -> String {
 /// Whether a call reads one half of a piece of memory and writes the other.
 fn reads_written(call: &Call) -> bool {
     let outputs = || call.outputs().map(|output| &output.buffer);
-    call.inputs().any(|input| {
+    // Old values of outputs are read through the outputs' own bindings.
+    let mut read = call.networks().flat_map(|call| &call.reads);
+    read.any(|input| {
         let read = &input.buffer;
         outputs().any(|written| !written.same(read) && written.lies_with(read))
     })

@@ -122,6 +122,10 @@ pub struct DepthSplits {
     pub busy: usize,
     /// Steps of the depth that a range has at least: partial sums are written and read again.
     pub least: usize,
+    /// Tiles times ranges below which most of a GPU is idle, so that shorter ranges pay.
+    pub few: usize,
+    /// Steps that a range has at least then.
+    pub short: usize,
 }
 
 /// How sums over the rows of a batch, for each channel, are cut into ranges, and who adds those of the ranges.
@@ -180,8 +184,13 @@ impl Backend {
         let Some(cut) = self.depth_splits else {
             return 1;
         };
-        let tiles = rows.div_ceil(64) * columns.div_ceil(64);
-        (cut.busy / tiles.max(1)).clamp(1, (depth / cut.least).max(1))
+        let tiles = (rows.div_ceil(64) * columns.div_ceil(64)).max(1);
+        let splits = (cut.busy / tiles).clamp(1, (depth / cut.least).max(1));
+        // Two short ranges instead of one take as long: what their dispatch saves, that of the sum costs.
+        match (depth / cut.short).min(cut.few / tiles) {
+            shorter if shorter > 2 => splits.max(shorter),
+            _ => splits,
+        }
     }
 }
 
@@ -217,6 +226,23 @@ mod tests {
         assert_eq!(path("someone's", Cpu, true), Path::CpuSampled);
         assert_eq!(path("AMD Radeon", IntegratedGpu, true), Path::Gpu);
         assert_eq!(path("NVIDIA", DiscreteGpu, true), Path::Gpu);
+    }
+
+    #[test]
+    fn the_depth_is_cut_until_a_gpu_is_busy() {
+        let splits = |size, depth| Path::Gpu.backend().splits(size, depth);
+        // 3 x 3 convolutions of vgg16 at batch 128: enough tiles, and the most ranges of 512 steps.
+        assert_eq!(splits([131_072, 64], 576), 1);
+        assert_eq!(splits([8192, 512], 4608), 1);
+        assert_eq!(splits([512, 512], 4608), 9);
+        // Its last layer, and dense layers of LeNet-5: a few tiles, so short ranges.
+        assert_eq!(splits([128, 12], 512), 4);
+        assert_eq!(splits([64, 500], 832), 6);
+        assert_eq!(splits([64, 12], 500), 3);
+        // Too shallow, and enough tiles for ranges of 512.
+        assert_eq!(splits([64, 128], 192), 1);
+        assert_eq!(splits([64, 4096], 512), 1);
+        assert_eq!(Path::CpuSubgroup.backend().splits([128, 12], 512), 1);
     }
 
     #[test]
