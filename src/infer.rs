@@ -320,10 +320,12 @@ impl<'g> Inference<'g> {
         self.batch
     }
 
-    /// Bytes of all GPU memory in use: buffers, and the textures that mirror them.
+    /// Bytes of all GPU memory in use: buffers, and the textures that hold copies of them.
     pub fn memory_bytes(&self) -> u64 {
         let lasting = self.plan.buffers().iter().filter(|b| !b.is_transient());
-        let lasting: u64 = lasting.map(|b: &Buffer| b.bytes() + b.mirror_bytes()).sum();
+        let lasting: u64 = lasting
+            .map(|b: &Buffer| b.bytes() + b.texture_bytes())
+            .sum();
         lasting + self.pool.slabs().iter().flatten().sum::<u64>()
     }
 

@@ -3,8 +3,8 @@
 //! [`crate::reference`](mod@crate::reference), their cases in [`crate::verify`]. What several include is here too.
 
 use crate::gpu::{
-    Cooperative, Core, Family, Kernel, Mirrors, Numbers, Operand, Operands, Path, Storage, Twins,
-    read_write,
+    Cooperative, Core, Family, Kernel, Numbers, Operand, Operands, Path, ReadsTextures, Storage,
+    Twins, read_write,
 };
 use crate::op;
 use crate::quantiser::method_kernels;
@@ -50,7 +50,7 @@ pub(crate) const fn matrix(
         text,
         family: Family::Matrix(Operand::Rows),
         numbers: Numbers::Float,
-        mirrors: Mirrors::Always,
+        textures: ReadsTextures::Always,
         shared,
         params: "ConvParams",
     }
@@ -67,7 +67,7 @@ pub(crate) const fn elementwise(
         text,
         family: Family::Elementwise,
         numbers: Numbers::Float,
-        mirrors: Mirrors::OfMany,
+        textures: ReadsTextures::OfMany,
         shared,
         params,
     }
@@ -81,7 +81,7 @@ const fn of_optimiser(
     shared: &'static [&'static str],
 ) -> Kernel {
     Kernel {
-        mirrors: Mirrors::Never,
+        textures: ReadsTextures::Never,
         ..elementwise(name, params, text, shared)
     }
 }
@@ -267,7 +267,7 @@ pub fn cooperative_texts(matrices: Cooperative) -> Vec<(&'static str, String)> {
 
 /// What may differ between the calls of two networks that one dispatch does; `None` if none can.
 pub fn twins_of(kernel: &Kernel, path: Path) -> Option<Twins> {
-    let possible = |same| !path.mirrors() && Twins::are_possible(kernel, same);
+    let possible = |same| !path.reads_textures() && Twins::are_possible(kernel, same);
     let params = possible(false);
     possible(true).then_some(Twins {
         params,
@@ -292,7 +292,7 @@ pub fn texts(path: Path) -> Vec<(&'static str, String)> {
             true => vec![None],
             false => cores.into_iter().map(Some).collect(),
         };
-        let in_halves = !path.mirrors() && kernel.numbers == Numbers::Float;
+        let in_halves = !path.reads_textures() && kernel.numbers == Numbers::Float;
         let operands = [Some(Operands::default()), in_halves.then_some(halves)];
         for operands in operands.into_iter().flatten() {
             for core in &cores {
@@ -305,7 +305,7 @@ pub fn texts(path: Path) -> Vec<(&'static str, String)> {
                     };
                     [twins, same].map(|twins| twins.text(&text))
                 });
-                let read_write = (!path.mirrors()).then(|| read_write(&text));
+                let read_write = (!path.reads_textures()).then(|| read_write(&text));
                 let all: Vec<String> = of_twins.chain(read_write).collect();
                 for text in all.into_iter().chain([text]) {
                     if !texts.iter().any(|(_, known)| *known == text) {

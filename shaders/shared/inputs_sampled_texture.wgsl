@@ -1,5 +1,5 @@
-// Inputs as sampled textures that mirror the buffers: the form for SwiftShader and other drivers
-// that run on a CPU, where a texture load costs a fraction of a buffer load. Mirrors are 1,024
+// Inputs as sampled textures that hold copies of the buffers: the form for SwiftShader and other drivers
+// that run on a CPU, where a texture load costs a fraction of a buffer load. ReadsTextures are 1,024
 // texels wide.
 
 @group(0) @binding(1) var input_a: texture_2d<Number>;

@@ -1,5 +1,5 @@
-// Inputs as read-only storage textures that mirror the buffers: the form for lavapipe, where
-// such a load costs half of a sampled texture's and a twentieth of a buffer's. Mirrors are 1,024
+// Inputs as read-only storage textures that hold copies of the buffers: the form for lavapipe, where
+// such a load costs half of a sampled texture's and a twentieth of a buffer's. ReadsTextures are 1,024
 // texels wide.
 
 @group(0) @binding(5) var<storage, read_write> output_0: array<Texel>;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use md5::{Digest, Md5};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{CliError, archives};
@@ -118,13 +119,7 @@ impl PictureArgs {
     /// These options over those of the run that a model is of, so that its test pictures are the ones
     /// that it did not learn from.
     pub fn or_of_run(&self, model: &Path) -> Self {
-        let folder = match model.is_dir() {
-            true => model.to_owned(),
-            false => model.parent().map(Path::to_owned).unwrap_or_default(),
-        };
-        let text = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
-        let of_run: Option<Self> = toml::from_str(&text).ok();
-        self.or(&of_run.unwrap_or_default())
+        self.or(&of_run(model).unwrap_or_default())
     }
 
     /// What the library takes. `input`: (height, width, channels) that a model takes.
@@ -310,12 +305,7 @@ impl<'l> Learned<'l> {
     /// The folder of the data that the model learned from; `None` for the digits inside the program.
     fn own_data(&self, flag: &str) -> Result<Option<PathBuf>, CliError> {
         let shown = self.path.display();
-        let folder = match self.path.is_dir() {
-            true => Some(self.path),
-            false => self.path.parent(),
-        };
-        let config = folder.and_then(|f| std::fs::read_to_string(f.join("config.toml")).ok());
-        let config: toml::Table = config.unwrap_or_default().parse().unwrap_or_default();
+        let config: toml::Table = of_run(self.path).unwrap_or_default();
         if let Some(data) = config.get("data").and_then(toml::Value::as_str) {
             return match archives::is_there(Path::new(data)) {
                 true => Ok(Some(data.into())),
@@ -366,16 +356,30 @@ pub(crate) fn seen_by(model: &Path, header: &Header) -> Option<Seen> {
     struct OfRun {
         reading: Option<Reading>,
     }
-    let folder = match model.is_dir() {
-        true => model.to_owned(),
-        false => model.parent().map(Path::to_owned).unwrap_or_default(),
-    };
-    let text = std::fs::read_to_string(folder.join("config.toml")).unwrap_or_default();
-    let run: OfRun = toml::from_str(&text).unwrap_or_default();
+    let run: OfRun = of_run(model).unwrap_or_default();
     header.seen.map(|seen| Seen {
         reading: seen.reading.or(run.reading),
         ..seen
     })
+}
+
+/// What the settings of the run say that a model lies in, a folder or a file in one. Nothing without such a run, and nothing but a
+/// note if they cannot be read: the file may be somebody else's.
+fn of_run<T: DeserializeOwned>(model: &Path) -> Option<T> {
+    let folder = match model.is_dir() {
+        true => Some(model),
+        false => model.parent(),
+    };
+    let file = folder.unwrap_or(Path::new("")).join("config.toml");
+    let text = std::fs::read_to_string(&file).ok()?;
+    match toml::from_str(&text) {
+        Ok(settings) => Some(settings),
+        Err(error) => {
+            let (file, reason) = (file.display(), error.message());
+            say_error!("note: {file}: {reason}; nothing in it is used");
+            None
+        }
+    }
 }
 
 /// A name for images that goes by what they are, not by where they lie: a hash of their size, of all labels, and of the

@@ -93,6 +93,13 @@ macro_rules! say_error {
 
 pub(crate) use {say, say_error, say_part};
 
+/// A text that is safe in HTML.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
+}
+
 /// A number with four digits behind the point, or two significant ones where those would all be zero.
 pub(super) fn short(number: f64) -> String {
     match number.abs() < 1e-3 && number != 0.0 {

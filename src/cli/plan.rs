@@ -37,7 +37,7 @@ pub(crate) struct PlanArgs {
 struct Memory {
     buffer: String,
     bytes: u64,
-    mirror_bytes: u64,
+    texture_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -66,7 +66,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
         .map(|b| Memory {
             buffer: b.label().to_owned(),
             bytes: b.bytes(),
-            mirror_bytes: b.mirror_bytes(),
+            texture_bytes: b.texture_bytes(),
         })
         .collect();
     let slabs = trainer.pool().slabs();
@@ -74,7 +74,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     memory.push(Memory {
         buffer: "working memory".to_owned(),
         bytes: sum(0),
-        mirror_bytes: sum(1),
+        texture_bytes: sum(1),
     });
     let total_bytes = trainer.memory_bytes();
     if args.json {
@@ -93,11 +93,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, CliError> {
     }
     say!("memory");
     for m in &memory {
-        let mirror = match m.mirror_bytes {
+        let copy = match m.texture_bytes {
             0 => String::new(),
             bytes => format!("  + {} texture copy", human_bytes(bytes)),
         };
-        say!("  {:18} {:>12}{mirror}", m.buffer, human_bytes(m.bytes));
+        say!("  {:18} {:>12}{copy}", m.buffer, human_bytes(m.bytes));
     }
     say!(
         "  {:18} {:>12}",

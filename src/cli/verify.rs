@@ -91,7 +91,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         false => Precision::Full,
     };
     let gpu = args.device.open_for(0, precision)?;
-    if gpu.path().mirrors() {
+    if gpu.path().reads_textures() {
         halves.clear();
     }
     let bar = if args.json {

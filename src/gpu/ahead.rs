@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Path;
 use super::adapters::request_device;
-use super::buffer::{Mirror, TEXEL_BYTES, new_mirror};
+use super::buffer::{TEXEL_BYTES, TextureCopy, new_texture};
 use super::kernel::{BoundKernel, Kind, Numbers};
 
 /// A product that takes longer was compiled, one that is faster came out of the cache. On a busy machine the thread
@@ -117,7 +117,7 @@ struct Workshop {
     storage: Vec<wgpu::Buffer>,
     uniform: wgpu::Buffer,
     /// As floats, as integers.
-    mirrors: [Mirror; 2],
+    textures: [TextureCopy; 2],
     failed: Arc<AtomicBool>,
 }
 
@@ -137,11 +137,11 @@ impl Workshop {
             })
         };
         let storage = (0..BINDINGS).map(|_| buffer(TEXEL_BYTES, wgpu::BufferUsages::STORAGE));
-        let mirror = |numbers| new_mirror(&device, "", 1, numbers);
+        let texture = |numbers| new_texture(&device, "", 1, numbers);
         Some(Self {
             storage: storage.collect(),
             uniform: buffer(UNIFORM_BYTES, wgpu::BufferUsages::UNIFORM),
-            mirrors: [Numbers::Float, Numbers::Integer].map(mirror),
+            textures: [Numbers::Float, Numbers::Integer].map(texture),
             device,
             queue,
             failed,
@@ -153,8 +153,8 @@ impl Workshop {
         let pipeline = call.blueprint.compile(&self.device, false, 1);
         let resource = |binding: u32, kind| match kind {
             Kind::Buffer => self.storage[binding as usize].as_entire_binding(),
-            Kind::Mirror(numbers) => {
-                wgpu::BindingResource::TextureView(&self.mirrors[numbers as usize].view)
+            Kind::Texture(numbers) => {
+                wgpu::BindingResource::TextureView(&self.textures[numbers as usize].view)
             }
             Kind::Uniform => self.uniform.as_entire_binding(),
         };
@@ -210,7 +210,7 @@ mod tests {
             }
             known.push(case.kernel);
             let path = gpu.path();
-            for mut recording in [Recording::new(path), Recording::new(path).mirror_all()] {
+            for mut recording in [Recording::new(path), Recording::new(path).all_in_textures()] {
                 verify::record_into(&gpu, &case, &mut recording).unwrap_or_else(|e| panic!("{e}"));
                 for call in Compiled::new(&recording, &gpu.tiles(), None).kernels() {
                     workshop.compile(&call);

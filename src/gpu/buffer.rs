@@ -1,4 +1,4 @@
-//! GPU memory: a storage buffer and, on drivers that read textures faster, its mirror.
+//! GPU memory: a storage buffer and, on drivers that read textures faster, its texture copy.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,17 +7,17 @@ use super::{Gpu, GpuError, Numbers, Storage};
 
 /// Bytes of a texel of floats: four of them, the unit every kernel loads and stores.
 pub const TEXEL_BYTES: u64 = 16;
-/// Texels in a row of a mirror texture. A row is 16 KiB, which satisfies the 256-byte rule of buffer to
+/// Texels in a row of a texture copy. A row is 16 KiB, which satisfies the 256-byte rule of buffer to
 /// texture copies, and 8,192 rows hold 128 MiB, the largest binding WebGPU guarantees.
 pub const TEXELS_PER_ROW: u32 = 1024;
-/// A mirror is wider by a cache line that nothing uses. Without it texels whose distance is a large power of
+/// A texture copy is wider by a cache line that nothing uses. Without it texels whose distance is a large power of
 /// two, such as those of neighbouring outputs of a layer's weights, fall into the same few lines of a cache,
 /// and products of 512 channels run at two thirds of their speed.
-const MIRROR_WIDTH: u32 = TEXELS_PER_ROW + 4;
+const TEXTURE_WIDTH: u32 = TEXELS_PER_ROW + 4;
 /// What every device allows.
-const MIRROR_HEIGHT: u32 = 8192;
+const TEXTURE_HEIGHT: u32 = 8192;
 
-/// A range of GPU memory, a whole number of mirror rows long. Clones share the memory.
+/// A range of GPU memory, a whole number of texture rows long. Clones share the memory.
 ///
 /// A *transient* buffer has no memory of its own: the plan that uses it places it, together with
 /// others that live at other times. Its content means nothing before the first write of a run.
@@ -55,13 +55,13 @@ pub(super) struct Memory {
     pub rows: u32,
     raw: wgpu::Buffer,
     /// As floats, as integers.
-    mirrors: [OnceLock<Mirror>; 2],
-    /// Set once only the mirrors are left.
+    textures: [OnceLock<TextureCopy>; 2],
+    /// Set once only the texture copies are left.
     released: OnceLock<()>,
     _share: Share,
 }
 
-pub(super) struct Mirror {
+pub(super) struct TextureCopy {
     pub texture: wgpu::Texture,
     pub view: wgpu::TextureView,
 }
@@ -70,7 +70,7 @@ fn bytes_of(rows: u32) -> u64 {
     u64::from(rows) * u64::from(TEXELS_PER_ROW) * TEXEL_BYTES
 }
 
-/// How much memory all buffers of a device may take, mirrors included, and how much they take.
+/// How much memory all buffers of a device may take, texture copies included, and how much they take.
 pub(super) struct Budget {
     most: Option<u64>,
     taken: AtomicU64,
@@ -117,8 +117,8 @@ impl Memory {
     /// # Errors
     /// [`GpuError::OutOfMemory`] when it would exceed the budget of the device.
     pub fn new(gpu: &Gpu, label: &str, rows: u32) -> Result<Self, GpuError> {
-        // Most memory is mirrored sooner or later.
-        let copies = if gpu.path().mirrors() { 2 } else { 1 };
+        // Most memory is copied into textures sooner or later.
+        let copies = if gpu.path().reads_textures() { 2 } else { 1 };
         let share = gpu.budget.take(copies * bytes_of(rows))?;
         let raw = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
@@ -132,7 +132,7 @@ impl Memory {
             label: label.to_owned(),
             rows,
             raw,
-            mirrors: Default::default(),
+            textures: Default::default(),
             released: OnceLock::new(),
             _share: share,
         })
@@ -145,29 +145,29 @@ impl Memory {
         }
     }
 
-    pub fn mirror_bytes(&self) -> u64 {
-        let made = self.mirrors.iter().filter(|m| m.get().is_some());
+    pub fn texture_bytes(&self) -> u64 {
+        let made = self.textures.iter().filter(|m| m.get().is_some());
         made.count() as u64 * bytes_of(self.rows)
     }
 
-    fn mirror(&self, gpu: &Gpu, numbers: Numbers) -> &Mirror {
-        self.mirrors[numbers as usize]
-            .get_or_init(|| new_mirror(&gpu.device, &self.label, self.rows, numbers))
+    fn texture_copy(&self, gpu: &Gpu, numbers: Numbers) -> &TextureCopy {
+        self.textures[numbers as usize]
+            .get_or_init(|| new_texture(&gpu.device, &self.label, self.rows, numbers))
     }
 }
 
-/// A texture that can mirror so many rows.
-pub(super) fn new_mirror(
+/// A texture that can hold a copy of so many rows.
+pub(super) fn new_texture(
     device: &wgpu::Device,
     label: &str,
     rows: u32,
     numbers: Numbers,
-) -> Mirror {
+) -> TextureCopy {
     let texture = device.create_texture(&wgpu::TextureDescriptor {
         label: Some(label),
         size: wgpu::Extent3d {
-            width: MIRROR_WIDTH,
-            height: mirror_height(rows),
+            width: TEXTURE_WIDTH,
+            height: texture_height(rows),
             depth_or_array_layers: 1,
         },
         mip_level_count: 1,
@@ -183,15 +183,15 @@ pub(super) fn new_mirror(
         view_formats: &[],
     });
     let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-    Mirror { texture, view }
+    TextureCopy { texture, view }
 }
 
-/// Rows of a mirror of so many rows: never a power of two, because lavapipe compiles every kernel anew for each
+/// Rows of a texture copy of so many rows: never a power of two, because lavapipe compiles every kernel anew for each
 /// combination of textures whose height is one and textures whose height is not.
-fn mirror_height(rows: u32) -> u32 {
+fn texture_height(rows: u32) -> u32 {
     match rows {
         1 => 3,
-        rows if rows.is_power_of_two() && rows < MIRROR_HEIGHT => rows + 1,
+        rows if rows.is_power_of_two() && rows < TEXTURE_HEIGHT => rows + 1,
         rows => rows,
     }
 }
@@ -393,7 +393,7 @@ impl Buffer {
         self.0.rows
     }
 
-    /// Its bytes, without the mirror.
+    /// Its bytes, without the texture copy.
     pub fn bytes(&self) -> u64 {
         match self.0.place.get() {
             Some(place) if !place.is_half => place.memory.bytes(),
@@ -401,16 +401,16 @@ impl Buffer {
         }
     }
 
-    /// Gives up everything but the mirrors, which hold the content from now on.
+    /// Gives up everything but the texture copies, which hold the content from now on.
     pub(super) fn release(&self) {
         if let Some(memory) = self.memory() {
             memory.released.get_or_init(|| memory.raw.destroy());
         }
     }
 
-    /// Bytes of its mirror; zero while there is none.
-    pub fn mirror_bytes(&self) -> u64 {
-        self.memory().map_or(0, |memory| memory.mirror_bytes())
+    /// Bytes of its texture copy; zero while there is none.
+    pub fn texture_bytes(&self) -> u64 {
+        self.memory().map_or(0, |memory| memory.texture_bytes())
     }
 
     /// Whether it lies in the working memory of a plan.
@@ -428,8 +428,8 @@ impl Buffer {
     }
 
     /// The texture that holds a copy of this buffer, made on first use.
-    pub(super) fn mirror(&self, gpu: &Gpu, numbers: Numbers) -> &Mirror {
-        self.placed().memory.mirror(gpu, numbers)
+    pub(super) fn texture_copy(&self, gpu: &Gpu, numbers: Numbers) -> &TextureCopy {
+        self.placed().memory.texture_copy(gpu, numbers)
     }
 }
 
@@ -444,17 +444,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_mirror_is_a_power_of_two_high() {
-        for rows in 1..MIRROR_HEIGHT {
-            let height = mirror_height(rows);
+    fn no_texture_is_a_power_of_two_high() {
+        for rows in 1..TEXTURE_HEIGHT {
+            let height = texture_height(rows);
             assert!(
                 height >= rows && !height.is_power_of_two(),
                 "{rows}: {height}"
             );
         }
         assert_eq!(
-            mirror_height(MIRROR_HEIGHT),
-            MIRROR_HEIGHT,
+            texture_height(TEXTURE_HEIGHT),
+            TEXTURE_HEIGHT,
             "the most there is"
         );
     }

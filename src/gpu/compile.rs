@@ -1,7 +1,7 @@
 //! From a recording to a [`Plan`]: its passes, then memory, pipelines and bind groups. Nothing is decided after this.
 
 use super::kernel::{Blueprint, BoundKernel, Kind};
-use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_mirror};
+use super::plan::{Command, Plan, PlanRow, SCHEDULE_BYTES, copy_to_texture};
 use super::{Buffer, Cooperative, Gpu, GpuError, MAX_GROUPS, Pool, Tiles};
 use crate::recording::copies::{self, Step, WithCopies};
 use crate::recording::cores::{self, Shared};
@@ -48,7 +48,7 @@ impl<'r> Compiled<'r> {
             let (call, form) = (self.calls[number], self.copies.forms[number]);
             let kind = |resource: &Resource| match resource {
                 Resource::Buffer(_) | Resource::Both(_) => Kind::Buffer,
-                Resource::Mirror(_) => Kind::Mirror(call.kernel.numbers),
+                Resource::Texture(_) => Kind::Texture(call.kernel.numbers),
                 Resource::Schedule => Kind::Uniform,
             };
             let behind = call.bindings(form);
@@ -219,8 +219,8 @@ impl Gpu {
         };
         let command = |step: &Step| match step {
             Step::Copy(copy) => {
-                copy.buffer.mirror(self, copy.numbers);
-                Command::Mirror(copy.buffer.clone(), copy.rows.clone(), copy.numbers)
+                copy.buffer.texture_copy(self, copy.numbers);
+                Command::Copy(copy.buffer.clone(), copy.rows.clone(), copy.numbers)
             }
             Step::Clear(buffer) => Command::Clear(buffer.clone()),
             Step::Exchange(exchange) => Command::Exchange(exchange.clone()),
@@ -255,21 +255,21 @@ impl Gpu {
                 debug_assert!(first.lies_with(second));
                 first.binding_of_both()
             }
-            Resource::Mirror(buffer) => {
-                wgpu::BindingResource::TextureView(&buffer.mirror(self, numbers).view)
+            Resource::Texture(buffer) => {
+                wgpu::BindingResource::TextureView(&buffer.texture_copy(self, numbers).view)
             }
             Resource::Schedule => schedule.as_entire_binding(),
         }
     }
 
-    /// Copies what never changes into its mirrors, and gives up the buffers.
+    /// Copies what never changes into its texture copies, and gives up the buffers.
     fn copy_constants(&self, copies: &[copies::Copy]) {
         if copies.is_empty() {
             return;
         }
         let mut encoder = self.device.create_command_encoder(&Default::default());
         for copy in copies {
-            copy_to_mirror(self, &mut encoder, &copy.buffer, &copy.rows, copy.numbers);
+            copy_to_texture(self, &mut encoder, &copy.buffer, &copy.rows, copy.numbers);
         }
         self.queue.submit([encoder.finish()]);
         copies

@@ -131,7 +131,7 @@ impl Gpu {
         }
         #[cfg(not(target_arch = "wasm32"))]
         if super::adapters::facts(adapter, &gpu.info).is_lavapipe()
-            && gpu.path.mirrors()
+            && gpu.path.reads_textures()
             && !gpu.checked
         {
             gpu.ahead = Some(super::ahead::Ahead::new(adapter.clone(), gpu.path));
@@ -250,9 +250,9 @@ impl Gpu {
     }
 
     /// Rows that two buffers may have together to lie side by side, see [`crate::recording::twins`]; none where
-    /// kernels read mirrors or nobody wants twins.
+    /// kernels read texture copies or nobody wants twins.
     pub(crate) fn most_rows_of_twins(&self) -> u32 {
-        if self.path.mirrors() || self.no_twins {
+        if self.path.reads_textures() || self.no_twins {
             return 0;
         }
         let row = u64::from(super::TEXELS_PER_ROW) * super::TEXEL_BYTES;

@@ -36,15 +36,15 @@ pub enum Numbers {
     Integer,
 }
 
-/// When a kernel reads its inputs from mirrors.
+/// When a kernel reads its inputs from texture copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mirrors {
+pub enum ReadsTextures {
     /// Threads read the same numbers again and again.
     Always,
-    /// If there are many: a mirror ends a pass, which costs lavapipe some 50 us; a load from a buffer takes 1 ns
+    /// If there are many: a texture copy ends a pass, which costs lavapipe some 50 us; a load from a buffer takes 1 ns
     /// more than one from a texture.
     OfMany,
-    /// Every number is read once: to mirror many would cost as much as it saves, and memory.
+    /// Every number is read once: to copy many would cost as much as it saves, and memory.
     Never,
 }
 
@@ -59,8 +59,8 @@ pub struct Kernel {
     pub family: Family,
     /// What its operands hold.
     pub numbers: Numbers,
-    /// When it reads mirrors of its inputs, where there are mirrors.
-    pub mirrors: Mirrors,
+    /// When it reads texture copies of its inputs, where there are texture copies.
+    pub textures: ReadsTextures,
     /// Further files of `shaders/shared/` it uses.
     pub shared: &'static [&'static str],
     /// The Rust struct whose bytes are its uniform block.
@@ -115,12 +115,12 @@ impl Kernel {
     }
 
     /// Whether it should read `texels` texels of inputs, none of them constant, from buffers where others
-    /// are mirrored.
+    /// are copied into textures.
     pub(crate) fn reads_buffers(&self, texels: u32) -> bool {
-        match self.mirrors {
-            Mirrors::Always => false,
-            Mirrors::OfMany => texels <= 65_536,
-            Mirrors::Never => true,
+        match self.textures {
+            ReadsTextures::Always => false,
+            ReadsTextures::OfMany => texels <= 65_536,
+            ReadsTextures::Never => true,
         }
     }
 }
@@ -239,7 +239,7 @@ impl Blueprint {
 #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "see BoundKernel"))]
 pub(super) enum Kind {
     Buffer,
-    Mirror(Numbers),
+    Texture(Numbers),
     Uniform,
 }
 

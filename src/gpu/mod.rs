@@ -31,7 +31,7 @@ pub use buffer::{Buffer, TEXEL_BYTES, TEXELS_PER_ROW};
 pub use cooperative::Cooperative;
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
-pub use kernel::{Family, Kernel, MAX_GROUPS, Mirrors, Numbers, WORKGROUP};
+pub use kernel::{Family, Kernel, MAX_GROUPS, Numbers, ReadsTextures, WORKGROUP};
 pub(crate) use matrix::fastest;
 pub use matrix::{Core, Operand};
 pub use plan::{Plan, PlanRow, Trace};

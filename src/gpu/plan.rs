@@ -39,7 +39,7 @@ pub(super) enum Command {
         outputs: Vec<(String, Vec<Tensor>)>,
     },
     /// Copies a buffer to its texture, so that the next kernels can read it fast.
-    Mirror(Buffer, Range<u32>, Numbers),
+    Copy(Buffer, Range<u32>, Numbers),
     /// Sets a buffer to zero.
     Clear(Buffer),
     /// Waits for other processes.
@@ -103,8 +103,8 @@ impl Plan {
         let mut commands = commands.iter().peekable();
         while let Some(command) = commands.next() {
             match command {
-                Command::Mirror(buffer, rows, numbers) => {
-                    copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
+                Command::Copy(buffer, rows, numbers) => {
+                    copy_to_texture(gpu, &mut encoder, buffer, rows, *numbers);
                 }
                 Command::Clear(buffer) => buffer.clear(&mut encoder),
                 Command::Exchange(_) => unreachable!("it is a submission of its own"),
@@ -154,7 +154,7 @@ impl Plan {
         &self.rows
     }
 
-    /// How many compute passes a run is: copies to mirrors end one.
+    /// How many compute passes a run is: copies to textures end one.
     pub fn passes(&self) -> usize {
         let is_dispatch = |command: &Command| matches!(command, Command::Dispatch { .. });
         let starts = |commands: &[Command]| {
@@ -193,8 +193,8 @@ impl Plan {
         for command in &self.commands {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
             match command {
-                Command::Mirror(buffer, rows, numbers) => {
-                    copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
+                Command::Copy(buffer, rows, numbers) => {
+                    copy_to_texture(gpu, &mut encoder, buffer, rows, *numbers);
                     gpu.queue.submit([encoder.finish()]);
                 }
                 Command::Clear(buffer) => {
@@ -222,7 +222,7 @@ impl Plan {
     }
 }
 
-pub(super) fn copy_to_mirror(
+pub(super) fn copy_to_texture(
     gpu: &Gpu,
     encoder: &mut wgpu::CommandEncoder,
     buffer: &Buffer,
@@ -230,7 +230,7 @@ pub(super) fn copy_to_mirror(
     numbers: Numbers,
 ) {
     let bytes_per_row = TEXELS_PER_ROW * TEXEL_BYTES as u32;
-    let mut texture = buffer.mirror(gpu, numbers).texture.as_image_copy();
+    let mut texture = buffer.texture_copy(gpu, numbers).texture.as_image_copy();
     texture.origin.y = rows.start;
     encoder.copy_buffer_to_texture(
         wgpu::TexelCopyBufferInfo {

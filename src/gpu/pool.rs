@@ -44,12 +44,12 @@ impl Pool {
         Ok(())
     }
 
-    /// Bytes of every piece, largest first, and of its mirror texture.
+    /// Bytes of every piece, largest first, and of its texture copy.
     pub fn slabs(&self) -> Vec<[u64; 2]> {
         let mut slabs: Vec<[u64; 2]> = self
             .slabs
             .iter()
-            .map(|slab| [slab.bytes(), slab.mirror_bytes()])
+            .map(|slab| [slab.bytes(), slab.texture_bytes()])
             .collect();
         slabs.sort_by_key(|slab| std::cmp::Reverse(slab[0]));
         slabs

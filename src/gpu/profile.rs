@@ -1,17 +1,17 @@
 //! Timing a plan: the same list, one pass a dispatch, a timestamp at either end.
 
-use super::plan::{Command, copy_to_mirror};
+use super::plan::{Command, copy_to_texture};
 use super::{Gpu, GpuError, Plan};
 
 /// Timestamps that WebGPU allows in a set.
 const QUERIES: u32 = wgpu::QUERY_SET_MAX_QUERIES;
 
-/// Time of one dispatch. The copies before it are a timing of their own, `mirror`.
+/// Time of one dispatch. The copies before it are a timing of their own, `copies`.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Timing {
     /// Layer and purpose.
     pub label: String,
-    /// Shader; `mirror` for copies from buffers to textures, or `gap` where there are no such copies.
+    /// Shader; `copies` for copies from buffers to textures, or `gap` where there are no such copies.
     pub kernel: &'static str,
     /// Microseconds.
     pub microseconds: f64,
@@ -23,7 +23,7 @@ pub struct Timing {
 
 impl Plan {
     /// Runs the list once and returns the time of every dispatch; the copies between two
-    /// dispatches are listed as `mirror`, or the time between them as `gap`. Empty where the adapter has no timestamps.
+    /// dispatches are listed as `copies`, or the time between them as `gap`. Empty where the adapter has no timestamps.
     ///
     /// # Errors
     /// [`GpuError::Lost`] when the device fails meanwhile.
@@ -58,8 +58,8 @@ impl Plan {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         for command in &self.commands {
             match command {
-                Command::Mirror(buffer, rows, numbers) => {
-                    copy_to_mirror(gpu, &mut encoder, buffer, rows, *numbers);
+                Command::Copy(buffer, rows, numbers) => {
+                    copy_to_texture(gpu, &mut encoder, buffer, rows, *numbers);
                 }
                 Command::Clear(buffer) => buffer.clear(&mut encoder),
                 Command::Exchange(_) => panic!("this plan waits for other processes"),
@@ -85,8 +85,8 @@ impl Plan {
         let ticks = gpu.read_u64(&resolved, count as usize).await?;
         let period = f64::from(gpu.queue.get_timestamp_period()) / 1000.0;
         let microseconds = |from: u64, to: u64| to.saturating_sub(from) as f64 * period;
-        let between = if gpu.path().mirrors() {
-            "mirror"
+        let between = if gpu.path().reads_textures() {
+            "copies"
         } else {
             "gap"
         };

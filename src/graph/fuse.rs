@@ -74,7 +74,7 @@ fn fusible(graph: &Graph, number: usize) -> Fusible {
 }
 
 /// The node that reads a value, if exactly one does and the value is not what the graph gives.
-fn only_reader(graph: &Graph, readers: &[Vec<usize>], value: Value) -> Option<usize> {
+pub fn only_reader(graph: &Graph, readers: &[Vec<usize>], value: Value) -> Option<usize> {
     match readers[value][..] {
         [only] if value != graph.output() => Some(only),
         _ => None,

@@ -22,7 +22,7 @@ pub(crate) use describe::MOST_NODES;
 pub use describe::{DataFacts, Description, MOST_TEXT, NodeText, Sizes};
 pub use error::ModelError;
 pub use fuse::Fused;
-pub(crate) use fuse::{fuse, geometry, separate};
+pub(crate) use fuse::{fuse, geometry, only_reader, separate};
 pub use model::Model;
 pub use scaling::Scaling;
 pub(crate) use shape::MOST_SIDE;

@@ -1,7 +1,7 @@
 //! What a packed model does, one operation after the other.
 
 use super::PackedModel;
-use crate::graph::{Graph, Model, Node, Shape, Value, separate};
+use crate::graph::{Model, Node, Shape, Value, only_reader, separate};
 use crate::op::Packing;
 use crate::op::integers::{IntegerBinding, Integers};
 
@@ -97,13 +97,6 @@ impl<'a> Steps<'a> {
             .is_some_and(|last| last.output == step.output);
         let weighted = step.node.op.operation().weights(Shape::row(1)).is_some();
         last && weighted && step.norm.is_none()
-    }
-}
-
-fn only_reader(graph: &Graph, readers: &[Vec<usize>], value: Value) -> Option<usize> {
-    match readers[value][..] {
-        [only] if value != graph.output() => Some(only),
-        _ => None,
     }
 }
 

@@ -137,13 +137,13 @@ pub(crate) enum Resource {
     Buffer(Buffer),
     /// A buffer and the one behind it, which is its twin's.
     Both([Buffer; 2]),
-    /// The texture that mirrors a buffer.
-    Mirror(Buffer),
+    /// The texture copy of a buffer.
+    Texture(Buffer),
     /// The numbers that change from step to step.
     Schedule,
 }
 
-/// Bindings: 0 params, 1 to 4 inputs, 5 to 8 outputs, 9 to 12 mirrors of outputs.
+/// Bindings: 0 params, 1 to 4 inputs, 5 to 8 outputs, 9 to 12 texture copies of outputs.
 const SCHEDULE_BINDING: u32 = 13;
 
 impl Call {
@@ -259,18 +259,18 @@ impl Call {
             }
             _ => Resource::Buffer(buffer.clone()),
         };
-        let mirror = |tensor: &Tensor| Resource::Mirror(tensor.buffer.clone());
+        let copy = |tensor: &Tensor| Resource::Texture(tensor.buffer.clone());
         let reads = self.reads.iter().enumerate();
         let mut bindings: Vec<_> = reads
-            .map(|(slot, tensor)| match form.mirrors() {
-                true => (1 + slot as u32, mirror(tensor)),
+            .map(|(slot, tensor)| match form.reads_textures() {
+                true => (1 + slot as u32, copy(tensor)),
                 false => (1 + slot as u32, buffer(slot, &tensor.buffer)),
             })
             .collect();
         for (slot, output) in self.writes.iter().enumerate() {
             let tensor = &output.tensors[0];
-            if output.update && form.mirrors() {
-                bindings.push((9 + slot as u32, mirror(tensor)));
+            if output.update && form.reads_textures() {
+                bindings.push((9 + slot as u32, copy(tensor)));
             }
             let resource = buffer(self.reads.len() + slot, &tensor.buffer);
             bindings.push((5 + slot as u32, resource));
@@ -282,7 +282,7 @@ impl Call {
     }
 }
 
-/// The rows of its buffer, and of the texture that mirrors it, that a tensor lies in.
+/// The rows of its buffer, and of its texture copy, that a tensor lies in.
 pub(super) fn rows_of(tensor: &Tensor) -> Range<u32> {
     // Rows have one number of bytes, so that they hold twice as many texels of halves.
     let floats = u64::from(TEXELS_PER_ROW) * Storage::Float.bytes();

@@ -1,7 +1,7 @@
 //! Which calls read textures, and where buffers are copied into them.
 //!
 //! On a CPU driver a load from a buffer at an address that differs between threads costs many times as much as one from
-//! a texture. So a buffer is copied into a texture of the same bytes, its mirror, before the first read after a write. A
+//! a texture. So a buffer is copied into a texture of the same bytes, its texture copy, before the first read after a write. A
 //! copy ends a compute pass, which costs such a driver more than the copy itself: copies move up to others before them.
 
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::{Call, Command, Exchange, Recording};
 use crate::gpu::{Buffer, Numbers, Path};
 use crate::tensor::Tensor;
 
-/// A copy of some rows of a buffer into its mirror.
+/// A copy of some rows of a buffer into its texture copy.
 #[derive(Clone, Debug)]
 pub(crate) struct Copy {
     pub buffer: Buffer,
@@ -85,7 +85,7 @@ pub(crate) fn insert(recording: &Recording) -> WithCopies {
             Command::Call(call) => call,
         };
         let form = form_of(recording, call);
-        if form.mirrors() {
+        if form.reads_textures() {
             for tensor in call.inputs() {
                 let copy = Copy::of(tensor, call.kernel.numbers);
                 if fresh.iter().any(|known| known.covers(&copy)) {
@@ -109,14 +109,14 @@ pub(crate) fn insert(recording: &Recording) -> WithCopies {
     found
 }
 
-/// The form of a call's kernel: buffers also where others read mirrors, if it reads little or each number once.
+/// The form of a call's kernel: buffers also where others read texture copies, if it reads little or each number once.
 fn form_of(recording: &Recording, call: &Call) -> Path {
     let texels = call.inputs().map(Tensor::texels).sum();
     let constant = call
         .inputs()
         .any(|tensor| recording.is_constant(&tensor.buffer));
-    let mirrored = recording.mirror_all || constant;
-    match !mirrored && call.kernel.reads_buffers(texels) {
+    let in_textures = recording.all_in_textures || constant;
+    match !in_textures && call.kernel.reads_buffers(texels) {
         true => Path::Gpu,
         false => recording.path(),
     }

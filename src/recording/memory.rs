@@ -57,7 +57,7 @@ pub(crate) fn blocks(
             Step::Call(number) => {
                 for (_, resource) in calls[*number].bindings(forms[*number]) {
                     match resource {
-                        Resource::Buffer(buffer) | Resource::Mirror(buffer) => touch(&buffer, at),
+                        Resource::Buffer(buffer) | Resource::Texture(buffer) => touch(&buffer, at),
                         Resource::Both(pair) => pair.iter().for_each(|half| touch(half, at)),
                         Resource::Schedule => {}
                     }

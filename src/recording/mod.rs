@@ -71,8 +71,8 @@ pub struct Recording {
     path: Path,
     pub(crate) commands: Vec<Command>,
     pub(crate) constants: Vec<Constant>,
-    /// Whether kernels with few inputs read mirrors too.
-    pub(crate) mirror_all: bool,
+    /// Whether kernels with few inputs read texture copies too.
+    pub(crate) all_in_textures: bool,
     /// Which of its cores every product has; else what should be fastest.
     pub(crate) core: Option<usize>,
     /// The commands of two networks, see [`Recording::side_by_side`].
@@ -88,7 +88,7 @@ impl Recording {
             path,
             commands: Vec::new(),
             constants: Vec::new(),
-            mirror_all: false,
+            all_in_textures: false,
             core: None,
             sides: Vec::new(),
             twins: Vec::new(),
@@ -122,7 +122,7 @@ impl Recording {
     }
 
     /// Says that a buffer holds now what it will hold in every run of this plan, that no kernel
-    /// writes it and that no other plan uses it. Where kernels read mirrors, the mirror is made
+    /// writes it and that no other plan uses it. Where kernels read texture copies, the texture copy is made
     /// once and the buffer given up.
     pub fn constant(&mut self, buffer: &Buffer) {
         self.constants.push(Constant {
@@ -146,9 +146,9 @@ impl Recording {
         self.constants.iter().any(|known| known.buffer.same(buffer))
     }
 
-    /// Lets kernels with few inputs read mirrors too: for tests of that form.
-    pub(crate) fn mirror_all(mut self) -> Self {
-        self.mirror_all = true;
+    /// Lets kernels with few inputs read texture copies too: for tests of that form.
+    pub(crate) fn all_in_textures(mut self) -> Self {
+        self.all_in_textures = true;
         self
     }
 

@@ -6,14 +6,14 @@ use super::copies::{self, Step};
 use super::cores::{self, Shared};
 use super::memory::{self, Block};
 use super::{Call, Dispatch, Exchange, Grid, Output, Recording, Write, submissions};
-use crate::gpu::{Buffer, Core, Kernel, Mirrors, Path, TEXELS_PER_ROW, Tiles};
+use crate::gpu::{Buffer, Core, Kernel, Path, ReadsTextures, TEXELS_PER_ROW, Tiles};
 use crate::kernels;
 use crate::tensor::Tensor;
 
 /// What a row of memory holds: the buffer that lies there, by its number, and which write it is from.
 type Content = Option<(usize, usize)>;
 
-/// Follows a recording through its passes as a device would, row by row of every buffer, working memory and mirror, and
+/// Follows a recording through its passes as a device would, row by row of every buffer, working memory and texture copy, and
 /// fails where a call reads what is no longer there, or writes where it reads something else.
 pub(crate) fn follow(recording: &Recording) {
     let calls: Vec<&Call> = recording.calls().collect();
@@ -58,16 +58,16 @@ pub(crate) fn follow(recording: &Recording) {
         memory[place_of(buffer)].fill(Some((n, 0)));
     }
     // By place, kind of numbers and row.
-    let mut mirrors: HashMap<(usize, usize, usize), Content> = HashMap::new();
+    let mut textures: HashMap<(usize, usize, usize), Content> = HashMap::new();
     let mut copy = |memory: &[Vec<Content>], copy: &copies::Copy, what: &str| {
         let place = place_of(&copy.buffer);
         for row in copy.rows.clone().map(|row| row as usize) {
             let content = memory[place][row];
             let own = content.is_some_and(|(owner, _)| owner == number(&copy.buffer));
             assert!(own, "{what} of {:?}, row {row}: {content:?}", copy.buffer);
-            mirrors.insert((place, copy.numbers as usize, row), content);
+            textures.insert((place, copy.numbers as usize, row), content);
         }
-        mirrors.clone()
+        textures.clone()
     };
     let mut seen = HashMap::new();
     for once in &with_copies.once {
@@ -103,14 +103,18 @@ pub(crate) fn follow(recording: &Recording) {
                     for row in rows_of(tensor) {
                         let present = memory[place][row];
                         let key = (place, call.kernel.numbers as usize, row);
-                        let read = match form.mirrors() {
+                        let read = match form.reads_textures() {
                             true => seen.get(&key).copied().flatten(),
                             false => present,
                         };
                         let own = read.is_some_and(|(owner, _)| owner == number(&tensor.buffer));
                         assert!(own, "{name} reads {:?}, row {row}: {read:?}", tensor.buffer);
                         let fresh = read == present || recording.is_constant(&tensor.buffer);
-                        assert!(fresh, "{name} reads an old mirror of {:?}", tensor.buffer);
+                        assert!(
+                            fresh,
+                            "{name} reads an old texture copy of {:?}",
+                            tensor.buffer
+                        );
                     }
                     for output in call.outputs() {
                         let apart = place_of(&output.buffer) != place;
@@ -143,7 +147,7 @@ pub(crate) fn follow(recording: &Recording) {
     );
 }
 
-/// A row of a mirror, in floats.
+/// A row of a texture copy, in floats.
 const ROW: usize = 4 * TEXELS_PER_ROW as usize;
 
 /// A call that reads and writes these tensors. What the kernel would do with them does not matter.
@@ -177,28 +181,28 @@ fn letters(recording: &Recording) -> String {
     steps.iter().map(letter).collect()
 }
 
-/// A kernel that always reads mirrors, where there are some.
-const READS_MIRRORS: &Kernel = &crate::op::conv::entries::CONV_FORWARD;
+/// A kernel that always reads texture copies, where there are some.
+const READS_TEXTURES: &Kernel = &crate::op::conv::entries::CONV_FORWARD;
 
 #[test]
 fn a_buffer_is_copied_before_the_first_read_after_a_write() {
-    assert_eq!(READS_MIRRORS.mirrors, Mirrors::Always);
+    assert_eq!(READS_TEXTURES.textures, ReadsTextures::Always);
     let [x, y, z] = [2, 2, 2].map(tensor);
     let record = |path| {
         let mut list = Recording::new(path);
         list.clear(&x.buffer);
-        call(&mut list, READS_MIRRORS, &[&x], Write::New(&y));
-        call(&mut list, READS_MIRRORS, &[&x, &y], Write::New(&z));
+        call(&mut list, READS_TEXTURES, &[&x], Write::New(&y));
+        call(&mut list, READS_TEXTURES, &[&x, &y], Write::New(&z));
         call(
             &mut list,
-            READS_MIRRORS,
+            READS_TEXTURES,
             &[&z.range(0..1)],
             Write::New(&y.range(0..1)),
         );
         // Only the first row of y is new, but its copy is old as a whole; the second row is copied anew, with the
         // whole of y before.
-        call(&mut list, READS_MIRRORS, &[&y.range(1..2)], Write::New(&z));
-        call(&mut list, READS_MIRRORS, &[&y], Write::Update(&z));
+        call(&mut list, READS_TEXTURES, &[&y.range(1..2)], Write::New(&z));
+        call(&mut list, READS_TEXTURES, &[&y], Write::Update(&z));
         list
     };
     for path in [Path::CpuSampled, Path::CpuStorage, Path::CpuSubgroup] {
@@ -218,17 +222,17 @@ fn copies_move_up_to_others_and_constants_are_copied_once() {
     list.constant(&constant.buffer);
     call(
         &mut list,
-        READS_MIRRORS,
+        READS_TEXTURES,
         &[&kept[0], &constant],
         Write::New(&y),
     );
     call(
         &mut list,
-        READS_MIRRORS,
+        READS_TEXTURES,
         &[&kept[1], &constant],
         Write::New(&z),
     );
-    call(&mut list, READS_MIRRORS, &[&kept[2], &y], Write::New(&z));
+    call(&mut list, READS_TEXTURES, &[&kept[2], &y], Write::New(&z));
     assert_eq!(letters(&list), "mmmccmc");
     assert_eq!(copies::insert(&list).once.len(), 1);
     follow(&list);
@@ -239,7 +243,7 @@ fn what_reads_each_number_once_reads_the_buffer() {
     let [x, y] = [1, 1].map(tensor);
     let once = kernels::all()
         .into_iter()
-        .find(|k| k.mirrors == Mirrors::Never);
+        .find(|k| k.textures == ReadsTextures::Never);
     let mut list = Recording::new(Path::CpuStorage);
     list.clear(&x.buffer);
     call(
@@ -250,7 +254,7 @@ fn what_reads_each_number_once_reads_the_buffer() {
     );
     let form = copies::insert(&list).forms[0];
     assert_eq!((form, letters(&list)), (Path::Gpu, "0c".to_owned()));
-    let list = list.mirror_all();
+    let list = list.all_in_textures();
     let form = copies::insert(&list).forms[0];
     assert_eq!((form, letters(&list)), (Path::CpuStorage, "0mc".to_owned()));
 }
@@ -261,7 +265,7 @@ fn working_memory_is_shared_by_what_lives_at_other_times() {
     let mut list = Recording::new(Path::Gpu);
     list.clear(&chain[0].buffer);
     for pair in chain.windows(2) {
-        call(&mut list, READS_MIRRORS, &[&pair[0]], Write::New(&pair[1]));
+        call(&mut list, READS_TEXTURES, &[&pair[0]], Write::New(&pair[1]));
     }
     let calls: Vec<&Call> = list.calls().collect();
     let found = copies::insert(&list);
@@ -310,7 +314,7 @@ fn a_list_is_cut_before_a_submission_grows_too_long() {
     let [x, y] = [1, 1].map(tensor);
     for flops in [3, 3, 9, 1, 1] {
         list.dispatch(Dispatch {
-            kernel: READS_MIRRORS,
+            kernel: READS_TEXTURES,
             label: "call",
             constants: &[],
             params: &[0; 16],
@@ -338,7 +342,7 @@ fn products_get_cores_and_others_do_not() {
     let mut list = Recording::new(Path::Gpu);
     call(&mut list, &crate::op::add::ADD, &[&x], Write::New(&y));
     let product = |size| Dispatch {
-        kernel: READS_MIRRORS,
+        kernel: READS_TEXTURES,
         label: "product",
         constants: &[],
         params: &[0; 16],
@@ -382,7 +386,7 @@ fn products_get_cores_and_others_do_not() {
     let list = Recording::new(Path::CpuSubgroup).with_core(99);
     let mut list = list;
     list.dispatch(product([64, 64]));
-    let ways = READS_MIRRORS.cores(Path::CpuSubgroup, 64);
+    let ways = READS_TEXTURES.cores(Path::CpuSubgroup, 64);
     assert_eq!(cores::most_cores(&list, None), ways.len());
     assert_eq!(
         cores::choose(&list, &Tiles::default(), None)[0].core,
@@ -394,12 +398,12 @@ fn products_get_cores_and_others_do_not() {
 fn what_came_from_other_processes_is_copied_again() {
     let [x, y, z] = [2, 2, 2].map(|rows| Tensor::kept("tensor", &[rows, ROW]));
     let mut list = Recording::new(Path::CpuStorage);
-    call(&mut list, READS_MIRRORS, &[&x], Write::New(&y));
+    call(&mut list, READS_TEXTURES, &[&x], Write::New(&y));
     list.exchange(Exchange {
         sums: vec![x.clone()],
         gathers: Vec::new(),
     });
-    call(&mut list, READS_MIRRORS, &[&x], Write::New(&z));
+    call(&mut list, READS_TEXTURES, &[&x], Write::New(&z));
     follow(&list);
     assert_eq!(letters(&list), "mcxmc");
     let calls: Vec<&Call> = list.calls().collect();

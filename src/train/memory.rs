@@ -31,7 +31,7 @@ pub(super) fn memory_of(
             value: if cooperative { "cooperative" } else { "mixed" }.to_owned(),
             remedy,
         };
-        if gpu.path().mirrors() {
+        if gpu.path().reads_textures() {
             return Err(wrong(format!(
                 "it is for GPUs: kernels of the path {} read textures of 32 bits a number. Leave it out; --path gpu runs \
                      here what a GPU would, slowly",

@@ -368,10 +368,10 @@ impl<'g> Trainer<'g> {
         buffers
     }
 
-    /// Bytes of all buffers, working memory and mirrors included.
+    /// Bytes of all buffers, working memory and texture copies included.
     pub fn memory_bytes(&self) -> u64 {
         let kept = self.buffers();
-        let kept = kept.iter().map(|b| b.bytes() + b.mirror_bytes());
+        let kept = kept.iter().map(|b| b.bytes() + b.texture_bytes());
         let working = self.pool().slabs();
         kept.sum::<u64>() + working.iter().flatten().sum::<u64>()
     }

@@ -159,8 +159,8 @@ fn record_gradients(
     let together = if shards.sync_norm { own } else { 1 };
     for start in (0..own).step_by(together) {
         let arenas: Vec<Tensor> = (0..together).map(|_| tree.arena()).collect();
-        // A kernel that reads mirrors gains nothing by memory of both networks side by side.
-        let lp_arenas: Vec<Tensor> = match shards.is_one() && !plan.path().mirrors() {
+        // A kernel that reads texture copies gains nothing by memory of both networks side by side.
+        let lp_arenas: Vec<Tensor> = match shards.is_one() && !plan.path().reads_textures() {
             true => vec![lp_gradients.clone()],
             false => {
                 let transient = |arena: &Tensor| Tensor::transient("LP gradients", &arena.shape);

@@ -171,7 +171,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let table = Tensor::new(gpu, "spans", &[spans.table().len() / 4, 4])?;
     table.write(gpu, &spans.table());
     let [d_weights, d_quantiser] = [0..stored, stored..stored + 4].map(|r| gradients.range(r));
-    let mut plan = Recording::new(gpu.path()).mirror_all();
+    let mut plan = Recording::new(gpu.path()).all_in_textures();
     let model = Quantised {
         quantiser: Quantiser::Gtc,
         spans: &spans,

@@ -343,7 +343,12 @@ pub(crate) fn bits(values: Vec<i32>) -> Vec<f32> {
 /// # Errors
 /// [`GpuError`] when memory or a kernel is refused.
 pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> {
-    let (plan, outputs, _) = record(gpu, case, Recording::new(gpu.path()).mirror_all(), FLOATS)?;
+    let (plan, outputs, _) = record(
+        gpu,
+        case,
+        Recording::new(gpu.path()).all_in_textures(),
+        FLOATS,
+    )?;
     Ok((plan, outputs))
 }
 
@@ -455,7 +460,7 @@ async fn run_once(
     expected: &[Expected],
     report: &mut CaseReport,
 ) -> Result<usize, GpuError> {
-    let plan = Recording::new(gpu.path()).mirror_all().with_core(core);
+    let plan = Recording::new(gpu.path()).all_in_textures().with_core(core);
     let (plan, outputs, cores) = record(gpu, case, plan, storages)?;
     plan.run(gpu, bytemuck::bytes_of(&case.schedule));
     let value = |x: &f32| value_of(case.kernel.numbers, *x);

@@ -261,7 +261,7 @@ fn agree(cases: &[verify::Case], (path, checked, cooperative): (Path, bool, bool
     for case in cases {
         reports.push(block_on(verify::run_case(&gpu, case)).unwrap());
     }
-    if !path.mirrors() {
+    if !path.reads_textures() {
         for case in &verify::half_cases() {
             reports.push(block_on(verify::run_case_in_halves(&gpu, case)).unwrap());
         }

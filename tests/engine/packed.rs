@@ -70,7 +70,7 @@ fn vgg16_at_batch_one_needs_little_memory() {
     let bytes = inference.memory_bytes();
     assert!(
         bytes <= 12_000_000,
-        "{bytes} bytes of buffers and their mirrors"
+        "{bytes} bytes of buffers and their texture copies"
     );
 }
 

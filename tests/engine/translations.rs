@@ -96,7 +96,7 @@ fn forms(path: Path) -> Vec<Form> {
                 // Several kernels are made of one file.
                 let address = std::ptr::from_ref(form.kernel).addr();
                 if form.kernel.numbers == Numbers::Float
-                    && !path.mirrors()
+                    && !path.reads_textures()
                     && known.insert((address, String::new()))
                 {
                     forms.push(Form {

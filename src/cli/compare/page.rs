@@ -10,7 +10,8 @@ use super::energy::ACCELERATOR;
 use super::rows::{HEADS, Row, cells};
 use crate::cli::CliError;
 use crate::cli::charts::{FONT, svg_page};
-use crate::cli::report::{STYLE, escape};
+use crate::cli::output::escape;
+use crate::cli::report::STYLE;
 
 /// Colours that eyes without red or green tell apart (Okabe, Ito 2008): GTC, other methods that pack, those that do not.
 const COLOURS: [RGBColor; 3] = [

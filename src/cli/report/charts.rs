@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::escape;
 use crate::cli::CliError;
+use crate::cli::output::escape;
 
 /// Colours of lines that are layers: neighbours differ most.
 pub(super) const LAYER_COLOURS: [usize; 8] = [0, 1, 4, 5, 6, 7, 2, 3];

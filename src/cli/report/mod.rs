@@ -11,7 +11,7 @@ use charts::{LAYER_COLOURS, Series, chart, heat_map, series};
 pub(crate) use vae::AutoEncoderPage;
 
 use super::CliError;
-use super::output::short;
+use super::output::{escape, short};
 use super::run_folder::{ElboTerms, EpochMetrics};
 use crate::checkpoint::Header;
 use crate::data::Images;
@@ -75,12 +75,6 @@ pub(crate) fn render(data: &ReportData<'_>) -> Result<String, CliError> {
     settings(&mut page, data)?;
     page += "</main></body></html>\n";
     Ok(page)
-}
-
-pub(in crate::cli) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
 }
 
 fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 
 use crate::cli::CliError;
+use crate::cli::output::escape;
 use crate::cli::run_folder::EpochMetrics;
 
 /// Steps of the power iteration: latents have few dimensions.
@@ -131,7 +132,7 @@ fn scatter(page: &mut String, data: &AutoEncoderPage) -> Result<(), CliError> {
     }
     page.push_str("</svg><div class=\"legend\">");
     for (class, name) in data.classes.iter().enumerate() {
-        let name = name.replace('&', "&amp;").replace('<', "&lt;");
+        let name = escape(name);
         write!(page, "<span style=\"--c:{}\">{name}</span>", colour(class))?;
     }
     page.push_str("</div></figure>");

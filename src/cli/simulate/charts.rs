@@ -3,19 +3,13 @@
 use std::fmt::{self, Write};
 
 use super::tables::significant;
+use crate::cli::output::escape;
 
 /// Width of all charts; the page scales them.
 const WIDTH: f64 = 420.0;
 const ROW: f64 = 20.0;
 /// Width of a character of a label.
 const CHARACTER: f64 = 6.2;
-
-/// A text that is safe in HTML.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
-}
 
 /// The end of a long name, in which layers differ.
 fn short(name: &str) -> String {

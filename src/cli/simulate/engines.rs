@@ -3,9 +3,9 @@
 use std::fmt::{self, Write};
 
 use super::Results;
-use super::charts::escape;
 use super::page::table;
 use super::tables::{Unit, count, significant};
+use crate::cli::output::escape;
 use crate::simulate::Synthesis;
 
 /// Results of synthesis beside what the model says of the same engines.

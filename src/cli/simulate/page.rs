@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use super::charts::{self, escape};
+use super::charts;
 use super::tables::{self, Unit, count, significant};
 use super::{Results, SWEPT, engines};
+use crate::cli::output::escape;
 use crate::simulate::{Energy, Format, NODES};
 
 const STYLE: &str = include_str!("../../../assets/report.css");

@@ -27,7 +27,7 @@ pub(super) const BACKEND: Backend = Backend {
             || adapter.is_named(&["swiftshader", "warp"])
     },
     texts: Texts {
-        mirrors: true,
+        textures: true,
         inputs: include_str!("../../../shaders/shared/inputs_sampled_texture.wgsl"),
         storage: false,
         previous: Some([PREVIOUS; 2]),

@@ -9,7 +9,7 @@ pub(super) const BACKEND: Backend = Backend {
     name: "cpu-storage",
     recognises: |adapter| adapter.is_lavapipe(),
     texts: Texts {
-        mirrors: true,
+        textures: true,
         inputs: include_str!("../../../shaders/shared/inputs_storage_texture.wgsl"),
         storage: true,
         previous: Some([

@@ -7,7 +7,7 @@ pub(super) const BACKEND: Backend = Backend {
     name: "gpu",
     recognises: |_| true,
     texts: Texts {
-        mirrors: false,
+        textures: false,
         inputs: include_str!("../../../shaders/shared/inputs_buffer.wgsl"),
         storage: false,
         previous: None,

@@ -48,9 +48,9 @@ impl Path {
         self.backend().name
     }
 
-    /// Whether kernels read textures that mirror the buffers.
-    pub fn mirrors(self) -> bool {
-        self.backend().texts.mirrors
+    /// Whether kernels read textures that hold copies of the buffers.
+    pub fn reads_textures(self) -> bool {
+        self.backend().texts.textures
     }
 
     /// The form that suits an adapter: the first whose backend recognises it, special ones first.
@@ -91,8 +91,8 @@ impl Facts<'_> {
 
 /// The texts through which a kernel reads.
 pub(super) struct Texts {
-    /// Whether inputs are textures that mirror buffers.
-    pub mirrors: bool,
+    /// Whether inputs are textures that hold copies of buffers.
+    pub textures: bool,
     /// Defines `read_a` to `read_d`.
     pub inputs: &'static str,
     /// Whether textures are storage textures, whose format a text of its own says.

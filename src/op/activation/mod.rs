@@ -22,7 +22,7 @@ pub use relu::{RELU_BACKWARD, relu_backward};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Kernel, Mirrors};
+use crate::gpu::{Kernel, ReadsTextures};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -39,7 +39,7 @@ pub(super) const FOLDER: Folder = Folder {
 
 /// y from x.
 pub static ACTIVATION_FORWARD: Kernel = Kernel {
-    mirrors: Mirrors::Never,
+    textures: ReadsTextures::Never,
     ..kernels::elementwise(
         "activation_forward",
         "ActivationForwardParams",
@@ -49,7 +49,7 @@ pub static ACTIVATION_FORWARD: Kernel = Kernel {
 };
 /// Gradient of x.
 pub static ACTIVATION_BACKWARD: Kernel = Kernel {
-    mirrors: Mirrors::Never,
+    textures: ReadsTextures::Never,
     ..kernels::elementwise(
         "activation_backward",
         "ActivationBackwardParams",

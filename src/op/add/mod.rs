@@ -20,7 +20,7 @@ pub use operation::Add;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Kernel, Mirrors};
+use crate::gpu::{Kernel, ReadsTextures};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -32,7 +32,7 @@ pub(super) const FOLDER: Folder = Folder {
 
 /// y = a + b, then optionally ReLU.
 pub static ADD: Kernel = Kernel {
-    mirrors: Mirrors::Never,
+    textures: ReadsTextures::Never,
     ..kernels::elementwise(
         "add",
         "AddParams",

@@ -1,6 +1,6 @@
 //! The entries of the kernels.
 
-use crate::gpu::{Family, Kernel, Mirrors, Numbers, Operand};
+use crate::gpu::{Family, Kernel, Numbers, Operand, ReadsTextures};
 use crate::kernels::{
     BLOCKS_FLOAT, CODES, CONV_SHAPE, DIVIDE, PACKED_BLOCKS, PACKED_DOT4, PACKED_FLOAT,
     PACKED_LANES, PACKED_SHIFT, PLACES, REQUANTISE, SHIFT_WINDOWS, SPLITS, SQUARES, WINDOWS,
@@ -39,7 +39,7 @@ pub static CONV_BACKWARD_WEIGHT: Kernel = Kernel {
 };
 /// Windows as rows.
 pub static IM2COL: Kernel = Kernel {
-    mirrors: Mirrors::Always,
+    textures: ReadsTextures::Always,
     ..elementwise(
         "im2col",
         "Im2colParams",
@@ -49,7 +49,7 @@ pub static IM2COL: Kernel = Kernel {
 };
 /// Shifted copies of images.
 pub static SHIFTS: Kernel = Kernel {
-    mirrors: Mirrors::Always,
+    textures: ReadsTextures::Always,
     ..elementwise(
         "shifts",
         "ShiftsParams",
@@ -59,7 +59,7 @@ pub static SHIFTS: Kernel = Kernel {
 };
 /// The sum of partial sums.
 pub static SUM_PARTIALS: Kernel = Kernel {
-    mirrors: Mirrors::Never,
+    textures: ReadsTextures::Never,
     ..elementwise(
         "sum_partials",
         "SumParams",
@@ -73,7 +73,7 @@ const fn packed(family: Family, shared: &'static [&'static str]) -> Kernel {
         text: include_str!("../../../shaders/conv/packed_conv.wgsl"),
         family,
         numbers: Numbers::Integer,
-        mirrors: Mirrors::Always,
+        textures: ReadsTextures::Always,
         shared,
         params: "PackedConvParams",
     }

@@ -13,7 +13,7 @@ pub use operation::Dropout;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Kernel, Mirrors};
+use crate::gpu::{Kernel, ReadsTextures};
 use crate::kernels;
 use crate::op::Counter;
 use crate::recording::{Dispatch, Grid, Recording, Write};
@@ -26,7 +26,7 @@ pub(super) const FOLDER: Folder = Folder {
 
 /// y = x with numbers left out.
 pub static DROPOUT: Kernel = Kernel {
-    mirrors: Mirrors::Never,
+    textures: ReadsTextures::Never,
     ..kernels::elementwise(
         "dropout",
         "DropoutParams",

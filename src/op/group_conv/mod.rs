@@ -14,7 +14,7 @@ pub use packed::{GroupCodes, PACKED_GROUP_CONV, packed_group_conv};
 use bytemuck::{Pod, Zeroable};
 
 use super::GroupShape;
-use crate::gpu::{Kernel, Mirrors};
+use crate::gpu::{Kernel, ReadsTextures};
 use crate::kernels;
 use crate::recording::{Dispatch, Grid, Recording, Write};
 use crate::tensor::Tensor;
@@ -35,7 +35,7 @@ const GROUP_SHAPE: &str = include_str!("../../../shaders/shared/group_shape.wgsl
 
 const fn kernel(name: &'static str, text: &'static str, shared: &'static [&'static str]) -> Kernel {
     Kernel {
-        mirrors: Mirrors::Always,
+        textures: ReadsTextures::Always,
         ..kernels::elementwise(name, "GroupParams", text, shared)
     }
 }

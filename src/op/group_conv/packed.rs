@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Kernel, Mirrors, Numbers};
+use crate::gpu::{Kernel, Numbers, ReadsTextures};
 use crate::kernels;
 use crate::op::GroupShape;
 use crate::recording::{Dispatch, Grid, Recording, Write};
@@ -11,7 +11,7 @@ use crate::tensor::{Tensor, pad4};
 /// A grouped convolution of integers over packed weights.
 pub static PACKED_GROUP_CONV: Kernel = Kernel {
     numbers: Numbers::Integer,
-    mirrors: Mirrors::Always,
+    textures: ReadsTextures::Always,
     ..kernels::elementwise(
         "packed_group_conv",
         "PackedGroupConvParams",

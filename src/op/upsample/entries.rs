@@ -1,11 +1,11 @@
 //! The entries of the kernels.
 
-use crate::gpu::{Kernel, Mirrors, Numbers};
+use crate::gpu::{Kernel, Numbers, ReadsTextures};
 use crate::kernels::{DIVIDE, UPSAMPLE_SHAPE, elementwise};
 
 /// Every number as a square of equal ones.
 pub static UPSAMPLE_FORWARD: Kernel = Kernel {
-    mirrors: Mirrors::Always,
+    textures: ReadsTextures::Always,
     ..elementwise(
         "upsample_forward",
         "UpsampleParams",
