@@ -8,6 +8,8 @@ const BATCH = 16;
 let adapter = '';
 let rows = [];
 let running = false;
+// Whether there is a device that works.
+let alive = false;
 
 function add(row) {
   rows.push(row);
@@ -65,19 +67,23 @@ async function measure() {
     element('bench-message').textContent = error.message;
   }
   running = false;
-  element('measure').disabled = false;
+  element('measure').disabled = !alive;
 }
 
 // With a device that works.
 export function begin(name) {
   adapter = name;
+  alive = true;
   element('adapter').textContent = name;
   element('measure').disabled = running;
 }
 
 export function setUp() {
   on('row', add);
-  on('lost', () => { element('measure').disabled = true; });
+  on('lost', () => {
+    alive = false;
+    element('measure').disabled = true;
+  });
   element('measure').addEventListener('click', measure);
   element('copy').addEventListener('click', async () => {
     try {

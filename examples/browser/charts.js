@@ -42,6 +42,11 @@ export function thinned(points, most = MOST_POINTS) {
   return Array.from({ length: most }, (_, i) => points[at(i)]);
 }
 
+// A canvas that is not on the page.
+export function blank(width, height) {
+  return Object.assign(document.createElement('canvas'), { width, height });
+}
+
 // Lines over steps. `lines`: [{colour, points: [[step, value]], dots: [[step, value]]}].
 export function lineChart(canvas, lines, { low = 0, high, format, end, ticks }) {
   const { context: c, width, height } = prepare(canvas);
@@ -92,7 +97,7 @@ export function weightChart(canvas, { report, most, bins }) {
   const base = height - 18;
   const x = (value) => ((value / most + 1) / 2) * width;
   const top = Math.max(...bins);
-  c.fillStyle = colour('line');
+  c.fillStyle = colour('shape');
   c.beginPath();
   c.moveTo(0, base);
   bins.forEach((share, i) => {

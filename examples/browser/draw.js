@@ -1,20 +1,23 @@
 // Draw: ink on a canvas, read by a packed model while it is drawn.
 
-import { colour, levelColour, power } from './charts.js';
+import { blank, colour, levelColour, power } from './charts.js';
 import { call } from './engine.js';
 
 const SIDE = 280;
 const PEN = 22;
 
-const canvas = document.getElementById('ink');
-const seen = document.getElementById('seen');
+const element = (id) => document.getElementById(id);
+const canvas = element('ink');
+const seen = element('seen');
 // The ink itself: its alpha is what is read, whatever the colours of the page.
-const ink = new OffscreenCanvas(SIDE, SIDE).getContext('2d', { willReadFrequently: true });
+const ink = blank(SIDE, SIDE).getContext('2d', { willReadFrequently: true });
 ink.lineCap = 'round';
 ink.lineJoin = 'round';
 ink.lineWidth = PEN;
 
 let description;
+// What reads: the name and the bytes of a packed model.
+let used;
 let ready = false;
 let busy = false;
 let changed = false;
@@ -96,7 +99,7 @@ function judged({ best, probabilities, milliseconds, unlike }) {
 }
 
 function show(reading) {
-  const read = document.getElementById('read');
+  const read = element('read');
   const bars = [...document.querySelectorAll('#bars li')];
   const best = reading?.best;
   read.firstElementChild.textContent = reading ? description.classes[best] : '–';
@@ -113,7 +116,7 @@ function show(reading) {
 
 // Puts 28 x 28 bytes onto the canvas, as if they had been drawn.
 export function put(pixels) {
-  const picture = new OffscreenCanvas(28, 28);
+  const picture = blank(28, 28);
   const data = new ImageData(28, 28);
   pixels.forEach((value, i) => data.data.set([0, 0, 0, value], 4 * i));
   picture.getContext('2d').putImageData(data, 0, 0);
@@ -133,23 +136,31 @@ function position(event) {
 }
 
 function listen() {
+  // The pointer that draws: a palm or a second finger beside it does not.
+  let drawing;
   let last;
   canvas.addEventListener('pointerdown', (event) => {
-    if (event.button !== 0) return;
-    canvas.setPointerCapture(event.pointerId);
+    if (event.button !== 0 || drawing !== undefined) return;
+    drawing = event.pointerId;
+    canvas.setPointerCapture(drawing);
     pen.shown = false;
     last = position(event);
     stroke([last]);
   });
   canvas.addEventListener('pointermove', (event) => {
-    if (!last) return;
+    if (event.pointerId !== drawing) return;
     const events = event.getCoalescedEvents?.() ?? [];
     const points = (events.length ? events : [event]).map(position);
     stroke([last, ...points]);
     last = points[points.length - 1];
   });
-  for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => { last = undefined; });
+  for (const end of ['pointerup', 'pointercancel', 'lostpointercapture']) {
+    canvas.addEventListener(end, (event) => {
+      if (event.pointerId === drawing) drawing = undefined;
+    });
+  }
   canvas.addEventListener('keydown', (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const move = moves[event.key];
     if (event.key === ' ') pen.down = !pen.down;
@@ -170,9 +181,13 @@ function listen() {
     Object.assign(pen, { down: false, shown: false });
     paint();
   });
-  document.getElementById('clear').addEventListener('click', clear);
-  document.getElementById('example').addEventListener('click', async () => {
-    put((await call('digit', Math.floor(Math.random() * 1000))).pixels);
+  element('clear').addEventListener('click', clear);
+  element('example').addEventListener('click', async () => {
+    try {
+      put((await call('digit', Math.floor(Math.random() * 1000))).pixels);
+    } catch {
+      // A device that is gone is announced elsewhere.
+    }
   });
 }
 
@@ -185,7 +200,7 @@ function describe() {
     [`its file; ${kib(floats)} as floats`, kib(bytes)],
     ['bits of a weight, layer by layer', layers.map((layer) => layer.bits).join(', ')],
   ];
-  const list = document.getElementById('facts');
+  const list = element('facts');
   list.replaceChildren(
     ...facts.map(([term, value]) => {
       const pair = document.createElement('div');
@@ -215,12 +230,12 @@ function describeFilters({ shape: [outputs, height, width, inputs], weights, lev
     }
     pictures.push(picture);
   }
-  document.getElementById('filters').replaceChildren(...pictures);
-  document.getElementById('filters').setAttribute(
+  element('filters').replaceChildren(...pictures);
+  element('filters').setAttribute(
     'aria-label',
     `${outputs} filters of ${height} by ${width} weights; levels ${levels.join(', ')}`,
   );
-  document.getElementById('levels').replaceChildren(
+  element('levels').replaceChildren(
     ...levels.map((level) => {
       const item = document.createElement('span');
       const swatch = document.createElement('i');
@@ -235,9 +250,16 @@ function describeFilters({ shape: [outputs, height, width, inputs], weights, lev
 // Takes a packed model from a file's bytes.
 export async function use(name, file) {
   description = await call('usePacked', { name, file });
+  used = { name, file };
   ready = true;
+  element('example').disabled = false;
   describe();
   touched();
+}
+
+// With a device that works: the model that was used before, if there was one.
+export function begin(name, file) {
+  return used ? use(used.name, used.file) : use(name, file);
 }
 
 export function repaint() {
@@ -246,7 +268,7 @@ export function repaint() {
 }
 
 export function setUp() {
-  document.getElementById('bars').replaceChildren(
+  element('bars').replaceChildren(
     ...Array.from({ length: 10 }, (_, i) => {
       const bar = document.createElement('li');
       bar.innerHTML = `<span>${i}</span><span class="track"><span class="fill" style="display:block"></span></span><span></span>`;

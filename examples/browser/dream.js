@@ -1,6 +1,6 @@
 // Dream: what an auto-encoder draws, with floats and with powers of two.
 
-import { colour } from './charts.js';
+import { blank, colour } from './charts.js';
 import { call, on } from './engine.js';
 
 const SIDE = 28;
@@ -39,7 +39,7 @@ function paintMap() {
   if (!shown.map) return;
   const canvas = element('map');
   paintImages(canvas, shown.map, MAP);
-  background = new OffscreenCanvas(canvas.width, canvas.height);
+  background = blank(canvas.width, canvas.height);
   background.getContext('2d').drawImage(canvas, 0, 0);
   paintMarker();
 }
@@ -133,6 +133,7 @@ function listen() {
   map.addEventListener('pointermove', at);
   map.addEventListener('pointerdown', at);
   map.addEventListener('keydown', (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step) return;
     event.preventDefault();

@@ -38,6 +38,7 @@ export function restart() {
     call?.reject(error);
   });
   worker.addEventListener('error', (event) => {
+    worker = undefined;
     const error = new Error(event.message || 'the program of the page could not be loaded');
     error.name = 'NoProgram';
     for (const { reject } of waiting.values()) reject(error);
@@ -47,10 +48,11 @@ export function restart() {
 }
 
 export function call(name, values) {
+  if (!worker) return Promise.reject(new Error('the GPU is not open'));
   number += 1;
   const id = number;
   return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
     worker.postMessage({ id, name, values });
+    waiting.set(id, { resolve, reject });
   });
 }

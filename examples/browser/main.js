@@ -46,21 +46,24 @@ function notice(title, text, help = [], again = false) {
 }
 
 const HELP = [
-  'Chrome and Edge: version 113 or later; on Linux, where it is not yet on for every driver, switch on chrome://flags/#enable-unsafe-webgpu.',
-  'Safari: version 26 or later. Firefox: version 141 or later on Windows, 145 or later on Macs.',
+  'Chrome and Edge: version 127 or later; on Linux, where it is not yet on for every driver, switch on chrome://flags/#enable-unsafe-webgpu.',
+  'Safari: version 26 or later. Firefox: version 141 or later on Windows, 145 or later on Macs with Apple silicon.',
   'Hardware acceleration must be allowed in the browser’s settings, and the graphics driver up to date.',
   'The page must come from https:// or from localhost.',
 ];
 
 function explain(error) {
-  status('No GPU', 'broken');
   if (error.name === 'NoWebGpu') {
+    status('No GPU', 'broken');
     notice(
       'This browser gives no access to the GPU',
       `Everything here runs through WebGPU, and ${error.message}.`,
       HELP,
+      // A browser that has WebGPU may refuse it for a while after a device was lost.
+      Boolean(navigator.gpu),
     );
   } else {
+    status('Not started', 'broken');
     notice('The page could not start', error.message, ['Load the page again.'], true);
   }
 }
@@ -79,7 +82,7 @@ async function begin() {
     }
     restart();
     const { adapter } = await call('open', { kept: stored('tiles') });
-    await draw.use('lenet5.gtc', await file);
+    await draw.begin('lenet5.gtc', await file);
     status(`Running on ${adapter}`, 'ready');
     bench.begin(adapter);
     await train.begin();
@@ -129,7 +132,7 @@ on('lost', (error) => {
   notice(
     'The GPU was lost',
     `Its driver was reset or ran out of memory, or the browser took it away (${error.message.split('\n')[0]}).`,
-    ['What you have drawn stays. Training continues from the last state that was tested.'],
+    [`What you have drawn stays. ${train.keeps()}`],
     true,
   );
 });

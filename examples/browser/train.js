@@ -10,14 +10,25 @@ let state = 'idle';
 let total = 0;
 let history = { hp: [], lp: [], tested: [] };
 let pictures = [];
-// The last whole state: what a fresh device continues from.
+// The last whole state: what a fresh device continues from, and the step it is of.
 let kept;
+let keptStep = 0;
 let usePacked;
+
+// What the network learns with: of the sliders, or of a checkpoint that was opened, which they may not hit.
+let settings;
 
 const exact = (slider) => Number((10 ** Number(slider.value)).toPrecision(2));
 const lambda = () => (element('lambda').value === element('lambda').min ? 0 : exact(element('lambda')));
 const rate = () => exact(element('rate'));
-const options = () => ({ epochs: Number(element('epochs').value), learning_rate: rate(), lambda_bits: lambda() });
+const options = () => ({
+  epochs: Number(element('epochs').value),
+  learning_rate: settings.learningRate,
+  lambda_bits: settings.lambdaBits,
+});
+
+// The largest file that is read: more than any network of digits needs.
+const LARGEST = 256 << 20;
 
 function say(text) {
   element('train-message').textContent = text;
@@ -26,14 +37,16 @@ function say(text) {
 function set(next) {
   state = next;
   const run = element('run');
-  const start = history.hp.length ? 'Continue' : 'Start';
-  run.textContent = { idle: start, running: 'Pause', pausing: 'Pausing …', finished: 'Finished', resetting: 'Start', off: 'Start' }[next];
-  const waits = ['pausing', 'resetting', 'off'].includes(next);
+  const begun = history.hp.length > 0 || history.tested.length > 0;
+  const start = begun ? 'Continue' : 'Start';
+  run.textContent = { running: 'Pause', pausing: 'Pausing …', opening: 'Opening …', finished: 'Finished' }[next] ?? start;
+  const waits = ['pausing', 'opening', 'resetting', 'off'].includes(next);
   run.disabled = waits || next === 'finished';
   for (const id of ['reset', 'open']) element(id).disabled = waits;
-  element('epochs').disabled = next !== 'idle' || history.hp.length > 0;
-  const trained = history.hp.length > 0 || history.tested.length > 0;
-  for (const id of ['use', 'save']) element(id).disabled = !trained || waits;
+  element('epochs').disabled = next !== 'idle' || begun;
+  element('use').disabled = !begun || waits;
+  // What was kept can be saved without a device.
+  element('save').disabled = next === 'off' ? !kept : !begun || waits;
 }
 
 export function repaint() {
@@ -43,7 +56,12 @@ export function repaint() {
 }
 
 function drawLayers() {
-  pictures.forEach((picture, i) => inTurn(`layer ${i}`, () => drawLayer(picture, element('layers').children[i])));
+  pictures.forEach((_, i) =>
+    inTurn(`layer ${i}`, () => {
+      const figure = element('layers').children[i];
+      if (figure && pictures[i]) drawLayer(pictures[i], figure);
+    }),
+  );
 }
 
 function lines() {
@@ -61,7 +79,8 @@ function paintLoss() {
     [{ colour: 'hp', points: line('hp', 'loss') }, { colour: 'lp', points: line('lp', 'loss') }],
     { high, end, ticks: [0, high / 2, high], format: (value) => value.toFixed(2) },
   );
-  if (last) element('loss').setAttribute('aria-label', `Loss over the steps; LP now ${last.loss.toFixed(3)}`);
+  const now = last ? `; LP now ${last.loss.toFixed(3)}` : '';
+  element('loss').setAttribute('aria-label', `Loss of both networks over the steps${now}`);
 }
 
 function paintAccuracy() {
@@ -74,7 +93,8 @@ function paintAccuracy() {
     ],
     { high: 1, end, ticks: [0, 0.25, 0.5, 0.75, 1], format: (value) => `${100 * value} %` },
   );
-  if (last) element('accuracy').setAttribute('aria-label', `Accuracy over the steps; LP now ${percent(last.accuracy)}`);
+  const now = last ? `; LP now ${percent(last.accuracy)}` : '';
+  element('accuracy').setAttribute('aria-label', `Accuracy of both networks over the steps${now}`);
 }
 
 function drawLayer(picture, figure) {
@@ -90,6 +110,7 @@ function drawLayer(picture, figure) {
 function showLayers(layers) {
   pictures = layers;
   const list = element('layers');
+  while (list.children.length > layers.length) list.lastElementChild.remove();
   while (list.children.length < layers.length) {
     const figure = document.createElement('figure');
     figure.innerHTML = '<figcaption></figcaption><canvas role="img"></canvas><small></small>';
@@ -127,9 +148,21 @@ function empty() {
   element('step').textContent = '0';
 }
 
-function showSliders() {
-  element('lambda-value').textContent = lambda() === 0 ? '0' : lambda().toPrecision(2);
-  element('rate-value').textContent = rate().toPrecision(2);
+function showSettings() {
+  const { lambdaBits, learningRate } = settings;
+  for (const [id, value] of [['lambda', lambdaBits], ['rate', learningRate]]) {
+    const text = value === 0 ? '0' : value.toPrecision(2);
+    element(`${id}-value`).textContent = text;
+    element(id).setAttribute('aria-valuetext', text);
+  }
+}
+
+// Takes the settings of a checkpoint, and moves the sliders as near to them as they go.
+function take({ lambdaBits, learningRate }) {
+  settings = { lambdaBits, learningRate };
+  element('lambda').value = lambdaBits > 0 ? Math.log10(lambdaBits) : element('lambda').min;
+  element('rate').value = Math.log10(learningRate);
+  showSettings();
 }
 
 async function attempt(task) {
@@ -137,7 +170,7 @@ async function attempt(task) {
     await task();
   } catch (error) {
     say(error.message);
-    if (state === 'pausing' || state === 'resetting') set('idle');
+    if (['pausing', 'resetting'].includes(state)) set('idle');
   }
 }
 
@@ -165,7 +198,8 @@ function offer(file) {
 async function pause() {
   set('pausing');
   await call('pause');
-  set('idle');
+  // It may have ended meanwhile.
+  if (state === 'pausing') set('idle');
 }
 
 function listen() {
@@ -182,10 +216,11 @@ function listen() {
   );
   element('reset').addEventListener('click', () => attempt(reset));
   element('epochs').addEventListener('change', () => attempt(reset));
-  for (const id of ['lambda', 'rate']) {
+  for (const [id, name, value] of [['lambda', 'lambdaBits', lambda], ['rate', 'learningRate', rate]]) {
     element(id).addEventListener('input', () => {
-      showSliders();
-      attempt(() => call('adjust', { learningRate: rate(), lambdaBits: lambda() }));
+      settings[name] = value();
+      showSettings();
+      if (state !== 'off') attempt(() => call('adjust', settings));
     });
   }
   element('use').addEventListener('click', () =>
@@ -199,8 +234,12 @@ function listen() {
   element('save').addEventListener('click', () =>
     attempt(async () => {
       if (state === 'running') await pause();
-      const file = await call('checkpoint');
-      offer(file);
+      if (state === 'off') {
+        offer(kept);
+        say(`Saved the model of step ${keptStep}.`);
+        return;
+      }
+      offer(await call('checkpoint'));
       say(`Saved the model of step ${history.tested.at(-1)?.step ?? 0}.`);
     }),
   );
@@ -209,27 +248,38 @@ function listen() {
       const [chosen] = element('open').files;
       element('open').value = '';
       if (!chosen) return;
+      if (chosen.size > LARGEST) throw new Error(`${chosen.name}: too large for a network that reads digits`);
       await open(chosen.name, await chosen.arrayBuffer());
-      say(`${chosen.name}: continues after step ${history.tested.at(-1).step}.`);
+      const { step } = history.tested.at(-1);
+      say(state === 'finished' ? `${chosen.name}: its ${step} steps are done.` : `${chosen.name}: continues after step ${step}.`);
     }),
   );
 }
 
 async function open(name, file) {
   const before = state;
-  set('pausing');
+  set('opening');
   try {
-    await call('openCheckpoint', { name, file }).then((opened) => {
-      empty();
-      showTested(opened);
-      element('step').textContent = String(opened.step);
-    });
-    set('idle');
+    const opened = await call('openCheckpoint', { name, file });
+    empty();
+    showTested(opened);
+    take(opened);
+    total = opened.total;
+    [kept, keptStep] = [new Uint8Array(file), opened.step];
+    element('step').textContent = `${opened.step} of ${opened.total}`;
+    element('progress').value = opened.step / Math.max(opened.total, 1);
+    set(opened.finished ? 'finished' : 'idle');
   } catch (error) {
-    // A device that was lost meanwhile stays off.
-    if (state === 'pausing') set(before === 'running' ? 'idle' : before);
+    // A device that was lost meanwhile stays off, and a network that learned goes on.
+    if (state === 'opening') set(before === 'off' ? 'idle' : before);
     throw error;
   }
+}
+
+// What a fresh device continues from, in words.
+export function keeps() {
+  if (kept) return `Training continues after step ${keptStep}, the last that was kept; it can be downloaded, too.`;
+  return history.hp.length ? 'No state of the training was kept yet: it begins anew.' : '';
 }
 
 // With a device that works: begins, or continues with what was kept of the last one.
@@ -242,9 +292,8 @@ export async function begin() {
       history = { ...before, tested: history.tested };
       const { step } = history.tested.at(-1);
       for (const network of ['hp', 'lp']) history[network] = before[network].filter(([at]) => at <= step);
-      kept = file;
       say(`Continues after step ${step}, the last that was kept.`);
-      set('idle');
+      set(state);
     });
   } else {
     await attempt(reset);
@@ -259,7 +308,9 @@ export function setUp(use) {
   });
   on('tested', showTested);
   on('layers', showLayers);
-  on('kept', (file) => { kept = file; });
+  on('kept', (file) => {
+    [kept, keptStep] = [file, history.tested.at(-1)?.step ?? 0];
+  });
   on('finished', () => {
     set('finished');
     say('Every pass is done. Reset to begin anew.');
@@ -269,7 +320,8 @@ export function setUp(use) {
     say(error.message);
   });
   on('lost', () => set('off'));
-  showSliders();
+  settings = { lambdaBits: lambda(), learningRate: rate() };
+  showSettings();
   listen();
   set('off');
   repaint();

@@ -37,7 +37,10 @@ async function open({ kept, family } = {}) {
   if (!found) {
     throw Object.assign(new Error('the browser offers no WebGPU adapter'), { name: 'NoWebGpu' });
   }
-  const info = found.info ?? {};
+  const { info } = found;
+  if (!info) {
+    throw Object.assign(new Error('this browser’s WebGPU is too old'), { name: 'NoWebGpu' });
+  }
   const words = [info.vendor, info.architecture, info.device, info.description];
   adapter = [...new Set(words.filter(Boolean))].join(' ') || 'unnamed adapter';
   const onProcessor = /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(adapter);
@@ -133,10 +136,19 @@ async function learn() {
   let nextLayers = 0;
   while (running && generation === own) {
     const started = performance.now();
-    const report = JSON.parse(await inLine('learner', async () => (await need()).advance(BigInt(count))));
+    // Another network may be put in its place while this one waits in line.
+    const advanced = await inLine('learner', async () => {
+      const learns = await need();
+      return generation === own && !learns.finished() ? learns.advance(BigInt(count)) : undefined;
+    });
     const took = performance.now() - started;
     if (generation !== own) return;
-    tell('progress', report);
+    if (advanced === undefined) {
+      running = false;
+      tell('finished');
+      return;
+    }
+    tell('progress', JSON.parse(advanced));
     // Chunks of about a third of a second, often enough to be live; but of four steps at least, because
     // to read the losses is to wait until the device is idle.
     count = Math.round(Math.min(Math.max((count * 330) / Math.max(took, 1), 4), 2 * count, 64));
@@ -189,17 +201,24 @@ async function reset(given) {
   await layers();
 }
 
+// A file that is no network of digits is refused, and the one that learns goes on.
 async function openCheckpoint({ name, file }) {
-  running = false;
-  generation += 1;
   await inLine('learner', () => {
     const next = Learner.open(engine, name, new Uint8Array(file));
+    running = false;
+    generation += 1;
     learner?.free();
     learner = next;
   });
   await layers();
   const tested = await test();
-  return { step: Number(learner.step()), ...tested };
+  return {
+    ...tested,
+    finished: learner.finished(),
+    lambdaBits: learner.lambda_bits(),
+    learningRate: learner.learning_rate(),
+    total: Number(learner.total_steps()),
+  };
 }
 
 async function adjust({ learningRate, lambdaBits }) {
@@ -210,13 +229,16 @@ async function adjust({ learningRate, lambdaBits }) {
 async function bench({ batch }) {
   const bench = new Bench(engine, batch);
   const count = bench.count();
-  for (;;) {
-    const row = await bench.next();
-    if (row === undefined) break;
-    tell('row', { count, ...JSON.parse(row) });
+  try {
+    for (;;) {
+      // Between the steps of a network that learns, when the device has nothing else to do.
+      const row = await inLine('learner', () => bench.next());
+      if (row === undefined) return count;
+      tell('row', { count, ...JSON.parse(row) });
+    }
+  } finally {
+    bench.free();
   }
-  bench.free();
-  return count;
 }
 
 const calls = {

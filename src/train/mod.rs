@@ -518,6 +518,15 @@ impl<'g> Trainer<'g> {
         self.evaluator.calibrate(images).await
     }
 
+    /// Reads the arena of weights, biases, intercepts, slopes, γ and β alone.
+    ///
+    /// # Errors
+    /// [`GpuError::Lost`] when the device fails meanwhile.
+    pub async fn weights(&self) -> Result<Vec<f32>, GpuError> {
+        let gpu = self.evaluator.gpu;
+        self.evaluator.memory.weights.read(gpu).await
+    }
+
     /// Reads everything needed to continue later.
     ///
     /// # Errors

@@ -157,6 +157,21 @@ impl Learner {
         self.trainer.steps_done()
     }
 
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.trainer.total_steps()
+    }
+
+    /// Adam's step size, before its decay.
+    pub fn learning_rate(&self) -> f64 {
+        self.trainer.options().learning_rate
+    }
+
+    /// The price of bits.
+    pub fn lambda_bits(&self) -> f64 {
+        self.trainer.options().lambda_bits
+    }
+
     /// Does up to `count` steps, not beyond the end of an epoch, and reports.
     ///
     /// # Errors
@@ -228,8 +243,8 @@ impl Learner {
     /// # Errors
     /// When the device fails.
     pub async fn layers(&self) -> Result<String, js_sys::Error> {
-        let snapshot = self.trainer.snapshot().await;
-        let arena = snapshot.map_err(|e| self.error(e))?.weights;
+        let arena = self.trainer.weights().await;
+        let arena = arena.map_err(|e| self.error(e))?;
         pictures(self.trainer.parameters(), &arena)
     }
 

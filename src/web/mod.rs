@@ -46,7 +46,10 @@ fn lost(error: impl Into<TrainError>) -> js_sys::Error {
 /// The message, without advice that is for the command line.
 fn words(error: impl Into<TrainError>) -> String {
     match error.into() {
-        TrainError::Gpu(GpuError::Lost(reason)) => reason,
+        TrainError::Gpu(GpuError::Lost(reason) | GpuError::NoDevice { reason, .. }) => reason,
+        TrainError::Gpu(GpuError::OutOfMemory(reason)) => {
+            format!("the GPU has not enough memory: {reason}.")
+        }
         error => error.to_string(),
     }
 }
@@ -86,7 +89,7 @@ impl Engine {
         };
         let gpu = Gpu::open(&options).await.map_err(|error| match error {
             GpuError::NoAdapter => named("NoWebGpu", "the browser offers no WebGPU adapter"),
-            error => named("NoWebGpu", &error.to_string()),
+            error => named("NoWebGpu", &words(error)),
         })?;
         let digits = embedded_digits().map_err(|e| named("GtcError", &e.to_string()))?;
         Ok(Engine {

@@ -304,6 +304,34 @@ test('a network that is reset while it learns leaves nothing behind', { timeout:
   }
 });
 
+test('a run that is over stays over, and a wrong file stops no other', { timeout: SLOW }, async () => {
+  const over = path.join(folder, 'over');
+  await gtc('train', 'lenet-small', '--epochs', '1', '--learning-rate', '5e-4', '--out', over);
+  await page.setInputFiles('#open', path.join(over, 'model.safetensors'));
+  await says('#train-message', 'steps are done');
+  assert.equal(await page.textContent('#run'), 'Finished');
+  assert.ok(await page.isDisabled('#run'));
+  assert.ok(await page.isDisabled('#epochs'));
+  assert.equal(await page.locator('#layers figure').count(), 5);
+  assert.equal(await page.textContent('#rate-value'), '0.00050');
+  assert.match(await page.textContent('#step'), /^(\d+) of \1$/);
+
+  await page.click('#reset');
+  await page.waitForSelector('#run:enabled');
+  assert.equal(await page.textContent('#run'), 'Start');
+  await page.waitForFunction(() => document.querySelectorAll('#layers figure').length === 4);
+  await page.click('#run');
+  const step = () => page.evaluate(() => Number.parseInt(document.querySelector('#step').textContent, 10));
+  await page.waitForFunction(() => Number.parseInt(document.querySelector('#step').textContent, 10) > 0);
+  await page.setInputFiles('#open', { name: 'broken.safetensors', mimeType: '', buffer: Buffer.from('nothing') });
+  await says('#train-message', 'not a whole safetensors file');
+  assert.equal(await page.textContent('#run'), 'Pause');
+  const before = await step();
+  await page.waitForFunction((before) => Number.parseInt(document.querySelector('#step').textContent, 10) > before, before);
+  await page.click('#reset');
+  await page.waitForSelector('#run:enabled');
+});
+
 test('Bench verifies and times every row, and copies them', { timeout: SLOW }, async () => {
   await page.click('#reset');
   await page.click('#measure');
