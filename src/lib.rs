@@ -63,6 +63,7 @@ pub mod quantiser;
 
 pub mod evaluate;
 pub mod generate;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod judge;
 pub mod ranks;
 pub mod train;

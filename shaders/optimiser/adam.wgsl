@@ -42,7 +42,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let decay = select(0.0, params.weight_decay, i < params.decayed);
     var moved = weight - rate * (change + decay * weight);
     if i >= params.quantisers {
-        moved.y = max(moved.y, params.least_slope);
+        // A slope that begins below, as fitted ones of zero do, falls no farther, and stays while the rate is zero.
+        moved.y = max(moved.y, min(weight.y, params.least_slope));
         // With centred slopes z is log2 of a usual |w|: c + s z stays what it was, and with it the exponent of such a weight.
         moved.x -= weight.z * (moved.y - weight.y);
     }

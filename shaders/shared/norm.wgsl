@@ -23,7 +23,8 @@ fn store_statistics(channel: u32, moments: Moments, gamma: vec4f, beta: vec4f) {
         let rounded = sign(lasting) * power_of_two(round(log2_exact(size)));
         factor = select(vec4f(0.0), rounded, abs(lasting) >= vec4f(SMALLEST_FACTOR));
     }
-    let ratio = select(vec4f(0.0), factor / exact, exact != vec4f(0.0));
+    // Of a gamma of zero too, so that it can become another one.
+    let ratio = select(vec4f(1.0), factor / exact, exact != vec4f(0.0));
     let at = params.statistics_base + channel;
     write_0(at, moments.mean);
     write_0(at + params.channels, inverse);

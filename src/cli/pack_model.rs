@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::data_args::{Learned, PictureArgs, seen_by};
 use super::{CliError, DeviceArgs, TrainedArg, human_bytes, outputs, print_json, quoted, tuning};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Header};
 use crate::data::Images;
 use crate::evaluate::Evaluator;
 use crate::files;
@@ -101,17 +101,16 @@ enum Cost {
 
 /// Whether a model was trained as floats alone and nothing gave it levels since: every layer's intercept and
 /// slope are what they began with.
-fn has_no_levels(checkpoint: &Checkpoint, model: &Model) -> bool {
+pub(super) fn has_no_levels(header: &Header, model: &Model, weights: &[f32]) -> bool {
     let fresh = [INTERCEPT, SLOPE];
-    let weights = &checkpoint.snapshot.weights;
     let layers = Parameters::new(model).layers;
     let untouched = |layer: &LayerParameters| layer.quantiser_values(weights) == fresh;
-    checkpoint.header.options.objective == Objective::Float && layers.iter().all(untouched)
+    header.options.objective == Objective::Float && layers.iter().all(untouched)
 }
 
 /// Refuses a model without levels, unless `--force` is given.
 fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Result<(), CliError> {
-    if !has_no_levels(checkpoint, model) {
+    if !has_no_levels(&checkpoint.header, model, &checkpoint.snapshot.weights) {
         return Ok(());
     }
     let (shown, name) = (args.model.model.display(), &model.name);

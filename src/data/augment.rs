@@ -221,7 +221,7 @@ pub fn mix_up(rows: &mut [f32], width: usize, shares: &[f32]) {
     }
 }
 
-/// A part of an image of at least `least` of its area.
+/// A part of an image of at least `least` of its area; the whole image if no try fits into it.
 fn draw_crop(rng: &mut Philox, least: f64) -> Crop {
     let widest = -LEAST_ASPECT.ln();
     for _ in 0..TRIES {
@@ -233,10 +233,9 @@ fn draw_crop(rng: &mut Philox, least: f64) -> Crop {
             return Crop { start, size };
         }
     }
-    let side = least.sqrt();
     Crop {
-        start: [0.5 * (1.0 - side); 2],
-        size: [side; 2],
+        start: [0.0; 2],
+        size: [1.0; 2],
     }
 }
 

@@ -117,7 +117,7 @@ pub struct Pass {
     pub(super) kept: Vec<Kept>,
     /// The output.
     pub(super) output: Value,
-    /// What the last step reads.
+    /// What the last step reads, for the judge.
     penultimate: Option<Activation>,
     /// Of an auto-encoder, the posterior and what the divergence says of it: the backward pass adds to it.
     pub(super) posterior: Option<Activation>,
@@ -138,10 +138,11 @@ impl Pass {
         }
     }
 
-    /// What the last step reads.
+    /// What the last step reads, for the judge.
     ///
     /// # Panics
     /// Never: a network has a step.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn penultimate(&self) -> &Activation {
         self.penultimate.as_ref().expect("a network has a step")
     }

@@ -134,7 +134,7 @@ pub struct AdamRule {
     pub rate: f64,
     /// Draws it to zero by so many learning rates.
     pub weight_decay: f64,
-    /// It stays at this or above.
+    /// It stays at this or above, or where it was if that is lower.
     pub least: f64,
 }
 
@@ -167,7 +167,7 @@ pub fn adam(
         } = rule(i);
         let rate = f64::from(schedule.learning_rate) * rate;
         let new = weights[i] - rate * (change + weight_decay * weights[i]);
-        result[0][i] = new.max(least);
+        result[0][i] = new.max(least.min(weights[i]));
         result[1][i] = m;
         result[2][i] = v;
     }

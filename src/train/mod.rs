@@ -286,7 +286,7 @@ impl<'g> Trainer<'g> {
             false => None,
         };
         let mut evaluator = Evaluator::with_memory(gpu, model, batch, memory, pool)?;
-        if alone.is_some() {
+        if alone.is_some() || options.objective == Objective::Float {
             evaluator = evaluator.with_high_precision_alone()?;
         }
         Ok(Self {
@@ -561,8 +561,13 @@ impl<'g> Trainer<'g> {
     /// Begins with the weights, levels and running statistics of another run of the same model; the
     /// schedule and Adam's moments start anew.
     pub fn start_from(&mut self, snapshot: &Snapshot) {
-        self.set_weights(&snapshot.weights);
-        self.evaluator.set_running(&snapshot.running);
+        let (mut weights, mut running) = (snapshot.weights.clone(), snapshot.running.clone());
+        if self.options.optimiser == Optimiser::Muon {
+            self.parameters()
+                .bring_to_norm(self.model(), &mut weights, &mut running);
+        }
+        self.set_weights(&weights);
+        self.evaluator.set_running(&running);
     }
 
     fn set_weights(&self, arena: &[f32]) {

@@ -96,10 +96,11 @@ pub(crate) struct TrainArgs {
     /// Softens what low precision learns of high precision: both outputs are divided by it first. 1: as they are
     #[arg(long, value_name = "X")]
     temperature: Option<f64>,
-    /// Part of low precision's loss that comes from the labels instead of high precision, 0 to 1
+    /// Part of low precision's loss that comes from the labels instead of high precision, 0 to 1; from the labels as they are,
+    /// without --label-smoothing and --mix-up
     #[arg(long, value_name = "X")]
     lp_labels: Option<f64>,
-    /// Weight of half the sum of all squared weights
+    /// Weight of half the sum of the squared weights of quantised layers
     #[arg(long, value_name = "X")]
     lambda_l2: Option<f64>,
     /// A step draws each weight and bias to zero by its learning rate times this
@@ -312,17 +313,14 @@ impl TrainArgs {
         let options = &config.options;
         let by = |optimiser| options.optimiser == optimiser;
         let is_float = options.objective == Objective::Float;
+        let both = options.objective == Objective::Gtc;
         let flags = [
             ("--muon-rate", self.muon_rate.is_some(), by(Optimiser::Muon)),
             ("--sgd-rate", self.sgd_rate.is_some(), by(Optimiser::Sgd)),
-            (
-                "--lp-start",
-                self.lp_start.is_some(),
-                options.objective == Objective::Gtc,
-            ),
-            ("--lambda-distill", self.lambda_distill.is_some(), !is_float),
-            ("--temperature", self.temperature.is_some(), !is_float),
-            ("--lp-labels", self.lp_labels.is_some(), !is_float),
+            ("--lp-start", self.lp_start.is_some(), both),
+            ("--lambda-distill", self.lambda_distill.is_some(), both),
+            ("--temperature", self.temperature.is_some(), both),
+            ("--lp-labels", self.lp_labels.is_some(), both),
             ("--lambda-bits", self.lambda_bits.is_some(), !is_float),
             ("--target-bits", self.target_bits.is_some(), !is_float),
             ("--bits-ramp", self.bits_ramp.is_some(), !is_float),

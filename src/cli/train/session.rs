@@ -210,11 +210,17 @@ impl<'a> Session<'a> {
             let (tested, predicted) = self.trainer.test(&self.data.test, |_| bar.tick()).await?;
             line.clear();
             bar.finish_and_clear();
-            // The last step may have been the one that went wrong.
-            let step = self.trainer.steps_done();
-            tested
-                .require_finite()
-                .map_err(|_| TrainError::NotFinite { step })?;
+            // The last step may have been the one that went wrong. A network that does not learn may compute what it likes.
+            let learns = match self.trainer.options().objective {
+                Objective::Float => [true, false],
+                Objective::Direct => [false, true],
+                Objective::Gtc => [true; 2],
+            };
+            let mut lost = tested.not_finite.iter().zip(learns);
+            if lost.any(|(batches, learns)| learns && *batches > 0) {
+                let step = self.trainer.steps_done();
+                return Err(TrainError::NotFinite { step }.into());
+            }
             (predictions, tested_once) = (predicted, true);
             self.finish_epoch(epoch + 1, &trained, &tested, speed)?;
             let last = self.trainer.steps_done() == total;

@@ -10,6 +10,7 @@ use crate::cli::data_args::{fingerprint, load_data};
 use crate::cli::elsewhere::{is_onnx_file, read_float_aloud};
 use crate::cli::model_files::{find_model, input_of, is_file};
 use crate::cli::output::{say, say_error};
+use crate::cli::pack_model::has_no_levels;
 use crate::cli::run_folder::is_of_run;
 use crate::cli::{CliError, archives, facts_of, quoted};
 use crate::data::Dataset;
@@ -254,6 +255,7 @@ fn starting_weights(
     let checkpoint = read_float_aloud(path, described, None)?;
     let found = checkpoint.header.model()?;
     let shown = path.display();
+    let has_no_levels = has_no_levels(&checkpoint.header, &found, &checkpoint.snapshot.weights);
     let mut snapshot = checkpoint.snapshot;
     let other_classes = found.classes != model.classes
         && found
@@ -291,6 +293,9 @@ fn starting_weights(
              nothing in what it computes"
         );
         rescale(model, &mut snapshot.weights, &mut snapshot.running[0]);
+    }
+    if has_no_levels {
+        // Those of low precision, which did not learn, are what they began with.
         snapshot.running[1] = snapshot.running[0].clone();
     }
     // Last, because scales start at what fits the weights.

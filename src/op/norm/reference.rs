@@ -54,7 +54,7 @@ fn block([mean, variance, running]: [&[f64]; 3], parameters: &[f64], round: bool
         };
         rows[1][c] = inverse;
         rows[2][c] = factor;
-        rows[3][c] = if exact == 0.0 { 0.0 } else { factor / exact };
+        rows[3][c] = if exact == 0.0 { 1.0 } else { factor / exact };
         rows[4][c] = beta[c];
     }
     rows.concat()
