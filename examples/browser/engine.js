@@ -23,8 +23,9 @@ export function restart() {
   const over = new Error('the GPU was started again');
   for (const { reject } of waiting.values()) reject(over);
   waiting = new Map();
-  worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
-  worker.addEventListener('message', ({ data }) => {
+  const own = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
+  worker = own;
+  own.addEventListener('message', ({ data }) => {
     if (data.event) {
       tell(data.event, data.data);
       if (data.event === 'failed' && gone(data.data)) tell('lost', data.data);
@@ -37,7 +38,10 @@ export function restart() {
     if (gone(error)) tell('lost', error);
     call?.reject(error);
   });
-  worker.addEventListener('error', (event) => {
+  own.addEventListener('error', (event) => {
+    // What it was doing is over, and its device goes with it.
+    own.terminate();
+    if (worker !== own) return;
     worker = undefined;
     const error = new Error(event.message || 'the program of the page could not be loaded');
     error.name = 'NoProgram';

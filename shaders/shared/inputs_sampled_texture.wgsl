@@ -1,6 +1,6 @@
 // Inputs as sampled textures that hold copies of the buffers: the form for SwiftShader and other drivers
-// that run on a CPU, where a texture load costs a fraction of a buffer load. ReadsTextures are 1,024
-// texels wide.
+// that run on a CPU, where a texture load costs a fraction of a buffer load. Their rows hold
+// 1,024 texels.
 
 @group(0) @binding(1) var input_a: texture_2d<Number>;
 @group(0) @binding(2) var input_b: texture_2d<Number>;

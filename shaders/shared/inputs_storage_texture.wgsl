@@ -1,6 +1,6 @@
 // Inputs as read-only storage textures that hold copies of the buffers: the form for lavapipe, where
-// such a load costs half of a sampled texture's and a twentieth of a buffer's. ReadsTextures are 1,024
-// texels wide.
+// such a load costs half of a sampled texture's and a twentieth of a buffer's. Their rows hold
+// 1,024 texels.
 
 @group(0) @binding(5) var<storage, read_write> output_0: array<Texel>;
 @group(0) @binding(6) var<storage, read_write> output_1: array<Texel>;

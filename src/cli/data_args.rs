@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::{CliError, archives};
 use crate::checkpoint::Header;
 use crate::data::folder::{FolderOptions, Loaded, holds_pictures, open_folder};
-use crate::data::{Dataset, EMBEDDED_DIGITS, Images, Reading, Resize, Seen, embedded_digits};
+use crate::data::{
+    Dataset, EMBEDDED_DIGITS, Images, Reading, Resize, Seen, embedded_digits, holds_files,
+};
 use crate::graph::Model;
 use crate::picture::Look;
 
@@ -106,7 +108,8 @@ impl PictureArgs {
         let what = match folder {
             // Whoever reads the data says that they are missing.
             Some(folder) if !archives::is_there(folder) => return Ok(()),
-            Some(folder) if holds_pictures(&archives::open(folder)?.path) => return Ok(()),
+            // Nor is it said of a folder in which pictures are looked for and not found.
+            Some(folder) if !holds_files(&archives::open(folder)?.path) => return Ok(()),
             Some(folder) => format!("the files in {}", folder.display()),
             None => "the digits inside the program".to_owned(),
         };
@@ -376,7 +379,7 @@ fn of_run<T: DeserializeOwned>(model: &Path) -> Option<T> {
         Ok(settings) => Some(settings),
         Err(error) => {
             let (file, reason) = (file.display(), error.message());
-            say_error!("note: {file}: {reason}; nothing in it is used");
+            say_error!("note: {file}: {reason}; what it says of data and pictures is not used");
             None
         }
     }

@@ -69,7 +69,8 @@ pub(crate) fn packed_of(path: &Path, why: &str) -> Result<PackedModel, CliError>
             {
                 let word = quoted(path);
                 say_error!(
-                    "note: {word} has learned more since it was packed, and this is about the network before that. To pack it again: gtc pack {word}"
+                    "note: the weights of {word} are newer than its model.gtc, which is what is used. If it has learned since then, pack it again: \
+                     gtc pack {word}"
                 );
             }
             Ok(*packed)

@@ -506,7 +506,8 @@ impl Parameters {
 
     /// Brings weights that Muon did not learn to the norm that it keeps them at. What low precision reads stays as it is, because
     /// intercepts make up for it: c + s log2 |f w| is c + s log2 f + s log2 |w|. Where a normalisation follows, HP computes what it
-    /// did, because its running statistics make up for it, too; elsewhere its outputs are multiplied by f.
+    /// did, because its running statistics make up for it, too; elsewhere its sums are multiplied by f before the bias is added. Of a
+    /// layer that stays in float LP's statistics change as well, and its factor may be rounded to another power of two.
     pub(crate) fn bring_to_norm(
         &self,
         model: &Model,

@@ -1,6 +1,6 @@
 //! One of the two networks of a trained model as an ordinary float graph, which other programs train and run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::write::{Attribute, Message, Numbers, model as file, node, tensor, value};
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -28,6 +28,7 @@ pub fn write(checkpoint: &Checkpoint, network: Network) -> Result<Vec<u8>, Check
         nodes: Vec::new(),
         names: Vec::new(),
         taken: [INPUT, LATENT, OUTPUT].map(str::to_owned).into(),
+        numbers: HashMap::new(),
     };
     let input = writer.input(&model, first > 0);
     let parameters = Parameters::new(&whole);
@@ -79,6 +80,8 @@ struct Writer {
     names: Vec<String>,
     /// Names of values in the file.
     taken: HashSet<String>,
+    /// How often each was wanted again.
+    numbers: HashMap<String, usize>,
 }
 
 /// The images that the file reads.
@@ -107,12 +110,17 @@ impl Writer {
 
     /// A name that no other value has: a layer may be called like the input, or like what is computed beside another layer.
     fn fresh(&mut self, wanted: &str) -> String {
-        let numbered = (2..).map(|number| format!("{wanted}_{number}"));
-        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
-        let name = names.find(|name| !self.taken.contains(name));
-        let name = name.unwrap_or_default();
-        self.taken.insert(name.clone());
-        name
+        if self.taken.insert(wanted.to_owned()) {
+            return wanted.to_owned();
+        }
+        let number = self.numbers.entry(wanted.to_owned()).or_insert(1);
+        loop {
+            *number += 1;
+            let name = format!("{wanted}_{number}");
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
     }
 
     fn constant(&mut self, dimensions: &[usize], values: &[f32]) -> String {

@@ -366,8 +366,8 @@ impl TrainOptions {
             let remedy = "it must be 0 to 10000, or auto".to_owned();
             return bad("quantiser-rate", times.to_string(), remedy);
         }
-        if !(0.1..=10.0).contains(&self.temperature) {
-            let remedy = "it must be 0.1 to 10".to_owned();
+        if !(0.1..=100.0).contains(&self.temperature) {
+            let remedy = "it must be 0.1 to 100".to_owned();
             return bad("temperature", self.temperature.to_string(), remedy);
         }
         for (layer, bits) in &self.layer_bits {

@@ -6,7 +6,7 @@
 //! ```text
 //! CACHE/archives/<hash of the archive's path>/archive.json     which archive, and its size and time of change
 //! CACHE/archives/<hash of the archive's path>/<name>/...       what was in it
-//! CACHE/archives/unpacking-<hash>/...                          the same while it is unpacked
+//! CACHE/archives/unpacking-<hash>-<letters>/...                the same while it is unpacked
 //! ```
 
 mod unpack;
@@ -303,8 +303,7 @@ fn unpacked(archive: &Path) -> Result<PathBuf, String> {
         )
     };
     let draft = Draft::begin(&all, &note.source).map_err(no_cache)?;
-    let target = draft.folder.join(stem(&note.source));
-    std::fs::create_dir(&target).map_err(no_cache)?;
+    let target = draft.folder(&stem(&note.source)).map_err(no_cache)?;
     let bar = progress(&note);
     let bytes = unpack(archive, &target, &bar, CACHE_LIMIT)?;
     bar.finish_and_clear();
@@ -328,49 +327,62 @@ fn unpacked(archive: &Path) -> Result<PathBuf, String> {
 /// unpacks the same archive.
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub folder: PathBuf,
+    folder: PathBuf,
     lock: Option<Lock>,
 }
 
 impl Draft {
     /// An empty one below `all`.
     fn begin(all: &Path, archive: &Path) -> io::Result<Self> {
-        let name = format!("unpacking-{}", text_hash(&archive.to_string_lossy()));
-        let mut folder = all.join(&name);
-        std::fs::create_dir_all(&folder)?;
-        let owner = std::process::id().to_string();
-        let lock = match Lock::take(&folder.join(LOCK), &owner) {
-            Ok(Some(lock)) => Some(lock),
-            // Another process is unpacking it, or nobody can know.
-            Ok(None) | Err(LockError::Held(_)) => {
-                folder = tempfile::Builder::new()
-                    .prefix(&name)
-                    .tempdir_in(all)?
-                    .keep();
-                None
-            }
-            Err(LockError::Io(error)) => return Err(error),
-        };
-        for entry in std::fs::read_dir(&folder)? {
+        std::fs::create_dir_all(all)?;
+        let name = format!("unpacking-{}-", text_hash(&archive.to_string_lossy()));
+        for entry in std::fs::read_dir(all)? {
             let entry = entry?;
-            match entry.file_type()?.is_dir() {
-                true => std::fs::remove_dir_all(entry.path())?,
-                false if entry.file_name() != LOCK => std::fs::remove_file(entry.path())?,
-                false => {}
+            if entry.file_name().to_string_lossy().starts_with(&name) {
+                remove_if_left(&entry.path());
             }
         }
-        Ok(Self { folder, lock })
+        let folder = tempfile::Builder::new().prefix(&name).tempdir_in(all)?;
+        let owner = std::process::id().to_string();
+        let lock = match Lock::take(&folder.path().join(LOCK), &owner) {
+            Ok(lock) => lock,
+            Err(LockError::Held(_)) => None,
+            Err(LockError::Io(error)) => return Err(error),
+        };
+        Ok(Self {
+            folder: folder.keep(),
+            lock,
+        })
     }
 
-    /// One for an archive that is read once.
+    /// One for an archive that is read once: in the cache, or without one where temporary files lie.
     ///
     /// # Errors
     /// If it cannot be made.
     pub fn of(archive: &Path) -> Result<Self, String> {
         let real = archive.canonicalize();
         let real = real.unwrap_or_else(|_| archive.to_owned());
-        let all = place()?;
-        Self::begin(&all, &real).map_err(|error| format!("{}: {error}", all.display()))
+        let in_cache = place().ok().map(|all| Self::begin(&all, &real));
+        let draft = match in_cache {
+            Some(Ok(draft)) => Ok(draft),
+            _ => Self::begin(&std::env::temp_dir(), &real),
+        };
+        draft.map_err(|error| {
+            format!(
+                "{}: there is no room to unpack it: {error}",
+                archive.display()
+            )
+        })
+    }
+
+    /// Makes a folder in it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn folder(&self, name: &str) -> io::Result<PathBuf> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir(&folder)?;
+        Ok(folder)
     }
 
     /// Gives it its name.
@@ -384,9 +396,44 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        // Locked until it is empty.
+        empty(&self.folder);
         self.lock = None;
         std::fs::remove_dir_all(&self.folder).ok();
     }
+}
+
+/// Removes everything in a draft but its lock.
+fn empty(draft: &Path) {
+    for entry in std::fs::read_dir(draft).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            std::fs::remove_dir_all(entry.path()).ok();
+        } else if entry.file_name() != LOCK {
+            std::fs::remove_file(entry.path()).ok();
+        }
+    }
+}
+
+/// Removes a draft whose process was killed: nobody holds its lock.
+fn remove_if_left(draft: &Path) {
+    let lock = draft.join(LOCK);
+    if !lock.is_file() {
+        return;
+    }
+    let is_old = || {
+        let age = draft.metadata().and_then(|data| data.modified());
+        let age = age.ok().and_then(|time| time.elapsed().ok());
+        age.is_some_and(|age| age > ABANDONED)
+    };
+    let held = match Lock::take(&lock, "") {
+        Ok(Some(held)) => Some(held),
+        // No locks here, so time decides.
+        Ok(None) if is_old() => None,
+        Ok(None) | Err(_) => return,
+    };
+    empty(draft);
+    drop(held);
+    std::fs::remove_dir_all(draft).ok();
 }
 
 /// Bytes of all files below a folder.
@@ -490,10 +537,12 @@ fn make_room(all: &Path, own: &Path, limit: u64) {
         total += kept.bytes;
         let age = kept.used.and_then(|used| used.elapsed().ok());
         // What is unfinished may be another process's work: then its lock is held.
-        let lock = kept.folder.join(LOCK);
         let goes = match kept.source {
             Some(_) => total > limit,
-            None if lock.is_file() => matches!(Lock::take(&lock, ""), Ok(Some(_))),
+            None if kept.folder.join(LOCK).is_file() => {
+                remove_if_left(&kept.folder);
+                false
+            }
             None => age.is_some_and(|age| age > ABANDONED),
         };
         if goes {
@@ -561,19 +610,16 @@ mod tests {
     fn what_a_killed_process_left_is_replaced() {
         let all = tempfile::tempdir().unwrap();
         let archive = Path::new("photos.zip");
-        let killed = Draft::begin(all.path(), archive).unwrap();
-        std::fs::write(killed.folder.join("half"), [0; 100]).unwrap();
-        let folder = killed.folder.clone();
+        let mut killed = std::mem::ManuallyDrop::new(Draft::begin(all.path(), archive).unwrap());
+        let files = killed.folder("photos").unwrap();
+        std::fs::write(files.join("half"), [0; 100]).unwrap();
         // The same while the first is at work.
-        let second = Draft::begin(all.path(), archive).unwrap();
-        assert_ne!(second.folder, folder);
-        drop(second);
-        let (left, mut killed) = (folder.join("half"), std::mem::ManuallyDrop::new(killed));
-        killed.lock = None;
+        drop(Draft::begin(all.path(), archive).unwrap());
+        assert!(files.join("half").exists());
         assert!(list_in(all.path())[0].bytes > 100);
+        killed.lock = None;
         let next = Draft::begin(all.path(), archive).unwrap();
-        assert_eq!(next.folder, folder);
-        assert!(!left.exists());
+        assert!(!killed.folder.exists());
         drop(next);
         assert!(list_in(all.path()).is_empty());
     }

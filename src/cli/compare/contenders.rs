@@ -79,7 +79,15 @@ impl Contender {
         // Where a factor stands behind every sum, that of a batch normalisation becomes part of it and need be no power of two.
         let free_norm = ["--exact-norm", "--lambda-norm", "0"];
         // Said aloud, because a description or a config may name others.
-        let gtc = ["--quantiser", "gtc", "--objective", "gtc"];
+        let whole = ["--exact-norm", "false"];
+        let gtc = [
+            "--quantiser",
+            "gtc",
+            "--objective",
+            "gtc",
+            whole[0],
+            whole[1],
+        ];
         match self {
             Self::Float => with(
                 Vec::new(),
@@ -111,6 +119,8 @@ impl Contender {
                     "gtc",
                     "--objective",
                     "direct",
+                    whole[0],
+                    whole[1],
                     "--target-bits",
                     &bits.to_string(),
                 ],
@@ -124,7 +134,11 @@ impl Contender {
                 .concat(),
             ),
             Self::Method(quantiser) => {
-                let rest = if self.packs() { &[] } else { &free_norm[..] };
+                let rest = if self.packs() {
+                    &whole[..]
+                } else {
+                    &free_norm[..]
+                };
                 let word = quantiser.to_string();
                 let own = ["--quantiser", &word, "--objective", "direct"];
                 with(Vec::new(), &[&own[..], rest].concat())
@@ -237,8 +251,12 @@ mod tests {
     fn only_networks_that_multiply_nowhere_round_their_normalisations() {
         for contender in known() {
             let flags = contender.flags(0.0);
-            let is_free = flags.contains(&"--exact-norm".to_owned());
-            assert_eq!(is_free, !contender.packs(), "{contender}: {flags:?}");
+            let at = flags
+                .iter()
+                .position(|flag| flag == "--exact-norm")
+                .unwrap();
+            let is_rounded = flags.get(at + 1).is_some_and(|value| value == "false");
+            assert_eq!(is_rounded, contender.packs(), "{contender}: {flags:?}");
         }
     }
 

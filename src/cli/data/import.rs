@@ -150,9 +150,10 @@ fn gather(
     bar.set_message(format!("reading {place}"));
     if archives::is_archive(source) {
         let draft = archives::Draft::of(source)?;
-        archives::unpack(source, &draft.folder, bar, LARGEST_UNPACKED)?;
-        let unpacked = draft.folder.display().to_string();
-        let found = gather(&draft.folder, DEPTH, found, bar);
+        let folder = draft.folder("files").map_err(failed)?;
+        archives::unpack(source, &folder, bar, LARGEST_UNPACKED)?;
+        let unpacked = folder.display().to_string();
+        let found = gather(&folder, DEPTH, found, bar);
         return found.map_err(|error| error.to_string().replace(&unpacked, &place).into());
     }
     let file = std::fs::File::open(source).map_err(failed)?;

@@ -136,8 +136,9 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
             None => {
                 config.reading = reading(config.data.as_deref(), &config.pictures)?;
                 let folder = RunFolder::create(args.out.as_deref(), &config, &described)?;
-                if let Some(snapshot) = &start {
-                    folder.save_start(&inspect(trainer.parameters(), &snapshot.weights))?;
+                if start.is_some() {
+                    let weights = block_on(trainer.weights())?;
+                    folder.save_start(&inspect(trainer.parameters(), &weights))?;
                 }
                 folder
             }

@@ -1,6 +1,7 @@
 //! What can be computed without an image.
 
 use super::constant::{Constant, axis_of, common_shape};
+use super::flow::Axis;
 use super::operators::{Input, int, ints, setting};
 use super::{Importer, Known, Misfit, sides_of};
 use crate::onnx::read::{Node, Numbers, Setting};
@@ -16,10 +17,18 @@ impl Importer<'_, '_> {
         let kind = node.kind.as_str();
         if kind == "Shape" {
             let sides = match inputs.first() {
-                Some(Some(Known::Flow(flow))) if flow.pads != [0; 4] => {
-                    return Err("the shape of what a Pad gives".to_owned());
+                Some(Some(Known::Flow(flow))) => {
+                    let mut sides = sides_of(flow, &self.shapes[flow.at]);
+                    let [above, left, below, right] = flow.pads;
+                    for (side, axis) in sides.iter_mut().zip(&flow.axes) {
+                        *side += match axis {
+                            Axis::Row => above + below,
+                            Axis::Column => left + right,
+                            Axis::Batch | Axis::Channel => 0,
+                        } as i64;
+                    }
+                    sides
                 }
-                Some(Some(Known::Flow(flow))) => sides_of(flow, &self.shapes[flow.at]),
                 Some(Some(Known::Constant(constant))) => {
                     constant.shape.iter().map(|side| *side as i64).collect()
                 }

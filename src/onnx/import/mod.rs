@@ -16,7 +16,7 @@ mod shapes;
 mod tests;
 mod windows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use constant::{BATCH, Constant};
@@ -111,8 +111,10 @@ struct Importer<'f, 'd> {
     /// The number of images that the network was exported with, if it was fixed.
     batch: Option<i64>,
     nodes: Vec<GraphNode>,
-    /// Their names, and how often each was asked for.
-    names: HashMap<String, usize>,
+    /// Their names.
+    names: HashSet<String>,
+    /// How often a name was made of each beginning.
+    numbers: HashMap<String, usize>,
     /// Numbers that were computed without an image.
     computed: usize,
     /// By value.
@@ -144,7 +146,8 @@ impl<'f, 'd> Importer<'f, 'd> {
             uses,
             batch: None,
             nodes: Vec::new(),
-            names: HashMap::from([("input".to_owned(), 0)]),
+            names: HashSet::from(["input".to_owned()]),
+            numbers: HashMap::new(),
             computed: 0,
             shapes: Vec::new(),
             shared: Vec::new(),
@@ -162,7 +165,7 @@ impl<'f, 'd> Importer<'f, 'd> {
         nodes: &[&Node<'_>],
         outside: &mut Outside<'_>,
     ) -> Result<(), OnnxError> {
-        let needed: std::collections::HashSet<&str> = nodes
+        let needed: HashSet<&str> = nodes
             .iter()
             .flat_map(|node| node.inputs.iter().map(String::as_str))
             .collect();
@@ -397,25 +400,19 @@ impl<'f, 'd> Importer<'f, 'd> {
         };
         let tidy: String = wanted.chars().take(LONGEST).map(good).collect();
         let tidy = tidy.trim_matches('_');
-        if !tidy.is_empty() && !self.names.contains_key(tidy) {
-            self.names.insert(tidy.to_owned(), 0);
+        if !tidy.is_empty() && self.names.insert(tidy.to_owned()) {
             return tidy.to_owned();
         }
         let word = op.to_table().0.replace('-', "_");
         let base = if tidy.is_empty() { word.as_str() } else { tidy };
-        let mut number = self.names.get(base).copied().unwrap_or(0);
-        let name = loop {
-            number += 1;
+        let number = self.numbers.entry(base.to_owned()).or_default();
+        loop {
+            *number += 1;
             let name = format!("{base}_{number}");
-            if !self.names.contains_key(&name) {
-                break name;
+            if self.names.insert(name.clone()) {
+                return name;
             }
-        };
-        if let Some(last) = self.names.get_mut(base) {
-            *last = number;
         }
-        self.names.insert(name.clone(), 0);
-        name
     }
 
     /// The model, with what it has learned.
