@@ -29,6 +29,8 @@ pub use idx::{MAX_SIDE, encode_images, encode_labels, parse_images, parse_labels
 pub use pixels::Pixels;
 pub use seen::{Reading, Resize, Seen};
 
+use std::collections::BTreeSet;
+
 use crate::rng::Philox;
 
 /// Why a data set could not be read. Every message names the file, the place and the remedy.
@@ -174,6 +176,25 @@ impl Images {
     /// (height, width, channels)
     pub fn size(&self) -> [usize; 3] {
         [self.height, self.width, self.channels]
+    }
+
+    /// Which image is number i of a sample: in the order of the images, round and round, unless the first of them are of few
+    /// classes, as in files that are sorted by class. Then they are taken from everywhere.
+    pub(crate) fn sample(&self) -> impl Fn(usize) -> u32 + use<> {
+        /// Images among which most classes are, if they are in no order.
+        const FIRST: usize = 1000;
+        let classes = |labels: &[u16]| labels.iter().collect::<BTreeSet<_>>().len();
+        let count = self.count().max(1);
+        let first = classes(&self.labels[..self.count().min(FIRST)]);
+        let step = match 2 * first >= classes(&self.labels) {
+            true => 1,
+            // A prime number, so that every image has its turn.
+            false => [7919, 7907]
+                .into_iter()
+                .find(|step| !count.is_multiple_of(*step))
+                .unwrap_or(1),
+        };
+        move |i| (i % count * step % count) as u32
     }
 
     /// Bytes of one image, (height, width, channels).
@@ -357,4 +378,27 @@ fn list_folder(folder: &std::path::Path) -> String {
 pub fn epoch_order(seed: u64, epoch: u32, count: usize) -> Vec<u32> {
     const ORDER_STREAM: u64 = 1 << 32;
     Philox::new(seed, ORDER_STREAM + u64::from(epoch)).permutation(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_sorted_files_have_all_classes() {
+        let of = |label: fn(usize) -> u16| Images {
+            height: 1,
+            width: 1,
+            channels: 1,
+            pixels: vec![0; 20_000].into(),
+            labels: (0..20_000).map(label).collect(),
+        };
+        let mixed = of(|i| (i % 10) as u16).sample();
+        assert!((0..40_000).all(|i| mixed(i) == (i % 20_000) as u32));
+        let sorted = of(|i| (i / 2000) as u16).sample();
+        let classes: BTreeSet<u32> = (0..30).map(|i| sorted(i) / 2000).collect();
+        assert_eq!(classes.len(), 10);
+        let all: BTreeSet<u32> = (0..20_000).map(sorted).collect();
+        assert_eq!(all.len(), 20_000);
+    }
 }

@@ -279,7 +279,8 @@ impl<'g> Evaluator<'g> {
         images: &Images,
     ) -> Result<Calibration, GpuError> {
         let used = network;
-        let which: Vec<u32> = (0..images.count().min(self.batch) as u32).collect();
+        let sample = images.sample();
+        let which: Vec<u32> = (0..images.count().min(self.batch)).map(sample).collect();
         self.upload(images, &which, |_| Augmentation::default());
         self.quantise_plan.run(self.gpu, &[]);
         // No fusion, so that every value is there to be read.
@@ -349,7 +350,7 @@ impl<'g> Evaluator<'g> {
         (images, number): (&Images, usize),
     ) -> Result<Vec<f32>, GpuError> {
         let first = number * self.batch;
-        let which = (first..first + self.batch).map(|i| (i % images.count()) as u32);
+        let which = (first..first + self.batch).map(images.sample());
         self.upload(images, &which.collect::<Vec<_>>(), |_| {
             Augmentation::default()
         });
@@ -427,9 +428,10 @@ impl<'g> Evaluator<'g> {
             .judge(&mut plan, which, &batch, Teacher::Data, lesson);
         let plan = self.gpu.plan_in(plan, &mut self.pool)?;
         self.quantise_plan.run(self.gpu, &[]);
+        let sample = images.sample();
         for number in 0..batches {
             let first = number * self.batch;
-            let which = (first..first + self.batch).map(|i| (i % images.count()) as u32);
+            let which = (first..first + self.batch).map(&sample);
             self.upload(images, &which.collect::<Vec<_>>(), |_| {
                 Augmentation::default()
             });
