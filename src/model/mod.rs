@@ -4,6 +4,7 @@
 mod activation;
 mod backward;
 mod forward;
+mod muon_norm;
 mod network;
 mod parameters;
 mod shards;

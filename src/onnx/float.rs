@@ -1,7 +1,6 @@
 //! One of the two networks of a trained model as an ordinary float graph, which other programs train and run.
 
-use std::collections::{HashMap, HashSet};
-
+use super::names::Names;
 use super::write::{Attribute, Message, Numbers, model as file, node, tensor, value};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::foreign::Network;
@@ -27,8 +26,7 @@ pub fn write(checkpoint: &Checkpoint, network: Network) -> Result<Vec<u8>, Check
         tensors: Vec::new(),
         nodes: Vec::new(),
         names: Vec::new(),
-        taken: [INPUT, LATENT, OUTPUT].map(str::to_owned).into(),
-        numbers: HashMap::new(),
+        taken: Names::new(&[INPUT, LATENT, OUTPUT]),
     };
     let input = writer.input(&model, first > 0);
     let parameters = Parameters::new(&whole);
@@ -79,9 +77,7 @@ struct Writer {
     /// Of values, by number.
     names: Vec<String>,
     /// Names of values in the file.
-    taken: HashSet<String>,
-    /// How often each was wanted again.
-    numbers: HashMap<String, usize>,
+    taken: Names,
 }
 
 /// The images that the file reads.
@@ -110,16 +106,9 @@ impl Writer {
 
     /// A name that no other value has: a layer may be called like the input, or like what is computed beside another layer.
     fn fresh(&mut self, wanted: &str) -> String {
-        if self.taken.insert(wanted.to_owned()) {
-            return wanted.to_owned();
-        }
-        let number = self.numbers.entry(wanted.to_owned()).or_insert(1);
-        loop {
-            *number += 1;
-            let name = format!("{wanted}_{number}");
-            if self.taken.insert(name.clone()) {
-                return name;
-            }
+        match self.taken.take(wanted) {
+            true => wanted.to_owned(),
+            false => self.taken.numbered(wanted),
         }
     }
 

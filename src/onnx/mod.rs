@@ -6,6 +6,7 @@
 //! | `write` | messages into protocol buffers |
 //! | `import` | a float network as a graph of this program |
 //! | `float` | one of the two networks of a trained model |
+//! | `names` | names that are given once |
 //! | `packed` | a packed network, with the same integers as everywhere |
 //!
 //! The numbers of fields are those of `onnx/onnx.proto` in github.com/onnx/onnx; what operators do is said in
@@ -13,6 +14,7 @@
 
 mod float;
 mod import;
+mod names;
 mod packed;
 mod read;
 mod write;

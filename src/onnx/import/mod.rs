@@ -23,6 +23,7 @@ use constant::{BATCH, Constant};
 use file::{check_file, in_order, ports};
 use flow::{Axis, Flow};
 
+use super::names::Names;
 use super::read::{File, Node, Port, Setting, Side, is_default};
 use super::{OnnxError, shown};
 use crate::foreign::ForeignModel;
@@ -112,9 +113,7 @@ struct Importer<'f, 'd> {
     batch: Option<i64>,
     nodes: Vec<GraphNode>,
     /// Their names.
-    names: HashSet<String>,
-    /// How often a name was made of each beginning.
-    numbers: HashMap<String, usize>,
+    names: Names,
     /// Numbers that were computed without an image.
     computed: usize,
     /// By value.
@@ -146,8 +145,7 @@ impl<'f, 'd> Importer<'f, 'd> {
             uses,
             batch: None,
             nodes: Vec::new(),
-            names: HashSet::from(["input".to_owned()]),
-            numbers: HashMap::new(),
+            names: Names::new(&["input"]),
             computed: 0,
             shapes: Vec::new(),
             shared: Vec::new(),
@@ -400,18 +398,12 @@ impl<'f, 'd> Importer<'f, 'd> {
         };
         let tidy: String = wanted.chars().take(LONGEST).map(good).collect();
         let tidy = tidy.trim_matches('_');
-        if !tidy.is_empty() && self.names.insert(tidy.to_owned()) {
-            return tidy.to_owned();
+        if tidy.is_empty() {
+            return self.names.numbered(&op.to_table().0.replace('-', "_"));
         }
-        let word = op.to_table().0.replace('-', "_");
-        let base = if tidy.is_empty() { word.as_str() } else { tidy };
-        let number = self.numbers.entry(base.to_owned()).or_default();
-        loop {
-            *number += 1;
-            let name = format!("{base}_{number}");
-            if self.names.insert(name.clone()) {
-                return name;
-            }
+        match self.names.take(tidy) {
+            true => tidy.to_owned(),
+            false => self.names.numbered(tidy),
         }
     }
 
