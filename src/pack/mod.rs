@@ -2,15 +2,18 @@
 //! (SPEC sections 4 and 5). Decided once, here, in f64; every device computes the same from it.
 
 mod codes;
+mod decode;
+mod error;
 mod file;
 mod size;
 mod steps;
 
 pub use codes::unpacked;
+pub use decode::decode;
+pub use error::PackError;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::load;
-pub use file::{PACKED_VERSION, PackError, decode, encode, is_packed};
-
+pub use file::{PACKED_VERSION, encode, is_packed};
 pub use size::PackedSize;
 #[cfg(feature = "cli")]
 pub(crate) use size::blank;
