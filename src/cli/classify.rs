@@ -234,7 +234,7 @@ fn print(row: &Row) {
     say!("{}: {}{note}", answer.image, guesses.join(", "));
 }
 
-/// The probabilities of every image, by LP of a trained model.
+/// The probabilities of every image, by LP of a trained model, or by HP where LP never learned.
 fn trained(
     args: &ClassifyArgs,
     checkpoint: &Checkpoint,
@@ -243,10 +243,16 @@ fn trained(
 ) -> Result<Vec<Vec<f32>>, CliError> {
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;
+    let has_levels = !checkpoint.has_no_levels(&model);
     let mut evaluator = Evaluator::new(&gpu, model, images.count().min(64), round_norm)?;
     evaluator.set_running(&checkpoint.snapshot.running);
     evaluator.set_weights(&checkpoint.snapshot.weights);
-    let (progress, predictions) = pollster::block_on(evaluator.test(images, |_| ()))?;
+    let (progress, predictions) = pollster::block_on(async {
+        match has_levels {
+            true => evaluator.test(images, |_| ()).await,
+            false => evaluator.test_high_precision(images, |_| ()).await,
+        }
+    })?;
     progress
         .require_finite()
         .map_err(|e| format!("{}: {e}", args.model.model.display()))?;

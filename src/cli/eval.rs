@@ -64,10 +64,15 @@ pub(crate) struct EvalArgs {
 #[derive(Serialize)]
 struct EvalReport {
     images: usize,
-    hp_accuracy: f64,
-    lp_accuracy: f64,
-    hp_loss: f64,
-    lp_loss: f64,
+    /// Numbers of a network that did not learn are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hp_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lp_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hp_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lp_loss: Option<f64>,
 }
 
 /// What `--json` prints of a packed model.
@@ -185,8 +190,11 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
 #[derive(Serialize)]
 struct AutoEncoderReport {
     images: usize,
-    hp_negative_elbo: f64,
-    lp_negative_elbo: f64,
+    /// Numbers of a network that did not learn are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hp_negative_elbo: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lp_negative_elbo: Option<f64>,
     #[serde(flatten)]
     terms: ElboTerms,
     mean_bits: f64,
@@ -275,6 +283,11 @@ fn judged(
     Ok(rows)
 }
 
+/// The name of HP in a table.
+const HIGH_PRECISION: &str = "high precision (HP, floats)";
+/// Stands where a network that did not learn would have its results.
+const NOT_TRAINED: &str = "       - (did not learn)";
+
 /// The name of LP in a table.
 fn low_precision(quantiser: Quantiser) -> &'static str {
     match quantiser.is_shift() {
@@ -296,11 +309,12 @@ fn auto_encoder(
     let bytes = |l: &LayerReport| (l.weights as u64 * u64::from(l.bits)).div_ceil(8);
     let weight_bytes = layers.iter().map(bytes).sum();
     let floats: usize = layers.iter().map(|l| l.shape[0] + 2).sum();
+    let trained = checkpoint.learned(&model);
     let report = AutoEncoderReport {
         images: data.test.count(),
-        hp_negative_elbo: progress.hp.negative_elbo(),
-        lp_negative_elbo: progress.lp.negative_elbo(),
-        terms: ElboTerms::new(progress, true),
+        hp_negative_elbo: trained[0].then(|| progress.hp.negative_elbo()),
+        lp_negative_elbo: trained[1].then(|| progress.lp.negative_elbo()),
+        terms: ElboTerms::new(progress, trained),
         mean_bits: mean_bits(&layers),
         weighted_bits: weighted_bits(&layers),
         weight_bytes,
@@ -320,24 +334,29 @@ fn auto_encoder(
         data.name
     );
     say!("                               -ELBO = reconstruction + KL(q || N(0, 1))");
-    let row = |name, elbo: f64, reconstruction: f64, divergence: f64| {
-        say!("{name:28} {elbo:8.2}   {reconstruction:14.2}   {divergence:.2}");
+    let row = |name, terms: [Option<f64>; 3]| match terms {
+        [Some(elbo), Some(reconstruction), Some(divergence)] => {
+            say!("{name:28} {elbo:8.2}   {reconstruction:14.2}   {divergence:.2}");
+        }
+        _ => say!("{name:28} {NOT_TRAINED}"),
     };
     let t = &report.terms;
     row(
-        "high precision (HP, floats)",
-        report.hp_negative_elbo,
-        t.hp_reconstruction,
-        t.hp_divergence,
+        HIGH_PRECISION,
+        [
+            report.hp_negative_elbo,
+            t.hp_reconstruction,
+            t.hp_divergence,
+        ],
     );
-    if let (Some(reconstruction), Some(divergence)) = (t.lp_reconstruction, t.lp_divergence) {
-        row(
-            low_precision(model.quantiser),
+    row(
+        low_precision(model.quantiser),
+        [
             report.lp_negative_elbo,
-            reconstruction,
-            divergence,
-        );
-    }
+            t.lp_reconstruction,
+            t.lp_divergence,
+        ],
+    );
     say!(
         "{:.2} bits a layer, {:.2} bits a weight: the weights take {} of {} ({:.1} %), biases and levels the rest",
         report.mean_bits,
@@ -366,11 +385,14 @@ fn auto_encoder(
 fn check_finite(
     args: &EvalArgs,
     evaluator: &mut Evaluator<'_>,
-    progress: &Progress,
+    (progress, trained): (&Progress, [bool; 2]),
     data: &Dataset,
 ) -> Result<(), CliError> {
     let shown = args.model.model.display();
     for (network, name) in ["high precision", "low precision"].into_iter().enumerate() {
+        if !trained[network] {
+            continue;
+        }
         let lost = progress.not_finite[network];
         let node = pollster::block_on(evaluator.first_not_finite(network, &data.test))?;
         if lost == 0 && node.is_none() {
@@ -411,6 +433,7 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
     model.check_images(&data.test)?;
     let gpu = args.device.open()?;
     let round_norm = !checkpoint.header.options.exact_norm;
+    let trained = checkpoint.learned(&model);
     let mut evaluator = Evaluator::new(&gpu, model, args.batch_size as usize, round_norm)?;
     evaluator.set_weights(&checkpoint.snapshot.weights);
     evaluator.set_running(&checkpoint.snapshot.running);
@@ -422,16 +445,16 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
     let tick = |done: usize| bar.set_position(done as u64);
     let (progress, _) = pollster::block_on(evaluator.test(&data.test, tick))?;
     bar.finish_and_clear();
-    check_finite(args, &mut evaluator, &progress, &data)?;
+    check_finite(args, &mut evaluator, (&progress, trained), &data)?;
     if evaluator.model().likelihood.is_some() {
         return auto_encoder(args, checkpoint, &progress, &data, &gpu);
     }
     let report = EvalReport {
         images: data.test.count(),
-        hp_accuracy: progress.hp.accuracy(),
-        lp_accuracy: progress.lp.accuracy(),
-        hp_loss: progress.hp.mean_label_loss(),
-        lp_loss: progress.lp.mean_label_loss(),
+        hp_accuracy: trained[0].then(|| progress.hp.accuracy()),
+        lp_accuracy: trained[1].then(|| progress.lp.accuracy()),
+        hp_loss: trained[0].then(|| progress.hp.mean_label_loss()),
+        lp_loss: trained[1].then(|| progress.lp.mean_label_loss()),
     };
     if args.json {
         print_json(&report)?;
@@ -443,14 +466,13 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
             gpu.name()
         );
         say!("                              accuracy    loss");
-        let row = |name, accuracy: f64, loss: f64| {
-            say!("{name:28} {:8.2} %  {loss:.4}", 100.0 * accuracy);
+        let row = |name, accuracy: Option<f64>, loss: Option<f64>| match (accuracy, loss) {
+            (Some(accuracy), Some(loss)) => {
+                say!("{name:28} {:8.2} %  {loss:.4}", 100.0 * accuracy);
+            }
+            _ => say!("{name:28} {NOT_TRAINED}"),
         };
-        row(
-            "high precision (HP, floats)",
-            report.hp_accuracy,
-            report.hp_loss,
-        );
+        row(HIGH_PRECISION, report.hp_accuracy, report.hp_loss);
         row(
             low_precision(evaluator.model().quantiser),
             report.lp_accuracy,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::data_args::{Learned, PictureArgs, seen_by};
 use super::{CliError, DeviceArgs, TrainedArg, human_bytes, outputs, print_json, quoted, tuning};
-use crate::checkpoint::{Checkpoint, Header};
+use crate::checkpoint::Checkpoint;
 use crate::data::Images;
 use crate::evaluate::Evaluator;
 use crate::files;
@@ -16,9 +16,8 @@ use crate::generate::{Generator, Which, draw_latents, mean_difference};
 use crate::gpu::Gpu;
 use crate::infer::{Inference, best, pictures};
 use crate::inspect::inspect;
-use crate::model::{LayerParameters, Model, Parameters, whole_batch};
+use crate::model::{Model, whole_batch};
 use crate::pack::{Activations, PackedModel, Trained, encode, pack};
-use crate::quantiser::{INTERCEPT, SLOPE};
 use crate::train::Objective;
 
 /// Images at a time, and images from which scales are chosen; fewer where images are large.
@@ -99,25 +98,23 @@ enum Cost {
     },
 }
 
-/// Whether a model was trained as floats alone and nothing gave it levels since: every layer's intercept and
-/// slope are what they began with.
-pub(super) fn has_no_levels(header: &Header, model: &Model, weights: &[f32]) -> bool {
-    let fresh = [INTERCEPT, SLOPE];
-    let layers = Parameters::new(model).layers;
-    let untouched = |layer: &LayerParameters| layer.quantiser_values(weights) == fresh;
-    header.options.objective == Objective::Float && layers.iter().all(untouched)
-}
-
 /// Refuses a model without levels, unless `--force` is given.
 fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Result<(), CliError> {
-    if !has_no_levels(&checkpoint.header, model, &checkpoint.snapshot.weights) {
+    if !checkpoint.has_no_levels(model) {
         return Ok(());
     }
     let (shown, name) = (args.model.model.display(), &model.name);
     let word = quoted(&args.model.model);
+    let (trained, go_on) = match checkpoint.header.options.objective {
+        Objective::Float => ("trained as floats (--objective float)", String::new()),
+        _ => (
+            "trained as floats so far (LP joins at --lp-start)",
+            format!("`gtc train --resume {word}` (until LP has joined), "),
+        ),
+    };
     let what = format!(
-        "{shown}: trained as floats (--objective float), so its layers have no levels yet: each weight would \
-         become the power of two next to it, which costs accuracy"
+        "{shown}: {trained}, so its layers have no levels yet: each weight would become the power of two next to it, which \
+         costs accuracy"
     );
     if args.force {
         say_error!("warning: {what}");
@@ -128,7 +125,7 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
         Some(_) => String::new(),
     };
     Err(format!(
-        "{what}. Give it levels first, with {quantise}`gtc train {name} --from {word}` (it learns them); \
+        "{what}. Give it levels first, with {go_on}{quantise}`gtc train {name} --from {word}` (it learns them); \
          --force packs it as it is"
     )
     .into())

@@ -19,9 +19,11 @@ use crate::inspect::LayerReport;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ElboTerms {
     /// Reconstruction of HP, summed over pixels.
-    pub hp_reconstruction: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hp_reconstruction: Option<f64>,
     /// KL(q || N(0, 1)) of HP.
-    pub hp_divergence: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hp_divergence: Option<f64>,
     /// Reconstruction of LP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lp_reconstruction: Option<f64>,
@@ -31,13 +33,14 @@ pub(crate) struct ElboTerms {
 }
 
 impl ElboTerms {
-    /// From a test of HP, and of LP if it has joined: else its terms are absent.
-    pub fn new(tested: &Progress, joined: bool) -> Self {
+    /// From a test of HP and LP. Terms of a network that has not `learned` are absent.
+    pub fn new(tested: &Progress, learned: [bool; 2]) -> Self {
+        let [hp, lp] = learned;
         Self {
-            hp_reconstruction: tested.hp.mean_reconstruction(),
-            hp_divergence: tested.hp.mean_divergence(),
-            lp_reconstruction: joined.then(|| tested.lp.mean_reconstruction()),
-            lp_divergence: joined.then(|| tested.lp.mean_divergence()),
+            hp_reconstruction: hp.then(|| tested.hp.mean_reconstruction()),
+            hp_divergence: hp.then(|| tested.hp.mean_divergence()),
+            lp_reconstruction: lp.then(|| tested.lp.mean_reconstruction()),
+            lp_divergence: lp.then(|| tested.lp.mean_divergence()),
         }
     }
 }
@@ -49,13 +52,16 @@ pub(crate) struct EpochMetrics {
     pub epoch: u32,
     /// Steps done.
     pub step: u64,
-    /// Mean training loss of HP: cross entropy with the labels, or what an auto-encoder minimises.
-    pub train_hp_loss: f64,
+    /// Mean training loss of HP: cross entropy with the labels, or what an auto-encoder minimises. Numbers of HP are
+    /// absent where LP alone learns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_hp_loss: Option<f64>,
     /// Mean training loss of LP: cross entropy with HP's probabilities. Numbers of LP are absent before it joins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_lp_loss: Option<f64>,
     /// Mean test loss of HP: cross entropy with the labels, or the negative evidence lower bound.
-    pub hp_loss: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hp_loss: Option<f64>,
     /// Mean test loss of LP: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lp_loss: Option<f64>,

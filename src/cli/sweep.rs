@@ -143,17 +143,18 @@ fn row_of((lambda_bits, seed): (f64, u64), finished: Finished) -> Result<Row, Cl
 
 /// Results of HP and LP: accuracies in percent, or of auto-encoders losses.
 fn results(row: &Row) -> [Option<f64>; 2] {
-    match row.last.hp_accuracy {
-        Some(hp) => [Some(hp), row.last.lp_accuracy].map(|share| share.map(|share| 100.0 * share)),
-        None => [Some(row.last.hp_loss), row.last.lp_loss],
+    let last = &row.last;
+    match last.elbo {
+        None => [last.hp_accuracy, last.lp_accuracy].map(|share| share.map(|share| 100.0 * share)),
+        Some(_) => [last.hp_loss, last.lp_loss],
     }
 }
 
 /// What [`results`] are.
 fn measure(row: &Row) -> &'static str {
-    match row.last.hp_accuracy {
-        Some(_) => "test accuracy, %",
-        None => "test -ELBO, nats",
+    match row.last.elbo {
+        None => "test accuracy, %",
+        Some(_) => "test -ELBO, nats",
     }
 }
 

@@ -3,10 +3,11 @@
 use super::{LayerValues, Model, Parameters};
 
 impl Parameters {
-    /// Brings weights that Muon did not learn to the norm that it keeps them at. What low precision reads stays as it is, because
-    /// intercepts make up for it: c + s log2 |f w| is c + s log2 f + s log2 |w|. Where a normalisation follows, HP computes what it
-    /// did, because its running statistics make up for it, too; elsewhere its sums are multiplied by f before the bias is added. Of a
-    /// layer that stays in float LP's statistics change as well, and its factor may be rounded to another power of two.
+    /// Brings weights that Muon did not learn to the norm that it keeps them at. What low precision reads with GTC stays as it is,
+    /// because intercepts make up for it: c + s log2 |f w| is c + s log2 f + s log2 |w|. Scales that other methods learned become f
+    /// times as large, and with them what low precision reads. Where a normalisation follows, HP computes what it did, because its
+    /// running statistics make up for it, too; elsewhere its sums are multiplied by f before the bias is added. Of a layer that low
+    /// precision does not read by GTC's levels LP's statistics change as well, and its factor may be rounded to another power of two.
     pub(crate) fn bring_to_norm(
         &self,
         model: &Model,
@@ -14,8 +15,8 @@ impl Parameters {
         running: &mut [Vec<f32>; 2],
     ) {
         let readers = model.graph.readers();
-        let learned = self.layers.iter().filter(|layer| layer.is_whole());
-        for layer in learned.filter(|layer| self.quantiser.is_gtc() || !layer.is_quantised()) {
+        let method = self.quantiser.method();
+        for layer in self.layers.iter().filter(|layer| layer.is_whole()) {
             let mut weights = layer.weight_values(arena);
             let squares: f64 = weights.iter().map(|w| f64::from(*w).powi(2)).sum();
             let factor = layer.norm() / squares.sqrt();
@@ -33,8 +34,13 @@ impl Parameters {
                 true => layer.quantiser_values(arena).to_vec(),
                 false => Vec::new(),
             };
-            if let [intercept, slope] = &mut quantiser[..] {
-                *intercept -= *slope * factor.log2() as f32;
+            match (&method, &mut quantiser[..]) {
+                (None, [intercept, slope]) => *intercept -= *slope * factor.log2() as f32,
+                (Some(method), [first, second]) => {
+                    let learned = [*first, *second].map(f64::from);
+                    [*first, *second] = method.rescaled(learned, factor).map(|v| v as f32);
+                }
+                _ => (),
             }
             let values = LayerValues {
                 weights: &weights,
@@ -48,8 +54,9 @@ impl Parameters {
             let Some(norm) = self.norms.iter().find(|norm| norm.node == reader) else {
                 continue;
             };
-            // LP's statistics are of its powers of two, unless it reads the weights themselves.
-            let networks = if layer.is_quantised() { 1 } else { 2 };
+            // LP's statistics are of its powers of two, unless what it reads became larger as well.
+            let stays = layer.is_quantised() && method.is_none();
+            let networks = if stays { 1 } else { 2 };
             for running in &mut running[..networks] {
                 let mut statistics = norm.running_values(running);
                 let (means, variances) = statistics.split_at_mut(norm.channels);

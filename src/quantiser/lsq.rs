@@ -33,6 +33,10 @@ impl Method for Lsq {
         [step.max(1e-12).log2(), 0.0]
     }
 
+    fn rescaled(&self, [step, unused]: Learned, factor: f64) -> Learned {
+        [step + factor.log2(), unused]
+    }
+
     fn scales(&self, weights: &[f64], learned: Learned) -> Scales {
         let factor = 1.0 / (weights.len() as f64 * self.bounds()[1]).sqrt();
         [learned[0].exp2(), factor, 0.0, 0.0]

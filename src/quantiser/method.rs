@@ -66,6 +66,12 @@ pub trait Method {
         [0.0; 2]
     }
 
+    /// The learned numbers that quantise weights `factor` times as large to values `factor` times as large.
+    fn rescaled(&self, learned: Learned, factor: f64) -> Learned {
+        let _ = factor;
+        learned
+    }
+
     /// The scales of a layer.
     fn scales(&self, weights: &[f64], learned: Learned) -> Scales;
 

@@ -43,7 +43,13 @@ impl Method for Twn {
     }
 }
 
+/// Part of the largest |w| up to which weights become zero.
+const BORDER: f64 = 0.05;
+
 /// Q = p for w beyond Δ = 0.05 max |w|, -n for w below -Δ, else 0, with p and n learned. Scales: p, n, -, Δ.
+///
+/// The paper divides the weights of a layer by the largest, m, first, so that its magnitudes are p / m and n / m; they are also
+/// the factors of the gradients of weights beyond Δ, beside 1 of the weights in between.
 pub(super) struct Ttq;
 
 impl Method for Ttq {
@@ -69,9 +75,13 @@ impl Method for Ttq {
         [mean_size(weights).max(1e-12).log2(); 2]
     }
 
+    fn rescaled(&self, learned: Learned, factor: f64) -> Learned {
+        learned.map(|magnitude| magnitude + factor.log2())
+    }
+
     fn scales(&self, weights: &[f64], learned: Learned) -> Scales {
         let largest = weights.iter().fold(0.0, |most: f64, w| most.max(w.abs()));
-        [learned[0].exp2(), learned[1].exp2(), 0.0, 0.05 * largest]
+        [learned[0].exp2(), learned[1].exp2(), 0.0, BORDER * largest]
     }
 
     fn quantise(&self, w: f64, scales: &Scales) -> f64 {
@@ -83,9 +93,10 @@ impl Method for Ttq {
     }
 
     fn through(&self, w: f64, d_q: f64, scales: &Scales) -> Through {
+        let largest = scales[3] / BORDER;
         let (factor, learned) = match w {
-            w if w > scales[3] => (scales[0], [scales[0] * LN_2 * d_q, 0.0]),
-            w if w < -scales[3] => (scales[1], [0.0, -scales[1] * LN_2 * d_q]),
+            w if w > scales[3] => (scales[0] / largest, [scales[0] * LN_2 * d_q, 0.0]),
+            w if w < -scales[3] => (scales[1] / largest, [0.0, -scales[1] * LN_2 * d_q]),
             _ => (1.0, [0.0; 2]),
         };
         Through {

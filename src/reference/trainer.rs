@@ -13,7 +13,7 @@ use crate::optimiser::{Schedule, free_exponents, least_slope};
 use crate::pack::PackedSize;
 use crate::quantiser::Quantiser;
 use crate::tensor::pad4;
-use crate::train::{Objective, Optimiser, Snapshot, StraightThrough, TrainOptions};
+use crate::train::{Objective, Optimiser, Snapshot, StraightThrough, TrainOptions, initial};
 
 /// What one node learns, or anything parallel to it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -146,7 +146,8 @@ impl PlainTrainer {
             "the plain trainer has classifiers only"
         );
         let layout = Parameters::new(model);
-        let (arena, start) = (layout.initial(options.seed), layout.initial_running());
+        let arena = initial(model, &layout, &options);
+        let start = layout.initial_running();
         let shapes = model
             .graph
             .shapes(model.input_shape())

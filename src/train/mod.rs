@@ -134,6 +134,17 @@ pub fn record_step(
     ))
 }
 
+/// The parameters that a run begins with. Where Muon keeps weights at a norm, the scales that a quantiser learns begin with
+/// those that fit that norm.
+pub(crate) fn initial(model: &Model, parameters: &Parameters, options: &TrainOptions) -> Vec<f32> {
+    let mut arena = parameters.initial(options.seed);
+    if options.optimiser == Optimiser::Muon && !model.quantiser.is_gtc() {
+        let mut running = [parameters.initial_running(), parameters.initial_running()];
+        parameters.bring_to_norm(model, &mut arena, &mut running);
+    }
+    arena
+}
+
 /// Trains one model on one device.
 pub struct Trainer<'g> {
     evaluator: Evaluator<'g>,
@@ -259,7 +270,7 @@ impl<'g> Trainer<'g> {
         let memory = memory_of(gpu, &model, &options, own)?;
         memory.write_spans(gpu);
         let parameters = &memory.parameters;
-        let mut initial = parameters.initial(options.seed);
+        let mut initial = initial(&model, parameters, &options);
         parameters.put_centres(&mut initial, options.centred_slopes);
         memory.weights.write(gpu, &initial);
         let arena = |label| parameters.layout.allocate(gpu, label);
@@ -347,6 +358,13 @@ impl<'g> Trainer<'g> {
     pub fn has_low_precision(&self) -> bool {
         let last = self.step.max(1);
         self.options.low_precision_at(last, self.total_steps())
+    }
+
+    /// Which networks learn, HP and LP, as far as the run is.
+    #[cfg(feature = "cli")]
+    pub(crate) fn learned(&self) -> [bool; 2] {
+        let trains_floats = self.options.objective.high_precision();
+        [trains_floats, self.has_low_precision()]
     }
 
     /// The plan of the step that [`Trainer::next_batch`] went on to.

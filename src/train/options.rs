@@ -25,7 +25,7 @@ pub enum Objective {
 }
 
 impl Objective {
-    pub(super) fn high_precision(self) -> bool {
+    pub(crate) fn high_precision(self) -> bool {
         self != Self::Direct
     }
 

@@ -371,6 +371,35 @@ fn a_run_of_floats_has_no_numbers_of_low_precision() {
 }
 
 #[test]
+fn a_run_of_low_precision_alone_has_no_numbers_of_high_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    for model in ["vae-mlp", "lenet-small"] {
+        let out = folder.path().join(model);
+        let to = out.display().to_string();
+        let start = ["train", model, "--limit", "64", "--batch-size", "32"];
+        let direct = ["--epochs", "1", "--objective", "direct", "--out", &to];
+        let printed = succeed(&[&start[..], &direct].concat());
+        assert!(
+            printed.contains("LP") && !printed.contains("HP"),
+            "{printed}"
+        );
+        let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        assert!(
+            metrics.contains("lp_loss") && !metrics.contains("hp_"),
+            "{metrics}"
+        );
+        let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+        for word in ["floats (HP)", "HP test", "LP distillation", "NaN"] {
+            assert!(!page.contains(word), "{word}");
+        }
+        let eval = succeed(&["eval", &to, "--json"]);
+        assert!(eval.contains("lp_") && !eval.contains("hp_"), "{eval}");
+        let eval = succeed(&["eval", &to]);
+        assert_eq!(eval.matches("did not learn").count(), 1, "{eval}");
+    }
+}
+
+#[test]
 fn low_precision_has_no_numbers_before_it_joins() {
     let folder = tempfile::tempdir().unwrap();
     for (model, key) in [("vae-mlp", "elbo"), ("lenet-small", "lp_accuracy")] {

@@ -84,11 +84,10 @@ fn summary(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
     page.push_str("<section class=\"tiles\">");
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     let weights = data.header.model()?.quantiser.weights_in_words();
+    let of_lp = |lp| (percent(lp), format!("test accuracy with {weights} (LP)"));
     let mut tiles = match (last.lp_accuracy, last.hp_accuracy) {
-        (Some(lp), Some(hp)) => vec![
-            (percent(lp), format!("test accuracy with {weights} (LP)")),
-            (percent(hp), "with floats (HP)".to_owned()),
-        ],
+        (Some(lp), Some(hp)) => vec![of_lp(lp), (percent(hp), "with floats (HP)".to_owned())],
+        (Some(lp), None) => vec![of_lp(lp)],
         (None, Some(hp)) => {
             let later = match data.header.options.objective {
                 Objective::Float => String::new(),
@@ -136,11 +135,15 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
             series("LP", 1, accuracy(|m| m.lp_accuracy)),
         ];
         chart(page, "Test accuracy, %", &lines)?;
+        let lp_training = match data.header.options.objective {
+            Objective::Direct => "LP training",
+            _ => "LP distillation",
+        };
         let loss = [
             series("HP test", 0, h.iter().map(|m| m.hp_loss)),
             series("LP test", 1, h.iter().map(|m| m.lp_loss)),
             series("HP training", 2, h.iter().map(|m| m.train_hp_loss)),
-            series("LP distillation", 3, h.iter().map(|m| m.train_lp_loss)),
+            series(lp_training, 3, h.iter().map(|m| m.train_lp_loss)),
         ];
         chart(page, "Cross entropy", &loss)?;
     } else {

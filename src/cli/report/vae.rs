@@ -31,9 +31,14 @@ pub(super) fn tiles(last: &EpochMetrics, weights: &str) -> Vec<(String, String)>
         let what = format!("nats: test -ELBO with {weights} (LP)");
         (format!("{loss:.1}"), what)
     });
-    let hp = format!("{:.1}", last.hp_loss);
-    let hp = (hp, "nats with floats (HP)".to_owned());
-    lp.into_iter().chain([hp]).collect()
+    let hp = last.hp_loss.map(|loss| {
+        let what = match lp {
+            Some(_) => "nats with floats (HP)",
+            None => "nats: test -ELBO with floats (HP)",
+        };
+        (format!("{loss:.1}"), what.to_owned())
+    });
+    lp.into_iter().chain(hp).collect()
 }
 
 /// The sections after the curves.

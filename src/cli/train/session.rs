@@ -23,7 +23,7 @@ use crate::generate::{Generator, Which, draw_latents};
 use crate::gpu::Gpu;
 use crate::inspect::{LayerReport, inspect};
 use crate::pack::PackedSize;
-use crate::train::{Objective, Snapshot, TrainError, Trainer};
+use crate::train::{Objective, Snapshot, TrainError, Trainer, initial};
 
 /// Longest time between two checkpoints: what a killed process costs at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -211,12 +211,7 @@ impl<'a> Session<'a> {
             line.clear();
             bar.finish_and_clear();
             // The last step may have been the one that went wrong. A network that does not learn may compute what it likes.
-            let learns = match self.trainer.options().objective {
-                Objective::Float => [true, false],
-                Objective::Direct => [false, true],
-                Objective::Gtc => [true; 2],
-            };
-            let mut lost = tested.not_finite.iter().zip(learns);
+            let mut lost = tested.not_finite.iter().zip(self.trainer.learned());
             if lost.any(|(batches, learns)| learns && *batches > 0) {
                 let step = self.trainer.steps_done();
                 return Err(TrainError::NotFinite { step }.into());
@@ -274,12 +269,12 @@ impl<'a> Session<'a> {
         let (hp, lp) = (network("HP", &p.hp), network("LP", &p.lp));
         let bits = format!("bits {}", bits.join(" "));
         let speed = format!("{speed:.0} images/s");
-        match self.trainer.options().objective {
-            Objective::Gtc if !self.trainer.has_low_precision() => [hp, speed].join(" | "),
-            Objective::Gtc => [hp, lp, bits, speed].join(" | "),
-            Objective::Direct => [lp, bits, speed].join(" | "),
-            Objective::Float => [hp, speed].join(" | "),
-        }
+        let mut parts = Vec::new();
+        let [of_hp, of_lp] = self.trainer.learned();
+        parts.extend(of_hp.then_some(hp));
+        parts.extend(of_lp.then_some([lp, bits]).into_iter().flatten());
+        parts.push(speed);
+        parts.join(" | ")
     }
 
     fn finish_epoch(
@@ -295,42 +290,54 @@ impl<'a> Session<'a> {
             false => totals.mean_label_loss(),
         };
         let accuracy = |totals: &Totals| (!makes_images).then(|| totals.accuracy());
-        let waits = !self.trainer.has_low_precision();
-        let joined = |value: f64| (!waits).then_some(value);
+        let learned = self.trainer.learned();
+        let of_hp = |value: f64| learned[0].then_some(value);
+        let of_lp = |value: f64| learned[1].then_some(value);
         let metrics = EpochMetrics {
             epoch,
             step: self.trainer.steps_done(),
-            train_hp_loss: trained.hp.mean_loss(),
-            train_lp_loss: joined(trained.lp.mean_loss()),
-            hp_loss: loss(&tested.hp),
-            lp_loss: joined(loss(&tested.lp)),
-            hp_accuracy: accuracy(&tested.hp),
-            lp_accuracy: accuracy(&tested.lp).and_then(joined),
-            elbo: makes_images.then(|| ElboTerms::new(tested, !waits)),
+            train_hp_loss: of_hp(trained.hp.mean_loss()),
+            train_lp_loss: of_lp(trained.lp.mean_loss()),
+            hp_loss: of_hp(loss(&tested.hp)),
+            lp_loss: of_lp(loss(&tested.lp)),
+            hp_accuracy: accuracy(&tested.hp).and_then(of_hp),
+            lp_accuracy: accuracy(&tested.lp).and_then(of_lp),
+            elbo: makes_images.then(|| ElboTerms::new(tested, learned)),
             bit_loss: tested.bit_loss(),
             bits: tested.layers.iter().map(|l| l.bits).collect(),
             levels: tested.layers.iter().map(|l| l.range).collect(),
             images_per_second,
         };
-        let [hp, lp] = match metrics.hp_accuracy {
-            Some(hp) => [Some(hp), metrics.lp_accuracy]
-                .map(|share| share.map(|share| format!("{:.2} %", 100.0 * share))),
-            None => [Some(metrics.hp_loss), metrics.lp_loss]
-                .map(|loss| loss.map(|loss| format!("{loss:.2} nats"))),
+        let (what, [hp, lp]) = match makes_images {
+            false => {
+                let shares = [metrics.hp_accuracy, metrics.lp_accuracy];
+                let shown =
+                    shares.map(|share| share.map(|share| format!("{:.2} %", 100.0 * share)));
+                ("accuracy", shown)
+            }
+            true => {
+                let losses = [metrics.hp_loss, metrics.lp_loss];
+                let shown = losses.map(|loss| loss.map(|loss| format!("{loss:.2} nats")));
+                ("-ELBO", shown)
+            }
         };
-        let what = if makes_images { "-ELBO" } else { "accuracy" };
-        let hp = hp.unwrap_or_default();
-        let result = match lp {
-            Some(lp) => format!(
-                "HP {hp}, LP {lp}; bits {:?} (mean {:.2}{})",
+        let named = [
+            hp.map(|hp| format!("HP {hp}")),
+            lp.map(|lp| format!("LP {lp}")),
+        ];
+        let networks: Vec<String> = named.into_iter().flatten().collect();
+        let networks = networks.join(", ");
+        let rest = match self.trainer.options().objective {
+            _ if learned[1] => format!(
+                "; bits {:?} (mean {:.2}{})",
                 metrics.bits,
                 tested.mean_bits(),
                 self.shown_size(&metrics.bits)
             ),
-            None if self.trainer.options().objective == Objective::Float => format!("HP {hp}"),
-            None => format!("HP {hp}; LP joins later"),
+            Objective::Float => String::new(),
+            _ => "; LP joins later".to_owned(),
         };
-        say!("epoch {epoch:3}: test {what} {result}; {images_per_second:.0} images/s");
+        say!("epoch {epoch:3}: test {what} {networks}{rest}; {images_per_second:.0} images/s");
         self.folder.append(&metrics)?;
         self.history.push(metrics);
         Ok(())
@@ -441,9 +448,9 @@ impl<'a> Session<'a> {
     ) -> Result<PathBuf, CliError> {
         let started = Instant::now();
         let auto_encoder = self.auto_encoder_page(snapshot)?;
-        let parameters = self.trainer.parameters();
-        let seed = self.header.options.seed;
-        let initial = || inspect(parameters, &parameters.initial(seed));
+        let (model, parameters) = (self.trainer.model(), self.trainer.parameters());
+        let options = &self.header.options;
+        let initial = || inspect(parameters, &initial(model, parameters, options));
         let start = self.at_start.get_or_insert_with(initial).clone();
         let page = render(&ReportData {
             header: &self.header,

@@ -10,7 +10,6 @@ use crate::cli::data_args::{fingerprint, load_data};
 use crate::cli::elsewhere::{is_onnx_file, read_float_aloud};
 use crate::cli::model_files::{find_model, input_of, is_file};
 use crate::cli::output::{say, say_error};
-use crate::cli::pack_model::has_no_levels;
 use crate::cli::run_folder::is_of_run;
 use crate::cli::{CliError, archives, facts_of, quoted};
 use crate::data::Dataset;
@@ -37,49 +36,15 @@ pub(super) fn prepare(
     old: Option<&Old>,
     ranks: &dyn Communicator,
 ) -> Result<Prepared, CliError> {
-    let mut config = match old {
-        Some(old) => {
-            let mut config = old.config.clone();
-            args.change(&mut config)?;
-            config
-        }
-        None => {
-            let mut config = args.resolve()?;
-            args.share_among(ranks.count(), &mut config);
-            config
-        }
-    };
-    let idle = args.idle_flags(&config);
-    if !idle.is_empty() {
-        let options = toml::Table::try_from(&config.options)?;
-        let word = |key: &str| {
-            options
-                .get(key)
-                .and_then(toml::Value::as_str)
-                .unwrap_or_default()
-        };
-        say_error!(
-            "note: with --optimiser {} and --objective {} nothing comes of {}",
-            word("optimiser"),
-            word("objective"),
-            idle.join(", ")
-        );
-    }
+    let mut config = settings(args, old, ranks)?;
+    name_idle_flags(args, &config)?;
     let resumed = old.map(|old| &old.checkpoint);
     let takes = match resumed {
         Some(checkpoint) => Some(checkpoint.header.model()?.input),
         None => input_of(&config.model)?,
     };
-    if let (Some(old), Some(data)) = (old, &config.data)
-        && !archives::is_there(data)
-    {
-        return Err(format!(
-            "{}: the data of this run are not there any more. Say where they are now: \
-             gtc train --resume {} --data DIR",
-            data.display(),
-            quoted(&old.path)
-        )
-        .into());
+    if let Some(old) = old {
+        check_data_is_there(&old.path, config.data.as_deref())?;
     }
     args.pictures.refuse_idle(config.data.as_deref())?;
     let mut data = load_data(config.data.as_deref(), &config.pictures, takes, None)?;
@@ -93,33 +58,16 @@ pub(super) fn prepare(
         Some(from) if from.display().to_string() == config.model => None,
         _ => Some(config.model.clone()),
     };
-    if from_file && !config.model.ends_with(".toml") && config.from.is_none() {
-        say_error!(
-            "note: of {0} only the network is taken, and its weights begin anew. To begin with its weights: --from {0}",
-            config.model
-        );
-    }
-    if from_file && (!config.model.ends_with(".toml") || is_of_run(Path::new(&config.model))) {
-        // The run keeps the network itself, and does not depend on the file.
-        config.model.clone_from(&model.name);
-    }
-    if !from_file && model.name == "vae" && data.train.size() == vae_colour().input {
-        model = vae_colour();
-        config.model = model.name.clone();
+    match from_file {
+        true => keep_network(&mut config, &model),
+        false if model.name == "vae" && data.train.size() == vae_colour().input => {
+            model = vae_colour();
+            config.model = model.name.clone();
+        }
+        false => (),
     }
     if resumed.is_none() && model.latent().is_none() {
-        for (flag, given) in [
-            ("--latent", args.latent.is_some()),
-            ("--likelihood", args.likelihood.is_some()),
-            ("--kl-warmup", args.kl_warmup.is_some()),
-        ] {
-            if given {
-                let name = &model.name;
-                return Err(
-                    format!("{flag} is for auto-encoders (vae-mlp, vae), not for {name}").into(),
-                );
-            }
-        }
+        refuse_latents(args, &model)?;
     }
     if let Some(limit) = config.limit {
         if limit == 0 {
@@ -165,6 +113,87 @@ pub(super) fn prepare(
         data_hash,
         start,
     })
+}
+
+/// The settings of a new run, or those that another one goes on with.
+fn settings(
+    args: &TrainArgs,
+    old: Option<&Old>,
+    ranks: &dyn Communicator,
+) -> Result<Config, CliError> {
+    if let Some(old) = old {
+        let mut config = old.config.clone();
+        args.change(&mut config)?;
+        return Ok(config);
+    }
+    let mut config = args.resolve()?;
+    args.share_among(ranks.count(), &mut config);
+    Ok(config)
+}
+
+/// Says which flags change nothing with these settings.
+fn name_idle_flags(args: &TrainArgs, config: &Config) -> Result<(), CliError> {
+    let idle = args.idle_flags(config);
+    if idle.is_empty() {
+        return Ok(());
+    }
+    let options = toml::Table::try_from(&config.options)?;
+    let word = |key: &str| {
+        let value = options.get(key).and_then(toml::Value::as_str);
+        value.unwrap_or_default()
+    };
+    say_error!(
+        "note: with --optimiser {} and --objective {} nothing comes of {}",
+        word("optimiser"),
+        word("objective"),
+        idle.join(", ")
+    );
+    Ok(())
+}
+
+/// Asks where the data of a run are that lay elsewhere when it began.
+fn check_data_is_there(run: &Path, data: Option<&Path>) -> Result<(), CliError> {
+    match data {
+        Some(data) if !archives::is_there(data) => Err(format!(
+            "{}: the data of this run are not there any more. Say where they are now: \
+             gtc train --resume {} --data DIR",
+            data.display(),
+            quoted(run)
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// Of a network from a file that is no description the run keeps the network itself, and does not depend on the file.
+fn keep_network(config: &mut Config, model: &Model) {
+    let is_description = config.model.ends_with(".toml");
+    if !is_description && config.from.is_none() {
+        say_error!(
+            "note: of {0} only the network is taken, and its weights begin anew. To begin with its weights: --from {0}",
+            config.model
+        );
+    }
+    if !is_description || is_of_run(Path::new(&config.model)) {
+        config.model.clone_from(&model.name);
+    }
+}
+
+/// Refuses flags of auto-encoders for other networks.
+fn refuse_latents(args: &TrainArgs, model: &Model) -> Result<(), CliError> {
+    let flags = [
+        ("--latent", args.latent.is_some()),
+        ("--likelihood", args.likelihood.is_some()),
+        ("--kl-warmup", args.kl_warmup.is_some()),
+    ];
+    match flags.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(format!(
+            "{flag} is for auto-encoders (vae-mlp, vae), not for {}",
+            model.name
+        )
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// Checks that a run may go on with these settings and data, and writes into the settings what has changed.
@@ -255,7 +284,7 @@ fn starting_weights(
     let checkpoint = read_float_aloud(path, described, None)?;
     let found = checkpoint.header.model()?;
     let shown = path.display();
-    let has_no_levels = has_no_levels(&checkpoint.header, &found, &checkpoint.snapshot.weights);
+    let has_no_levels = checkpoint.has_no_levels(&found);
     let mut snapshot = checkpoint.snapshot;
     let other_classes = found.classes != model.classes
         && found

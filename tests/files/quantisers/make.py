@@ -52,12 +52,13 @@ def twn(w, learned):
 
 
 def ttq(w, learned):
-    """Zhu et al. 2017, equations 6 to 8: gradients of weights are scaled by the magnitudes."""
-    threshold = 0.05 * w.abs().max().detach()
+    """Zhu et al. 2017, equations 6 to 8: gradients of weights are scaled by the magnitudes of weights divided by the largest."""
+    largest = w.abs().max().detach()
+    threshold = 0.05 * largest
     p, n = torch.exp2(learned[0]), torch.exp2(learned[1])
     above, below = (w > threshold).double(), (w < -threshold).double()
     magnitudes = p * above - n * below
-    factor = (p * above + n * below + (1 - above - below)).detach()
+    factor = (p / largest * above + n / largest * below + (1 - above - below)).detach()
     carried = factor * w
     return magnitudes + (carried - carried.detach())
 

@@ -172,6 +172,35 @@ fn renamed(name: impl Fn(&str) -> String) -> Tensors {
     tensors.map(|(n, array)| (name(n), array.clone())).collect()
 }
 
+/// What answers is the network that learned: of a run of floats HP, whose statistics LP does not have.
+#[test]
+fn pictures_are_classified_by_floats_where_only_floats_learned() {
+    let mine = mine();
+    let folder = tempfile::tempdir().unwrap();
+    let images = gtc::data::read_folder(mine.data.as_ref()).unwrap().test;
+    let mut words = vec!["classify".to_owned(), mine.run.clone(), "--json".to_owned()];
+    for number in 0..20 {
+        let path = folder.path().join(format!("{number:02}.png"));
+        let pixels = images.image(number);
+        image::save_buffer(&path, pixels, 28, 28, image::ColorType::L8).unwrap();
+        words.push(path.display().to_string());
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let answers = json(&words);
+    let classes = answers.as_array().unwrap().iter();
+    let classes = classes.map(|answer| answer["class"].as_str().unwrap().to_owned());
+    let right = classes.zip(&images.labels);
+    let right = right
+        .filter(|(class, label)| *class == label.to_string())
+        .count();
+    assert!(right >= 18, "{right} of 20");
+    let eval = json(&["eval", &mine.run, "--data", &mine.data, "--json"]);
+    assert!(eval["hp_accuracy"].as_f64().unwrap() > 0.9, "{eval}");
+    assert!(eval.get("lp_accuracy").is_none(), "{eval}");
+    let shown = succeed(&["eval", &mine.run, "--data", &mine.data]);
+    assert_eq!(shown.matches("did not learn").count(), 1, "{shown}");
+}
+
 #[test]
 fn an_export_comes_back_as_what_it_was() {
     let mine = mine();
