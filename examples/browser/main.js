@@ -137,6 +137,7 @@ on('lost', (error) => {
   );
 });
 element('again').addEventListener('click', begin);
-// For the console: gtc.call('logits', {first: 0, count: 10}), gtc.put(pixels), gtc.on('progress', console.log).
-window.gtc = { call, on, put: draw.put };
+// For the console: gtc.call('logits', {first: 0, count: 10}), gtc.put(pixels), gtc.on('progress', console.log),
+// import(gtc.file('gtc.js')).
+window.gtc = { call, on, put: draw.put, file: (name) => new URL(name, import.meta.url).href };
 begin();

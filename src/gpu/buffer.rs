@@ -156,6 +156,18 @@ impl Memory {
     }
 }
 
+/// A browser frees what nobody refers to only when it collects garbage, and it does not see that the memory of the GPU is
+/// full.
+#[cfg(target_arch = "wasm32")]
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.raw.destroy();
+        for copy in self.textures.iter().filter_map(OnceLock::get) {
+            copy.texture.destroy();
+        }
+    }
+}
+
 /// A texture that can hold a copy of so many rows.
 pub(super) fn new_texture(
     device: &wgpu::Device,

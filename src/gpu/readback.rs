@@ -13,6 +13,14 @@ pub struct Readback {
     staging: wgpu::Buffer,
 }
 
+/// As with [`super::buffer::Memory`].
+#[cfg(target_arch = "wasm32")]
+impl Drop for Readback {
+    fn drop(&mut self) {
+        self.staging.destroy();
+    }
+}
+
 #[derive(Default)]
 struct Answer {
     result: Option<Result<(), String>>,

@@ -193,7 +193,7 @@ test('the engine and the device belong to the worker alone', async () => {
 
 test('a chart of a hundred thousand steps draws no more than a short one', async () => {
   const most = await page.evaluate(async () => {
-    const { lineChart } = await import('./charts.js');
+    const { lineChart } = await import(window.gtc.file('charts.js'));
     const points = Array.from({ length: 100_000 }, (_, step) => [step, Math.abs(Math.sin(step))]);
     const line = (colour) => ({ colour, points, dots: points });
     const other = window.most;
@@ -359,7 +359,7 @@ test('nothing was reported on the console', () => {
 test('the browser takes the texts of all kernels', { timeout: SLOW }, async () => {
   const { page, problems } = await open(browser, server.address);
   const found = await page.evaluate(async () => {
-    const { default: init, Engine } = await import('./gtc.js');
+    const { default: init, Engine } = await import(window.gtc.file('gtc.js'));
     await init();
     const adapter = await navigator.gpu.requestAdapter();
     const device = await adapter.requestDevice();
@@ -388,10 +388,10 @@ test('kernels for GPUs read digits, and train with numbers of 32 bits and of 16'
   const native = JSON.parse(await readFile(file, 'utf8')).logits;
   const { page, problems } = await open(browser, server.address);
   const { logits, losses } = await page.evaluate(async () => {
-    const { default: init, Engine, Learner, Reader } = await import('./gtc.js');
+    const { default: init, Engine, Learner, Reader } = await import(window.gtc.file('gtc.js'));
     await init();
     const engine = await Engine.open('gpu');
-    const packed = await (await fetch('./lenet5.gtc')).arrayBuffer();
+    const packed = await (await fetch(window.gtc.file('lenet5.gtc'))).arrayBuffer();
     const reader = new Reader(engine, 'lenet5.gtc', new Uint8Array(packed));
     const logits = [];
     for (const number of [0, 1, 2, 3]) {
