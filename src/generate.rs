@@ -23,6 +23,13 @@ impl Which {
     /// Both, as pictures show them.
     pub const BOTH: [Self; 2] = [Self::HighPrecision, Self::LowPrecision];
 
+    /// Those that have learned, of HP and LP.
+    pub fn of(learned: [bool; 2]) -> Vec<Self> {
+        let all = Self::BOTH.into_iter().zip(learned);
+        all.filter_map(|(which, learned)| learned.then_some(which))
+            .collect()
+    }
+
     /// HP or LP.
     pub fn name(self) -> &'static str {
         ["HP", "LP"][self as usize]

@@ -9,6 +9,7 @@ const percent = (share) => `${(100 * share).toFixed(2)} %`;
 let state = 'idle';
 let total = 0;
 let history = { hp: [], lp: [], tested: [] };
+const hasReports = () => history.hp.length + history.lp.length > 0;
 let pictures = [];
 // The last whole state: what a fresh device continues from, and the step it is of.
 let kept;
@@ -37,7 +38,7 @@ function say(text) {
 function set(next) {
   state = next;
   const run = element('run');
-  const begun = history.hp.length > 0 || history.tested.length > 0;
+  const begun = hasReports() || history.tested.length > 0;
   const start = begun ? 'Continue' : 'Start';
   run.textContent = { running: 'Pause', pausing: 'Pausing …', opening: 'Opening …', finished: 'Finished' }[next] ?? start;
   const waits = ['pausing', 'opening', 'resetting', 'off'].includes(next);
@@ -66,7 +67,7 @@ function drawLayers() {
 
 function lines() {
   const line = (network, what) => history[network].map(([step, values]) => [step, values[what]]);
-  const dots = (what) => history.tested.map((tested) => [tested.step, tested[what]]);
+  const dots = (what) => history.tested.filter((tested) => what in tested).map((tested) => [tested.step, tested[what]]);
   return { line, dots, end: Math.max(total, 1), last: history.lp.at(-1)?.[1] };
 }
 
@@ -122,16 +123,20 @@ function showLayers(layers) {
 
 function showTested(tested) {
   history.tested = [...history.tested.filter(({ step }) => step !== tested.step), tested];
-  element('hp').textContent = percent(tested.hp_accuracy);
-  element('lp').textContent = percent(tested.lp_accuracy);
+  for (const network of ['hp', 'lp']) {
+    const accuracy = tested[`${network}_accuracy`];
+    element(network).textContent = accuracy === undefined ? '–' : percent(accuracy);
+  }
   inTurn('accuracy', paintAccuracy);
 }
 
 function showProgress(report) {
-  if (history.hp.length === 0) say('');
+  if (!hasReports()) say('');
   total = report.total_steps;
-  history.hp.push([report.step, report.hp]);
-  history.lp.push([report.step, report.lp]);
+  for (const network of ['hp', 'lp']) {
+    // A network that does not learn yet has no numbers.
+    if (report[network]) history[network].push([report.step, report[network]]);
+  }
   element('step').textContent = `${report.step} of ${report.total_steps}`;
   element('progress').value = report.step / report.total_steps;
   element('speed').textContent = report.images_per_second.toFixed(0);
@@ -206,7 +211,7 @@ function listen() {
   element('run').addEventListener('click', () =>
     attempt(async () => {
       if (state === 'running') return pause();
-      say(history.hp.length ? '' : 'Compiling the kernels …');
+      say(hasReports() ? '' : 'Compiling the kernels …');
       set('running');
       await call('start').catch((error) => {
         if (state === 'running') set('idle');
@@ -279,7 +284,7 @@ async function open(name, file) {
 // What a fresh device continues from, in words.
 export function keeps() {
   if (kept) return `Training continues after step ${keptStep}, the last that was kept; it can be downloaded, too.`;
-  return history.hp.length ? 'No state of the training was kept yet: it begins anew.' : '';
+  return hasReports() ? 'No state of the training was kept yet: it begins anew.' : '';
 }
 
 // With a device that works: begins, or continues with what was kept of the last one.
@@ -304,7 +309,7 @@ export function setUp(use) {
   usePacked = use;
   on('progress', showProgress);
   on('tuning', () => {
-    if (history.hp.length === 0) say('Finding the fastest kernels on this device …');
+    if (!hasReports()) say('Finding the fastest kernels on this device …');
   });
   on('tested', showTested);
   on('layers', showLayers);

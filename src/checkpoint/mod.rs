@@ -54,6 +54,10 @@ pub struct Header {
     pub seen: Option<Seen>,
     /// Steps done.
     pub step: u64,
+    /// Which networks answer with what they learned, HP and LP; absent in older files. LP counts when layers were given levels
+    /// without training, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<[bool; 2]>,
     /// How it was and will be trained.
     pub options: TrainOptions,
 }
@@ -88,28 +92,43 @@ pub struct Checkpoint {
 
 #[cfg(feature = "cli")]
 impl Checkpoint {
-    /// Which networks answer with what they learned: HP, unless LP learned alone; LP, once it learned or its layers were
-    /// given levels.
+    /// Which networks answer with what they learned, HP and LP, see [`Header::learned`].
     pub(crate) fn learned(&self, model: &Model) -> [bool; 2] {
-        let trains_floats = self.header.options.objective.high_precision();
-        [trains_floats, !self.has_no_levels(model)]
-    }
-
-    /// Whether only floats have learned, and nothing gave layers levels since: every layer's intercept and slope are what
-    /// they began with.
-    pub(crate) fn has_no_levels(&self, model: &Model) -> bool {
         let Header {
+            learned,
             options,
             images,
             step,
             ..
         } = &self.header;
+        if let Some(learned) = *learned {
+            return learned;
+        }
+        // Older files do not say whether somebody gave layers levels: then intercepts and slopes are not what they began with.
         let total = (images / options.batch_size.max(1)) as u64 * u64::from(options.epochs);
-        let fresh = [INTERCEPT, SLOPE];
-        let untouched =
-            |layer: &LayerParameters| layer.quantiser_values(&self.snapshot.weights) == fresh;
-        !options.low_precision_at((*step).max(1), total)
-            && Parameters::new(model).layers.iter().all(untouched)
+        let parameters = Parameters::new(model);
+        let touched = |layer: &LayerParameters| {
+            layer.quantiser_values(&self.snapshot.weights) != [INTERCEPT, SLOPE]
+        };
+        let given = model.quantiser.is_gtc() && parameters.quantised().any(touched);
+        let low = given || options.low_precision_at((*step).max(1), total);
+        [options.objective.high_precision(), low]
+    }
+
+    /// Whether only floats have learned, and nothing gave layers levels since.
+    pub(crate) fn has_no_levels(&self, model: &Model) -> bool {
+        !self.learned(model)[1]
+    }
+
+    /// Gives batch normalisations of a network that did not learn the running statistics of the other one.
+    pub(crate) fn share_statistics(&mut self, model: &Model) {
+        let learned = self.learned(model);
+        let [hp, lp] = &mut self.snapshot.running;
+        match learned {
+            [false, true] => hp.clone_from(lp),
+            [true, false] => lp.clone_from(hp),
+            _ => (),
+        }
     }
 }
 
@@ -239,4 +258,88 @@ pub fn load(path: &std::path::Path) -> Result<Checkpoint, CheckpointError> {
         reason: error.to_string(),
     })?;
     decode(&file, &data)
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use super::*;
+    use crate::model::LayerValues;
+    use crate::quantiser::Quantiser;
+    use crate::train::Objective;
+
+    /// A checkpoint as older versions wrote it: of 10 epochs of 10 steps, LP from the middle on.
+    fn older(model: &Model, objective: Objective, step: u64) -> Checkpoint {
+        let parameters = Parameters::new(model);
+        let running = parameters.initial_running();
+        Checkpoint {
+            header: Header {
+                version: VERSION,
+                model: model.name.clone(),
+                graph: Some(Description::of(model)),
+                data: "digits".to_owned(),
+                classes: Vec::new(),
+                images: 640,
+                data_hash: None,
+                seen: None,
+                step,
+                learned: None,
+                options: TrainOptions {
+                    objective,
+                    epochs: 10,
+                    batch_size: 64,
+                    lp_start: 0.5,
+                    ..TrainOptions::default()
+                },
+            },
+            snapshot: Snapshot {
+                step,
+                weights: parameters.initial(1),
+                first_moment: Vec::new(),
+                second_moment: Vec::new(),
+                running: [running.clone(), running],
+                totals: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn older_files_tell_by_steps_and_levels_which_networks_learned() {
+        let lenet = Model::by_name("lenet-small").unwrap();
+        let others = [
+            lenet.clone(),
+            lenet.clone().with_float_ends(),
+            lenet.clone().with_quantiser(Quantiser::all()[1]),
+        ];
+        for model in &others {
+            let learned = |objective, step| older(model, objective, step).learned(model);
+            assert_eq!(learned(Objective::Gtc, 30), [true, false]);
+            assert_eq!(learned(Objective::Gtc, 60), [true, true]);
+            assert_eq!(learned(Objective::Float, 60), [true, false]);
+            assert_eq!(learned(Objective::Direct, 30), [false, true]);
+        }
+        let mut quantised = older(&lenet, Objective::Float, 60);
+        let layer = &Parameters::new(&lenet).layers[0];
+        let arena = &mut quantised.snapshot.weights;
+        let values = LayerValues {
+            weights: &layer.weight_values(arena),
+            bias: &layer.bias_values(arena),
+            quantiser: &[0.5, 1.0],
+        };
+        layer.place(arena, &values);
+        assert_eq!(quantised.learned(&lenet), [true, true]);
+        // What a file says goes before what its numbers look like.
+        quantised.header.learned = Some([true, false]);
+        assert_eq!(quantised.learned(&lenet), [true, false]);
+    }
+
+    #[test]
+    fn a_network_that_did_not_learn_gets_the_statistics_of_the_other() {
+        let model = Model::by_name("vgg-tiny").unwrap();
+        for (objective, from) in [(Objective::Direct, 1), (Objective::Float, 0)] {
+            let mut checkpoint = older(&model, objective, 60);
+            checkpoint.snapshot.running[from][0] = 3.0;
+            checkpoint.share_statistics(&model);
+            assert_eq!(checkpoint.snapshot.running[1 - from][0], 3.0);
+        }
+    }
 }

@@ -254,7 +254,7 @@ fn trained(
         }
     })?;
     progress
-        .require_finite()
+        .require_finite([!has_levels, has_levels])
         .map_err(|e| format!("{}: {e}", args.model.model.display()))?;
     Ok(predictions.probabilities)
 }

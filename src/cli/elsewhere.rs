@@ -209,6 +209,7 @@ pub(crate) fn checkpoint_of(found: ForeignModel) -> Checkpoint {
             data_hash: None,
             seen: None,
             step: 0,
+            learned: Some([true, false]),
             options: TrainOptions {
                 objective: Objective::Float,
                 ..TrainOptions::default()

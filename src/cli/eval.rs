@@ -231,7 +231,7 @@ fn judged(
     gpu: &Gpu,
 ) -> Result<Vec<Judged>, CliError> {
     let shown = path.display();
-    let other = load_trained(path, "shows no features to compare")?;
+    let mut other = load_trained(path, "shows no features to compare")?;
     let classifier = other.header.model()?;
     if classifier.likelihood.is_some() {
         return Err(format!("--judge {shown}: {} is no classifier", classifier.name).into());
@@ -239,7 +239,9 @@ fn judged(
     classifier
         .check_input(data.test.size())
         .map_err(|e| format!("--judge {shown}: {e}"))?;
+    other.share_statistics(&classifier);
     let model = checkpoint.header.model()?;
+    let learned = Which::of(checkpoint.learned(&model));
     let Some(generator) = Generator::new(gpu, model, 100)? else {
         return Ok(Vec::new());
     };
@@ -261,7 +263,7 @@ fn judged(
         frechet_distance,
     };
     let mut rows = Vec::new();
-    for which in Which::BOTH {
+    for which in learned {
         bar.set_message(which.name());
         let mut samples = Images::default();
         for part in latents.chunks(JUDGED / 10) {
@@ -357,14 +359,16 @@ fn auto_encoder(
             t.lp_divergence,
         ],
     );
-    say!(
-        "{:.2} bits a layer, {:.2} bits a weight: the weights take {} of {} ({:.1} %), biases and levels the rest",
-        report.mean_bits,
-        report.weighted_bits,
-        human_bytes(report.weight_bytes),
-        human_bytes(report.all_bytes),
-        100.0 * report.weight_bytes as f64 / report.all_bytes as f64
-    );
+    if trained[1] {
+        say!(
+            "{:.2} bits a layer, {:.2} bits a weight: the weights take {} of {} ({:.1} %), biases and levels the rest",
+            report.mean_bits,
+            report.weighted_bits,
+            human_bytes(report.weight_bytes),
+            human_bytes(report.all_bytes),
+            100.0 * report.weight_bytes as f64 / report.all_bytes as f64
+        );
+    }
     if !report.judged.is_empty() {
         say!("images    count  confidence  label entropy  Fréchet distance from the test images");
     }

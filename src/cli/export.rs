@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::model_files::packed_of;
 use super::verilog::{self, VerilogArgs};
 use super::{CliError, human_bytes, load_trained, outputs, quoted};
-use crate::checkpoint::encode_weights;
+use crate::checkpoint::{Checkpoint, encode_weights};
 use crate::export::{Program, c};
 use crate::files;
 use crate::foreign::{self, Network};
@@ -33,7 +33,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FORMAT", default_value = "pytorch", value_parser = ["pytorch", "gtc", "c", "onnx", "verilog"])]
     to: String,
     /// Which network, of --to pytorch and onnx: hp, float weights; lp, powers of two; integer, the packed one, of --to onnx
-    /// alone; --to gtc has hp and lp [default: hp; of --to onnx integer, if there is a packed model]
+    /// alone; --to gtc has hp and lp [default: hp, or lp where that alone learned; of --to onnx integer, if there is a packed
+    /// model]
     #[arg(long, value_name = "hp|lp|integer", value_parser = ["hp", "lp", "integer"])]
     network: Option<String>,
     /// Numbers of 16 bits (f16): half the size. With --to gtc every weight keeps its level
@@ -54,7 +55,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         ("verilog", _) => return verilog::run(&packed(&args.model)?, &args.out, &args.verilog),
         ("onnx", Some("integer")) => return run_integers(args),
         ("onnx", None) if has_packed(&args.model) => return run_integers(args),
-        ("onnx", network) => return run_float(args, network),
+        ("onnx", _) => return run_float(args),
         ("pytorch", Some("integer")) => {
             return Err("--network integer: PyTorch's layout holds float weights. Write it with --to onnx or --to c".into());
         }
@@ -65,10 +66,12 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         &args.model,
         "has none left to export, only integers: --to c or --to onnx",
     )?;
-    let file = match (args.to.as_str(), args.network.as_deref()) {
-        ("gtc", _) => encode_weights(&checkpoint, args.half)?,
-        (_, Some("lp")) => foreign::encode(&checkpoint, Network::LowPrecision, args.half)?,
-        _ => foreign::encode(&checkpoint, Network::HighPrecision, args.half)?,
+    let file = match args.to.as_str() {
+        "gtc" => encode_weights(&checkpoint, args.half)?,
+        _ => {
+            let network = network_of(args, &checkpoint)?;
+            foreign::encode(&checkpoint, network, args.half)?
+        }
     };
     files::write(&args.out, &file)?;
     let size = human_bytes(file.len() as u64);
@@ -78,6 +81,25 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         args.out.display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The network that is asked for, or the one that learned.
+fn network_of(args: &ExportArgs, checkpoint: &Checkpoint) -> Result<Network, CliError> {
+    let [hp, lp] = checkpoint.learned(&checkpoint.header.model()?);
+    let refused = |network: &str, why: &str| {
+        let model = args.model.display();
+        Err(format!("--network {network}: {model}: {why}").into())
+    };
+    match args.network.as_deref() {
+        Some("lp") if !lp => refused(
+            "lp",
+            "only its floats have learned. `gtc quantise` and `gtc train --from` give them levels",
+        ),
+        Some("hp") if !hp => refused("hp", "only low precision has learned"),
+        Some("lp") => Ok(Network::LowPrecision),
+        None if !hp => Ok(Network::LowPrecision),
+        _ => Ok(Network::HighPrecision),
+    }
 }
 
 /// A flag that would change nothing is a mistake.
@@ -196,16 +218,13 @@ fn has_packed(path: &Path) -> bool {
         || path.is_file() && packed(path)
 }
 
-fn run_float(args: &ExportArgs, network: Option<&str>) -> Result<ExitCode, CliError> {
+fn run_float(args: &ExportArgs) -> Result<ExitCode, CliError> {
     outputs::check(&args.out, &outputs::ONNX, &[&args.model])?;
     let checkpoint = load_trained(
         &args.model,
         "has none left to export, only integers: --network integer",
     )?;
-    let network = match network {
-        Some("lp") => Network::LowPrecision,
-        _ => Network::HighPrecision,
-    };
+    let network = network_of(args, &checkpoint)?;
     let file = onnx::write_float(&checkpoint, network)?;
     files::write(&args.out, &file)?;
     let model = checkpoint.header.model()?;

@@ -172,10 +172,21 @@ fn trained(args: &InspectArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliE
             header.options.seed
         ),
     }
+    let has_no_levels = checkpoint.has_no_levels(&model);
+    if has_no_levels {
+        say!(
+            "Only floats have learned: the levels below are the powers of two next to them, and nobody trained them."
+        );
+    }
     for layer in &report.layers {
         print_layer(layer);
     }
     let weights: usize = report.layers.iter().map(|l| l.weights).sum();
+    if has_no_levels {
+        let size = human_bytes(4 * weights as u64);
+        say!("\n{weights} weights: {size} as floats");
+        return Ok(ExitCode::SUCCESS);
+    }
     say!(
         "\n{weights} weights, {:.2} bits a layer, {:.2} bits a weight: {} instead of {} as floats",
         report.mean_bits,

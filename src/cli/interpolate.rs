@@ -10,6 +10,7 @@ use super::data_args::seen_by;
 use super::picture_files::Reads;
 use super::pictures::{Grid, format_of, picture_path, rows, save, save_gif, side_by_side};
 use super::{AutoEncoderArg, CliError, DeviceArgs, outputs};
+use crate::data::Images;
 use crate::generate::Which;
 
 #[derive(clap::Args)]
@@ -53,7 +54,7 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
     let steps = args.steps as usize;
     let mut generator = args.model.generator(&gpu, &checkpoint, steps.min(64))?;
     let mut walks = Vec::new();
-    for which in Which::BOTH {
+    for which in Which::of(checkpoint.learned(&model)) {
         let means = block_on(generator.encode(which, &ends))?;
         let between = |step: usize| -> Vec<f32> {
             let part = step as f32 / (steps - 1) as f32;
@@ -61,26 +62,29 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
             pairs.map(|(a, b)| a + part * (b - a)).collect()
         };
         let latents: Vec<Vec<f32>> = (0..steps).map(between).collect();
-        walks.push(block_on(generator.decode(which, &latents))?);
+        walks.push((which.name(), block_on(generator.decode(which, &latents))?));
     }
     if format_of(&args.out)? == image::ImageFormat::Gif {
         let frame = |step: usize| {
-            let one = [0, 1].map(|n| super::pictures::slice(&walks[n], step..step + 1));
-            let panel = |n: usize| {
+            let one = |(name, walk): &(&'static str, Images)| {
+                (*name, super::pictures::slice(walk, step..step + 1))
+            };
+            let ones: Vec<(&str, Images)> = walks.iter().map(one).collect();
+            let panels = ones.iter().map(|(name, images)| {
                 let grid = Grid {
-                    images: &one[n],
+                    images,
                     columns: 1,
                     scale: args.scale.unwrap_or(6),
                 };
-                (Which::BOTH[n].name().to_owned(), grid)
-            };
-            side_by_side(&[panel(0), panel(1)])
+                ((*name).to_owned(), grid)
+            });
+            side_by_side(&panels.collect::<Vec<_>>())
         };
         let back = (1..steps - 1).rev();
         let frames: Result<Vec<_>, CliError> = (0..steps).chain(back).map(frame).collect();
         save_gif(&args.out, frames?, 100)?;
     } else {
-        let lines = [("HP", &walks[0]), ("LP", &walks[1])];
+        let lines: Vec<_> = walks.iter().map(|(name, walk)| (*name, walk)).collect();
         let picture = rows(&lines, steps.min(32), args.scale.unwrap_or(2))?;
         save(&args.out, &picture)?;
     }

@@ -107,10 +107,11 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
     let word = quoted(&args.model.model);
     let (trained, go_on) = match checkpoint.header.options.objective {
         Objective::Float => ("trained as floats (--objective float)", String::new()),
-        _ => (
+        _ if checkpoint.snapshot.is_whole() => (
             "trained as floats so far (LP joins at --lp-start)",
             format!("`gtc train --resume {word}` (until LP has joined), "),
         ),
+        _ => ("trained as floats", String::new()),
     };
     let what = format!(
         "{shown}: {trained}, so its layers have no levels yet: each weight would become the power of two next to it, which \
@@ -137,9 +138,10 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         .clone()
         .unwrap_or_else(|| default_file(&args.model.model));
     outputs::check(&out, &outputs::PACKED, &[&args.model.model])?;
-    let checkpoint = args.model.load("cannot be packed again")?;
+    let mut checkpoint = args.model.load("cannot be packed again")?;
     let model = checkpoint.header.model()?;
     check_levels(args, &checkpoint, &model)?;
+    checkpoint.share_statistics(&model);
     let learned = Learned::of(&args.model.model, &checkpoint.header, &model);
     let data = learned.load("--calibrate", args.calibrate.as_deref(), &args.pictures)?;
     model.check_images(&data.test)?;
@@ -203,7 +205,7 @@ fn classifier_cost(
     };
     let tick = |done: usize| bar.set_position(done as u64);
     let (before, _) = pollster::block_on(evaluator.test(test, tick))?;
-    before.require_finite()?;
+    before.require_finite([false, true])?;
     let tick = |done: usize| bar.set_position((test.count() + done) as u64);
     let logits = pollster::block_on(inference.infer(test, tick))?;
     bar.finish_and_clear();

@@ -285,7 +285,9 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         args.scaling.scaling()?,
     )?;
     // Levels are those of GTC, whatever low precision read the weights by before.
-    let model = checkpoint.header.model()?.with_quantiser(Quantiser::Gtc);
+    let model = checkpoint.header.model()?;
+    checkpoint.share_statistics(&model);
+    let model = model.with_quantiser(Quantiser::Gtc);
     checkpoint.header.graph = Some(Description::of(&model));
     if model.likelihood.is_some() {
         let name = model.name;
@@ -323,6 +325,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
         bar: progress_bar(args.json)?,
     };
     let before = work.test(&checkpoint.snapshot, "as floats")?;
+    checkpoint.header.learned = Some([true; 2]);
     judge_float(args, before.hp.accuracy(), data.classes.len())?;
     let mut reports = Vec::new();
     for (bits, out) in bits.iter().zip(&outs) {
@@ -393,7 +396,7 @@ impl Work<'_, '_> {
         let bar = &self.bar;
         let tick = |n: usize| bar.set_position(n as u64);
         let progress = block_on(self.evaluator.test(&self.data.test, tick))?.0;
-        progress.require_finite()?;
+        progress.require_finite([true; 2])?;
         Ok(progress)
     }
 

@@ -70,15 +70,18 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
         .model
         .generator(&gpu, &checkpoint, images.count().min(100))?;
     let mut made = Vec::new();
-    for which in Which::BOTH {
+    for which in Which::of(checkpoint.learned(&model)) {
         let means = block_on(generator.encode(which, &images))?;
-        made.push(block_on(generator.decode(which, &means))?);
+        made.push((which.name(), block_on(generator.decode(which, &means))?));
     }
-    let lines = [("original", &images), ("HP", &made[0]), ("LP", &made[1])];
+    let mut lines = vec![("original", &images)];
+    lines.extend(made.iter().map(|(name, images)| (*name, images)));
     save(&args.out, &rows(&lines, COLUMNS, args.scale)?)?;
+    let networks: Vec<&str> = made.iter().map(|(name, _)| *name).collect();
     say!(
-        "{} images, as they are and as HP and LP reconstruct them: {}",
+        "{} images, as they are and as {} makes them again: {}",
         images.count(),
+        networks.join(" and "),
         args.out.display()
     );
     Ok(match left_out {

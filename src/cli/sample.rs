@@ -75,11 +75,17 @@ fn trained(args: &SampleArgs, checkpoint: &Checkpoint) -> Result<Panels, CliErro
     let count = args.count as usize;
     let generator = args.model.generator(&gpu, checkpoint, count.min(BATCH))?;
     let latents = draw_latents(args.seed, count, generator.latent());
-    let [hp, lp] = Which::BOTH.map(|which| block_on(generator.decode(which, &latents)));
-    Ok(vec![
-        ("HP: floats".to_owned(), hp?),
-        ("LP: powers of 2".to_owned(), lp?),
-    ])
+    let model = checkpoint.header.model()?;
+    let mut panels = Vec::new();
+    for which in Which::of(checkpoint.learned(&model)) {
+        let what = match which {
+            Which::HighPrecision => "floats",
+            Which::LowPrecision => model.quantiser.weights_in_words(),
+        };
+        let images = block_on(generator.decode(which, &latents))?;
+        panels.push((format!("{}: {what}", which.name()), images));
+    }
+    Ok(panels)
 }
 
 fn packed(args: &SampleArgs, model: PackedModel) -> Result<Panels, CliError> {

@@ -81,18 +81,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Refuses results that numbers are missing from, because they were infinite or none.
+    /// Refuses results that numbers are missing from, because they were infinite or none, of HP and LP where `counts` says that
+    /// they count.
     ///
     /// # Errors
     /// A sentence for a person.
-    pub fn require_finite(&self) -> Result<(), String> {
+    pub fn require_finite(&self, counts: [bool; 2]) -> Result<(), String> {
         let names = ["high precision", "low precision"];
-        match self
-            .not_finite
-            .iter()
-            .zip(names)
-            .find(|(lost, _)| **lost > 0)
-        {
+        let lost = self.not_finite.iter().zip(names).zip(counts);
+        let mut lost = lost.filter_map(|(found, counts)| counts.then_some(found));
+        match lost.find(|(lost, _)| **lost > 0) {
             None => Ok(()),
             Some((lost, name)) => Err(format!(
                 "in {lost} batches {name} computes outputs that are infinite or none, so that there is no accuracy. Its \

@@ -5,7 +5,7 @@ use super::{LayerValues, Model, Parameters};
 impl Parameters {
     /// Brings weights that Muon did not learn to the norm that it keeps them at. What low precision reads with GTC stays as it is,
     /// because intercepts make up for it: c + s log2 |f w| is c + s log2 f + s log2 |w|. Scales that other methods learned become f
-    /// times as large, and with them what low precision reads. Where a normalisation follows, HP computes what it did, because its
+    /// times as large, and with them what low precision reads; of methods whose values do not scale it changes. Where a normalisation follows, HP computes what it did, because its
     /// running statistics make up for it, too; elsewhere its sums are multiplied by f before the bias is added. Of a layer that low
     /// precision does not read by GTC's levels LP's statistics change as well, and its factor may be rounded to another power of two.
     pub(crate) fn bring_to_norm(
@@ -34,11 +34,16 @@ impl Parameters {
                 true => layer.quantiser_values(arena).to_vec(),
                 false => Vec::new(),
             };
+            // Whether what low precision reads becomes as much larger as the weights.
+            let mut grows = !layer.is_quantised();
             match (&method, &mut quantiser[..]) {
                 (None, [intercept, slope]) => *intercept -= *slope * factor.log2() as f32,
                 (Some(method), [first, second]) => {
                     let learned = [*first, *second].map(f64::from);
-                    [*first, *second] = method.rescaled(learned, factor).map(|v| v as f32);
+                    if let Some(learned) = method.rescaled(learned, factor) {
+                        [*first, *second] = learned.map(|v| v as f32);
+                        grows = true;
+                    }
                 }
                 _ => (),
             }
@@ -54,9 +59,7 @@ impl Parameters {
             let Some(norm) = self.norms.iter().find(|norm| norm.node == reader) else {
                 continue;
             };
-            // LP's statistics are of its powers of two, unless what it reads became larger as well.
-            let stays = layer.is_quantised() && method.is_none();
-            let networks = if stays { 1 } else { 2 };
+            let networks = if grows { 2 } else { 1 };
             for running in &mut running[..networks] {
                 let mut statistics = norm.running_values(running);
                 let (means, variances) = statistics.split_at_mut(norm.channels);

@@ -23,6 +23,10 @@ impl Method for Binary {
         Some(1)
     }
 
+    fn rescaled(&self, learned: Learned, _: f64) -> Option<Learned> {
+        (!self.power_of_two).then_some(learned)
+    }
+
     fn scales(&self, weights: &[f64], _: Learned) -> Scales {
         let mean = mean_size(weights).max(EPSILON);
         let rounded = mean.log2().round_ties_even().clamp(-126.0, 127.0).exp2();

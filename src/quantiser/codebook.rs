@@ -75,8 +75,8 @@ impl Method for Codebook {
         [(3.0 * deviation).max(1e-12).log2(), 0.0]
     }
 
-    fn rescaled(&self, [clip, unused]: Learned, factor: f64) -> Learned {
-        [clip + factor.log2(), unused]
+    fn rescaled(&self, [clip, unused]: Learned, factor: f64) -> Option<Learned> {
+        Some([clip + factor.log2(), unused])
     }
 
     fn scales(&self, _: &[f64], learned: Learned) -> Scales {

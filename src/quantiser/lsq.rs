@@ -33,8 +33,8 @@ impl Method for Lsq {
         [step.max(1e-12).log2(), 0.0]
     }
 
-    fn rescaled(&self, [step, unused]: Learned, factor: f64) -> Learned {
-        [step + factor.log2(), unused]
+    fn rescaled(&self, [step, unused]: Learned, factor: f64) -> Option<Learned> {
+        Some([step + factor.log2(), unused])
     }
 
     fn scales(&self, weights: &[f64], learned: Learned) -> Scales {

@@ -66,10 +66,11 @@ pub trait Method {
         [0.0; 2]
     }
 
-    /// The learned numbers that quantise weights `factor` times as large to values `factor` times as large.
-    fn rescaled(&self, learned: Learned, factor: f64) -> Learned {
+    /// The learned numbers that quantise weights `factor` times as large to values `factor` times as large; `None` where values
+    /// do not scale with weights.
+    fn rescaled(&self, learned: Learned, factor: f64) -> Option<Learned> {
         let _ = factor;
-        learned
+        Some(learned)
     }
 
     /// The scales of a layer.

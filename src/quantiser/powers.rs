@@ -28,6 +28,10 @@ impl Method for DeepShift {
         Some(1)
     }
 
+    fn rescaled(&self, _: Learned, _: f64) -> Option<Learned> {
+        None
+    }
+
     fn scales(&self, _: &[f64], _: Learned) -> Scales {
         [0.0; 4]
     }
@@ -68,6 +72,10 @@ impl Method for Inq {
 
     fn digits(&self) -> Option<u32> {
         Some(1)
+    }
+
+    fn rescaled(&self, _: Learned, _: f64) -> Option<Learned> {
+        None
     }
 
     fn scales(&self, weights: &[f64], _: Learned) -> Scales {

@@ -75,8 +75,8 @@ impl Method for Ttq {
         [mean_size(weights).max(1e-12).log2(); 2]
     }
 
-    fn rescaled(&self, learned: Learned, factor: f64) -> Learned {
-        learned.map(|magnitude| magnitude + factor.log2())
+    fn rescaled(&self, learned: Learned, factor: f64) -> Option<Learned> {
+        Some(learned.map(|magnitude| magnitude + factor.log2()))
     }
 
     fn scales(&self, weights: &[f64], learned: Learned) -> Scales {

@@ -361,7 +361,7 @@ impl<'g> Trainer<'g> {
     }
 
     /// Which networks learn, HP and LP, as far as the run is.
-    #[cfg(feature = "cli")]
+    #[cfg(any(feature = "cli", target_arch = "wasm32"))]
     pub(crate) fn learned(&self) -> [bool; 2] {
         let trains_floats = self.options.objective.high_precision();
         [trains_floats, self.has_low_precision()]

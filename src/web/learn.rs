@@ -22,9 +22,11 @@ struct Report {
     step: u64,
     total_steps: u64,
     epoch: u64,
-    /// Over the images since the last report.
-    hp: Part,
-    lp: Part,
+    /// Over the images since the last report; absent of a network that does not learn yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hp: Option<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lp: Option<Part>,
     bits: Vec<u32>,
     learning_rate: f64,
     lambda_bits: f64,
@@ -53,10 +55,15 @@ impl Part {
 struct Tested {
     step: u64,
     images: usize,
-    hp_accuracy: f64,
-    lp_accuracy: f64,
-    hp_loss: f64,
-    lp_loss: f64,
+    /// Absent of a network that does not learn yet, as the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hp_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lp_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hp_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lp_loss: Option<f64>,
 }
 
 /// Weights of a layer as floats and as levels.
@@ -195,12 +202,13 @@ impl Learner {
         let options = self.trainer.options();
         let images = (step - first) as f64 * options.batch_size as f64;
         let seconds = (super::milliseconds() - started) / 1e3;
+        let [of_hp, of_lp] = self.trainer.learned();
         let report = Report {
             step,
             total_steps: self.trainer.total_steps(),
             epoch: step / per_epoch,
-            hp: Part::between(&self.last[0], &now.hp),
-            lp: Part::between(&self.last[1], &now.lp),
+            hp: of_hp.then(|| Part::between(&self.last[0], &now.hp)),
+            lp: of_lp.then(|| Part::between(&self.last[1], &now.lp)),
             bits: now.layers.iter().map(|l| l.bits).collect(),
             learning_rate: options.learning_rate,
             lambda_bits: options.lambda_bits,
@@ -228,13 +236,14 @@ impl Learner {
     pub async fn test(&mut self) -> Result<String, js_sys::Error> {
         let tested = self.trainer.test(&self.digits.test, |_| ()).await;
         let (Progress { hp, lp, .. }, _) = tested.map_err(|e| self.error(e))?;
+        let [of_hp, of_lp] = self.trainer.learned();
         json(&Tested {
             step: self.trainer.steps_done(),
             images: self.digits.test.count(),
-            hp_accuracy: hp.accuracy(),
-            lp_accuracy: lp.accuracy(),
-            hp_loss: hp.mean_label_loss(),
-            lp_loss: lp.mean_label_loss(),
+            hp_accuracy: of_hp.then(|| hp.accuracy()),
+            lp_accuracy: of_lp.then(|| lp.accuracy()),
+            hp_loss: of_hp.then(|| hp.mean_label_loss()),
+            lp_loss: of_lp.then(|| lp.mean_label_loss()),
         })
     }
 
@@ -271,6 +280,7 @@ impl Learner {
                 data_hash: None,
                 seen: crate::data::Seen::of(&self.digits.train),
                 step: snapshot.step,
+                learned: Some(self.trainer.learned()),
                 options: self.trainer.options().clone(),
             },
             snapshot,
@@ -280,8 +290,12 @@ impl Learner {
     /// The model as integers: the file that `gtc pack` writes.
     ///
     /// # Errors
-    /// When its sums could leave 32 bits, or the device fails.
+    /// Before LP has joined, when its sums could leave 32 bits, or the device fails.
     pub async fn pack(&mut self) -> Result<Vec<u8>, js_sys::Error> {
+        if !self.trainer.learned()[1] {
+            let message = "only floats have learned so far: there are no levels to pack yet";
+            return Err(named("GtcError", message));
+        }
         let calibration = self.trainer.calibrate(&self.digits.train).await;
         let calibration = calibration.map_err(|e| self.error(e))?;
         let Checkpoint { header, snapshot } = self.save().await?;

@@ -433,6 +433,7 @@ pub fn checkpoint_survives(model: &Model) -> Result<(), String> {
             data_hash: None,
             seen: None,
             step: 3,
+            learned: None,
             options: TrainOptions::default(),
         },
         snapshot: Snapshot {

@@ -87,6 +87,7 @@ fn small_checkpoint() -> &'static [u8] {
                 data_hash: None,
                 seen: None,
                 step: 0,
+                learned: None,
                 options: TrainOptions::default(),
             },
             snapshot: Snapshot {

@@ -242,6 +242,7 @@ fn random_checkpoint(model: &Model, seed: u64) -> Checkpoint {
             data_hash: None,
             seen: None,
             step: 0,
+            learned: None,
             options: TrainOptions::default(),
         },
         snapshot: Snapshot {

@@ -396,6 +396,13 @@ fn a_run_of_low_precision_alone_has_no_numbers_of_high_precision() {
         assert!(eval.contains("lp_") && !eval.contains("hp_"), "{eval}");
         let eval = succeed(&["eval", &to]);
         assert_eq!(eval.matches("did not learn").count(), 1, "{eval}");
+        let file = folder.path().join("lp.onnx").display().to_string();
+        let export = ["export", &to, "--to", "onnx", "-o", &file];
+        assert!(succeed(&export).contains("(LP)"));
+        refuse(
+            &[&export[..], &["--network", "hp"]].concat(),
+            &["only low precision has learned"],
+        );
     }
 }
 

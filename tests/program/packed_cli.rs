@@ -186,6 +186,8 @@ fn a_float_model_is_packed_only_by_force_or_with_levels() {
         "{stderr}"
     );
     assert!(Path::new(&out).exists());
+    let lp = ["export", &run, "--network", "lp", "-o", &quantised];
+    refuse(&lp, &["only its floats have learned", "gtc quantise"]);
     // Levels that were fitted are levels.
     succeed(&["quantise", &run, "--data", data, "-o", &quantised]);
     let pack_quantised = pack(&quantised);

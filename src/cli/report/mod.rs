@@ -42,9 +42,10 @@ pub(crate) struct ReportData<'a> {
 }
 
 impl ReportData<'_> {
-    /// Whether weights were trained on levels: those of floats alone never were.
+    /// Whether weights were trained on levels: those of floats alone never were, and others once LP has joined.
     fn has_levels(&self) -> bool {
-        self.header.options.objective != Objective::Float
+        let joined = |last: &EpochMetrics| last.lp_loss.is_some();
+        self.header.options.objective != Objective::Float && self.history.last().is_none_or(joined)
     }
 }
 

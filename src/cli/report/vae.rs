@@ -17,7 +17,9 @@ pub(crate) struct AutoEncoderPage {
     pub samples: Vec<(u32, Vec<u8>)>,
     /// A PNG file with test images and their reconstructions.
     pub reconstructions: Vec<u8>,
-    /// Means of LP's posteriors of test images.
+    /// The network that places test images: LP, once it has learned.
+    pub network: &'static str,
+    /// Means of its posteriors of them.
     pub means: Vec<Vec<f32>>,
     /// Their classes.
     pub labels: Vec<u16>,
@@ -48,18 +50,20 @@ pub(super) fn tiles(last: &EpochMetrics, weights: &str) -> Vec<(String, String)>
 pub(super) fn sections(page: &mut String, data: &AutoEncoderPage) -> Result<(), CliError> {
     if !data.samples.is_empty() {
         page.push_str(
-            "<h2>What it draws</h2><p>Samples of HP (left) and LP (right) from the same noise.</p>",
+            "<h2>What it draws</h2><p>Samples of each network that had learned, from the same noise.</p>",
         );
     }
     for (epoch, png) in &data.samples {
         picture(page, &format!("after epoch {epoch}"), png)?;
     }
-    page.push_str("<h2>What it keeps</h2><p>Test images, and what HP and LP make of them.</p>");
+    page.push_str("<h2>What it keeps</h2><p>Test images, and what the network makes of them.</p>");
     picture(page, "reconstructions", &data.reconstructions)?;
-    page.push_str(
-        "<h2>Where images lie</h2><p>Means of LP's posteriors of test images along their two \
+    write!(
+        page,
+        "<h2>Where images lie</h2><p>Means of {}'s posteriors of test images along their two \
          principal components, coloured by class.</p>",
-    );
+        data.network
+    )?;
     scatter(page, data)
 }
 

@@ -110,6 +110,7 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
         data_hash: Some(data_hash),
         seen: Seen::of(&data.train),
         step: 0,
+        learned: None,
         options: config.options.clone(),
     };
     if let Some(checkpoint) = resumed {

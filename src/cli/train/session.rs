@@ -377,6 +377,7 @@ impl<'a> Session<'a> {
             return Err(TrainError::NotFinite { step }.into());
         }
         self.header.step = snapshot.step;
+        self.header.learned = Some(self.trainer.learned());
         self.folder.save(&Checkpoint {
             header: self.header.clone(),
             snapshot,
@@ -392,20 +393,20 @@ impl<'a> Session<'a> {
         };
         generator.set_weights(&snapshot.weights);
         let latents = draw_latents(1, DRAWN, generator.latent());
-        let hp = block_on(generator.decode(Which::HighPrecision, &latents))?;
-        let lp = block_on(generator.decode(Which::LowPrecision, &latents))?;
-        let panel = |which: Which, images| {
+        let mut drawn = Vec::new();
+        for which in Which::of(self.trainer.learned()) {
+            let images = block_on(generator.decode(which, &latents))?;
+            drawn.push((which, images));
+        }
+        let panels = drawn.iter().map(|(which, images)| {
             let grid = Grid {
                 images,
                 columns: 8,
                 scale: 2,
             };
             (which.name().to_owned(), grid)
-        };
-        let panels = [
-            panel(Which::HighPrecision, &hp),
-            panel(Which::LowPrecision, &lp),
-        ];
+        });
+        let panels: Vec<_> = panels.collect();
         self.folder
             .save_samples(epoch, &pictures::png(&side_by_side(&panels)?)?)
     }
@@ -419,12 +420,15 @@ impl<'a> Session<'a> {
         };
         generator.set_weights(&snapshot.weights);
         let shown = spread(&self.data.test, DRAWN);
+        let learned = Which::of(self.trainer.learned());
+        let best = learned.last().copied().unwrap_or(Which::HighPrecision);
         let mut made = Vec::new();
-        for which in Which::BOTH {
+        for which in learned {
             let means = block_on(generator.encode(which, &shown))?;
-            made.push(block_on(generator.decode(which, &means))?);
+            made.push((which.name(), block_on(generator.decode(which, &means))?));
         }
-        let lines = [("original", &shown), ("HP", &made[0]), ("LP", &made[1])];
+        let mut lines = vec![("original", &shown)];
+        lines.extend(made.iter().map(|(name, images)| (*name, images)));
         let placed = spread(&self.data.test, 1000);
         let last = self.history.last().map_or(0, |m| m.epoch);
         let mut epochs = vec![1, last.div_ceil(4), last.div_ceil(2), last];
@@ -435,7 +439,8 @@ impl<'a> Session<'a> {
                 .filter_map(|epoch| Some((epoch, self.folder.samples(epoch)?)))
                 .collect(),
             reconstructions: pictures::png(&pictures::rows(&lines, 16, 2)?)?,
-            means: block_on(generator.encode(Which::LowPrecision, &placed))?,
+            network: best.name(),
+            means: block_on(generator.encode(best, &placed))?,
             labels: placed.labels,
             classes: self.header.classes.clone(),
         }))

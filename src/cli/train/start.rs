@@ -281,10 +281,11 @@ fn starting_weights(
         true => None,
         false => named.filter(|_| !is_onnx_file(path)),
     };
-    let checkpoint = read_float_aloud(path, described, None)?;
+    let mut checkpoint = read_float_aloud(path, described, None)?;
     let found = checkpoint.header.model()?;
     let shown = path.display();
     let has_no_levels = checkpoint.has_no_levels(&found);
+    checkpoint.share_statistics(&found);
     let mut snapshot = checkpoint.snapshot;
     let other_classes = found.classes != model.classes
         && found
@@ -324,7 +325,7 @@ fn starting_weights(
         rescale(model, &mut snapshot.weights, &mut snapshot.running[0]);
     }
     if has_no_levels {
-        // Those of low precision, which did not learn, are what they began with.
+        // Again, of weights that were brought to another size.
         snapshot.running[1] = snapshot.running[0].clone();
     }
     // Last, because scales start at what fits the weights.

@@ -15,31 +15,10 @@ impl Importer<'_, '_> {
         inputs: &[Input],
     ) -> Result<Option<Constant>, Misfit> {
         let kind = node.kind.as_str();
-        if kind == "Shape" {
-            let sides = match inputs.first() {
-                Some(Some(Known::Flow(flow))) => {
-                    let mut sides = sides_of(flow, &self.shapes[flow.at]);
-                    let [above, left, below, right] = flow.pads;
-                    for (side, axis) in sides.iter_mut().zip(&flow.axes) {
-                        *side += match axis {
-                            Axis::Row => above + below,
-                            Axis::Column => left + right,
-                            Axis::Batch | Axis::Channel => 0,
-                        } as i64;
-                    }
-                    sides
-                }
-                Some(Some(Known::Constant(constant))) => {
-                    constant.shape.iter().map(|side| *side as i64).collect()
-                }
-                _ => return Err("its input is missing".to_owned()),
-            };
-            let start = int(node, "start", 0)?;
-            let end = int(node, "end", sides.len() as i64)?;
-            return Constant::whole(sides).sliced(start, end, 0, 1).map(Some);
-        }
-        if kind == "Constant" {
-            return constant(node).map(Some);
+        match kind {
+            "Shape" => return self.shape(node, inputs).map(Some),
+            "Constant" => return constant(node).map(Some),
+            _ => (),
         }
         // What decides the type of numbers does not have to be known.
         let needed = if kind == "CastLike" { 1 } else { inputs.len() };
@@ -53,133 +32,166 @@ impl Importer<'_, '_> {
         let Some(first) = known.first().copied() else {
             return Ok(None);
         };
-        let axes = |at: usize| -> Result<Option<Vec<i64>>, Misfit> {
-            match (ints(node, "axes")?, known.get(at)) {
-                (Some(axes), _) => Ok(Some(axes)),
-                (None, Some(axes)) => Ok(axes.as_whole().map(<[i64]>::to_vec)),
-                (None, None) => Ok(None),
-            }
-        };
-        let second = || known.get(1).copied().ok_or("its second input is missing");
+        let of = Operator { node, known };
         Ok(Some(match kind {
             "Identity" | "Dropout" => first.clone(),
-            "Gather" => first.gathered(second()?, int(node, "axis", 0)?)?,
+            "Gather" => first.gathered(of.second()?, int(node, "axis", 0)?)?,
             "Cast" => first.cast(matches!(int(node, "to", 1)?, 2..=7 | 9 | 12 | 13)),
             "CastLike" => match inputs.get(1) {
                 Some(Some(Known::Constant(like))) => first.cast(like.as_whole().is_some()),
                 _ => first.cast(false),
             },
-            "Concat" => Constant::joined(&known)?,
-            "Add" | "Sub" | "Mul" | "Div" => Constant::combined(kind, first, second()?)?,
+            "Concat" => Constant::joined(&of.known)?,
+            "Add" | "Sub" | "Mul" | "Div" => Constant::combined(kind, first, of.second()?)?,
             "Neg" => Constant::combined(
                 "Mul",
                 first,
                 &Constant::whole(vec![-1]).reshaped(&[], false)?,
             )?,
-            "Transpose" => {
-                let rank = first.shape.len();
-                let order = match ints(node, "perm")? {
-                    Some(order) => order
-                        .iter()
-                        .map(|axis| axis_of(*axis, rank))
-                        .collect::<Result<_, _>>()?,
-                    None => (0..rank).rev().collect::<Vec<usize>>(),
-                };
-                first.transposed(&order)?
-            }
+            "Transpose" => of.transposed(first)?,
             "Reshape" => {
-                let sides = second()?
-                    .as_whole()
-                    .ok_or("a shape that is no whole numbers")?;
-                first.reshaped(sides, int(node, "allowzero", 0)? != 0)?
+                let zero_is_zero = int(node, "allowzero", 0)? != 0;
+                first.reshaped(whole(of.second()?)?, zero_is_zero)?
             }
-            "Squeeze" => {
-                let mut shape = Vec::new();
-                let rank = first.shape.len();
-                let gone = match axes(1)? {
-                    Some(axes) => axes
-                        .iter()
-                        .map(|axis| axis_of(*axis, rank))
-                        .collect::<Result<Vec<_>, _>>()?,
-                    None => (0..rank).filter(|axis| first.shape[*axis] == 1).collect(),
-                };
-                for (axis, side) in first.shape.iter().enumerate() {
-                    if !gone.contains(&axis) {
-                        shape.push(*side as i64);
-                    }
-                }
-                first.reshaped(&shape, true)?
-            }
-            "Unsqueeze" => {
-                let axes = axes(1)?.ok_or("its axes are missing")?;
-                let rank = first.shape.len() + axes.len();
-                let added: Vec<usize> = axes
-                    .iter()
-                    .map(|axis| axis_of(*axis, rank))
-                    .collect::<Result<_, _>>()?;
-                let mut old = first.shape.iter();
-                let shape: Vec<i64> = (0..rank)
-                    .map(|axis| match added.contains(&axis) {
-                        true => 1,
-                        false => old.next().map_or(1, |side| *side as i64),
-                    })
-                    .collect();
-                first.reshaped(&shape, true)?
-            }
+            "Squeeze" => of.squeezed(first)?,
+            "Unsqueeze" => of.unsqueezed(first)?,
             "Expand" => {
-                let sides = second()?
-                    .as_whole()
-                    .ok_or("a shape that is no whole numbers")?;
-                let wanted: Vec<usize> = sides
-                    .iter()
-                    .map(|side| usize::try_from(*side).map_err(|_| format!("a side of {side}")))
-                    .collect::<Result<_, _>>()?;
+                let wanted = sides(of.second()?)?;
                 first.spread_over(&common_shape(&first.shape, &wanted))?
             }
-            "ConstantOfShape" => {
-                let value = match setting(node, "value") {
-                    Some(Setting::Tensor(tensor)) => Constant {
-                        shape: Vec::new(),
-                        numbers: tensor.numbers(None).map_err(|e| e.to_string())?,
-                    },
-                    _ => Constant {
-                        shape: Vec::new(),
-                        numbers: Numbers::Floats(vec![0.0]),
-                    },
-                };
-                if value.len() != 1 {
-                    return Err("its value is not one number".to_owned());
-                }
-                let sides = first.as_whole().ok_or("a shape that is no whole numbers")?;
-                let wanted: Vec<usize> = sides
-                    .iter()
-                    .map(|side| usize::try_from(*side).map_err(|_| format!("a side of {side}")))
-                    .collect::<Result<_, _>>()?;
-                value.spread_over(&wanted)?
-            }
-            "Slice" => self.slice(node, &known)?,
+            "ConstantOfShape" => of.filled(first)?,
+            "Slice" => of.sliced(first)?,
             _ => return Ok(None),
         }))
     }
 
-    pub(super) fn slice(&self, node: &Node<'_>, known: &[&Constant]) -> Result<Constant, Misfit> {
-        let part = |name: &str, at: usize| -> Result<Option<Vec<i64>>, Misfit> {
-            match (ints(node, name)?, known.get(at)) {
-                (Some(values), _) => Ok(Some(values)),
-                (None, Some(values)) => Ok(values.as_whole().map(<[i64]>::to_vec)),
-                (None, None) => Ok(None),
+    /// The sides of what flows through the network, padding that was not applied yet included, or of a constant.
+    fn shape(&self, node: &Node<'_>, inputs: &[Input]) -> Result<Constant, Misfit> {
+        let sides = match inputs.first() {
+            Some(Some(Known::Flow(flow))) => {
+                let mut sides = sides_of(flow, &self.shapes[flow.at]);
+                let [above, left, below, right] = flow.pads;
+                for (side, axis) in sides.iter_mut().zip(&flow.axes) {
+                    *side += match axis {
+                        Axis::Row => above + below,
+                        Axis::Column => left + right,
+                        Axis::Batch | Axis::Channel => 0,
+                    } as i64;
+                }
+                sides
             }
+            Some(Some(Known::Constant(constant))) => {
+                constant.shape.iter().map(|side| *side as i64).collect()
+            }
+            _ => return Err("its input is missing".to_owned()),
         };
-        let starts = part("starts", 1)?.ok_or("its starts are missing")?;
-        let ends = part("ends", 2)?.ok_or("its ends are missing")?;
-        let axes = part("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = part("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
-        let mut result = known[0].clone();
+        let start = int(node, "start", 0)?;
+        let end = int(node, "end", sides.len() as i64)?;
+        Constant::whole(sides).sliced(start, end, 0, 1)
+    }
+}
+
+/// The whole numbers of a constant that is a shape.
+fn whole(shape: &Constant) -> Result<&[i64], Misfit> {
+    Ok(shape.as_whole().ok_or("a shape that is no whole numbers")?)
+}
+
+/// The sides in a constant that is a shape.
+fn sides(shape: &Constant) -> Result<Vec<usize>, Misfit> {
+    let side = |side: &i64| usize::try_from(*side).map_err(|_| format!("a side of {side}"));
+    whole(shape)?.iter().map(side).collect()
+}
+
+/// An operator whose inputs are constants.
+struct Operator<'n, 'd> {
+    node: &'n Node<'d>,
+    known: Vec<&'n Constant>,
+}
+
+impl Operator<'_, '_> {
+    fn second(&self) -> Result<&Constant, Misfit> {
+        let second = self.known.get(1).copied();
+        Ok(second.ok_or("its second input is missing")?)
+    }
+
+    /// Whole numbers that are a setting of the operator or, in later opsets, an input.
+    fn numbers(&self, name: &str, at: usize) -> Result<Option<Vec<i64>>, Misfit> {
+        match (ints(self.node, name)?, self.known.get(at)) {
+            (Some(values), _) => Ok(Some(values)),
+            (None, Some(values)) => Ok(values.as_whole().map(<[i64]>::to_vec)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn transposed(&self, first: &Constant) -> Result<Constant, Misfit> {
+        let rank = first.shape.len();
+        let order = match ints(self.node, "perm")? {
+            Some(order) => places(&order, rank)?,
+            None => (0..rank).rev().collect(),
+        };
+        first.transposed(&order)
+    }
+
+    fn squeezed(&self, first: &Constant) -> Result<Constant, Misfit> {
+        let rank = first.shape.len();
+        let gone = match self.numbers("axes", 1)? {
+            Some(axes) => places(&axes, rank)?,
+            None => (0..rank).filter(|axis| first.shape[*axis] == 1).collect(),
+        };
+        let left = first.shape.iter().enumerate();
+        let left = left.filter(|(axis, _)| !gone.contains(axis));
+        let shape: Vec<i64> = left.map(|(_, side)| *side as i64).collect();
+        first.reshaped(&shape, true)
+    }
+
+    fn unsqueezed(&self, first: &Constant) -> Result<Constant, Misfit> {
+        let axes = self.numbers("axes", 1)?.ok_or("its axes are missing")?;
+        let rank = first.shape.len() + axes.len();
+        let added = places(&axes, rank)?;
+        let mut old = first.shape.iter();
+        let shape: Vec<i64> = (0..rank)
+            .map(|axis| match added.contains(&axis) {
+                true => 1,
+                false => old.next().map_or(1, |side| *side as i64),
+            })
+            .collect();
+        first.reshaped(&shape, true)
+    }
+
+    /// One number, everywhere in a shape.
+    fn filled(&self, shape: &Constant) -> Result<Constant, Misfit> {
+        let numbers = match setting(self.node, "value") {
+            Some(Setting::Tensor(tensor)) => tensor.numbers(None).map_err(|e| e.to_string())?,
+            _ => Numbers::Floats(vec![0.0]),
+        };
+        let value = Constant {
+            shape: Vec::new(),
+            numbers,
+        };
+        if value.len() != 1 {
+            return Err("its value is not one number".to_owned());
+        }
+        value.spread_over(&sides(shape)?)
+    }
+
+    fn sliced(&self, first: &Constant) -> Result<Constant, Misfit> {
+        let starts = self.numbers("starts", 1)?.ok_or("its starts are missing")?;
+        let ends = self.numbers("ends", 2)?.ok_or("its ends are missing")?;
+        let all = || (0..starts.len() as i64).collect();
+        let axes = self.numbers("axes", 3)?.unwrap_or_else(all);
+        let steps = self.numbers("steps", 4)?;
+        let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
+        let mut result = first.clone();
         for ((start, end), (axis, step)) in starts.iter().zip(&ends).zip(axes.iter().zip(&steps)) {
             result = result.sliced(*start, *end, *axis, *step)?;
         }
         Ok(result)
     }
+}
+
+/// The places of axes that may count from the end.
+fn places(axes: &[i64], rank: usize) -> Result<Vec<usize>, Misfit> {
+    axes.iter().map(|axis| axis_of(*axis, rank)).collect()
 }
 
 /// The value of a `Constant` node.

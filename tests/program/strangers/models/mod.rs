@@ -33,6 +33,8 @@ nodes = [
 struct Mine {
     description: String,
     run: String,
+    /// What `gtc quantise` made of it.
+    quantised: String,
     data: String,
     /// HP as PyTorch has it.
     tensors: Tensors,
@@ -69,6 +71,7 @@ fn mine() -> &'static Mine {
             tensors: read(&fs::read(file).unwrap()),
             description,
             run: out,
+            quantised,
             data,
             report,
         }
@@ -214,7 +217,7 @@ fn an_export_comes_back_as_what_it_was() {
     );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lp.safetensors").display().to_string();
-    succeed(&["export", &mine.run, "--network", "lp", "-o", &file]);
+    succeed(&["export", &mine.quantised, "--network", "lp", "-o", &file]);
     let lp = read(&fs::read(&file).unwrap());
     for name in ["conv1.weight", "fc.weight"] {
         let powers = lp[name]
