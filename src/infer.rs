@@ -1,4 +1,4 @@
-//! Packed models on a device: integers in, the same integers out on every adapter (SPEC section 5).
+//! Packed models on a device: integers in, the same integers out on every adapter (`docs/FORMAT.md`, What is computed).
 
 use crate::data::Images;
 use crate::gpu::{Buffer, Gpu, GpuError, Path, Plan, Pool};

@@ -40,6 +40,8 @@ pub(crate) const SPLITS: &str = include_str!("../shaders/shared/splits.wgsl");
 pub(crate) const SQUARES: &str = include_str!("../shaders/shared/squares.wgsl");
 pub(crate) const WINDOWS: &str = include_str!("../shaders/shared/windows.wgsl");
 
+/// A matrix product over floats whose tile is staged or kept by a core. `name`: the stem of its file and the name of its reference
+/// function; `text`: the file; `shared`: further texts.
 pub(crate) const fn matrix(
     name: &'static str,
     text: &'static str,
@@ -56,6 +58,8 @@ pub(crate) const fn matrix(
     }
 }
 
+/// A kernel over floats with a `main` of its own. `params`: the name of the `#[repr(C)]` struct of its uniform block; the others as in
+/// [`matrix`].
 pub(crate) const fn elementwise(
     name: &'static str,
     params: &'static str,

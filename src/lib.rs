@@ -3,7 +3,9 @@
 //!
 //! Each layer learns how many levels it needs and where they lie, together with the weights. Two
 //! networks share one set of weights: the high-precision one (HP) runs on them as they are, the
-//! low-precision one (LP) on their quantised values, taught by HP.
+//! low-precision one (LP) on their quantised values, taught by HP. LP reads a weight w as Q(w) = sgn(w) 2^round(c + s log2 |w|);
+//! a layer learns its intercept c and its slope s, and as s falls, fewer exponents are left ([`quantiser`]). The loss is in
+//! [`train`].
 //!
 //! # The machine on one page
 //!
@@ -15,15 +17,16 @@
 //! ```
 //!
 //! A model is a [`graph`] of operations; everything about one operation lies in its folder of [`op`].
-//! A model for a batch size records a training step as data, without a device ([`recording`]). Compiling that makes a
+//! A [`model::Network`] is a [`graph::Model`] for one batch size; it records its passes as data, without a device
+//! ([`recording`]). Compiling that makes a
 //! [`gpu::Plan`]: every dispatch of the step, with its pipeline, bind group, parameters and grid, all memory placed. A step uploads a batch
 //! and a [`optimiser::Schedule`], replays the list in one submission, and reads back a handful of
 //! numbers every few steps. Nothing is allocated, compiled or decided while training. Profiling,
 //! tracing and printing are other ways to walk the same list.
 //!
-//! A kernel is one file in `shaders/`, one line in [`kernels`], one plain function of the same
-//! name and one table of cases, which lie in the folder of its operation, or else in
-//! [`reference`](mod@reference) and [`verify`].
+//! A kernel is four things of one name: a file in `shaders/`, a `static` [`gpu::Kernel`], a plain `f64` function, and a table of
+//! cases. Of an operation the last three lie in its folder of [`op`]; of all others in [`kernels`], [`reference`](mod@reference)
+//! and [`verify`].
 //!
 //! # Ten lines
 //!
@@ -61,6 +64,7 @@ pub mod op;
 pub mod optimiser;
 pub mod quantiser;
 
+// Training, testing, sampling.
 pub mod evaluate;
 pub mod generate;
 #[cfg(not(target_arch = "wasm32"))]
@@ -68,6 +72,7 @@ pub mod judge;
 pub mod ranks;
 pub mod train;
 
+// Files in and out, and what they say.
 pub mod checkpoint;
 pub mod costs;
 #[cfg(not(target_arch = "wasm32"))]
@@ -76,15 +81,14 @@ pub mod fit;
 pub mod foreign;
 pub mod inspect;
 pub mod onnx;
+pub mod picture;
 pub mod rescale;
 
+// Packed models, here and on other machines.
 pub mod export;
+pub mod infer;
 pub mod pack;
 pub mod simulate;
-
-pub mod picture;
-
-pub mod infer;
 pub mod tune;
 
 // What it must compute, and whether it does.

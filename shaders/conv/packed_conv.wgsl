@@ -1,4 +1,4 @@
-// y = convolution of x with packed weights, plus bias, shifted, clamped: all integers (SPEC section 5).
+// y = convolution of x with packed weights, plus bias, shifted, clamped: all integers (docs/FORMAT.md, What is computed).
 //
 // a: x (batch, input_height, input_width, input_channels), or what packed_bytes made of it
 // b: codes (output_channels, w_row texels)

@@ -1,4 +1,4 @@
-// y = grouped convolution of x with packed weights, plus bias, shifted, clamped: all integers (SPEC section 5).
+// y = grouped convolution of x with packed weights, plus bias, shifted, clamped: all integers (docs/FORMAT.md, What is computed).
 //
 // a: x (batch, input_height, input_width, input_channels)
 // b: codes (output_channels / 4, w_row texels): one word for each step of the window (kernel_height,

@@ -1,4 +1,4 @@
-// The exponents each layer uses, its bits and its bit loss (SPEC section 2; the paper's Eq. 10).
+// The exponents each layer uses, its bits and its bit loss (Parajuli et al. 2018, Eq. 10).
 //
 // a: partial (spans, 2, 4) of quantiser_forward
 // b: layers (layers, 4): first span, spans, -, see output_0

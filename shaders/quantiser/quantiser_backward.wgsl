@@ -1,5 +1,5 @@
 // The gradient of all layers' weights through the quantiser, added to what the high-precision
-// network left there, with the bit loss and the L2 term (SPEC sections 1 to 3); and the gradients
+// network left there, with the bit loss and the L2 term (src/quantiser/gtc.rs); and the gradients
 // of what both networks share, biases, gamma and beta, added up. Exponents are worked out anew, which costs less than
 // to read Q(w): a driver that fuses the multiplication into the sum here alone may decide otherwise at an edge.
 //

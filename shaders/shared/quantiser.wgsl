@@ -1,4 +1,4 @@
-// The GTC quantiser (SPEC section 1; Parajuli et al. 2018): Q(w) = sgn(w) 2^round(c + s log2(|w| + eps)).
+// The GTC quantiser (Parajuli et al. 2018): Q(w) = sgn(w) 2^round(c + s log2(|w| + eps)).
 
 const EPSILON: f32 = 1e-6;
 const LN_2: f32 = 0.6931471805599453;

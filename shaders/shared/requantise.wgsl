@@ -1,4 +1,4 @@
-// From a sum to an activation (SPEC section 5). `params` has the limits of activations, low and high.
+// From a sum to an activation (docs/FORMAT.md, What is computed). `params` has the limits of activations, low and high.
 
 // clamp((sum + bias) / 2^shift, rounded half up). A negative shift goes left, before the bias is added.
 fn requantise(sum: vec4i, bias: vec4i, shift: vec4i) -> vec4i {

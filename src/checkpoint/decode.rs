@@ -15,7 +15,7 @@ use crate::train::{MAX_LATENT, Snapshot};
 /// Reads a checkpoint from a file's bytes; `file` is its name for messages.
 ///
 /// # Errors
-/// [`CheckpointError`] for anything that is not exactly what [`encode`] writes.
+/// [`CheckpointError`] for anything that is not exactly what [`super::encode`] writes.
 pub fn decode(file: &str, data: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let (source, text) = Source::open(file, data)?;
     let (header, written) = source.header(&text)?;

@@ -54,8 +54,8 @@ pub struct Header {
     pub seen: Option<Seen>,
     /// Steps done.
     pub step: u64,
-    /// Which networks answer with what they learned, HP and LP; absent in older files. LP counts when layers were given levels
-    /// without training, too.
+    /// Whether HP and LP, in this order, may be used: HP if it was trained, LP if it was trained or `gtc quantise` fitted its
+    /// levels. Absent in older files, which tell by steps and levels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<[bool; 2]>,
     /// How it was and will be trained.
@@ -92,7 +92,7 @@ pub struct Checkpoint {
 
 #[cfg(feature = "cli")]
 impl Checkpoint {
-    /// Which networks answer with what they learned, HP and LP, see [`Header::learned`].
+    /// Whether HP and LP may be used, see [`Header::learned`].
     pub(crate) fn learned(&self, model: &Model) -> [bool; 2] {
         let Header {
             learned,

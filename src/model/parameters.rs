@@ -412,7 +412,7 @@ impl Parameters {
     }
 
     /// Fresh parameters of a seed: weights normal with variance 2 / fan-in (He et al. 2015),
-    /// gammas one, biases and betas zero, intercepts and slopes as SPEC section 1 starts them.
+    /// gammas one, biases and betas zero, intercepts and slopes as the quantiser starts them.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut arena = vec![0.0; pad4(self.layout.len())];
         for (number, layer) in self.layers.iter().enumerate() {

@@ -5,9 +5,7 @@ use super::write::{Attribute, Message, Numbers, model as file, node, tensor, val
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::foreign::Network;
 use crate::graph::{Model, Shape};
-use crate::model::Parameters;
-use crate::op::average_pool::operation::factor;
-use crate::op::{ActivationKind, NORM_EPSILON, Op, Pair, WindowShape};
+use crate::op::Pair;
 
 /// The bytes of an ONNX model: pixels (batch, channels, height, width) of 0 to 1 in, logits (batch, classes) out. What is done
 /// to pixels first is part of the graph. Of an auto-encoder it is the decoder, from latents (batch, numbers) to the numbers
@@ -22,42 +20,36 @@ pub fn write(checkpoint: &Checkpoint, network: Network) -> Result<Vec<u8>, Check
         (Some(decoder), Some(at)) => (decoder, at + 1),
         _ => (whole.clone(), 0),
     };
-    let mut writer = Writer {
+    let mut writer = FloatWriter {
         tensors: Vec::new(),
         nodes: Vec::new(),
         names: Vec::new(),
         taken: Names::new(&[INPUT, LATENT, OUTPUT]),
     };
     let input = writer.input(&model, first > 0);
-    let parameters = Parameters::new(&whole);
     let shapes = model.shapes();
     for (number, node) in model.graph.nodes.iter().enumerate() {
-        let x: Vec<String> = node
+        let inputs: Vec<String> = node
             .inputs
             .iter()
             .map(|value| writer.names[*value].clone())
             .collect();
         let read: Vec<Shape> = node.inputs.iter().map(|value| shapes[*value]).collect();
-        let learned: Vec<&(String, Vec<usize>, Vec<f32>)> = tensors
-            .iter()
-            .filter(|(name, ..)| {
-                name.rsplit_once('.')
-                    .is_some_and(|(path, _)| path == node.name)
-            })
-            .collect();
-        let weighted = parameters.layer_of(first + number).is_some();
-        for (name, shape, values) in learned {
-            let shape = match (weighted, &node.op) {
-                // A dense layer over an image is a matrix over the flattened image.
-                (true, Op::Dense(dense)) if name.ends_with(".weight") => {
-                    vec![dense.outputs, values.len() / dense.outputs]
-                }
-                _ => shape.clone(),
-            };
-            writer.floats(name, &shape, values);
-        }
-        let y = writer.operation(node, &x, &read, shapes[number + 1]);
-        writer.names.push(y);
+        let of_node = |(name, ..): &&Learned| {
+            name.rsplit_once('.')
+                .is_some_and(|(path, _)| path == node.name)
+        };
+        let output = node.op.operation().onnx(
+            &mut writer,
+            &FloatNode {
+                name: &node.name,
+                inputs: inputs.iter().map(String::as_str).collect(),
+                read: &read,
+                gives: shapes[number + 1],
+                learned: tensors.iter().filter(of_node).collect(),
+            },
+        );
+        writer.names.push(output);
     }
     let output = writer.output(&model, first > 0);
     let header = &checkpoint.header;
@@ -71,7 +63,25 @@ pub fn write(checkpoint: &Checkpoint, network: Network) -> Result<Vec<u8>, Check
     ))
 }
 
-struct Writer {
+/// A tensor of PyTorch's layout: `NODE.weight`, `bias`, `running_mean` or `running_var`, its shape and its numbers.
+pub type Learned = (String, Vec<usize>, Vec<f32>);
+
+/// A node of the graph that is written.
+pub struct FloatNode<'a> {
+    /// What it is called, and what its output is called if nothing else has that name.
+    pub name: &'a str,
+    /// The names of what it reads.
+    pub inputs: Vec<&'a str>,
+    /// The shapes of what it reads, of one image.
+    pub read: &'a [Shape],
+    /// The shape of what it gives, of one image.
+    pub gives: Shape,
+    /// What it learned.
+    pub learned: Vec<&'a Learned>,
+}
+
+/// A float graph that is being written. Every value in it is (batch, channels, rows, columns).
+pub struct FloatWriter {
     tensors: Vec<Message>,
     nodes: Vec<Message>,
     /// Of values, by number.
@@ -87,17 +97,21 @@ const LATENT: &str = "latent";
 /// What the file gives.
 const OUTPUT: &str = "logits";
 
-fn ints(name: &'static str, values: &[usize]) -> Attribute {
-    Attribute::Ints(name, values.iter().map(|v| *v as i64).collect())
+impl Attribute {
+    /// Several sizes.
+    pub fn sizes(name: &'static str, values: &[usize]) -> Self {
+        Self::Ints(name, values.iter().map(|v| *v as i64).collect())
+    }
+
+    /// The same zeros before and behind rows and columns.
+    pub fn pads(Pair([rows, columns]): Pair) -> Self {
+        Self::sizes("pads", &[rows, columns, rows, columns])
+    }
 }
 
-/// The same zeros before and behind.
-fn pads(Pair([rows, columns]): Pair) -> Attribute {
-    ints("pads", &[rows, columns, rows, columns])
-}
-
-impl Writer {
-    fn floats(&mut self, name: &str, dimensions: &[usize], values: &[f32]) -> String {
+impl FloatWriter {
+    /// Appends a tensor of floats.
+    pub fn floats(&mut self, name: &str, dimensions: &[usize], values: &[f32]) -> String {
         let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensors
             .push(tensor(name, Numbers::Float, dimensions, &data));
@@ -112,12 +126,14 @@ impl Writer {
         }
     }
 
-    fn constant(&mut self, dimensions: &[usize], values: &[f32]) -> String {
+    /// Appends constants that are read by no other node, and names them.
+    pub fn constant(&mut self, dimensions: &[usize], values: &[f32]) -> String {
         let name = self.fresh("constant");
         self.floats(&name, dimensions, values)
     }
 
-    fn sizes(&mut self, values: &[i64]) -> String {
+    /// Appends whole numbers that are read by no other node, and names them.
+    pub fn sizes(&mut self, values: &[i64]) -> String {
         let name = self.fresh("sizes");
         let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensors
@@ -125,7 +141,8 @@ impl Writer {
         name
     }
 
-    fn node(
+    /// Appends an operator, and names its output: as wanted, if nothing has that name.
+    pub fn node(
         &mut self,
         kind: &str,
         inputs: &[&str],
@@ -180,6 +197,21 @@ impl Writer {
         value(OUTPUT, Numbers::Float, &[channels, height, width])
     }
 
+    /// Appends what a node learned, as PyTorch has it.
+    pub fn learned(&mut self, node: &FloatNode<'_>) {
+        for (name, shape, values) in &node.learned {
+            self.floats(name, shape, values);
+        }
+    }
+
+    /// Appends a node that gives the numbers that it reads, in another shape or in the same.
+    pub fn view(&mut self, node: &FloatNode<'_>) -> String {
+        match node.read[0].sides() == node.gives.sides() {
+            true => self.node("Identity", &node.inputs, node.name, &[]),
+            false => self.reordered(node.name, node.inputs[0], node.gives),
+        }
+    }
+
     /// Numbers (batch, channels, rows, columns) as another shape reads them: this program counts rows, columns, channels.
     fn reordered(&mut self, name: &str, x: &str, to: Shape) -> String {
         let order = |values: &[i64]| [Attribute::Ints("perm", values.to_vec())];
@@ -193,144 +225,5 @@ impl Writer {
         let sides = self.sizes(&[0, height, width, channels]);
         let shaped = self.node("Reshape", &[&last, &sides], &format!("{name}_shaped"), &[]);
         self.node("Transpose", &[&shaped], name, &order(&[0, 3, 1, 2]))
-    }
-
-    /// Appends what a node does, and names what it gives: always (batch, channels, rows, columns).
-    fn operation(
-        &mut self,
-        node: &crate::graph::Node,
-        x: &[String],
-        read: &[Shape],
-        gives: Shape,
-    ) -> String {
-        let name = &node.name[..];
-        let inputs: Vec<&str> = x.iter().map(String::as_str).collect();
-        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
-        match &node.op {
-            Op::Conv(conv) => {
-                let mut all = vec![inputs[0], &weight];
-                if conv.bias {
-                    all.push(&bias);
-                }
-                let settings = [
-                    ints("kernel_shape", &conv.kernel.0),
-                    ints("strides", &[conv.stride; 2]),
-                    pads(conv.padding),
-                    Attribute::Int("group", conv.groups as i64),
-                ];
-                self.node("Conv", &all, name, &settings)
-            }
-            Op::Dense(dense) => {
-                let settings = [Attribute::Int("axis", 1)];
-                // In the order in which PyTorch's layout has the weights: channels, rows, columns.
-                let row = self.node("Flatten", &inputs, &format!("{name}_row"), &settings);
-                let mut all = vec![&row[..], &weight];
-                if dense.bias {
-                    all.push(&bias);
-                }
-                let settings = [Attribute::Int("transB", 1)];
-                let y = self.node("Gemm", &all, &format!("{name}_outputs"), &settings);
-                let sides = self.sizes(&[0, dense.outputs as i64, 1, 1]);
-                self.node("Reshape", &[&y, &sides], name, &[])
-            }
-            Op::Norm(_) => {
-                let parts = ["weight", "bias", "running_mean", "running_var"];
-                let parts = parts.map(|part| format!("{name}.{part}"));
-                let all: Vec<&str> = inputs
-                    .iter()
-                    .copied()
-                    .chain(parts.iter().map(String::as_str))
-                    .collect();
-                let settings = [Attribute::Float("epsilon", NORM_EPSILON as f32)];
-                self.node("BatchNormalization", &all, name, &settings)
-            }
-            Op::Activation(function) => match function.kind {
-                ActivationKind::Relu => self.node("Relu", &inputs, name, &[]),
-                ActivationKind::Relu6 => {
-                    let (low, high) = (self.constant(&[], &[0.0]), self.constant(&[], &[6.0]));
-                    self.node("Clip", &[inputs[0], &low, &high], name, &[])
-                }
-                ActivationKind::LeakyRelu => {
-                    let places = function.leak().unwrap_or_default() as i32;
-                    let settings = [Attribute::Float("alpha", (-places as f32).exp2())];
-                    self.node("LeakyRelu", &inputs, name, &settings)
-                }
-            },
-            Op::MaxPool(pool) => {
-                let settings = [
-                    ints("kernel_shape", &pool.size.0),
-                    ints("strides", &pool.stride.unwrap_or(pool.size).0),
-                    pads(pool.padding),
-                ];
-                self.node("MaxPool", &inputs, name, &settings)
-            }
-            Op::AveragePool(pool) => {
-                let settings = [
-                    ints("kernel_shape", &pool.size.0),
-                    ints("strides", &pool.stride.unwrap_or(pool.size).0),
-                    pads(pool.padding),
-                    Attribute::Int("count_include_pad", 1),
-                ];
-                let window = pool.size.0;
-                self.average(name, ("AveragePool", &settings), inputs[0], window)
-            }
-            Op::GlobalAveragePool(_) => {
-                let window = [read[0].height, read[0].width];
-                self.average(name, ("GlobalAveragePool", &[]), inputs[0], window)
-            }
-            Op::Add(_) => match inputs.len() {
-                1 => self.node("Identity", &inputs, name, &[]),
-                2 => self.node("Add", &inputs, name, &[]),
-                _ => self.node("Sum", &inputs, name, &[]),
-            },
-            Op::Concat(_) => self.node("Concat", &inputs, name, &[Attribute::Int("axis", 1)]),
-            Op::Upsample(upsample) => {
-                let size = upsample.size as f32;
-                let scales = self.constant(&[4], &[1.0, 1.0, size, size]);
-                let settings = [
-                    Attribute::Word("mode", "nearest"),
-                    Attribute::Word("coordinate_transformation_mode", "asymmetric"),
-                    Attribute::Word("nearest_mode", "floor"),
-                ];
-                self.node("Resize", &[inputs[0], "", &scales], name, &settings)
-            }
-            Op::Dropout(dropout) => {
-                let ratio = self.constant(&[], &[dropout.probability as f32]);
-                self.node("Dropout", &[inputs[0], &ratio], name, &[])
-            }
-            // Views, and what a decoder begins behind.
-            Op::Flatten(_) | Op::Reshape(_) | Op::Latent(_) => {
-                match read[0].sides() == gives.sides() {
-                    true => self.node("Identity", &inputs, name, &[]),
-                    false => self.reordered(name, inputs[0], gives),
-                }
-            }
-        }
-    }
-
-    /// A mean, times what is missing to the power of two that sums are multiplied by here.
-    fn average(
-        &mut self,
-        name: &str,
-        (kind, settings): (&str, &[Attribute]),
-        x: &str,
-        window: [usize; 2],
-    ) -> String {
-        let numbers = window[0] * window[1];
-        let geometry = WindowShape {
-            batch: 1,
-            input: window,
-            channels: 1,
-            window,
-            stride: window,
-            padding: [0; 2],
-        };
-        let more = numbers as f64 * f64::from(factor(&geometry));
-        if more == 1.0 {
-            return self.node(kind, &[x], name, settings);
-        }
-        let mean = self.node(kind, &[x], name, settings);
-        let more = self.constant(&[], &[more as f32]);
-        self.node("Mul", &[&mean, &more], &format!("{name}_scaled"), &[])
     }
 }

@@ -6,7 +6,7 @@
 //! | `write` | messages into protocol buffers |
 //! | `import` | a float network as a graph of this program |
 //! | `float` | one of the two networks of a trained model |
-//! | `names` | names that are given once |
+//! | `names` | unique names for values |
 //! | `packed` | a packed network, with the same integers as everywhere |
 //!
 //! The numbers of fields are those of `onnx/onnx.proto` in github.com/onnx/onnx; what operators do is said in
@@ -19,9 +19,10 @@ mod packed;
 mod read;
 mod write;
 
-pub use float::write as write_float;
+pub use float::{FloatNode, FloatWriter, Learned, write as write_float};
 pub use import::{Outside, import};
 pub use packed::{interface, write as write_packed};
+pub use write::Attribute;
 
 /// The operator set that is written, of ONNX 1.8, and the version of the format, of ONNX 1.10 (2021).
 const OPSET: i64 = 13;

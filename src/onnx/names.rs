@@ -1,4 +1,4 @@
-//! Names that are given once.
+//! Unique names for the values of an ONNX file.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Operations of packed models: integers in, integers out (SPEC section 5).
+//! Operations of packed models: integers in, integers out (`docs/FORMAT.md`, What is computed).
 //!
 //! An activation is a whole number in units of a power of two, its value's *unit*. Sums are 32 bits wide; what is
 //! stored is shifted to the unit of the output, rounded half up, and limited.

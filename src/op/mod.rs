@@ -5,8 +5,8 @@
 //! operation in `f64`), `reference.rs` (plain functions that define the kernels, with the names of the kernels)
 //! and `cases.rs` (calls of the kernels with known answers).
 //!
-//! The table in this file is the only place that lists the operations: whatever walks over a graph asks an operation through the trait [`Operation`] and does not know
-//! which one it is.
+//! The table in this file is the only place that lists the operations: whatever walks over a graph asks an operation through the trait
+//! [`Operation`] and does not know which one it is. ARCHITECTURE.md names the few that do.
 
 pub mod activation;
 pub mod add;

@@ -4,6 +4,7 @@ use super::integers::{IntegerBinding, Integers};
 use super::plain::Plain;
 use super::record::{Binding, Recorder};
 use crate::graph::Shape;
+use crate::onnx::{FloatNode, FloatWriter};
 use crate::suggest::did_you_mean;
 
 /// The weights that an operation learns.
@@ -49,7 +50,7 @@ pub enum Packing {
     },
     /// Its output is what it reads.
     View,
-    /// It cannot be packed: what follows it can, as a model of its own.
+    /// It has no integers: the latent of an auto-encoder, whose decoder is packed without it.
     Boundary,
 }
 
@@ -134,11 +135,15 @@ pub trait Operation {
         false
     }
 
-    /// The same operation over integers; `None` if its output is what it reads.
+    /// The same operation over integers; `None` of a view, of dropout, and of [`Packing::Boundary`].
     fn integers(&self, at: &IntegerBinding<'_>) -> Option<Box<dyn Integers>>;
 
     /// The same operation as plain loops over `f64`.
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain>;
+
+    /// Appends the operation to a float graph in ONNX and returns the name of its output. Tensors that it learned are called
+    /// `NAME.weight` and so on, see [`FloatNode::learned`].
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String;
 }
 
 /// What a person has to know about settings that could not be read: `message` is the parser's, `wrong` the setting

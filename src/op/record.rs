@@ -1,4 +1,4 @@
-//! From an operation with its geometry to dispatches of a plan.
+//! The trait [`Recorder`], and what its passes read and write: [`Binding`], [`Forward`], [`Backward`].
 
 use crate::graph::{Fused, Shape};
 use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Shard};
@@ -180,7 +180,8 @@ pub trait Recorder {
         false
     }
 
-    /// Whether its output came out of a ReLU.
+    /// Whether its backward pass may leave the gradient of its fused ReLU to others, see `share_masks` in `model/network.rs`;
+    /// `false` is always right.
     fn has_relu(&self) -> bool {
         false
     }
@@ -190,10 +191,12 @@ pub trait Recorder {
         false
     }
 
-    /// Records the forward pass and returns what it made besides the output.
+    /// Records the forward pass; returns the statistics of a normalisation for [`Kept::statistics`]. An argmax goes to
+    /// `at.argmax`.
     fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor>;
 
-    /// Records the backward pass; returns a gradient for each input.
+    /// Records the backward pass: writes the gradients of what it learns into `at.gradients`, and returns a gradient for each input,
+    /// [`Gradient::None`] where `at.wanted` is false. It may change `at.d_y` unless that is shared.
     fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient>;
 
     /// [`Recorder::forward`] of several shards of a batch.

@@ -1,5 +1,5 @@
 //! A trained model made into integers: which code every weight has, and what is added and shifted
-//! (SPEC sections 4 and 5). Decided once, here, in f64; every device computes the same from it.
+//! (`docs/FORMAT.md`). Decided once, here, in f64; every device computes the same from it.
 
 mod codes;
 mod decode;
@@ -250,11 +250,11 @@ impl PackedModel {
 /// What one image takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Operations {
-    /// Of i32.
+    /// Additions of 32-bit integers.
     pub additions: u64,
-    /// Of i32.
+    /// Shifts of 32-bit integers.
     pub shifts: u64,
-    /// None.
+    /// Always 0; reports show it.
     pub multiplications: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Integer inference (SPEC section 5): what every device must give, bit for bit.
+//! Integer inference (`docs/FORMAT.md`, What is computed): what every device must give, bit for bit.
 
 use crate::graph::INPUT;
 use crate::op::ConvShape;

@@ -1,10 +1,10 @@
-//! The GTC quantiser, its bits, and their gradients (SPEC sections 1 and 2).
+//! The GTC quantiser, its bits, and their gradients (Parajuli et al. 2018; the formulas are in `src/quantiser/gtc.rs`).
 
 use std::f64::consts::LN_2;
 
 use crate::optimiser::Schedule;
 
-/// ε of SPEC section 1.
+/// ε in log2(|w| + ε).
 const EPSILON: f64 = 1e-6;
 
 /// log2(|w| + ε)

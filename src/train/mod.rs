@@ -1,7 +1,7 @@
 //! The trainer: one plan that teaches both networks of a step, one that tests them.
 //!
 //! L = CE(labels, HP) + λ_d CE(softmax(HP) as constants, LP) + λ_b Σ 2^bits + λ_w ½Σ‖w‖²
-//! (SPEC section 3); with target bits, layers that have no more are left out. HP runs on the weights, LP on their
+//!; with target bits, layers that have no more are left out. HP runs on the weights, LP on their
 //! quantised values; both see every batch.
 //!
 //! Of a variational auto-encoder HP minimises the negative evidence lower bound (Kingma, Welling

@@ -26,7 +26,7 @@ pub(super) struct Prepared {
     pub model: Model,
     pub data: Dataset,
     pub data_hash: String,
-    /// Weights of another model.
+    /// What `--from` gave: weights to begin with.
     pub start: Option<Snapshot>,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn prepare(
         None => find_model(&config.model, Some(&facts_of(&data)))?,
     };
     let from_file = resumed.is_none() && is_file(&config.model);
-    // Weights in PyTorch's layout are of the model that is named, or say by their shapes what they are of.
+    // A file in PyTorch's layout names no model: it is read as the one that is named, else as the one whose shapes fit.
     let named = match &config.from {
         Some(from) if from.display().to_string() == config.model => None,
         _ => Some(config.model.clone()),
@@ -143,10 +143,10 @@ fn name_idle_flags(args: &TrainArgs, config: &Config) -> Result<(), CliError> {
         value.unwrap_or_default()
     };
     say_error!(
-        "note: with --optimiser {} and --objective {} nothing comes of {}",
+        "note: {} changes nothing with --optimiser {} and --objective {}",
+        idle.join(", "),
         word("optimiser"),
-        word("objective"),
-        idle.join(", ")
+        word("objective")
     );
     Ok(())
 }
@@ -276,7 +276,7 @@ fn starting_weights(
     model: &Model,
     seed: u64,
 ) -> Result<Snapshot, CliError> {
-    // Weights in PyTorch's layout do not say what they are of.
+    // Checkpoints, packed files and ONNX say themselves what they are; only PyTorch's layout needs the name.
     let described = match is_own(path) {
         true => None,
         false => named.filter(|_| !is_onnx_file(path)),

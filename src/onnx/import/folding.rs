@@ -1,4 +1,4 @@
-//! What can be computed without an image.
+//! Constant folding: operators whose inputs are all known are computed while the file is read.
 
 use super::constant::{Constant, axis_of, common_shape};
 use super::flow::Axis;
@@ -8,7 +8,7 @@ use crate::onnx::read::{Node, Numbers, Setting};
 use crate::onnx::shown;
 
 impl Importer<'_, '_> {
-    /// What can be computed without an image.
+    /// The constant that a node gives; `None` if it depends on an image.
     pub(super) fn folded(
         &self,
         node: &Node<'_>,

@@ -6,6 +6,7 @@ use super::integers::PackedActivation;
 use super::plain::PlainActivation;
 use super::{Activate, activation_backward, activation_forward};
 use crate::graph::Shape;
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
@@ -163,6 +164,22 @@ impl Operation for Activation {
 
     fn plain(&self, _bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainActivation(self.slopes()))
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let (name, inputs) = (node.name, &node.inputs);
+        match self.kind {
+            Kind::Relu => writer.node("Relu", inputs, name, &[]),
+            Kind::Relu6 => {
+                let (low, high) = (writer.constant(&[], &[0.0]), writer.constant(&[], &[6.0]));
+                writer.node("Clip", &[inputs[0], &low, &high], name, &[])
+            }
+            Kind::LeakyRelu => {
+                let places = self.leak().unwrap_or_default() as i32;
+                let settings = [Attribute::Float("alpha", (-places as f32).exp2())];
+                writer.node("LeakyRelu", inputs, name, &settings)
+            }
+        }
     }
 }
 

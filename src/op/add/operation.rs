@@ -6,6 +6,7 @@ use super::add;
 use super::integers::PackedSum;
 use super::plain::PlainAdd;
 use crate::graph::Shape;
+use crate::onnx::{FloatNode, FloatWriter};
 use crate::op::activation::relu_backward_apart;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
@@ -76,6 +77,15 @@ impl Operation for Add {
 
     fn plain(&self, _bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainAdd)
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let kind = match node.inputs.len() {
+            1 => "Identity",
+            2 => "Add",
+            _ => "Sum",
+        };
+        writer.node(kind, &node.inputs, node.name, &[])
     }
 }
 

@@ -10,6 +10,7 @@ use super::integers::PackedAverage;
 use super::plain::PlainAveragePool;
 use super::{average_pool_backward, average_pool_forward};
 use crate::graph::Shape;
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::conv::operation::is_zero;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::max_pool::{over, windows};
@@ -73,6 +74,24 @@ impl GlobalAveragePool {
     }
 }
 
+/// Appends a mean, times what is missing to the power of two that sums are multiplied by here.
+fn write_mean(
+    writer: &mut FloatWriter,
+    node: &FloatNode<'_>,
+    (kind, settings): (&str, &[Attribute]),
+    shape: &WindowShape,
+) -> String {
+    let name = node.name;
+    let numbers: usize = shape.window.iter().product();
+    let more = numbers as f64 * f64::from(factor(shape));
+    let mean = writer.node(kind, &node.inputs, name, settings);
+    if more == 1.0 {
+        return mean;
+    }
+    let more = writer.constant(&[], &[more as f32]);
+    writer.node("Mul", &[&mean, &more], &format!("{name}_scaled"), &[])
+}
+
 impl Operation for AveragePool {
     fn word(&self) -> &'static str {
         "average-pool"
@@ -100,6 +119,17 @@ impl Operation for AveragePool {
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainAveragePool(self.over(bind.batch, bind.input())))
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let settings = [
+            Attribute::sizes("kernel_shape", &self.size.0),
+            Attribute::sizes("strides", &self.stride.unwrap_or(self.size).0),
+            Attribute::pads(self.padding),
+            Attribute::Int("count_include_pad", 1),
+        ];
+        let shape = self.over(1, node.read[0]);
+        write_mean(writer, node, ("AveragePool", &settings), &shape)
     }
 }
 
@@ -130,6 +160,11 @@ impl Operation for GlobalAveragePool {
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainAveragePool(Self::over(bind.batch, bind.input())))
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let shape = Self::over(1, node.read[0]);
+        write_mean(writer, node, ("GlobalAveragePool", &[]), &shape)
     }
 }
 

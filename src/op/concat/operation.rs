@@ -6,6 +6,7 @@ use super::integers::{PackedJoin, Part};
 use super::plain::PlainConcat;
 use super::{channels, concat};
 use crate::graph::Shape;
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder};
@@ -73,6 +74,11 @@ impl Operation for Concat {
         Box::new(PlainConcat(
             bind.inputs.iter().map(|shape| shape.channels).collect(),
         ))
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let settings = [Attribute::Int("axis", 1)];
+        writer.node("Concat", &node.inputs, node.name, &settings)
     }
 }
 

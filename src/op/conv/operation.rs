@@ -7,6 +7,7 @@ use super::integers::{PackedGroups, PackedMatrix};
 use super::plain::{PlainGroups, PlainMatrix};
 use crate::graph::{MOST_SIDE, Shape};
 use crate::model::uses_rows;
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::ConvShape;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
@@ -253,5 +254,21 @@ impl Operation for Conv {
             1 => Box::new(PlainMatrix(self.geometry(bind.batch, bind.input()))),
             _ => Box::new(PlainGroups(self.grouped(bind.batch, bind.input()))),
         }
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{}.{part}", node.name));
+        writer.learned(node);
+        let mut inputs = vec![node.inputs[0], &weight];
+        if self.bias {
+            inputs.push(&bias);
+        }
+        let settings = [
+            Attribute::sizes("kernel_shape", &self.kernel.0),
+            Attribute::sizes("strides", &[self.stride; 2]),
+            Attribute::pads(self.padding),
+            Attribute::Int("group", self.groups as i64),
+        ];
+        writer.node("Conv", &inputs, node.name, &settings)
     }
 }

@@ -1,4 +1,4 @@
-//! Layers of packed models: integers in, integers out (SPEC section 5).
+//! Layers of packed models: integers in, integers out (`docs/FORMAT.md`, What is computed).
 
 use super::entries;
 use bytemuck::{Pod, Zeroable};

@@ -11,6 +11,7 @@ use super::integers::{IntegerBinding, Integers};
 use super::plain::Plain;
 use crate::graph::Shape;
 use crate::model::uses_rows;
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::ConvShape;
 use crate::op::{Binding, Layout, Operation, Packing, Recorder, WeightShape};
 use crate::tensor::pad4;
@@ -135,5 +136,27 @@ impl Operation for Dense {
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainMatrix(self.geometry(bind.batch, bind.input())))
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let name = node.name;
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
+        for (tensor, shape, values) in &node.learned {
+            // Of a layer over an image they are a matrix over the flattened image.
+            let matrix = vec![self.outputs, values.len() / self.outputs];
+            let shape = if *tensor == weight { &matrix } else { shape };
+            writer.floats(tensor, shape, values);
+        }
+        let settings = [Attribute::Int("axis", 1)];
+        // In the order in which PyTorch's layout has the weights: channels, rows, columns.
+        let row = writer.node("Flatten", &node.inputs, &format!("{name}_row"), &settings);
+        let mut inputs = vec![&row[..], &weight];
+        if self.bias {
+            inputs.push(&bias);
+        }
+        let settings = [Attribute::Int("transB", 1)];
+        let y = writer.node("Gemm", &inputs, &format!("{name}_outputs"), &settings);
+        let sides = writer.sizes(&[0, self.outputs as i64, 1, 1]);
+        writer.node("Reshape", &[&y, &sides], name, &[])
     }
 }

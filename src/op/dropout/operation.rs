@@ -6,6 +6,7 @@ use super::dropout;
 use super::plain::PlainDropout;
 use crate::graph::Shape;
 use crate::model::{Mode, Shard};
+use crate::onnx::{FloatNode, FloatWriter};
 use crate::op::Counter;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
@@ -64,6 +65,11 @@ impl Operation for Dropout {
             probability: self.probability as f32,
             counter: counter(bind.number as u32, 0),
         })
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let ratio = writer.constant(&[], &[self.probability as f32]);
+        writer.node("Dropout", &[node.inputs[0], &ratio], node.name, &[])
     }
 }
 

@@ -19,6 +19,7 @@ use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::{Operation, Packing};
 use crate::graph::Shape;
 use crate::model::Activation;
+use crate::onnx::{FloatNode, FloatWriter};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
 use crate::verify::Case;
@@ -80,6 +81,11 @@ impl Operation for Latent {
 
     fn plain(&self, _bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainView)
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        // Only what follows it is written, from here on.
+        writer.view(node)
     }
 }
 

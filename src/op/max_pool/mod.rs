@@ -21,6 +21,7 @@ use super::record::{Argmax, Backward, Binding, Forward, Gradient, Recorder};
 use super::window_max_pool::{window_max_pool_backward, window_max_pool_forward};
 use super::{Fusible, Operation, Packing, Pair, WindowShape, window_max_pool};
 use crate::graph::{MOST_SIDE, Shape};
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -163,6 +164,15 @@ impl Operation for MaxPool {
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainMaxPool(self.over(bind.batch, bind.input())))
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let settings = [
+            Attribute::sizes("kernel_shape", &self.size.0),
+            Attribute::sizes("strides", &self.stride.unwrap_or(self.size).0),
+            Attribute::pads(self.padding),
+        ];
+        writer.node("MaxPool", &node.inputs, node.name, &settings)
     }
 }
 

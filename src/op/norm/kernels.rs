@@ -1,6 +1,6 @@
 //! Batch normalisation (Ioffe, Szegedy 2015), with its ReLU.
 //!
-//! In the low-precision network the factor γ/σ is rounded to a power of two (SPEC section 3). Its
+//! In the low-precision network the factor γ/σ is rounded to a power of two. Its
 //! gradient passes straight through in the logarithm, as the quantiser's does: with
 //! ratio = 2^round(log2 |γ/σ|) / |γ/σ| held constant, LP is a normalisation whose γ is γ · ratio.
 

@@ -6,18 +6,19 @@ use super::plain::PlainNorm;
 use crate::gpu::Path;
 use crate::graph::Shape;
 use crate::model::{Mode, Moments, NormParameters, Parts, Shard, Weights};
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::ConvShape;
 use crate::op::GroupShape;
 use crate::op::conv::integers::PackedGroups;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
 use crate::op::record::{Backward, Binding, Forward, Gradient, Recorder, cut};
+use crate::op::{NORM_EPSILON, Operation, Packing};
 use crate::op::{
     NORM_STATISTICS, norm_backward, norm_backward_sums, norm_combine, norm_forward, norm_gradients,
     norm_pool_backward, norm_pool_backward_sums, norm_pool_forward, norm_range, norm_running,
     norm_shard, norm_statistics,
 };
-use crate::op::{Operation, Packing};
 use crate::recording::{Exchange, Recording};
 use crate::tensor::{Tensor, pad4};
 use crate::verify::{self, Case};
@@ -98,6 +99,16 @@ impl Operation for Norm {
         Box::new(PlainNorm {
             channels: pad4(bind.input().channels),
         })
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        writer.learned(node);
+        let parts = ["weight", "bias", "running_mean", "running_var"];
+        let parts = parts.map(|part| format!("{}.{part}", node.name));
+        let parts = parts.iter().map(String::as_str);
+        let inputs: Vec<&str> = node.inputs.iter().copied().chain(parts).collect();
+        let settings = [Attribute::Float("epsilon", NORM_EPSILON as f32)];
+        writer.node("BatchNormalization", &inputs, node.name, &settings)
     }
 }
 

@@ -7,6 +7,7 @@ use super::integers::{IntegerBinding, Integers};
 use super::plain::{Plain, PlainView};
 use super::{Binding, Operation, Packing, Recorder};
 use crate::graph::Shape;
+use crate::onnx::{FloatNode, FloatWriter};
 
 pub(super) const FOLDER: Folder = Folder::EMPTY;
 
@@ -64,5 +65,9 @@ impl Operation for Reshape {
 
     fn plain(&self, _bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainView)
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        writer.view(node)
     }
 }

@@ -19,6 +19,7 @@ use super::plain::Plain;
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::{Operation, Packing};
 use crate::graph::Shape;
+use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::recording::Recording;
 use crate::tensor::Tensor;
@@ -86,6 +87,22 @@ impl Operation for Upsample {
 
     fn plain(&self, bind: &Binding<'_>) -> Box<dyn Plain> {
         Box::new(PlainUpsample(self.geometry(bind.batch, bind.input())))
+    }
+
+    fn onnx(&self, writer: &mut FloatWriter, node: &FloatNode<'_>) -> String {
+        let size = self.size as f32;
+        let scales = writer.constant(&[4], &[1.0, 1.0, size, size]);
+        let settings = [
+            Attribute::Word("mode", "nearest"),
+            Attribute::Word("coordinate_transformation_mode", "asymmetric"),
+            Attribute::Word("nearest_mode", "floor"),
+        ];
+        writer.node(
+            "Resize",
+            &[node.inputs[0], "", &scales],
+            node.name,
+            &settings,
+        )
     }
 }
 
