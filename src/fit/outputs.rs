@@ -7,7 +7,6 @@ use crate::evaluate::{Evaluator, Tracer};
 use crate::gpu::{Gpu, GpuError};
 use crate::graph::{INPUT, Model, Node, Shape, Value};
 use crate::model::{LayerParameters, LayerValues};
-use crate::op::Op;
 use crate::rng::Philox;
 use crate::tensor::pad4;
 use crate::train::Snapshot;
@@ -297,10 +296,10 @@ impl Patches {
         } else {
             pad4(input.channels)
         };
-        let (stride, padding, groups) = match &node.op {
-            Op::Conv(conv) => (conv.stride, conv.padding.0, conv.groups),
-            _ => (1, [0; 2], 1),
-        };
+        let weights = node.op.operation().weights(input);
+        let (stride, padding, groups) = weights.map_or((1, [0; 2], 1), |weights| {
+            (weights.stride, weights.padding, weights.groups)
+        });
         Self {
             input: [input.height, input.width],
             channels: [input.channels, stored],

@@ -126,7 +126,6 @@ impl Model {
     /// The same with the first and the last layer with weights in float.
     #[must_use]
     pub fn with_float_ends(mut self) -> Self {
-        use crate::op::Op;
         let weighs = |node: &super::Node| node.op.operation().weights(Shape::row(1)).is_some();
         let nodes = &mut self.graph.nodes;
         let ends = [
@@ -134,10 +133,8 @@ impl Model {
             nodes.iter().rposition(weighs),
         ];
         for at in ends.into_iter().flatten() {
-            match &mut nodes[at].op {
-                Op::Conv(conv) => conv.quantise = false,
-                Op::Dense(dense) => dense.quantise = false,
-                _ => (),
+            if let Some(in_float) = nodes[at].op.operation().in_float() {
+                nodes[at].op = in_float;
             }
         }
         self
@@ -145,23 +142,18 @@ impl Model {
 
     /// The same classifier for other classes, if a single layer makes its outputs.
     pub fn with_classes(mut self, classes: usize) -> Option<Self> {
-        use crate::op::{Conv, Dense, Op};
         let mut value = self.graph.output();
         while value != INPUT {
             let node = &mut self.graph.nodes[value - 1];
-            match &mut node.op {
-                Op::Dense(Dense { outputs, .. })
-                | Op::Conv(Conv {
-                    outputs, groups: 1, ..
-                }) => {
-                    *outputs = classes;
-                    self.classes = classes;
-                    return self.check().is_ok().then_some(self);
-                }
-                op => match (op.operation().weights(Shape::row(1)), &node.inputs[..]) {
-                    (None, [before]) => value = *before,
-                    _ => return None,
-                },
+            let operation = node.op.operation();
+            if let Some(changed) = operation.with_outputs(classes) {
+                node.op = changed;
+                self.classes = classes;
+                return self.check().is_ok().then_some(self);
+            }
+            match (operation.weights(Shape::row(1)), &node.inputs[..]) {
+                (None, [before]) => value = *before,
+                _ => return None,
             }
         }
         None

@@ -6,7 +6,7 @@
 //! and `cases.rs` (calls of the kernels with known answers).
 //!
 //! The table in this file is the only place that lists the operations: whatever walks over a graph asks an operation through the trait
-//! [`Operation`] and does not know which one it is. ARCHITECTURE.md names the few that do.
+//! [`Operation`] and does not know which one it is. ARCHITECTURE.md names the two exceptions.
 
 pub mod activation;
 pub mod add;

@@ -1,5 +1,6 @@
 //! What walkers over graphs ask of an operation.
 
+use super::Op;
 use super::integers::{IntegerBinding, Integers};
 use super::plain::Plain;
 use super::record::{Binding, Recorder};
@@ -20,6 +21,12 @@ pub struct WeightShape {
     pub whole: bool,
     /// Whether the stored taps of an output lie side by side without padding, as in [`super::GroupShape::w`].
     pub rows: bool,
+    /// Pixels between neighbouring windows; 1 of what reads no windows, as below.
+    pub stride: usize,
+    /// Rows and columns of zeros around the input; 0.
+    pub padding: [usize; 2],
+    /// Groups of channels that do not see each other; 1.
+    pub groups: usize,
 }
 
 /// What an operation is for the fusion pass.
@@ -81,6 +88,21 @@ pub trait Operation {
 
     /// The weights that it learns, if it has any.
     fn weights(&self, _input: Shape) -> Option<WeightShape> {
+        None
+    }
+
+    /// The same with weights that both networks read as floats, if it has weights.
+    fn in_float(&self) -> Option<Op> {
+        None
+    }
+
+    /// The same with so many outputs, if each is a sum over all inputs and their number is a setting.
+    fn with_outputs(&self, _outputs: usize) -> Option<Op> {
+        None
+    }
+
+    /// The same with a bias, or without, if it has weights.
+    fn with_bias(&self, _bias: bool) -> Option<Op> {
         None
     }
 

@@ -489,10 +489,9 @@ impl Importer<'_, '_> {
                 *bias = (f64::from(*bias) * f + o) as f32;
             }
             let biased = !layer.bias.is_empty();
-            match &mut self.nodes[number].op {
-                Op::Conv(conv) => conv.bias = biased,
-                Op::Dense(dense) => dense.bias = biased,
-                _ => (),
+            let node = &mut self.nodes[number];
+            if let Some(changed) = node.op.operation().with_bias(biased) {
+                node.op = changed;
             }
             return true;
         }

@@ -11,7 +11,7 @@ use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::ConvShape;
 use crate::op::integers::{IntegerBinding, Integers};
 use crate::op::plain::Plain;
-use crate::op::{Binding, GroupShape, Layout, Operation, Packing, Pair, Recorder, WeightShape};
+use crate::op::{Binding, GroupShape, Layout, Op, Operation, Packing, Pair, Recorder, WeightShape};
 
 /// The gradient of the input has a product for each place in a square of so many pixels a side.
 const MOST_STRIDE: usize = 128;
@@ -183,6 +183,21 @@ impl Operation for Conv {
         Ok(Shape::image([height, width, self.outputs]))
     }
 
+    fn in_float(&self) -> Option<Op> {
+        Some(Op::Conv(Self {
+            quantise: false,
+            ..*self
+        }))
+    }
+
+    fn with_outputs(&self, outputs: usize) -> Option<Op> {
+        (self.groups == 1).then_some(Op::Conv(Self { outputs, ..*self }))
+    }
+
+    fn with_bias(&self, bias: bool) -> Option<Op> {
+        Some(Op::Conv(Self { bias, ..*self }))
+    }
+
     fn weights(&self, input: Shape) -> Option<WeightShape> {
         let [rows, columns] = self.kernel.0;
         Some(WeightShape {
@@ -191,6 +206,9 @@ impl Operation for Conv {
             quantise: self.quantise,
             whole: self.groups == 1,
             rows: self.groups > 1,
+            stride: self.stride,
+            padding: self.padding.0,
+            groups: self.groups,
         })
     }
 

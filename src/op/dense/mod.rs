@@ -13,7 +13,7 @@ use crate::graph::Shape;
 use crate::model::uses_rows;
 use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::ConvShape;
-use crate::op::{Binding, Layout, Operation, Packing, Recorder, WeightShape};
+use crate::op::{Binding, Layout, Op, Operation, Packing, Recorder, WeightShape};
 use crate::tensor::pad4;
 
 pub(super) const FOLDER: Folder = Folder::EMPTY;
@@ -80,6 +80,21 @@ impl Operation for Dense {
         }
     }
 
+    fn in_float(&self) -> Option<Op> {
+        Some(Op::Dense(Self {
+            quantise: false,
+            ..*self
+        }))
+    }
+
+    fn with_outputs(&self, outputs: usize) -> Option<Op> {
+        Some(Op::Dense(Self { outputs, ..*self }))
+    }
+
+    fn with_bias(&self, bias: bool) -> Option<Op> {
+        Some(Op::Dense(Self { bias, ..*self }))
+    }
+
     fn weights(&self, input: Shape) -> Option<WeightShape> {
         let [height, width, channels] = input.sides();
         Some(WeightShape {
@@ -88,6 +103,9 @@ impl Operation for Dense {
             quantise: self.quantise,
             whole: false,
             rows: false,
+            stride: 1,
+            padding: [0; 2],
+            groups: 1,
         })
     }
 
