@@ -190,12 +190,13 @@ impl Default for Config {
 }
 
 /// Names for `--preset`.
-pub(crate) const PRESETS: [&str; 9] = [
+pub(crate) const PRESETS: [&str; 10] = [
     "digits",
     "mnist",
     "almost-binary",
     "cifar10",
     "cifar10-large",
+    "cifar10-medium",
     "cifar10-tiny",
     "cifar10-late",
     "cifar10-depthwise",
@@ -210,6 +211,7 @@ pub(crate) fn preset(name: &str) -> TrainOptions {
         "cifar10" => TrainOptions::cifar10(),
         "cifar10-tiny" => TrainOptions::cifar10_tiny(),
         "cifar10-large" => TrainOptions::cifar10_large(),
+        "cifar10-medium" => TrainOptions::cifar10_medium(),
         "cifar10-late" => TrainOptions::cifar10_late(),
         "cifar10-depthwise" => TrainOptions::cifar10_depthwise(),
         "vae" => TrainOptions::auto_encoder(),
@@ -282,7 +284,7 @@ fn preset_for(model: &Model) -> &'static str {
     } else if parameters.weights() >= LARGE {
         "cifar10-large"
     } else if parameters.weights() >= AMPLE {
-        "cifar10"
+        "cifar10-medium"
     } else {
         "cifar10-tiny"
     }
@@ -292,7 +294,7 @@ fn preset_for(model: &Model) -> &'static str {
 pub(crate) fn defaults() -> String {
     let mut text = String::from(
         "Presets, with settings as in a config file. Without --preset, networks over colour images use cifar10-depthwise if \
-         they have convolutions in groups, else cifar10-late if they have 17 layers or more, else cifar10-large from ten million weights on, cifar10 from a million on and cifar10-tiny \
+         they have convolutions in groups, else cifar10-late if they have 17 layers or more, else cifar10-large from ten million weights on, cifar10-medium from a million on and cifar10-tiny \
          below; auto-encoders use vae, others digits. Each is digits but for what stands beside it. With cifar10-large vgg16 also has bits of its own for nine layers.\n",
     );
     let table = |name: &str| toml::Table::try_from(preset(name)).unwrap_or_default();
@@ -447,7 +449,7 @@ mod tests {
             ("lenet5", "digits"),
             ("lenet-small", "digits"),
             ("vgg16", "cifar10-large"),
-            ("vgg7", "cifar10"),
+            ("vgg7", "cifar10-medium"),
             ("vgg-tiny", "cifar10-tiny"),
             ("resnet20", "cifar10-late"),
             ("resnet18", "cifar10-late"),
