@@ -66,17 +66,21 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         &args.model,
         "has none left to export, only integers: --to c or --to onnx",
     )?;
-    let file = match args.to.as_str() {
-        "gtc" => encode_weights(&checkpoint, args.half)?,
+    let (file, what) = match args.to.as_str() {
+        "gtc" => (encode_weights(&checkpoint, args.half)?, "HP and LP"),
         _ => {
             let network = network_of(args, &checkpoint)?;
-            foreign::encode(&checkpoint, network, args.half)?
+            let what = match network {
+                Network::HighPrecision => "HP",
+                Network::LowPrecision => "LP",
+            };
+            (foreign::encode(&checkpoint, network, args.half)?, what)
         }
     };
     files::write(&args.out, &file)?;
     let size = human_bytes(file.len() as u64);
     say!(
-        "weights of {}: {} ({size})",
+        "weights of {} ({what}): {} ({size})",
         checkpoint.header.model,
         args.out.display()
     );

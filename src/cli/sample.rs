@@ -44,12 +44,14 @@ type Panels = Vec<(String, Images)>;
 
 pub(super) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
     outputs::check(&args.out, &outputs::PICTURE, &[&args.model.model])?;
-    let (panels, what) = match args.model.any()? {
-        AnyModel::Trained(checkpoint) => (
-            trained(args, &checkpoint)?,
-            "HP and of LP from the same noise",
-        ),
-        AnyModel::Packed(model) => (packed(args, *model)?, "the packed decoder"),
+    let panels = match args.model.any()? {
+        AnyModel::Trained(checkpoint) => trained(args, &checkpoint)?,
+        AnyModel::Packed(model) => packed(args, *model)?,
+    };
+    let captions: Vec<&str> = panels.iter().map(|(caption, _)| &caption[..]).collect();
+    let from = match panels.len() {
+        1 => "",
+        _ => ", from the same noise",
     };
     let grids: Vec<(String, Grid<'_>)> = panels
         .iter()
@@ -63,7 +65,12 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode, CliError> {
         })
         .collect();
     save(&args.out, &side_by_side(&grids)?)?;
-    say!("{} samples of {what}: {}", args.count, args.out.display());
+    say!(
+        "{} samples ({}{from}): {}",
+        args.count,
+        captions.join("; "),
+        args.out.display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
