@@ -1,7 +1,8 @@
 //! The trainer: one plan that teaches both networks of a step, one that tests them.
 //!
 //! L = CE(labels, HP) + λ_d CE(softmax(HP) as constants, LP) + λ_b Σ 2^bits + λ_w ½Σ‖w‖²
-//!; with target bits, layers that have no more are left out. HP runs on the weights, LP on their
+//!
+//! With target bits, layers that have no more are left out of the third sum. HP runs on the weights, LP on their
 //! quantised values; both see every batch.
 //!
 //! Of a variational auto-encoder HP minimises the negative evidence lower bound (Kingma, Welling
@@ -9,6 +10,7 @@
 //! CE(pixels of HP as constants, LP) + KL(q_LP(z|x) || q_HP(z|x)), both summed over an image.
 
 mod course;
+mod error;
 mod exchange;
 mod memory;
 mod options;
@@ -16,6 +18,7 @@ mod presets;
 mod step;
 mod testing;
 
+pub use error::TrainError;
 pub use options::{
     Decay, MAX_LATENT, MAX_SHARDS, Objective, Optimiser, Precision, QuantiserRate, StraightThrough,
     TrainOptions,
@@ -24,59 +27,15 @@ pub use options::{
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Predictions, Progress};
 use crate::gpu::{Buffer, Gpu, GpuError, Plan, Pool, Timing, Trace};
-use crate::graph::{Model, ModelError};
+use crate::graph::Model;
 use crate::model::Parameters;
 use crate::optimiser::Schedule;
-use crate::pack::PackError;
 use crate::ranks::{Communicator, Lonely};
 use crate::recording::{Exchange, Recording};
 use crate::tensor::Tensor;
 use exchange::Exchanger;
 use memory::{gradients_of, memory_of};
 use step::{adam_state, step_of};
-
-/// Why training stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// An option outside what makes sense.
-    #[error("--{option} {value}: {remedy}")]
-    BadOption {
-        /// The option.
-        option: &'static str,
-        /// Its value.
-        value: String,
-        /// What to do.
-        remedy: String,
-    },
-    /// The loss became infinite or not a number.
-    #[error(
-        "the loss stopped being a number at step {step}. The last checkpoint is untouched; \
-         go on from it with smaller steps: --resume RUN with another --learning-rate, or with Muon --muon-rate."
-    )]
-    NotFinite {
-        /// Counted from 1.
-        step: u64,
-    },
-    /// The batch needs more memory than the device has or lends to one tensor.
-    #[error("--batch-size {batch_size} is too large for this device: {reason} {fits} fits.")]
-    BatchTooLarge {
-        /// The size asked for.
-        batch_size: usize,
-        /// What was short.
-        reason: String,
-        /// A size that was tried and fits.
-        fits: usize,
-    },
-    /// The model and the images do not fit.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The size of the packed file could not be found out.
-    #[error(transparent)]
-    Pack(#[from] PackError),
-    /// The device failed.
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
-}
 
 /// Everything a run needs to continue as if it had never stopped.
 #[derive(Clone, Debug, PartialEq)]
