@@ -189,7 +189,8 @@ fn curves(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
 }
 
 fn histograms(page: &mut String, data: &ReportData<'_>) -> Result<(), CliError> {
-    let rule = match data.has_levels() {
+    let is_gtc = data.header.model()?.quantiser.is_gtc();
+    let rule = match data.has_levels() && is_gtc {
         true => " Q(w) = &plusmn;2<sup>e</sup>.",
         false => "",
     };
