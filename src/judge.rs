@@ -5,7 +5,7 @@ use nalgebra::{DMatrix, Dyn, SymmetricEigen};
 use crate::data::{Augmentation, Images};
 use crate::evaluate::{Evaluator, Memory};
 use crate::gpu::{Gpu, GpuError, Plan, Pool};
-use crate::model::{Activation, Mode, Model};
+use crate::model::{Mode, Model, PartedTensor};
 use crate::recording::Recording;
 use crate::tensor::Tensor;
 
@@ -27,7 +27,7 @@ pub struct Judgement {
 pub struct Judge<'g> {
     evaluator: Evaluator<'g>,
     plan: Plan,
-    features: Activation,
+    features: PartedTensor,
     logits: Tensor,
     batch: usize,
 }

@@ -10,7 +10,7 @@ use super::{CliError, human_bytes, load_trained, outputs, quoted};
 use crate::checkpoint::{Checkpoint, encode_weights};
 use crate::export::{Program, c};
 use crate::files;
-use crate::foreign::{self, Network};
+use crate::foreign::{self, WeightPrecision};
 use crate::onnx;
 use crate::pack::{PackedModel, is_packed};
 use crate::verify::known_answers;
@@ -71,8 +71,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         _ => {
             let network = network_of(args, &checkpoint)?;
             let what = match network {
-                Network::HighPrecision => "HP",
-                Network::LowPrecision => "LP",
+                WeightPrecision::High => "HP",
+                WeightPrecision::Low => "LP",
             };
             (foreign::encode(&checkpoint, network, args.half)?, what)
         }
@@ -88,7 +88,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The network that is asked for, or the one that learned.
-fn network_of(args: &ExportArgs, checkpoint: &Checkpoint) -> Result<Network, CliError> {
+fn network_of(args: &ExportArgs, checkpoint: &Checkpoint) -> Result<WeightPrecision, CliError> {
     let [hp, lp] = checkpoint.learned(&checkpoint.header.model()?);
     let refused = |network: &str, why: &str| {
         let model = args.model.display();
@@ -100,9 +100,9 @@ fn network_of(args: &ExportArgs, checkpoint: &Checkpoint) -> Result<Network, Cli
             "only its floats have learned. `gtc quantise` and `gtc train --from` give them levels",
         ),
         Some("hp") if !hp => refused("hp", "only low precision has learned"),
-        Some("lp") => Ok(Network::LowPrecision),
-        None if !hp => Ok(Network::LowPrecision),
-        _ => Ok(Network::HighPrecision),
+        Some("lp") => Ok(WeightPrecision::Low),
+        None if !hp => Ok(WeightPrecision::Low),
+        _ => Ok(WeightPrecision::High),
     }
 }
 
@@ -233,8 +233,8 @@ fn run_float(args: &ExportArgs) -> Result<ExitCode, CliError> {
     files::write(&args.out, &file)?;
     let model = checkpoint.header.model()?;
     let what = match network {
-        Network::HighPrecision => "float weights (HP)".to_owned(),
-        Network::LowPrecision => format!("{} (LP)", model.quantiser.weights_in_words()),
+        WeightPrecision::High => "float weights (HP)".to_owned(),
+        WeightPrecision::Low => format!("{} (LP)", model.quantiser.weights_in_words()),
     };
     let size = human_bytes(file.len() as u64);
     say!(

@@ -12,7 +12,7 @@ use crate::data::{Augmentation, Images, mix_up, smooth};
 use crate::gpu::{Gpu, GpuError, Plan, Pool, Readback};
 use crate::graph::{INPUT, Value};
 use crate::loss::Lesson;
-use crate::model::{Activation, Mode, Model, Network, Parameters, Pass};
+use crate::model::{Mode, Model, Network, Parameters, PartedTensor, Pass};
 use crate::op::{TEST_NOISE, standard_normal};
 use crate::optimiser::Schedule;
 use crate::recording::Recording;
@@ -363,7 +363,7 @@ impl<'g> Evaluator<'g> {
             .plan
             .run(self.gpu, bytemuck::bytes_of(&Schedule::default()));
         let stored = tracer.pass.value(tracer.network.place(value));
-        match stored.and_then(Activation::tensor) {
+        match stored.and_then(PartedTensor::tensor) {
             Some(tensor) => tensor.read(self.gpu).await,
             None => Ok(Vec::new()),
         }
@@ -394,7 +394,7 @@ impl<'g> Evaluator<'g> {
         for value in first..=self.model.graph.output() {
             let stored = pass
                 .value(network.place(value))
-                .and_then(Activation::tensor);
+                .and_then(PartedTensor::tensor);
             values.push(match stored {
                 Some(tensor) => {
                     let mut numbers = tensor.read(self.gpu).await?;

@@ -59,7 +59,7 @@ pub fn align_norms(model: &Model, arena: &mut [f32], running: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foreign::Network;
+    use crate::foreign::WeightPrecision;
     use crate::graph::Builder;
     use crate::op::{Activation, Conv, Dense, GlobalAveragePool, Norm};
     use crate::reference::logits;
@@ -89,7 +89,7 @@ mod tests {
             .map(|i| f64::from((37 * i + 11) % 101) / 101.0)
             .collect();
         let of = |arena: &[f32], running: &[f32]| {
-            logits(&model, Network::HighPrecision, [arena, running], &images)
+            logits(&model, WeightPrecision::High, [arena, running], &images)
         };
         let before = of(&arena, &running);
         align_norms(&model, &mut arena, &mut running);

@@ -9,11 +9,11 @@ use crate::op::NORM_EPSILON;
 
 /// One of the two networks of a trained model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
+pub enum WeightPrecision {
     /// HP: weights as they are.
-    HighPrecision,
+    High,
     /// LP: weights that are powers of two, and batch normalisations whose factor is one.
-    LowPrecision,
+    Low,
 }
 
 /// A tensor in PyTorch's layout: name, shape, numbers.
@@ -26,7 +26,7 @@ pub(crate) type Exported = (String, Vec<usize>, Vec<f32>);
 /// [`CheckpointError::NotFinite`], for numbers past f16's largest too.
 pub fn encode(
     checkpoint: &Checkpoint,
-    network: Network,
+    network: WeightPrecision,
     half: bool,
 ) -> Result<Vec<u8>, CheckpointError> {
     let tensors: Result<Vec<NamedTensor>, CheckpointError> = tensors(checkpoint, network)?
@@ -46,7 +46,7 @@ pub fn encode(
 /// [`CheckpointError::NotFinite`].
 pub(crate) fn tensors(
     checkpoint: &Checkpoint,
-    network: Network,
+    network: WeightPrecision,
 ) -> Result<Vec<Exported>, CheckpointError> {
     let snapshot = &checkpoint.snapshot;
     let parameters = Parameters::new(&checkpoint.header.model()?);
@@ -59,7 +59,7 @@ pub(crate) fn tensors(
     };
     for layer in &parameters.layers {
         let mut weights = layer.weight_values(arena);
-        if network == Network::LowPrecision && layer.is_quantised() {
+        if network == WeightPrecision::Low && layer.is_quantised() {
             let values = parameters.quantised_values(layer, arena);
             weights = values.into_iter().map(|w| w as f32).collect();
         }
@@ -70,10 +70,10 @@ pub(crate) fn tensors(
             push(format!("{}.bias", layer.name), vec![bias.len()], bias)?;
         }
     }
-    let exact = network == Network::HighPrecision || checkpoint.header.options.exact_norm;
+    let exact = network == WeightPrecision::High || checkpoint.header.options.exact_norm;
     for norm in &parameters.norms {
         let [mut gamma, beta] = norm.values(arena);
-        let running = &snapshot.running[usize::from(network == Network::LowPrecision)];
+        let running = &snapshot.running[usize::from(network == WeightPrecision::Low)];
         let mut mean = norm.running_values(running);
         let variance = mean.split_off(norm.channels);
         if !exact {

@@ -18,7 +18,7 @@ mod other;
 mod tensors;
 
 pub(crate) use encode::tensors;
-pub use encode::{Network, encode};
+pub use encode::{WeightPrecision, encode};
 pub use other::other_format;
 pub use tensors::Tensors;
 

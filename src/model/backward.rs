@@ -1,7 +1,7 @@
 //! The backward pass of a network, as recorded dispatches.
 
-use super::activation::Activation;
 use super::network::{Network, Pass, Weights};
+use super::parted_tensor::PartedTensor;
 use crate::graph::{INPUT, Value};
 use crate::op::add::add;
 use crate::op::{Backward, Gradient};
@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 /// The gradient of a value, so far.
 #[derive(Clone)]
 struct Sum {
-    gradient: Activation,
+    gradient: PartedTensor,
     /// Whether others read the same memory, so that nothing may change it.
     shared: bool,
 }
@@ -44,7 +44,7 @@ impl Network {
         let start = |(pass, d_logits): (&&Pass, &&Tensor)| {
             let mut sums: Vec<Option<Sum>> = vec![None; self.places.len()];
             sums[pass.output] = Some(Sum {
-                gradient: Activation::whole(&d_logits.view(&self.output()), parts),
+                gradient: PartedTensor::whole(&d_logits.view(&self.output()), parts),
                 shared: false,
             });
             sums
@@ -114,14 +114,14 @@ impl Network {
     }
 
     /// Records the sum of two gradients of one value.
-    fn sum(&self, plan: &mut Recording, label: &str, [a, b]: [&Activation; 2]) -> Sum {
+    fn sum(&self, plan: &mut Recording, label: &str, [a, b]: [&PartedTensor; 2]) -> Sum {
         let parts = a.parts().iter().zip(b.parts());
         let mut shape = a.part(0).shape.clone();
         let rows = a.parts().iter().map(|part| part.shape[0]).sum();
         shape[0] = rows;
         let label_of_sum = format!("{label} d_x");
         let storage = self.storages.gradients;
-        let gradient = Activation::transient(&label_of_sum, &shape, &self.parts, storage);
+        let gradient = PartedTensor::transient(&label_of_sum, &shape, &self.parts, storage);
         for ((a, b), to) in parts.zip(gradient.parts()) {
             add(plan, label, [a, &b.view(&a.shape)], false, to);
         }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::Shard;
-use super::activation::Activation;
 use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
+use super::parted_tensor::PartedTensor;
 use crate::gpu::Storage;
 use crate::graph::Value;
 use crate::op::{Argmax, Forward, Kept, Layout};
@@ -15,7 +15,7 @@ use crate::tensor::{Tensor, pad4};
 /// The images of a batch as the operations that read them want them.
 #[derive(Clone)]
 pub struct Images {
-    layouts: Vec<Activation>,
+    layouts: Vec<PartedTensor>,
     /// Which shard of the batch they are.
     shard: Shard,
 }
@@ -36,7 +36,7 @@ enum Memory {
 enum Start<'a> {
     Images(&'a Images),
     /// The value of a step in the middle of the network.
-    Middle(Option<(Value, Activation)>),
+    Middle(Option<(Value, PartedTensor)>),
 }
 
 impl Network {
@@ -48,10 +48,10 @@ impl Network {
                 Layout::Rows(shape) | Layout::Shifts(shape) => shape.rows_are_images(),
             };
             if as_they_are {
-                return Activation::whole(&inputs.images.view(shape), &self.parts);
+                return PartedTensor::whole(&inputs.images.view(shape), &self.parts);
             }
             let storage = Storage::Float;
-            let rows = Activation::transient("windows", shape, &self.parts, storage);
+            let rows = PartedTensor::transient("windows", shape, &self.parts, storage);
             let (record, geometry): (LayOut, ConvShape) = match layout {
                 Layout::Padded => (im2col, padded(self.parts.batch(), image)),
                 Layout::Rows(shape) => (im2col, *shape),
@@ -70,7 +70,7 @@ impl Network {
     pub fn targets(&self, plan: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Tensor {
         let shape = padded(self.parts.batch(), image);
         let targets = Tensor::transient("padded images", &self.output());
-        let rows = Activation::whole(&targets, &self.parts);
+        let rows = PartedTensor::whole(&targets, &self.parts);
         self.lay_out(plan, ("images", im2col), &shape, &inputs.images, &rows);
         targets
     }
@@ -82,7 +82,7 @@ impl Network {
         (label, record): (&str, LayOut),
         shape: &ConvShape,
         images: &Tensor,
-        rows: &Activation,
+        rows: &PartedTensor,
     ) {
         let image = shape.input_height * shape.input_width * shape.input_channels;
         for (range, rows) in self.parts.ranges().iter().zip(rows.parts()) {
@@ -170,7 +170,7 @@ impl Network {
         memory: Memory,
     ) -> Pass {
         let at = self.latent();
-        let latents = Activation::whole(latents, &self.parts);
+        let latents = PartedTensor::whole(latents, &self.parts);
         let decoder = (at + 1..self.steps.len(), memory);
         let start = self.steps.get(at).map(|step| (step.output, latents));
         let starts = [Start::Middle(start)];
@@ -234,7 +234,7 @@ impl Network {
                         let shape = step.recorder.output();
                         let several = |count, storage| {
                             let wanted = (count, whole);
-                            Activation::several(&label, &shape, &self.parts, wanted, storage)
+                            PartedTensor::several(&label, &shape, &self.parts, wanted, storage)
                         };
                         let beside = usize::from(matches!(keep, Argmax::Beside(_)));
                         let mut outputs = several(1 + beside, storage);
@@ -246,7 +246,7 @@ impl Network {
                     }
                     Memory::Kept => {
                         let tensor = Tensor::kept(&label, &step.recorder.output());
-                        (Some(Activation::whole(&tensor, &self.parts)), None)
+                        (Some(PartedTensor::whole(&tensor, &self.parts)), None)
                     }
                 };
                 ats.push(Forward {
@@ -283,7 +283,7 @@ impl Network {
     }
 
     /// What a step reads, in the shapes in which it reads it.
-    pub(super) fn inputs_of(&self, step: &Step, pass: &Pass) -> Vec<Activation> {
+    pub(super) fn inputs_of(&self, step: &Step, pass: &Pass) -> Vec<PartedTensor> {
         let shapes = step.recorder.inputs();
         let pairs = step.inputs.iter().zip(&shapes);
         let read = |(value, shape): (&Value, &Vec<usize>)| {

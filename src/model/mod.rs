@@ -1,21 +1,21 @@
 //! A model for a batch: [`Parameters`] places what it learns, [`Network`] records its forward and backward
 //! passes.
 
-mod activation;
 mod backward;
 mod forward;
 mod muon_norm;
 mod network;
 mod parameters;
+mod parted_tensor;
 mod shards;
 
-pub use activation::{Activation, Parts, Storages};
 pub use forward::Images;
 pub use network::{Inputs, Mode, Network, Pass, Weights, whole_batch};
 pub use parameters::{
     BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices, SlopesPay,
 };
 pub(crate) use parameters::{check_positions, uses_rows};
+pub use parted_tensor::{PartedTensor, Parts, Storages};
 pub use shards::{Moments, Shard, Shards};
 
 pub use crate::graph::{

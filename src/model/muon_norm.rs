@@ -77,7 +77,7 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foreign::Network;
+    use crate::foreign::WeightPrecision;
     use crate::graph::Description;
     use crate::reference::logits;
 
@@ -122,7 +122,7 @@ nodes = [
             .map(|i| f64::from(i % 17) / 17.0)
             .collect();
         let of = |arena: &[f32], running: &[Vec<f32>; 2]| {
-            [Network::HighPrecision, Network::LowPrecision]
+            [WeightPrecision::High, WeightPrecision::Low]
                 .into_iter()
                 .zip(running)
                 .flat_map(|(network, running)| logits(&model, network, [arena, running], &images))

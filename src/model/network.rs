@@ -1,7 +1,7 @@
 //! One model for one batch size.
 
-use super::activation::{Activation, Parts, Storages};
 use super::parameters::{MOST_POSITIONS, positions};
+use super::parted_tensor::{PartedTensor, Parts, Storages};
 use super::{LayerParameters, Model, Moments, Parameters, Shard};
 use crate::gpu::Gpu;
 use crate::graph::{INPUT, Value, fuse, geometry, separate};
@@ -99,7 +99,7 @@ pub struct Network {
     /// Numbers of an image as it comes.
     pixels: usize,
     /// Of each shard of this process, (batch, padded latent): what samples of the latent are made of.
-    pub(super) noise: Vec<Activation>,
+    pub(super) noise: Vec<PartedTensor>,
     /// The output of each node, for those that only see what they read in another shape: that.
     pub(super) places: Vec<Value>,
 }
@@ -108,9 +108,9 @@ pub struct Network {
 /// recorded in decides where it lies.
 pub struct Pass {
     /// By value; none of those that nobody stores because they are fused away.
-    pub(super) values: Vec<Option<Activation>>,
+    pub(super) values: Vec<Option<PartedTensor>>,
     /// How the images were laid out.
-    pub(super) images: Vec<Activation>,
+    pub(super) images: Vec<PartedTensor>,
     /// Which shard they are.
     pub(super) shard: Shard,
     /// Of every step.
@@ -118,9 +118,9 @@ pub struct Pass {
     /// The output.
     pub(super) output: Value,
     /// What the last step reads, for the judge.
-    penultimate: Option<Activation>,
+    penultimate: Option<PartedTensor>,
     /// Of an auto-encoder, the posterior and what the divergence says of it: the backward pass adds to it.
-    pub(super) posterior: Option<Activation>,
+    pub(super) posterior: Option<PartedTensor>,
     pub(crate) d_posterior: Option<Tensor>,
 }
 
@@ -143,16 +143,16 @@ impl Pass {
     /// # Panics
     /// Never: a network has a step.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn penultimate(&self) -> &Activation {
+    pub(crate) fn penultimate(&self) -> &PartedTensor {
         self.penultimate.as_ref().expect("a network has a step")
     }
 
-    pub(super) fn note_last(&mut self, x: &Activation) {
+    pub(super) fn note_last(&mut self, x: &PartedTensor) {
         self.penultimate = Some(x.clone());
     }
 
     /// The value of this number, if it is stored.
-    pub(crate) fn value(&self, value: Value) -> Option<&Activation> {
+    pub(crate) fn value(&self, value: Value) -> Option<&PartedTensor> {
         self.values[value].as_ref()
     }
 
@@ -163,7 +163,7 @@ impl Pass {
     pub fn logits(&self) -> &Tensor {
         let output = self.values[self.output].as_ref();
         output
-            .and_then(Activation::tensor)
+            .and_then(PartedTensor::tensor)
             .expect("outputs lie in one tensor")
     }
 }
@@ -313,7 +313,7 @@ impl Network {
 
     /// Says where an auto-encoder finds the noise of its samples, (batch, padded latent); of several shards, of the next.
     pub fn with_noise(mut self, noise: &Tensor) -> Self {
-        self.noise.push(Activation::whole(noise, &self.parts));
+        self.noise.push(PartedTensor::whole(noise, &self.parts));
         self
     }
 
@@ -325,7 +325,7 @@ impl Network {
 
     /// Means and log variances of a pass of an auto-encoder.
     pub fn posterior<'p>(&self, pass: &'p Pass) -> Option<&'p Tensor> {
-        pass.posterior.as_ref().and_then(Activation::tensor)
+        pass.posterior.as_ref().and_then(PartedTensor::tensor)
     }
 
     /// Stored shape of what the last step gives.

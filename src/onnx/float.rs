@@ -3,7 +3,7 @@
 use super::names::Names;
 use super::write::{Attribute, Message, Numbers, model as file, node, tensor, value};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::foreign::Network;
+use crate::foreign::WeightPrecision;
 use crate::graph::{Model, Shape};
 use crate::op::Pair;
 
@@ -13,7 +13,10 @@ use crate::op::Pair;
 ///
 /// # Errors
 /// [`CheckpointError::NotFinite`], or that of a model that does not fit together.
-pub fn write(checkpoint: &Checkpoint, network: Network) -> Result<Vec<u8>, CheckpointError> {
+pub fn write(
+    checkpoint: &Checkpoint,
+    network: WeightPrecision,
+) -> Result<Vec<u8>, CheckpointError> {
     let whole = checkpoint.header.model()?;
     let tensors = crate::foreign::tensors(checkpoint, network)?;
     let (model, first) = match (whole.decoder(), whole.graph.latent()) {

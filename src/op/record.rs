@@ -1,7 +1,7 @@
 //! The trait [`Recorder`], and what its passes read and write: [`Binding`], [`Forward`], [`Backward`].
 
 use crate::graph::{Fused, Shape};
-use crate::model::{Activation, LayerParameters, Mode, NormParameters, Parts, Shard};
+use crate::model::{LayerParameters, Mode, NormParameters, PartedTensor, Parts, Shard};
 use crate::model::{Storages, Weights};
 use crate::op::{ConvShape, PoolShape, Windows};
 use crate::recording::Recording;
@@ -57,7 +57,7 @@ pub enum Layout {
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// Of a max pool, which of each window won, see [`Argmax`].
-    pub argmax: Option<Activation>,
+    pub argmax: Option<PartedTensor>,
     /// Of a normalisation, see [`crate::op::NORM_STATISTICS`].
     pub statistics: Option<Tensor>,
 }
@@ -89,15 +89,15 @@ pub struct Forward<'a> {
     /// Which shard of the batch this is.
     pub shard: Shard,
     /// Its inputs, in the shapes of [`Recorder::inputs`].
-    pub x: Vec<Activation>,
+    pub x: Vec<PartedTensor>,
     /// Its output.
-    pub y: Activation,
+    pub y: PartedTensor,
     /// Where a max pool keeps which of each window won.
-    pub argmax: Option<Activation>,
+    pub argmax: Option<PartedTensor>,
     /// Whether the backward pass applies the gradient of the ReLU that its input came out of.
     pub masks: bool,
     /// (batch, padded latent): what samples of the latent are made of.
-    pub noise: Option<&'a Activation>,
+    pub noise: Option<&'a PartedTensor>,
 }
 
 /// What the backward pass of an operation reads and writes.
@@ -113,11 +113,11 @@ pub struct Backward<'a> {
     /// Which shard of the batch this is.
     pub shard: Shard,
     /// Its inputs, as in the forward pass.
-    pub x: Vec<Activation>,
+    pub x: Vec<PartedTensor>,
     /// Its output.
-    pub y: Activation,
+    pub y: PartedTensor,
     /// The gradient of its output.
-    pub d_y: Activation,
+    pub d_y: PartedTensor,
     /// Whether another operation reads `d_y` too: then it may not be changed.
     pub d_y_shared: bool,
     /// What the forward pass kept.
@@ -134,16 +134,16 @@ pub struct Backward<'a> {
     /// The arena of gradients of all that is learned.
     pub gradients: &'a Tensor,
     /// (batch, padded latent): what samples of the latent are made of.
-    pub noise: Option<&'a Activation>,
+    pub noise: Option<&'a PartedTensor>,
     /// Of the latent: the gradient of the posterior so far.
     pub d_posterior: Option<&'a Tensor>,
 }
 
 impl Backward<'_> {
     /// Room for the gradient of an input of this stored shape.
-    pub fn room(&self, shape: &[usize]) -> Activation {
+    pub fn room(&self, shape: &[usize]) -> PartedTensor {
         let label = format!("{} d_x", self.label);
-        Activation::transient(&label, shape, self.parts, self.storages.gradients)
+        PartedTensor::transient(&label, shape, self.parts, self.storages.gradients)
     }
 }
 
@@ -152,9 +152,9 @@ pub enum Gradient {
     /// Nobody wants it.
     None,
     /// In memory of its own.
-    Own(Activation),
+    Own(PartedTensor),
     /// In memory that other gradients share; nothing may change it.
-    Shared(Activation),
+    Shared(PartedTensor),
 }
 
 /// An operation with its geometry.

@@ -308,8 +308,10 @@ impl<'d> Source<'d> {
                     None => input,
                 },
                 Packing::OwnUnit => header.units.get(step.output).copied().unwrap_or(input),
-                Packing::SameUnit | Packing::Limits { .. } | Packing::View | Packing::Boundary => {
-                    input
+                Packing::SameUnit | Packing::Limits { .. } | Packing::View => input,
+                Packing::Boundary => {
+                    let name = &step.node.name;
+                    return Err(self.damaged(format!("node '{name}' has no form over integers")));
                 }
             };
         }

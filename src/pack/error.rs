@@ -31,6 +31,14 @@ pub enum PackError {
         /// The layer.
         layer: String,
     },
+    /// An operation that has no form over integers.
+    #[error("node '{node}' ({word}) has no form over integers, so this model cannot be packed")]
+    NoIntegers {
+        /// The node.
+        node: String,
+        /// Its operation's word in descriptions.
+        word: &'static str,
+    },
     /// Values that are added, joined or averaged in units too far apart.
     #[error(
         "node '{node}' joins values whose sizes are so far apart that their sum could leave 32 bits. Put a batch \

@@ -331,7 +331,13 @@ pub fn pack(
         let input = units[step.inputs[0]];
         let measured = || choose_scale(&calibration.values[step.output], most);
         units[step.output] = match step.node.op.operation().packing() {
-            Packing::SameUnit | Packing::Limits { .. } | Packing::View | Packing::Boundary => input,
+            Packing::SameUnit | Packing::Limits { .. } | Packing::View => input,
+            Packing::Boundary => {
+                return Err(PackError::NoIntegers {
+                    node: step.node.name.clone(),
+                    word: step.node.op.operation().word(),
+                });
+            }
             Packing::OwnUnit => measured(),
             Packing::Layer => {
                 let output = (!steps.gives_sums(step)).then(measured);

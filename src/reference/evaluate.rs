@@ -2,7 +2,7 @@
 
 use super::trainer::quantised;
 use super::trainer::{node_trace, wide};
-use crate::foreign::Network;
+use crate::foreign::WeightPrecision;
 use crate::graph::{Model, geometry, separate};
 use crate::model::{Mode, Parameters};
 use crate::op::plain::{PlainForward, padded};
@@ -14,11 +14,11 @@ use crate::train::TrainOptions;
 /// batch normalisations.
 pub fn logits(
     model: &Model,
-    network: Network,
+    network: WeightPrecision,
     [weights, running]: [&[f32]; 2],
     images: &[f64],
 ) -> Vec<f64> {
-    let low = network == Network::LowPrecision;
+    let low = network == WeightPrecision::Low;
     let layout = Parameters::new(model);
     let shapes = model.shapes();
     let batch = images.len() / model.input.iter().product::<usize>();

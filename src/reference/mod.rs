@@ -14,8 +14,9 @@ mod probe;
 mod quantiser;
 mod trainer;
 
+pub use crate::op::activation::reference::relu_backward;
 pub use crate::op::conv::reference::{
-    bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, relu_backward,
+    bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col,
     shifts, sum_partials, taps,
 };
 pub use crate::op::latent::reference::{

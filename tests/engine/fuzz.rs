@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use gtc::checkpoint::{self, Checkpoint, Header, VERSION};
 use gtc::data::{encode_images, encode_labels, parse_images, parse_labels, read_folder};
-use gtc::foreign::{self, Network, Tensors};
+use gtc::foreign::{self, Tensors, WeightPrecision};
 use gtc::model::{Model, Parameters};
 use gtc::onnx;
 use gtc::train::{Snapshot, TrainOptions};
@@ -160,7 +160,7 @@ fn pytorch_file() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
         let checkpoint = checkpoint::decode("good", small_checkpoint()).unwrap();
-        let plain = foreign::encode(&checkpoint, Network::HighPrecision, false).unwrap();
+        let plain = foreign::encode(&checkpoint, WeightPrecision::High, false).unwrap();
         let tensors = SafeTensors::deserialize(&plain).unwrap();
         let wrapped = tensors
             .iter()

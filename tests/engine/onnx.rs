@@ -8,7 +8,7 @@ use std::rc::Rc;
 use gtc::checkpoint::{Checkpoint, Header, VERSION};
 use gtc::data::Images;
 use gtc::evaluate::Evaluator;
-use gtc::foreign::{ForeignModel, Network};
+use gtc::foreign::{ForeignModel, WeightPrecision};
 use gtc::graph::Description;
 use gtc::model::{LayerValues, Model, Parameters};
 use gtc::onnx::{OnnxError, import, write_float};
@@ -72,7 +72,7 @@ fn images(found: &ForeignModel, count: usize) -> Vec<f64> {
 
 fn float_logits(found: &ForeignModel, images: &[f64]) -> Vec<f64> {
     let arenas = [&found.weights[..], &found.running];
-    logits(&found.model, Network::HighPrecision, arenas, images)
+    logits(&found.model, WeightPrecision::High, arenas, images)
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_float_network_comes_back_from_onnx_as_it_went() {
     let mut taken = 0;
     for (number, model) in models.iter().enumerate() {
         let checkpoint = random_checkpoint(model, number as u64);
-        let file = write_float(&checkpoint, Network::HighPrecision).unwrap();
+        let file = write_float(&checkpoint, WeightPrecision::High).unwrap();
         let found = match read(&model.name, &file) {
             Ok(found) => found,
             // A row that becomes an image again is not read.
@@ -293,7 +293,7 @@ fn a_float_network_comes_back_from_onnx_as_it_went() {
         }
         let images = noise(model, 2);
         let arenas = [&snapshot.weights[..], &snapshot.running[0]];
-        let wanted = logits(model, Network::HighPrecision, arenas, &images);
+        let wanted = logits(model, WeightPrecision::High, arenas, &images);
         for (given, wanted) in float_logits(&found, &images).iter().zip(wanted) {
             assert!(
                 (given - wanted).abs() < 1e-5 * (1.0 + wanted.abs()),
@@ -319,14 +319,14 @@ nodes = [
 ]"#;
     let model = Description::from_toml(text).unwrap().model(None).unwrap();
     let checkpoint = random_checkpoint(&model, 1);
-    let file = write_float(&checkpoint, Network::HighPrecision).unwrap();
+    let file = write_float(&checkpoint, WeightPrecision::High).unwrap();
     let found = read(&model.name, &file).unwrap();
     let images = noise(&model, 2);
     let arenas = [
         &checkpoint.snapshot.weights[..],
         &checkpoint.snapshot.running[0],
     ];
-    let wanted = logits(&model, Network::HighPrecision, arenas, &images);
+    let wanted = logits(&model, WeightPrecision::High, arenas, &images);
     for (given, wanted) in float_logits(&found, &images).iter().zip(wanted) {
         assert!(
             (given - wanted).abs() < 1e-5 * (1.0 + wanted.abs()),
@@ -361,10 +361,7 @@ fn onnxruntime_gives_what_both_networks_give() {
                 x * f64::from(scaling.deviation[channel]) + f64::from(scaling.mean[channel])
             })
             .collect();
-        for (word, network) in [
-            ("hp", Network::HighPrecision),
-            ("lp", Network::LowPrecision),
-        ] {
+        for (word, network) in [("hp", WeightPrecision::High), ("lp", WeightPrecision::Low)] {
             let file = write_float(&checkpoint, network).unwrap();
             let snapshot = &checkpoint.snapshot;
             let arenas = [&snapshot.weights[..], &snapshot.running[0]];

@@ -1,10 +1,11 @@
 //! Cases of activation functions.
 
 use super::{
-    ACTIVATION_BACKWARD, ACTIVATION_FORWARD, Activate, activation_backward, activation_forward,
-    reference,
+    ACTIVATION_BACKWARD, ACTIVATION_FORWARD, Activate, RELU_BACKWARD, activation_backward,
+    activation_forward, reference, relu_backward,
 };
-use crate::verify::{Case, Expected, noise};
+use crate::optimiser::Schedule;
+use crate::verify::{Case, Expected, Tolerance, noise};
 
 const COUNTS: [usize; 3] = [4, 1000, 4 * 65 * 64];
 
@@ -19,11 +20,13 @@ pub(crate) fn cases() -> Vec<Case> {
         },
     ];
     let both = |(count, function)| [forward(count, function), backward(count, function)];
-    COUNTS
+    let mut cases: Vec<Case> = COUNTS
         .into_iter()
         .flat_map(|count| functions.map(|function| (count, function)))
         .flat_map(both)
-        .collect()
+        .collect();
+    cases.extend([4, 1000].map(backward_in_place));
+    cases
 }
 
 fn name(count: usize, function: &Activate) -> String {
@@ -80,4 +83,26 @@ fn backward(count: usize, function: Activate) -> Case {
             ))]
         }),
     )
+}
+
+/// A ReLU's gradient over that of its output: where y is 0, it becomes 0.
+fn backward_in_place(count: usize) -> Case {
+    let name = format!("{count} numbers");
+    let y: Vec<f32> = noise("y", count).iter().map(|v| v.max(0.0)).collect();
+    Case {
+        kernel: &RELU_BACKWARD,
+        inputs: vec![y],
+        input_shapes: vec![vec![count]],
+        output_shapes: vec![vec![count]],
+        initial: vec![Some(noise(&name, count))],
+        name,
+        schedule: Schedule::default(),
+        record: Box::new(|plan, i, o| relu_backward(plan, "case", &i[0], &o[0])),
+        expected: Box::new(|i, before| {
+            vec![Expected {
+                values: reference::relu_backward(&i[0], &before[0]),
+                tolerance: Tolerance::EXACT,
+            }]
+        }),
+    }
 }

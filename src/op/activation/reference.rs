@@ -27,3 +27,11 @@ pub fn activation_backward(activate: &Activate, x: &[f64], d_y: &[f64]) -> Vec<f
     }
     d_x
 }
+
+/// d_x of a ReLU: d_y where its output y is positive.
+pub fn relu_backward(y: &[f64], d_y: &[f64]) -> Vec<f64> {
+    y.iter()
+        .zip(d_y)
+        .map(|(y, d)| if *y > 0.0 { *d } else { 0.0 })
+        .collect()
+}

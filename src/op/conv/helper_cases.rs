@@ -21,9 +21,6 @@ pub(crate) fn cases() -> Vec<Case> {
     for sizes in [[1, 1, 4], [5, 75, 4], [130, 3, 4], [5, 75, 12], [3, 300, 8]] {
         cases.extend(sum_partials(sizes));
     }
-    for count in [4, 1000] {
-        cases.push(relu_backward(count));
-    }
     cases
 }
 
@@ -108,27 +105,6 @@ fn sum_case([splits, rows, channels]: [usize; 3], [bias, relu, mask]: [bool; 3])
             vec![Expected {
                 values,
                 tolerance: Tolerance::sum_of(splits + 1),
-            }]
-        }),
-    }
-}
-
-fn relu_backward(count: usize) -> Case {
-    let name = format!("{count} numbers");
-    let y: Vec<f32> = noise("y", count).iter().map(|v| v.max(0.0)).collect();
-    Case {
-        kernel: &crate::op::activation::RELU_BACKWARD,
-        inputs: vec![y],
-        input_shapes: vec![vec![count]],
-        output_shapes: vec![vec![count]],
-        initial: vec![Some(noise(&name, count))],
-        name,
-        schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| op::relu_backward(plan, "case", &i[0], &o[0])),
-        expected: Box::new(|i, before| {
-            vec![Expected {
-                values: reference::relu_backward(&i[0], &before[0]),
-                tolerance: Tolerance::EXACT,
             }]
         }),
     }

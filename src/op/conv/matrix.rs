@@ -1,6 +1,6 @@
 //! Convolutions and dense layers as matrix products.
 
-use crate::model::{Activation, LayerParameters};
+use crate::model::{LayerParameters, PartedTensor};
 use crate::op::activation::relu_backward_apart;
 use crate::op::record::{
     Backward, Binding, Forward, Gradient, Layout, MatrixProduct, Product, Recorder, cut,
@@ -56,7 +56,7 @@ impl Matrix {
 
     /// The gradients of what the products of all micro-batches gave, behind their epilogues, spread over what
     /// a fused max pool read.
-    fn spread(&self, plan: &mut Recording, at: &Backward<'_>, d_y: &Activation) -> Vec<Tensor> {
+    fn spread(&self, plan: &mut Recording, at: &Backward<'_>, d_y: &PartedTensor) -> Vec<Tensor> {
         let (Some(pool), Some(argmax)) = (&self.pool, &at.kept.argmax) else {
             return d_y.parts().to_vec();
         };
@@ -74,7 +74,7 @@ impl Matrix {
     }
 
     /// The gradient before this layer's own ReLU, where nobody else applied it.
-    fn before_relu(&self, plan: &mut Recording, at: &Backward<'_>) -> Activation {
+    fn before_relu(&self, plan: &mut Recording, at: &Backward<'_>) -> PartedTensor {
         if !at.masks_own {
             return at.d_y.clone();
         }

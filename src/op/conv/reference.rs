@@ -145,14 +145,6 @@ pub fn shifts(shape: &ConvShape, x: &[f64]) -> Vec<f64> {
     copies
 }
 
-/// d_x of a ReLU: d_y where its output y is positive.
-pub fn relu_backward(y: &[f64], d_y: &[f64]) -> Vec<f64> {
-    y.iter()
-        .zip(d_y)
-        .map(|(y, d)| if *y > 0.0 { *d } else { 0.0 })
-        .collect()
-}
-
 /// d_bias: the sum of d_y (rows, channels) over its rows.
 pub fn bias_backward(d_y: &[f64], channels: usize) -> Vec<f64> {
     let mut sum = vec![0.0; channels];

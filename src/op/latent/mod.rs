@@ -18,7 +18,7 @@ use super::plain::{Plain, PlainView};
 use super::record::{Backward, Binding, Forward, Gradient, Recorder};
 use super::{Operation, Packing};
 use crate::graph::Shape;
-use crate::model::Activation;
+use crate::model::PartedTensor;
 use crate::onnx::{FloatNode, FloatWriter};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -120,7 +120,7 @@ impl Recorder for Sampler {
         let d_posterior = at
             .d_posterior
             .expect("the loss writes the divergence's gradient");
-        let d_x = Activation::whole(d_posterior, at.parts);
+        let d_x = PartedTensor::whole(d_posterior, at.parts);
         for (number, (x, d_y)) in at.x[0].parts().iter().zip(at.d_y.parts()).enumerate() {
             let inputs = [x, noise.part(number), d_y];
             reparameterise_backward(plan, at.label, self.size, inputs, d_x.part(number));

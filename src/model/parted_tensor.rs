@@ -96,13 +96,13 @@ impl Storages {
 
 /// Numbers of every image of a batch, a tensor for each part.
 #[derive(Clone, Debug)]
-pub struct Activation {
+pub struct PartedTensor {
     parts: Vec<Tensor>,
     /// What all parts are ranges of, if they are.
     whole: Option<Tensor>,
 }
 
-impl Activation {
+impl PartedTensor {
     /// Memory in working memory, for each part apart.
     pub fn transient(label: &str, shape: &[usize], parts: &Parts, storage: Storage) -> Self {
         let tensors = |range| Tensor::transient_of(label, &parts.shape(shape, range), storage);
