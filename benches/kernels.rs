@@ -76,13 +76,13 @@ fn main() {
         // Criterion speaks of elements per second; here an element is a floating-point operation.
         group.throughput(Throughput::Elements(shape.flops()));
         for kernel in ["forward", "backward input", "backward weight"] {
-            let mut plan = Recording::new(gpu.path());
+            let mut recording = Recording::new(gpu.path());
             let d_y = OutputGradient::from(&y);
             match kernel {
                 "forward" => {
                     let windows = Windows::Plain(&shape);
                     conv_forward(
-                        &mut plan,
+                        &mut recording,
                         name,
                         windows,
                         [&x, &w, &bias],
@@ -91,10 +91,10 @@ fn main() {
                     )
                 }
                 "backward input" => {
-                    conv_backward_input(&mut plan, name, &shape, [&y, &w, &x], false, &d_x)
+                    conv_backward_input(&mut recording, name, &shape, [&y, &w, &x], false, &d_x)
                 }
                 _ => conv_backward_weight(
-                    &mut plan,
+                    &mut recording,
                     name,
                     Windows::Plain(&shape),
                     d_y,
@@ -103,7 +103,7 @@ fn main() {
                     &partial,
                 ),
             }
-            let plan = gpu.plan(plan).expect("the kernels compile");
+            let plan = gpu.plan(recording).expect("the kernels compile");
             group.bench_function(kernel, |b| {
                 b.iter(|| {
                     plan.run(&gpu, &[]);

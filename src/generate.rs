@@ -83,17 +83,17 @@ impl<'g> Generator<'g> {
         let latents = Tensor::new(gpu, "latents", &[batch, pad4(latent)])?;
         let mut pool = Pool::default();
         let mut half = |decode: bool, network: usize| -> Result<Half, GpuError> {
-            let mut plan = Recording::new(gpu.path());
+            let mut recording = Recording::new(gpu.path());
             let weights = memory.weights_of(network);
             let output = if decode {
-                memory.network.decode(&mut plan, &latents, weights)
+                memory.network.decode(&mut recording, &latents, weights)
             } else {
                 let input = memory
                     .network
-                    .prepare(&mut plan, &memory.inputs[0], model.input);
-                memory.network.encode(&mut plan, &input, weights)
+                    .prepare(&mut recording, &memory.inputs[0], model.input);
+                memory.network.encode(&mut recording, &input, weights)
             };
-            let plan = gpu.plan_in(plan, &mut pool)?;
+            let plan = gpu.plan_in(recording, &mut pool)?;
             Ok(Half { plan, output })
         };
         let encoders = [half(false, 0)?, half(false, 1)?];

@@ -263,7 +263,7 @@ impl<'g> Inference<'g> {
         let logits = Tensor::new(gpu, "logits", &stored(batch, network.output_shape()))?;
         let mut walk = Walk {
             path: gpu.path(),
-            plan: Recording::new(gpu.path()),
+            recording: Recording::new(gpu.path()),
             input: &input,
             padded: None,
             batch,
@@ -284,10 +284,12 @@ impl<'g> Inference<'g> {
             walk.step(&model, step, wanted, &y)?;
             walk.values[step.step.output] = Some(y);
         }
-        let Walk { plan, choices, .. } = walk;
+        let Walk {
+            recording, choices, ..
+        } = walk;
         let mut pool = Pool::default();
         Ok(Self {
-            plan: gpu.plan_in(plan, &mut pool)?,
+            plan: gpu.plan_in(recording, &mut pool)?,
             upload: vec![0; input.len()],
             gpu,
             model,
@@ -416,7 +418,7 @@ impl<'g> Inference<'g> {
 /// A walk over a packed model that records its steps.
 struct Walk<'a> {
     path: Path,
-    plan: Recording,
+    recording: Recording,
     /// The images, as they are uploaded.
     input: &'a Tensor,
     /// The images with padded channels, once somebody reads them.
@@ -448,7 +450,7 @@ impl Walk<'_> {
             let batch = y.shape[0];
             x.push(self.value(*value).view(&stored(batch, *shape)));
         }
-        step.integers.record(&mut self.plan, name, &x, y);
+        step.integers.record(&mut self.recording, name, &x, y);
         Ok(())
     }
 
@@ -467,7 +469,7 @@ impl Walk<'_> {
                 ..ConvShape::dense(batch, channels, channels)
             };
             let padded = Tensor::transient("padded images", &shape.x());
-            packed_im2col(&mut self.plan, "input", &shape, self.input, &padded);
+            packed_im2col(&mut self.recording, "input", &shape, self.input, &padded);
             self.padded = Some(padded);
         }
         self.padded.clone().unwrap_or_else(|| self.input.clone())
@@ -487,7 +489,7 @@ impl Walk<'_> {
             Some(windows) if windows.rows_are_images() => self.input.clone(),
             Some(windows) => {
                 let rows = Tensor::transient("rows", &shape.x());
-                packed_im2col(&mut self.plan, "input", windows, self.input, &rows);
+                packed_im2col(&mut self.recording, "input", windows, self.input, &rows);
                 rows
             }
             None => self.value(step.step.inputs[0]),
@@ -505,17 +507,17 @@ impl Walk<'_> {
         };
         let words = codes.store(&logical, &weights.codes, weights.bits);
         let w = self
-            .plan
+            .recording
             .constant_of(&weights.name, &codes.codes(shape), &words);
         let outputs = pad4(weights.shape[0]);
         let table = self
-            .plan
+            .recording
             .constant_of("table", &[2, outputs], &table(weights));
         let operands = [&x.view(&shape.x()), &w, &table];
         let how = (arithmetic, sharing, codes);
-        let plan = &mut self.plan;
+        let recording = &mut self.recording;
         packed_conv(
-            plan,
+            recording,
             &weights.name,
             shape,
             how,

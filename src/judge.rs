@@ -46,15 +46,15 @@ impl<'g> Judge<'g> {
     ) -> Result<Self, GpuError> {
         let memory = Memory::new(gpu, &model, batch, true)?;
         let mut pool = Pool::default();
-        let mut plan = Recording::new(gpu.path());
+        let mut recording = Recording::new(gpu.path());
         let input = memory
             .network
-            .prepare(&mut plan, &memory.inputs[0], model.input);
+            .prepare(&mut recording, &memory.inputs[0], model.input);
         let weights = memory.weights_of(0);
         let pass = memory
             .network
-            .forward(&mut plan, &input, weights, Mode::Test);
-        let plan = gpu.plan_in(plan, &mut pool)?;
+            .forward(&mut recording, &input, weights, Mode::Test);
+        let plan = gpu.plan_in(recording, &mut pool)?;
         let evaluator = Evaluator::with_memory(gpu, model, batch, memory, pool)?;
         evaluator.set_weights(arena);
         evaluator.set_running(running);

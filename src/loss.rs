@@ -60,7 +60,7 @@ impl Lesson {
 /// Cross entropy of softmax(`logits`) against `targets`, both (rows, classes), and its gradient. `labels` are one-hot;
 /// a row of zeros is padding.
 pub fn softmax_cross_entropy(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     classes: usize,
     [logits, targets, labels]: [&Tensor; 3],
@@ -83,7 +83,7 @@ pub fn softmax_cross_entropy(
         probabilities_base: outputs.probabilities.base(),
         outcome_base: outputs.outcome.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::SOFTMAX_CROSS_ENTROPY,
         label,
         constants: &[],
@@ -110,13 +110,13 @@ struct MetricsParams {
 
 /// Adds the outcomes (networks, rows, 4) of a batch to the running `totals` (networks, 2, 4), or counts it
 /// as broken.
-pub fn metrics(plan: &mut Recording, label: &str, outcomes: &Tensor, totals: &Tensor) {
+pub fn metrics(recording: &mut Recording, label: &str, outcomes: &Tensor, totals: &Tensor) {
     let params = MetricsParams {
         rows: outcomes.shape[1] as u32,
         outcomes_base: outcomes.base(),
         totals_base: totals.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::METRICS,
         label,
         constants: &[],
@@ -193,7 +193,7 @@ struct ImageLossParams {
 /// are the means of pixels and outcome is (rows, 4): loss against the targets plus the
 /// weighted divergence, KL(q || N(0, 1)), loss against the images, 1 if the row counts.
 pub fn image_loss(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     (likelihood, channels): (Likelihood, usize),
     [logits, targets, images, divergence]: [&Tensor; 4],
@@ -215,7 +215,7 @@ pub fn image_loss(
         means_base: outputs.probabilities.base(),
         outcome_base: outputs.outcome.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: match likelihood {
             Likelihood::Bernoulli => &kernels::BERNOULLI_LOSS,
             Likelihood::Gaussian => &kernels::GAUSSIAN_LOSS,

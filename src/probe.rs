@@ -51,7 +51,7 @@ pub struct Chains {
 }
 
 /// Records chains of multiply-adds, of one thread for each vec4 of y.
-pub fn multiply_add(plan: &mut Recording, label: &str, chains: Chains, y: &Tensor) {
+pub fn multiply_add(recording: &mut Recording, label: &str, chains: Chains, y: &Tensor) {
     let params = MultiplyAddParams {
         count: y.texels(),
         rounds: chains.rounds,
@@ -59,7 +59,7 @@ pub fn multiply_add(plan: &mut Recording, label: &str, chains: Chains, y: &Tenso
         term: chains.term,
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::MULTIPLY_ADD,
         label,
         constants: &[],
@@ -82,15 +82,15 @@ pub async fn f32_rate(gpu: &Gpu) -> Result<f64, GpuError> {
     let threads = gpu.path().backend().probe_threads;
     let y = Tensor::new(gpu, "probe", &[threads, 4])?;
     let plan = |rounds: u32| {
-        let mut plan = Recording::new(gpu.path());
+        let mut recording = Recording::new(gpu.path());
         let chains = Chains {
             rounds,
             // Numbers that keep changing and stay near 1.
             factor: -0.999,
             term: 1.5,
         };
-        multiply_add(&mut plan, "probe", chains, &y);
-        gpu.plan(plan)
+        multiply_add(&mut recording, "probe", chains, &y);
+        gpu.plan(recording)
     };
     let mut rounds = 1;
     // The first run may include compiling.

@@ -171,13 +171,13 @@ impl Operands {
         let w = Tensor::new(gpu, "codes", &form.codes(shape))?;
         w.write(gpu, &form.store(shape, &self.codes, bits));
         let y = Tensor::new(gpu, "y", &shape.y())?;
-        let mut plan = Recording::new(gpu.path());
-        plan.constant(&w.buffer);
+        let mut recording = Recording::new(gpu.path());
+        recording.constant(&w.buffer);
         let operands = [&self.x, &w, &self.table];
         let how = (arithmetic, sharing, form);
         let limits = [i32::MIN, i32::MAX];
-        packed_conv(&mut plan, "trial", shape, how, operands, limits, &y);
-        Ok((gpu.plan(plan)?, y))
+        packed_conv(&mut recording, "trial", shape, how, operands, limits, &y);
+        Ok((gpu.plan(recording)?, y))
     }
 }
 

@@ -230,7 +230,7 @@ impl Memory {
     }
 
     /// Records that layers pay for no bits once they fit into their budget, if they have one.
-    pub(crate) fn keep_budget(&self, plan: &mut Recording) {
+    pub(crate) fn keep_budget(&self, recording: &mut Recording) {
         let Some(known) = &self.budget else {
             return;
         };
@@ -239,8 +239,8 @@ impl Memory {
             .iter()
             .flat_map(|count| [*count as f32, 0.0, 0.0, 0.0]);
         let words: Vec<u32> = rows.map(f32::to_bits).collect();
-        let counts = plan.constant_of("weights of layers", &[words.len() / 4, 4], &words);
-        budget(plan, "quantise", &counts, known.bits, &self.levels);
+        let counts = recording.constant_of("weights of layers", &[words.len() / 4, 4], &words);
+        budget(recording, "quantise", &counts, known.bits, &self.levels);
     }
 
     /// Tells the quantiser's workgroups what they walk.
@@ -272,8 +272,8 @@ impl Memory {
     }
 
     /// Records the quantiser's forward pass over all layers.
-    pub fn quantise(&self, plan: &mut Recording) {
-        self.quantised(|model| quantiser_forward(plan, "quantise", model));
+    pub fn quantise(&self, recording: &mut Recording) {
+        self.quantised(|model| quantiser_forward(recording, "quantise", model));
     }
 
     /// What a network reads. 0 is HP, 1 is LP; they share biases.
@@ -293,19 +293,19 @@ impl Memory {
     }
 
     /// Records what both networks read of a batch in a test.
-    pub fn prepare(&self, plan: &mut Recording) -> Batch {
+    pub fn prepare(&self, recording: &mut Recording) -> Batch {
         let images = self.inputs[0].labels.shape[0];
         let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
-        self.prepare_own(plan, (0, TEST_NOISE), outcomes, 0)
+        self.prepare_own(recording, (0, TEST_NOISE), outcomes, 0)
     }
 
     /// Records what both networks read of a shard of this process while training. Its noise is what it would be within the
     /// whole batch.
-    pub fn prepare_shard(&self, plan: &mut Recording, own: usize) -> Batch {
+    pub fn prepare_shard(&self, recording: &mut Recording, own: usize) -> Batch {
         let Some(joined) = &self.joined else {
             let images = self.inputs[own].labels.shape[0];
             let outcomes = Tensor::transient("outcomes", &[2, images, 4]);
-            return self.prepare_own(plan, (own, TRAINING_NOISE), outcomes, 0);
+            return self.prepare_own(recording, (own, TRAINING_NOISE), outcomes, 0);
         };
         let number = self.inputs[own].shard.number;
         let first = self.noise.get(own).map_or(0, |noise| noise.texels());
@@ -313,20 +313,20 @@ impl Memory {
             first: number as u32 * first,
             ..TRAINING_NOISE
         };
-        self.prepare_own(plan, (own, noise), joined.outcomes.clone(), number)
+        self.prepare_own(recording, (own, noise), joined.outcomes.clone(), number)
     }
 
     /// The same, with outcomes in the place of this shard among all.
     fn prepare_own(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         (own, noise): (usize, Counter),
         all_outcomes: Tensor,
         place: usize,
     ) -> Batch {
         let inputs = &self.inputs[own];
         let shard = inputs.shard;
-        let input = self.network.prepare(plan, inputs, self.model.input);
+        let input = self.network.prepare(recording, inputs, self.model.input);
         let images = inputs.labels.shape[0];
         let outcomes = [0, 1].map(|network| {
             let all = all_outcomes.range(network..network + 1);
@@ -343,14 +343,14 @@ impl Memory {
                 shard,
             };
         };
-        standard_normal(plan, "noise", noise, tensor);
+        standard_normal(recording, "noise", noise, tensor);
         let images = &inputs.images;
         let output = self.network.output();
         let sides = self.model.output_shape().sides();
         let targets = if sides[2].is_multiple_of(4) {
             images.view(&[output[0], images.len() / output[0]])
         } else {
-            let padded = self.network.targets(plan, inputs, sides);
+            let padded = self.network.targets(recording, inputs, sides);
             padded.view(&[output[0], padded.len() / output[0]])
         };
         Batch {
@@ -376,7 +376,7 @@ impl Memory {
     /// of the logits too.
     pub fn judge(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         (network, mode): (usize, Mode),
         batches: &[Batch],
         teacher: Teacher<'_>,
@@ -384,14 +384,16 @@ impl Memory {
     ) -> (Vec<Pass>, Vec<Tensor>) {
         let weights = self.weights_of(network);
         let images: Vec<&Images> = batches.iter().map(|batch| &batch.input).collect();
-        let mut passes = self.network.forward_together(plan, &images, weights, mode);
+        let mut passes = self
+            .network
+            .forward_together(recording, &images, weights, mode);
         let mut d_logits = Vec::new();
         for (number, (pass, batch)) in passes.iter_mut().zip(batches).enumerate() {
             let teacher = match teacher {
                 Teacher::Data => None,
                 Teacher::HighPrecision(passes) => Some(&passes[number]),
             };
-            d_logits.push(self.lose(plan, network, (pass, batch), teacher, lesson));
+            d_logits.push(self.lose(recording, network, (pass, batch), teacher, lesson));
         }
         (passes, d_logits)
     }
@@ -399,7 +401,7 @@ impl Memory {
     /// Records the loss of a pass over a shard, and returns the gradient of the logits.
     fn lose(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         network: usize,
         (pass, batch): (&mut Pass, &Batch),
         teacher: Option<&Pass>,
@@ -431,15 +433,15 @@ impl Memory {
             let teacher = teacher.and_then(|pass| self.network.posterior(pass));
             let operands = (posterior, teacher, labels);
             let made = [&d_posterior, &divergence];
-            gaussian_kl(plan, &label, latent, operands, lesson.scale, made);
+            gaussian_kl(recording, &label, latent, operands, lesson.scale, made);
             let how = (likelihood, self.channels());
             let operands = [&logits, targets, &batch.targets, &divergence];
-            image_loss(plan, &label, how, operands, lesson.scale, &outputs);
+            image_loss(recording, &label, how, operands, lesson.scale, &outputs);
             pass.d_posterior = Some(d_posterior);
         } else {
             let operands = [&logits, targets, labels];
             let classes = self.network.classes();
-            softmax_cross_entropy(plan, &label, classes, operands, lesson, &outputs);
+            softmax_cross_entropy(recording, &label, classes, operands, lesson, &outputs);
         }
         d_logits
     }
@@ -464,16 +466,16 @@ impl Memory {
     }
 
     /// Records that running statistics of these networks follow all shards.
-    pub fn join_norms(&self, plan: &mut Recording, networks: Range<usize>) {
+    pub fn join_norms(&self, recording: &mut Recording, networks: Range<usize>) {
         for network in networks {
-            self.network.join_norms(plan, self.weights_of(network));
+            self.network.join_norms(recording, self.weights_of(network));
         }
     }
 
     /// Adds what [`Memory::judge`] made of these networks to their totals.
-    pub fn count(&self, plan: &mut Recording, batch: &Batch, networks: Range<usize>) {
+    pub fn count(&self, recording: &mut Recording, batch: &Batch, networks: Range<usize>) {
         let [outcomes, totals] =
             [&batch.all_outcomes, &self.totals].map(|t| t.range(networks.clone()));
-        metrics(plan, "count", &outcomes, &totals);
+        metrics(recording, "count", &outcomes, &totals);
     }
 }

@@ -81,9 +81,9 @@ impl<'g> Evaluator<'g> {
         memory: Memory,
         mut pool: Pool,
     ) -> Result<Self, GpuError> {
-        let mut plan = Recording::new(gpu.path());
-        memory.quantise(&mut plan);
-        let quantise_plan = gpu.plan_in(plan, &mut pool)?;
+        let mut recording = Recording::new(gpu.path());
+        memory.quantise(&mut recording);
+        let quantise_plan = gpu.plan_in(recording, &mut pool)?;
         let test_plan = test_plan(gpu, &memory, &mut pool, 0..2)?;
         let pixels: usize = model.input.iter().product();
         Ok(Self {
@@ -289,13 +289,13 @@ impl<'g> Evaluator<'g> {
             network = network.with_noise(noise);
         }
         let weights = self.memory.weights_of(used);
-        let mut plan = Recording::new(self.gpu.path());
+        let mut recording = Recording::new(self.gpu.path());
         if let Some(noise) = self.memory.noise() {
-            standard_normal(&mut plan, "noise", TEST_NOISE, noise);
+            standard_normal(&mut recording, "noise", TEST_NOISE, noise);
         }
-        let input = network.prepare(&mut plan, &self.memory.inputs[0], self.model.input);
-        let pass = network.forward_keeping(&mut plan, &input, weights);
-        let plan = self.gpu.plan_in(plan, &mut self.pool)?;
+        let input = network.prepare(&mut recording, &self.memory.inputs[0], self.model.input);
+        let pass = network.forward_keeping(&mut recording, &input, weights);
+        let plan = self.gpu.plan_in(recording, &mut self.pool)?;
         let schedule = Schedule::default().with_noise(1.0, 0, 0);
         plan.run(self.gpu, bytemuck::bytes_of(&schedule));
         let latent = self.model.graph.latent();
@@ -305,9 +305,11 @@ impl<'g> Evaluator<'g> {
             .await?;
         if let Some(size) = self.model.latent() {
             let latents = self.draw_latents(size)?;
-            let mut plan = Recording::new(self.gpu.path());
-            let pass = network.decode_keeping(&mut plan, &latents, weights);
-            self.gpu.plan_in(plan, &mut self.pool)?.run(self.gpu, &[]);
+            let mut recording = Recording::new(self.gpu.path());
+            let pass = network.decode_keeping(&mut recording, &latents, weights);
+            self.gpu
+                .plan_in(recording, &mut self.pool)?
+                .run(self.gpu, &[]);
             let more = self.read_values(&network, &pass, first, self.batch).await?;
             for (values, more) in values.iter_mut().zip(more) {
                 values.extend(more);
@@ -326,10 +328,10 @@ impl<'g> Evaluator<'g> {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn tracer(&mut self, number: usize) -> Result<Tracer, GpuError> {
         let network = Network::unfused(&self.model, self.batch).in_parts_for(self.gpu);
-        let mut plan = Recording::new(self.gpu.path());
-        let input = network.prepare(&mut plan, &self.memory.inputs[0], self.model.input);
-        let pass = network.forward_keeping(&mut plan, &input, self.memory.weights_of(number));
-        let plan = self.gpu.plan_in(plan, &mut self.pool)?;
+        let mut recording = Recording::new(self.gpu.path());
+        let input = network.prepare(&mut recording, &self.memory.inputs[0], self.model.input);
+        let pass = network.forward_keeping(&mut recording, &input, self.memory.weights_of(number));
+        let plan = self.gpu.plan_in(recording, &mut self.pool)?;
         Ok(Tracer {
             network,
             pass,
@@ -420,13 +422,13 @@ impl<'g> Evaluator<'g> {
         batches: usize,
         mut tick: impl FnMut(usize),
     ) -> Result<Vec<f32>, GpuError> {
-        let mut plan = Recording::new(self.gpu.path());
-        let batch = [self.memory.prepare(&mut plan)];
+        let mut recording = Recording::new(self.gpu.path());
+        let batch = [self.memory.prepare(&mut recording)];
         let which = (network, Mode::Train);
         let lesson = Lesson::plain(0.0);
         self.memory
-            .judge(&mut plan, which, &batch, Teacher::Data, lesson);
-        let plan = self.gpu.plan_in(plan, &mut self.pool)?;
+            .judge(&mut recording, which, &batch, Teacher::Data, lesson);
+        let plan = self.gpu.plan_in(recording, &mut self.pool)?;
         self.quantise_plan.run(self.gpu, &[]);
         let sample = images.sample();
         for number in 0..batches {
@@ -539,15 +541,18 @@ fn test_plan(
     pool: &mut Pool,
     networks: Range<usize>,
 ) -> Result<Plan, GpuError> {
-    let mut plan = Recording::new(gpu.path());
-    let batches = [memory.prepare(&mut plan)];
-    let judge = |plan: &mut Recording, network: usize| {
+    let mut recording = Recording::new(gpu.path());
+    let batches = [memory.prepare(&mut recording)];
+    let judge = |recording: &mut Recording, network: usize| {
         if networks.contains(&network) {
             let (network, lesson) = ((network, Mode::Test), Lesson::plain(0.0));
-            memory.judge(plan, network, &batches, Teacher::Data, lesson);
+            memory.judge(recording, network, &batches, Teacher::Data, lesson);
         }
     };
-    plan.side_by_side(|plan| judge(plan, 0), |plan, ()| judge(plan, 1));
-    memory.count(&mut plan, &batches[0], networks);
-    gpu.plan_in(plan, pool)
+    recording.side_by_side(
+        |recording| judge(recording, 0),
+        |recording, ()| judge(recording, 1),
+    );
+    memory.count(&mut recording, &batches[0], networks);
+    gpu.plan_in(recording, pool)
 }

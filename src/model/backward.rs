@@ -21,20 +21,20 @@ impl Network {
     /// `gradients`.
     pub fn backward(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         pass: &Pass,
         weights: Weights<'_>,
         d_logits: &Tensor,
         gradients: &Tensor,
     ) {
-        self.backward_together(plan, &[pass], weights, &[d_logits], &[gradients]);
+        self.backward_together(recording, &[pass], weights, &[d_logits], &[gradients]);
     }
 
     /// The same for several shards, each with an arena of gradients of its own, step by step: none begins a step before
     /// all have come to it.
     pub fn backward_together(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         passes: &[&Pass],
         weights: Weights<'_>,
         d_logits: &[&Tensor],
@@ -78,9 +78,9 @@ impl Network {
                     d_posterior: pass.d_posterior.as_ref(),
                 });
             }
-            let made = step.recorder.backward_together(plan, &ats);
+            let made = step.recorder.backward_together(recording, &ats);
             for (sums, made) in all.iter_mut().zip(made) {
-                self.note(plan, &label, (&step.inputs, made), sums);
+                self.note(recording, &label, (&step.inputs, made), sums);
             }
         }
     }
@@ -88,7 +88,7 @@ impl Network {
     /// Adds the gradients that a step made of its inputs to what is known of theirs.
     fn note(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         label: &str,
         (inputs, made): (&[Value], Vec<Gradient>),
         sums: &mut [Option<Sum>],
@@ -108,13 +108,13 @@ impl Network {
             let known = sums[*value].take();
             sums[*value] = Some(match known {
                 None => new,
-                Some(known) => self.sum(plan, label, [&known.gradient, &new.gradient]),
+                Some(known) => self.sum(recording, label, [&known.gradient, &new.gradient]),
             });
         }
     }
 
     /// Records the sum of two gradients of one value.
-    fn sum(&self, plan: &mut Recording, label: &str, [a, b]: [&PartedTensor; 2]) -> Sum {
+    fn sum(&self, recording: &mut Recording, label: &str, [a, b]: [&PartedTensor; 2]) -> Sum {
         let parts = a.parts().iter().zip(b.parts());
         let mut shape = a.part(0).shape.clone();
         let rows = a.parts().iter().map(|part| part.shape[0]).sum();
@@ -123,7 +123,7 @@ impl Network {
         let storage = self.storages.gradients;
         let gradient = PartedTensor::transient(&label_of_sum, &shape, &self.parts, storage);
         for ((a, b), to) in parts.zip(gradient.parts()) {
-            add(plan, label, [a, &b.view(&a.shape)], false, to);
+            add(recording, label, [a, &b.view(&a.shape)], false, to);
         }
         Sum {
             gradient,

@@ -41,7 +41,7 @@ enum Start<'a> {
 
 impl Network {
     /// Lays out what both networks read of the batch, and returns it.
-    pub fn prepare(&self, plan: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Images {
+    pub fn prepare(&self, recording: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Images {
         let lay_out = |(layout, shape): &(Layout, Vec<usize>)| {
             let as_they_are = match layout {
                 Layout::Padded => image[2].is_multiple_of(4),
@@ -57,7 +57,13 @@ impl Network {
                 Layout::Rows(shape) => (im2col, *shape),
                 Layout::Shifts(shape) => (shifts, *shape),
             };
-            self.lay_out(plan, ("input", record), &geometry, &inputs.images, &rows);
+            self.lay_out(
+                recording,
+                ("input", record),
+                &geometry,
+                &inputs.images,
+                &rows,
+            );
             rows
         };
         Images {
@@ -67,18 +73,18 @@ impl Network {
     }
 
     /// The images as outputs are laid out, (batch, height, width, padded channels); `image`: the sides of an output.
-    pub fn targets(&self, plan: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Tensor {
+    pub fn targets(&self, recording: &mut Recording, inputs: &Inputs, image: [usize; 3]) -> Tensor {
         let shape = padded(self.parts.batch(), image);
         let targets = Tensor::transient("padded images", &self.output());
         let rows = PartedTensor::whole(&targets, &self.parts);
-        self.lay_out(plan, ("images", im2col), &shape, &inputs.images, &rows);
+        self.lay_out(recording, ("images", im2col), &shape, &inputs.images, &rows);
         targets
     }
 
     /// Records what makes windows of images, for every part.
     fn lay_out(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         (label, record): (&str, LayOut),
         shape: &ConvShape,
         images: &Tensor,
@@ -95,76 +101,86 @@ impl Network {
                 batch: range.len(),
                 ..*shape
             };
-            record(plan, label, &shape, &images, rows);
+            record(recording, label, &shape, &images, rows);
         }
     }
 
     /// From what [`Network::prepare`] made to the logits.
     pub fn forward(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         images: &Images,
         weights: Weights<'_>,
         mode: Mode,
     ) -> Pass {
-        let mut passes = self.forward_together(plan, &[images], weights, mode);
+        let mut passes = self.forward_together(recording, &[images], weights, mode);
         passes.remove(0)
     }
 
     /// The same for several shards, step by step: none begins a step before all have come to it.
     pub fn forward_together(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         images: &[&Images],
         weights: Weights<'_>,
         mode: Mode,
     ) -> Vec<Pass> {
         let starts: Vec<Start<'_>> = images.iter().map(|images| Start::Images(images)).collect();
         let all = (0..self.steps.len(), Memory::Transient);
-        self.pass_through(plan, all, &starts, weights, mode)
+        self.pass_through(recording, all, &starts, weights, mode)
     }
 
     /// The same with every value in a buffer of its own, see `Pass::value`.
     pub fn forward_keeping(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         images: &Images,
         weights: Weights<'_>,
     ) -> Pass {
         let all = (0..self.steps.len(), Memory::Kept);
         let starts = [Start::Images(images)];
-        self.pass_through(plan, all, &starts, weights, Mode::Test)
+        self.pass_through(recording, all, &starts, weights, Mode::Test)
             .remove(0)
     }
 
     /// The encoder alone: from what [`Network::prepare`] made to the posterior.
-    pub fn encode(&self, plan: &mut Recording, images: &Images, weights: Weights<'_>) -> Tensor {
+    pub fn encode(
+        &self,
+        recording: &mut Recording,
+        images: &Images,
+        weights: Weights<'_>,
+    ) -> Tensor {
         let encoder = (0..self.latent(), Memory::Transient);
         let starts = [Start::Images(images)];
-        let passes = self.pass_through(plan, encoder, &starts, weights, Mode::Test);
+        let passes = self.pass_through(recording, encoder, &starts, weights, Mode::Test);
         passes[0].logits().clone()
     }
 
     /// The decoder alone: from latents (batch, padded latent) to the logits.
-    pub fn decode(&self, plan: &mut Recording, latents: &Tensor, weights: Weights<'_>) -> Tensor {
-        let pass = self.decode_in(plan, latents, weights, Memory::Transient);
+    pub fn decode(
+        &self,
+        recording: &mut Recording,
+        latents: &Tensor,
+        weights: Weights<'_>,
+    ) -> Tensor {
+        let pass = self.decode_in(recording, latents, weights, Memory::Transient);
         pass.logits().clone()
     }
 
     /// The same with every value in a buffer of its own, see `Pass::value`.
     pub fn decode_keeping(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         latents: &Tensor,
         weights: Weights<'_>,
     ) -> Pass {
         let memory = Memory::Kept;
-        self.decode_in(plan, latents, weights, memory)
+        self.decode_in(recording, latents, weights, memory)
     }
 
     fn decode_in(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         latents: &Tensor,
         weights: Weights<'_>,
         memory: Memory,
@@ -174,14 +190,14 @@ impl Network {
         let decoder = (at + 1..self.steps.len(), memory);
         let start = self.steps.get(at).map(|step| (step.output, latents));
         let starts = [Start::Middle(start)];
-        self.pass_through(plan, decoder, &starts, weights, Mode::Test)
+        self.pass_through(recording, decoder, &starts, weights, Mode::Test)
             .remove(0)
     }
 
     /// Records some steps for several shards, step by step.
     fn pass_through(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         (steps, memory): (Range<usize>, Memory),
         starts: &[Start<'_>],
         weights: Weights<'_>,
@@ -263,7 +279,7 @@ impl Network {
                     noise: self.noise.get(pass.shard.own),
                 });
             }
-            let statistics = step.recorder.forward_together(plan, &ats);
+            let statistics = step.recorder.forward_together(recording, &ats);
             for ((pass, at), statistics) in passes.iter_mut().zip(ats).zip(statistics) {
                 let argmax = at.argmax;
                 pass.kept[number] = Kept { argmax, statistics };
@@ -275,10 +291,10 @@ impl Network {
 
     /// Records that running statistics follow the moments of all shards, joined in their order; nothing where they have
     /// followed those of the whole batch already.
-    pub fn join_norms(&self, plan: &mut Recording, weights: Weights<'_>) {
+    pub fn join_norms(&self, recording: &mut Recording, weights: Weights<'_>) {
         for step in &self.steps {
             let label = format!("{} {}", weights.name, step.name);
-            step.recorder.join_norms(plan, &label, weights);
+            step.recorder.join_norms(recording, &label, weights);
         }
     }
 

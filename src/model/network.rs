@@ -104,7 +104,7 @@ pub struct Network {
     pub(super) places: Vec<Value>,
 }
 
-/// What the forward pass of a network leaves for the backward pass. The plan that both are
+/// What the forward pass of a network leaves for the backward pass. The recording that both are
 /// recorded in decides where it lies.
 pub struct Pass {
     /// By value; none of those that nobody stores because they are fused away.

@@ -107,7 +107,7 @@ pub trait Integers: Exact {
     }
 
     /// Records its dispatches. Tensors are (batch, rows, columns, padded channels) of 32-bit integers.
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor);
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor);
 
     /// The largest size that any sum on the way can reach, for inputs up to `most`.
     fn bound(&self, most: i64) -> i128;

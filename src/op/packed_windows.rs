@@ -38,7 +38,7 @@ struct PackedWindowParams {
 
 /// Records `kernel` over the windows of x. A max pool ignores `shift` and `limits`.
 pub(super) fn record(
-    plan: &mut Recording,
+    recording: &mut Recording,
     (kernel, label): (&'static Kernel, &str),
     shape: &WindowShape,
     (shift, limits): (i32, [i32; 2]),
@@ -68,7 +68,7 @@ pub(super) fn record(
         inverse_output_width: inverse(output_width),
         inverse_output_height: inverse(output_height),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel,
         label,
         constants: &[],

@@ -193,20 +193,28 @@ pub trait Recorder {
 
     /// Records the forward pass; returns the statistics of a normalisation for [`Kept::statistics`]. An argmax goes to
     /// `at.argmax`.
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor>;
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor>;
 
     /// Records the backward pass: writes the gradients of what it learns into `at.gradients`, and returns a gradient for each input,
     /// [`Gradient::None`] where `at.wanted` is false. It may change `at.d_y` unless that is shared.
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient>;
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient>;
 
     /// [`Recorder::forward`] of several shards of a batch.
-    fn forward_together(&self, plan: &mut Recording, at: &[Forward<'_>]) -> Vec<Option<Tensor>> {
-        at.iter().map(|at| self.forward(plan, at)).collect()
+    fn forward_together(
+        &self,
+        recording: &mut Recording,
+        at: &[Forward<'_>],
+    ) -> Vec<Option<Tensor>> {
+        at.iter().map(|at| self.forward(recording, at)).collect()
     }
 
     /// [`Recorder::backward`] of several shards of a batch.
-    fn backward_together(&self, plan: &mut Recording, at: &[Backward<'_>]) -> Vec<Vec<Gradient>> {
-        at.iter().map(|at| self.backward(plan, at)).collect()
+    fn backward_together(
+        &self,
+        recording: &mut Recording,
+        at: &[Backward<'_>],
+    ) -> Vec<Vec<Gradient>> {
+        at.iter().map(|at| self.backward(recording, at)).collect()
     }
 
     /// Records what a normalisation makes of the moments that all shards of a batch have left.

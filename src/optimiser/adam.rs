@@ -66,7 +66,7 @@ pub struct AdamState<'a> {
 /// One step of Adam with decoupled weight decay (Loshchilov, Hutter 2019, Algorithm 2) over a range of the arenas, in
 /// floats.
 pub fn adam(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     gradients: &Tensor,
     state: &AdamState<'_>,
@@ -90,7 +90,7 @@ pub fn adam(
         first_base: first + state.first_moment.base(),
         second_base: first + state.second_moment.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::ADAM,
         label,
         constants: &[],

@@ -174,14 +174,14 @@ pub struct MuonMemory {
 }
 
 impl MuonMemory {
-    /// Tables of `muon` for a plan, and memory that lives as long as its steps need it.
+    /// Tables of `muon` for a recording, and memory that lives as long as its steps need it.
     ///
     /// # Panics
     /// If arenas are so long that a float cannot say where a texel lies.
-    pub fn new(plan: &mut Recording, muon: &Muon) -> Self {
+    pub fn new(recording: &mut Recording, muon: &Muon) -> Self {
         let mut table = |label: &str, rows: Vec<[f32; 4]>| {
             let words: Vec<u32> = rows.concat().into_iter().map(f32::to_bits).collect();
-            plan.constant_of(label, &[rows.len(), 4], &words)
+            recording.constant_of(label, &[rows.len(), 4], &words)
         };
         let floats = |rows: Vec<Row>| -> Vec<[f32; 4]> {
             let exact = |row: &Row| row.iter().all(|number| *number <= 1 << 24);
@@ -206,7 +206,7 @@ pub(crate) const HALF_PRODUCTS: Storage = Storage::Half { exponent: 8 };
 /// Records a step for all layers. `zeros` has as many zeros as the widest layer outputs. Products are stored as `products`
 /// says, the update that the first is made of in floats.
 pub fn orthogonalise(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     muon_layers: &Muon,
     [weights, gradients, momentum_of]: [&Tensor; 3],
@@ -216,9 +216,9 @@ pub fn orthogonalise(
     if muon_layers.layers.is_empty() {
         return;
     }
-    let memory = MuonMemory::new(plan, muon_layers);
-    momentum(plan, label, &memory, [weights, gradients], momentum_of);
-    unit_norm(plan, label, &memory);
+    let memory = MuonMemory::new(recording, muon_layers);
+    momentum(recording, label, &memory, [weights, gradients], momentum_of);
+    unit_norm(recording, label, &memory);
     let grams = |name| Tensor::transient_of(name, &[muon_layers.grams()], products);
     let updates = || Tensor::transient_of("updates", &memory.updates.shape, products);
     let mut x = memory.updates.clone();
@@ -231,29 +231,42 @@ pub fn orthogonalise(
             .zip(muon_layers.squares(&a))
             .zip(muon_layers.squares(&aa));
         for ((x, a), aa) in layers {
-            product(plan, label, [&x, &x], zeros, &a);
-            product(plan, label, [&a, &a], zeros, &aa);
+            product(recording, label, [&x, &x], zeros, &a);
+            product(recording, label, [&a, &a], zeros, &aa);
         }
-        newton_schulz(plan, label, &memory.gram_spans, [&a, &aa], &b);
+        newton_schulz(recording, label, &memory.gram_spans, [&a, &aa], &b);
         let layers = muon_layers.matrices(&x).into_iter();
         let layers = layers
             .zip(muon_layers.squares(&b))
             .zip(muon_layers.matrices(&next));
         for ((x, b), next) in layers {
             let shape = ConvShape::dense(x.shape[0], x.shape[1], x.shape[0]);
-            conv_backward_input(plan, label, &shape, [&b, &x, &x], false, &next);
+            conv_backward_input(recording, label, &shape, [&b, &x, &x], false, &next);
         }
         let before = std::mem::replace(&mut x, next);
         free = (before.buffer.storage() == products).then_some(before);
     }
-    muon(plan, label, &memory, &x, weights);
+    muon(recording, label, &memory, &x, weights);
 }
 
 /// y = p qᵀ for p (rows, columns) and q (outputs, columns).
-fn product(plan: &mut Recording, label: &str, [p, q]: [&Tensor; 2], zeros: &Tensor, y: &Tensor) {
+fn product(
+    recording: &mut Recording,
+    label: &str,
+    [p, q]: [&Tensor; 2],
+    zeros: &Tensor,
+    y: &Tensor,
+) {
     let shape = ConvShape::dense(p.shape[0], p.shape[1], q.shape[0]);
     let windows = Windows::Plain(&shape);
-    conv_forward(plan, label, windows, [p, q, zeros], Epilogue::Linear, y);
+    conv_forward(
+        recording,
+        label,
+        windows,
+        [p, q, zeros],
+        Epilogue::Linear,
+        y,
+    );
 }
 
 #[repr(C)]
@@ -322,7 +335,7 @@ fn walk<'a>(
 
 /// Momentum and updates; sums of squares of updates and weights.
 pub fn momentum(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     memory: &MuonMemory,
     [weights, gradients]: [&Tensor; 2],
@@ -345,14 +358,14 @@ pub fn momentum(
     ];
     let params = bytemuck::bytes_of(&params);
     let data = (&reads[..], &writes[..]);
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         flops: 8 * memory.updates.len() as u64,
         ..walk(&kernels::MOMENTUM, label, params, &memory.spans, data)
     });
 }
 
 /// Divides the update of each layer by its norm.
-pub fn unit_norm(plan: &mut Recording, label: &str, memory: &MuonMemory) {
+pub fn unit_norm(recording: &mut Recording, label: &str, memory: &MuonMemory) {
     let params = UnitNormParams {
         partial_base: memory.partial.base(),
         layers_base: memory.layers.base(),
@@ -363,7 +376,7 @@ pub fn unit_norm(plan: &mut Recording, label: &str, memory: &MuonMemory) {
     let writes = [Write::Update(&memory.updates)];
     let params = bytemuck::bytes_of(&params);
     let data = (&reads[..], &writes[..]);
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         flops: memory.updates.len() as u64,
         ..walk(&kernels::UNIT_NORM, label, params, &memory.spans, data)
     });
@@ -371,7 +384,7 @@ pub fn unit_norm(plan: &mut Recording, label: &str, memory: &MuonMemory) {
 
 /// B = a I + b A + c A A of all layers.
 pub fn newton_schulz(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     spans: &Tensor,
     [gram, squared]: [&Tensor; 2],
@@ -391,14 +404,20 @@ pub fn newton_schulz(
     let writes = [Write::New(polynomial)];
     let params = bytemuck::bytes_of(&params);
     let data = (&reads[..], &writes[..]);
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         flops: 4 * gram.len() as u64,
         ..walk(&kernels::NEWTON_SCHULZ, label, params, spans, data)
     });
 }
 
 /// Gives the weights of each layer their norm, and takes the schedule's rate times `x` from them.
-pub fn muon(plan: &mut Recording, label: &str, memory: &MuonMemory, x: &Tensor, weights: &Tensor) {
+pub fn muon(
+    recording: &mut Recording,
+    label: &str,
+    memory: &MuonMemory,
+    x: &Tensor,
+    weights: &Tensor,
+) {
     let params = MuonParams {
         partial_base: memory.partial.base(),
         layers_base: memory.layers.base(),
@@ -410,7 +429,7 @@ pub fn muon(plan: &mut Recording, label: &str, memory: &MuonMemory, x: &Tensor, 
     let writes = [Write::Update(weights)];
     let params = bytemuck::bytes_of(&params);
     let data = (&reads[..], &writes[..]);
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         schedule: true,
         flops: 3 * x.len() as u64,
         ..walk(&kernels::MUON, label, params, &memory.spans, data)
@@ -453,10 +472,10 @@ mod tests {
         let (weights, gradients) = (filled("weights", &start), filled("gradients", &gradient));
         let momentum = filled("momentum", &vec![0.0; count]);
         let zeros = filled("zeros", &vec![0.0; columns.max(rows)]);
-        let mut plan = Recording::new(Path::Gpu);
+        let mut recording = Recording::new(Path::Gpu);
         let arenas = [&weights, &gradients, &momentum];
-        orthogonalise(&mut plan, "muon", &muon, arenas, &zeros, products);
-        let plan = gpu.plan(plan).unwrap_or_else(|e| panic!("{e}"));
+        orthogonalise(&mut recording, "muon", &muon, arenas, &zeros, products);
+        let plan = gpu.plan(recording).unwrap_or_else(|e| panic!("{e}"));
         let schedule = Schedule::new(1, 0.0, 0.0).with_muon_rate(RATE);
         plan.run(gpu, bytemuck::bytes_of(&schedule));
         let got = block_on(weights.read(gpu)).unwrap_or_else(|e| panic!("{e}"));

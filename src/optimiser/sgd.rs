@@ -27,7 +27,7 @@ struct SgdParams {
 /// One step with Nesterov's momentum and decoupled weight decay over a range of the arenas, in floats. The momentum lies
 /// where Adam has its first moment.
 pub fn sgd(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     gradients: &Tensor,
     state: &AdamState<'_>,
@@ -43,7 +43,7 @@ pub fn sgd(
         weight_base: first + state.weights.base(),
         momentum_base: first + state.first_moment.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::SGD,
         label,
         constants: &[],

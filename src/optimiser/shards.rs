@@ -16,14 +16,14 @@ struct AddShardsParams {
 }
 
 /// y = a + b, three arenas, with the bits of [`crate::ranks::sum`].
-pub fn add_shards(plan: &mut Recording, label: &str, [a, b]: [&Tensor; 2], y: &Tensor) {
+pub fn add_shards(recording: &mut Recording, label: &str, [a, b]: [&Tensor; 2], y: &Tensor) {
     let params = AddShardsParams {
         count: y.texels(),
         a_base: a.base(),
         b_base: b.base(),
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::ADD_SHARDS,
         label,
         constants: &[],

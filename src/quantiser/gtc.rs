@@ -44,7 +44,7 @@ struct LevelsParams {
 }
 
 /// Q(w), then the layers' levels, bits and bit losses.
-pub(super) fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_>) {
+pub(super) fn quantiser_forward(recording: &mut Recording, label: &str, model: &Quantised<'_>) {
     let spans = model.spans();
     let count = model.spans.of_weights();
     let partial = Tensor::transient("partial", &[count, 2, 4]);
@@ -55,7 +55,7 @@ pub(super) fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quant
         q_base: model.values.base(),
         partial_base: partial.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::QUANTISER_FORWARD,
         label,
         constants: &[],
@@ -66,18 +66,18 @@ pub(super) fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quant
         grid: Grid::Groups([count as u32, 1, 1]),
         flops: 30 * model.spans.weights() as u64,
     });
-    levels(plan, label, model, &partial);
+    levels(recording, label, model, &partial);
 }
 
 /// The second half of [`super::quantiser_forward`]: levels from partial extremes (spans, 2, 4).
-pub fn levels(plan: &mut Recording, label: &str, model: &Quantised<'_>, partial: &Tensor) {
+pub fn levels(recording: &mut Recording, label: &str, model: &Quantised<'_>, partial: &Tensor) {
     let layers = model.layers();
     let params = LevelsParams {
         partial_base: partial.base(),
         layers_base: layers.base(),
         levels_base: model.levels.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::LEVELS,
         label,
         constants: &[],
@@ -101,14 +101,20 @@ struct BudgetParams {
 
 /// Lets no layer pay for bits while all `levels` (layers, 3, 4) together take at most `budget` bits for their
 /// weights, whose numbers are in `counts` (layers, 4).
-pub fn budget(plan: &mut Recording, label: &str, counts: &Tensor, budget: f32, levels: &Tensor) {
+pub fn budget(
+    recording: &mut Recording,
+    label: &str,
+    counts: &Tensor,
+    budget: f32,
+    levels: &Tensor,
+) {
     let params = BudgetParams {
         layers: levels.shape[0] as u32,
         budget,
         layers_base: counts.base(),
         levels_base: levels.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::BUDGET,
         label,
         constants: &[],
@@ -148,7 +154,7 @@ struct LevelsBackwardParams {
 /// `gradients`: those of weights through Q, with the bit loss and the L2 term. Writes the gradients
 /// of intercepts and slopes to `d_quantisers` (layers, 4). The first two are arenas.
 pub(super) fn quantiser_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     lp_gradients: &Tensor,
@@ -169,7 +175,7 @@ pub(super) fn quantiser_backward(
         lambda_l2: pull.lambda_l2,
         identity: pull.identity.into(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::QUANTISER_BACKWARD,
         label,
         constants: &[],
@@ -180,13 +186,13 @@ pub(super) fn quantiser_backward(
         grid: Grid::Groups([count as u32, 1, 1]),
         flops: 45 * model.spans.weights() as u64,
     });
-    levels_backward(plan, label, model, &partial, d_quantisers);
+    levels_backward(recording, label, model, &partial, d_quantisers);
 }
 
 /// The second half of [`super::quantiser_backward`]: partial sums (spans, 4) to (d_intercept, d_slope);
 /// the first is zero where a batch normalisation follows.
 pub fn levels_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     partial: &Tensor,
@@ -199,7 +205,7 @@ pub fn levels_backward(
         layers_base: layers.base(),
         gradients_base: d_quantisers.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::LEVELS_BACKWARD,
         label,
         constants: &[],

@@ -221,13 +221,13 @@ struct MethodBackwardParams {
 
 /// The scales of every layer, by one look at the weights or two.
 pub(crate) fn method_scales(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     method: &dyn Method,
 ) {
     for second in 0..=u32::from(method.looks_twice()) {
-        let partial = method_statistics(plan, label, model, second);
+        let partial = method_statistics(recording, label, model, second);
         let layers = model.layers();
         let params = MethodScalesParams {
             partial_base: partial.base(),
@@ -240,7 +240,7 @@ pub(crate) fn method_scales(
             setting_0: method.settings()[0],
             setting_1: method.settings()[1],
         };
-        plan.dispatch(Dispatch {
+        recording.dispatch(Dispatch {
             kernel: method.kernels().scales,
             label,
             constants: &[],
@@ -256,19 +256,19 @@ pub(crate) fn method_scales(
 
 /// Sums over the weights of every span, (spans, 4); `second`: over those above the threshold that the scales hold.
 fn method_statistics(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     second: u32,
 ) -> Tensor {
     let partial = Tensor::transient("partial", &[model.spans.of_weights(), 4]);
-    method_statistics_to(plan, label, model, second, &partial);
+    method_statistics_to(recording, label, model, second, &partial);
     partial
 }
 
 /// The same into a tensor of the caller's.
 pub(crate) fn method_statistics_to(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     second: u32,
@@ -282,7 +282,7 @@ pub(crate) fn method_statistics_to(
         partial_base: partial.base(),
         second,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &kernels::METHOD_STATISTICS,
         label,
         constants: &[],
@@ -297,18 +297,18 @@ pub(crate) fn method_statistics_to(
 
 /// The scales of every layer, then Q(w).
 pub(super) fn method_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     method: &dyn Method,
 ) {
-    method_scales(plan, label, model, method);
-    method_values(plan, label, model, method);
+    method_scales(recording, label, model, method);
+    method_values(recording, label, model, method);
 }
 
 /// Q(w) with the scales that `model.levels` holds.
 pub(crate) fn method_values(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     method: &dyn Method,
@@ -322,7 +322,7 @@ pub(crate) fn method_values(
         setting_0: method.settings()[0],
         setting_1: method.settings()[1],
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: method.kernels().forward,
         label,
         constants: &[],
@@ -337,7 +337,7 @@ pub(crate) fn method_values(
 
 /// The gradients of weights and of what layers learn besides.
 pub(crate) fn method_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     method: &dyn Method,
@@ -359,7 +359,7 @@ pub(crate) fn method_backward(
         setting_0: method.settings()[0],
         setting_1: method.settings()[1],
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: method.kernels().backward,
         label,
         constants: &[],
@@ -370,5 +370,5 @@ pub(crate) fn method_backward(
         grid: Grid::Groups([count as u32, 1, 1]),
         flops: 15 * model.spans.weights() as u64,
     });
-    levels_backward(plan, label, model, &partial, d_quantisers);
+    levels_backward(recording, label, model, &partial, d_quantisers);
 }

@@ -225,10 +225,10 @@ pub struct Pull {
 }
 
 /// Records Q(w) of all layers, and the levels, bits and bit losses that they have.
-pub fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_>) {
+pub fn quantiser_forward(recording: &mut Recording, label: &str, model: &Quantised<'_>) {
     match model.quantiser.method() {
-        None => gtc::quantiser_forward(plan, label, model),
-        Some(method) => method::method_forward(plan, label, model, &*method),
+        None => gtc::quantiser_forward(recording, label, model),
+        Some(method) => method::method_forward(recording, label, model, &*method),
     }
 }
 
@@ -236,7 +236,7 @@ pub fn quantiser_forward(plan: &mut Recording, label: &str, model: &Quantised<'_
 /// `gradients`: those of weights through Q, with the price of bits and the L2 term. Writes the gradients
 /// of what layers learn besides to `d_quantisers` (layers, 4). The first two are arenas.
 pub fn quantiser_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     model: &Quantised<'_>,
     lp_gradients: &Tensor,
@@ -244,10 +244,10 @@ pub fn quantiser_backward(
     targets: [&Tensor; 2],
 ) {
     match model.quantiser.method() {
-        None => gtc::quantiser_backward(plan, label, model, lp_gradients, pull, targets),
+        None => gtc::quantiser_backward(recording, label, model, lp_gradients, pull, targets),
         Some(method) => {
             method::method_backward(
-                plan,
+                recording,
                 label,
                 model,
                 &*method,

@@ -121,7 +121,7 @@ impl Recording {
         self.path
     }
 
-    /// Says that a buffer holds now what it will hold in every run of this plan, that no kernel
+    /// Says that a buffer holds now what it will hold in every run of what is recorded, that no kernel
     /// writes it and that no other plan uses it. Where kernels read texture copies, the texture copy is made
     /// once and the buffer given up.
     pub fn constant(&mut self, buffer: &Buffer) {

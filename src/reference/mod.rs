@@ -16,8 +16,8 @@ mod trainer;
 
 pub use crate::op::activation::reference::relu_backward;
 pub use crate::op::conv::reference::{
-    bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col,
-    shifts, sum_partials, taps,
+    bias_backward, conv_backward_input, conv_backward_weight, conv_forward, im2col, shifts,
+    sum_partials, taps,
 };
 pub use crate::op::latent::reference::{
     gaussian_kl, philox, reparameterise_backward, reparameterise_forward, standard_normal,

@@ -110,8 +110,8 @@ pub(super) fn step_of(
     both_gradients: &[Tensor; 2],
     state: &AdamState<'_>,
 ) -> Recording {
-    let mut plan = Recording::new(path);
-    record_gradients(&mut plan, objective, options, memory, both_gradients);
+    let mut recording = Recording::new(path);
+    record_gradients(&mut recording, objective, options, memory, both_gradients);
     let gradients = &both_gradients[0];
     let end = memory.parameters.layout.len();
     let muon = match options.optimiser {
@@ -120,27 +120,27 @@ pub(super) fn step_of(
     };
     let arenas = [state.weights, gradients, state.first_moment];
     let (zeros, products) = (memory.zeros(), options.product_storage());
-    orthogonalise(&mut plan, "optimiser", &muon, arenas, zeros, products);
+    orthogonalise(&mut recording, "optimiser", &muon, arenas, zeros, products);
     let levels = memory.parameters.quantisers;
     let others = match options.optimiser {
         Optimiser::Adam | Optimiser::Muon => muon.others(end),
         Optimiser::Sgd => {
-            sgd(&mut plan, "optimiser", gradients, state, 0..levels);
+            sgd(&mut recording, "optimiser", gradients, state, 0..levels);
             std::iter::once(levels..end)
                 .filter(|range| !range.is_empty())
                 .collect()
         }
     };
     for range in others {
-        adam(&mut plan, "optimiser", gradients, state, range);
+        adam(&mut recording, "optimiser", gradients, state, range);
     }
-    plan
+    recording
 }
 
 /// Records everything of a step but the optimiser: the gradients of all shards, added along a tree whose leaves are the
 /// shards in order.
 fn record_gradients(
-    plan: &mut Recording,
+    recording: &mut Recording,
     objective: Objective,
     options: &TrainOptions,
     memory: &Memory,
@@ -150,8 +150,8 @@ fn record_gradients(
     let shards = &memory.shards;
     let own = shards.own.len();
     if quantises(objective, options) {
-        memory.quantise(plan);
-        memory.keep_budget(plan);
+        memory.quantise(recording);
+        memory.keep_budget(recording);
     }
     let mut tree = Tree::new(own, gradients);
     let mut first = None;
@@ -160,7 +160,7 @@ fn record_gradients(
     for start in (0..own).step_by(together) {
         let arenas: Vec<Tensor> = (0..together).map(|_| tree.arena()).collect();
         // A kernel that reads texture copies gains nothing by memory of both networks side by side.
-        let lp_arenas: Vec<Tensor> = match shards.is_one() && !plan.path().reads_textures() {
+        let lp_arenas: Vec<Tensor> = match shards.is_one() && !recording.path().reads_textures() {
             true => vec![lp_gradients.clone()],
             false => {
                 let transient = |arena: &Tensor| Tensor::transient("LP gradients", &arena.shape);
@@ -169,24 +169,24 @@ fn record_gradients(
         };
         let group = start..start + together;
         let to = [&arenas[..], &lp_arenas];
-        let batch = record_shards(plan, objective, options, memory, (group, to));
+        let batch = record_shards(recording, objective, options, memory, (group, to));
         first.get_or_insert(batch);
         for arena in arenas {
-            tree.add(plan, arena);
+            tree.add(recording, arena);
         }
     }
     let networks = networks_of(objective);
     if shards.are_elsewhere() {
-        plan.exchange(Exchange {
+        recording.exchange(Exchange {
             sums: vec![gradients.clone()],
             gathers: memory.gathers(networks.clone()),
         });
     }
-    memory.join_norms(plan, networks.clone());
+    memory.join_norms(recording, networks.clone());
     // With several shards the outcomes of all lie in one tensor.
     if !shards.is_one() {
         let batch = first.expect("a process has a shard");
-        memory.count(plan, &batch, networks);
+        memory.count(recording, &batch, networks);
     }
 }
 
@@ -236,7 +236,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Adds the gradients of the next shard.
-    fn add(&mut self, plan: &mut Recording, arena: Tensor) {
+    fn add(&mut self, recording: &mut Recording, arena: Tensor) {
         self.added += 1;
         let mut sum = arena;
         for _ in 0..self.added.trailing_zeros() {
@@ -247,7 +247,7 @@ impl<'a> Tree<'a> {
             } else {
                 self.arena()
             };
-            add_shards(plan, "sum of shards", [&before, &sum], &to);
+            add_shards(recording, "sum of shards", [&before, &sum], &to);
             self.free.extend([before, sum]);
             sum = to;
         }
@@ -258,7 +258,7 @@ impl<'a> Tree<'a> {
 /// Records the networks of an objective, forward and backward, over some shards, step by step: to the gradients of each in
 /// an arena of its own.
 fn record_shards(
-    plan: &mut Recording,
+    recording: &mut Recording,
     objective: Objective,
     options: &TrainOptions,
     memory: &Memory,
@@ -269,41 +269,54 @@ fn record_shards(
     let arenas: Vec<&Tensor> = gradients.iter().collect();
     let lp_arenas: Vec<&Tensor> = lp_gradients.iter().collect();
     let quantise = quantises(objective, options);
-    let batches: Vec<Batch> = own.map(|own| memory.prepare_shard(plan, own)).collect();
-    let backward = |plan: &mut Recording, network, passes: &[Pass], d_logits: &[Tensor], to| {
-        let passes: Vec<&Pass> = passes.iter().collect();
-        let d_logits: Vec<&Tensor> = d_logits.iter().collect();
-        net.backward_together(plan, &passes, memory.weights_of(network), &d_logits, to);
-    };
-    let high_precision = |plan: &mut Recording| {
+    let batches: Vec<Batch> = own
+        .map(|own| memory.prepare_shard(recording, own))
+        .collect();
+    let backward =
+        |recording: &mut Recording, network, passes: &[Pass], d_logits: &[Tensor], to| {
+            let passes: Vec<&Pass> = passes.iter().collect();
+            let d_logits: Vec<&Tensor> = d_logits.iter().collect();
+            net.backward_together(
+                recording,
+                &passes,
+                memory.weights_of(network),
+                &d_logits,
+                to,
+            );
+        };
+    let high_precision = |recording: &mut Recording| {
         if !objective.high_precision() {
             // What the quantiser's backward pass adds to.
-            arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
+            arenas
+                .iter()
+                .for_each(|arena| recording.clear(&arena.buffer));
             return None;
         }
         let data = Teacher::Data;
         let lesson = Lesson::plain(scale);
-        let (passes, d_logits) = memory.judge(plan, (0, Mode::Train), &batches, data, lesson);
-        backward(plan, 0, &passes, &d_logits, &arenas);
+        let (passes, d_logits) = memory.judge(recording, (0, Mode::Train), &batches, data, lesson);
+        backward(recording, 0, &passes, &d_logits, &arenas);
         Some(passes)
     };
-    let low_precision = |plan: &mut Recording, teacher: Option<Vec<Pass>>| {
+    let low_precision = |recording: &mut Recording, teacher: Option<Vec<Pass>>| {
         if objective.low_precision() {
             let (teacher, lesson) = match &teacher {
                 Some(passes) => (Teacher::HighPrecision(passes), options.distillation()),
                 None => (Teacher::Data, Lesson::plain(scale)),
             };
             let network = (1, Mode::Train);
-            let (passes, d_logits) = memory.judge(plan, network, &batches, teacher, lesson);
-            backward(plan, 1, &passes, &d_logits, &lp_arenas);
+            let (passes, d_logits) = memory.judge(recording, network, &batches, teacher, lesson);
+            backward(recording, 1, &passes, &d_logits, &lp_arenas);
         } else if quantise {
             // Of a float network only the L2 term is left.
-            lp_arenas.iter().for_each(|arena| plan.clear(&arena.buffer));
+            lp_arenas
+                .iter()
+                .for_each(|arena| recording.clear(&arena.buffer));
         }
     };
-    plan.side_by_side(high_precision, low_precision);
+    recording.side_by_side(high_precision, low_precision);
     if memory.shards.is_one() {
-        memory.count(plan, &batches[0], networks_of(objective));
+        memory.count(recording, &batches[0], networks_of(objective));
     }
     if quantise {
         // What is not a mean over images is in the gradient of every shard.
@@ -314,7 +327,7 @@ fn record_shards(
         for (gradients, lp_gradients) in gradients.iter().zip(lp_gradients) {
             let targets = [gradients, &memory.parameters.quantisers_of(gradients)];
             memory.quantised(|model| {
-                quantiser_backward(plan, "quantise", model, lp_gradients, pull, targets);
+                quantiser_backward(recording, "quantise", model, lp_gradients, pull, targets);
             });
         }
     }

@@ -159,18 +159,18 @@ impl Alone {
     }
 
     fn plan(&self, gpu: &Gpu, core: usize) -> Result<Plan, GpuError> {
-        let mut plan = Recording::new(gpu.path()).with_core(core);
-        plan.commands.push(Command::Call(self.call.clone()));
-        gpu.plan(plan)
+        let mut recording = Recording::new(gpu.path()).with_core(core);
+        recording.commands.push(Command::Call(self.call.clone()));
+        gpu.plan(recording)
     }
 
     /// Sets all results to zero.
     fn clear(&self, gpu: &Gpu) -> Result<(), GpuError> {
-        let mut plan = Recording::new(gpu.path());
+        let mut recording = Recording::new(gpu.path());
         self.call
             .outputs()
-            .for_each(|tensor| plan.clear(&tensor.buffer));
-        gpu.plan(plan)?.run(gpu, &[]);
+            .for_each(|tensor| recording.clear(&tensor.buffer));
+        gpu.plan(recording)?.run(gpu, &[]);
         Ok(())
     }
 

@@ -75,14 +75,14 @@ fn softmax(rows: usize, classes: usize, soft: bool, [temperature, label_share]: 
         output_shapes: vec![vec![rows, width], vec![rows, width], vec![rows, 4]],
         initial: vec![None; 3],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let outputs = LossOutputs {
                 d_logits: &o[0],
                 probabilities: &o[1],
                 outcome: &o[2],
             };
             let inputs = [&i[0], &i[1], &i[2]];
-            loss::softmax_cross_entropy(plan, "case", classes, inputs, lesson, &outputs);
+            loss::softmax_cross_entropy(recording, "case", classes, inputs, lesson, &outputs);
         }),
         expected: Box::new(move |i, _| {
             let answer =
@@ -126,7 +126,7 @@ fn metrics(rows: usize, broken: Option<f32>) -> Case {
         output_shapes: vec![vec![2, 2, 4]],
         initial: vec![Some(noise("totals", 16))],
         schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| loss::metrics(plan, "case", &i[0], &o[0])),
+        record: Box::new(|recording, i, o| loss::metrics(recording, "case", &i[0], &o[0])),
         expected: Box::new(move |i, before| {
             vec![Expected {
                 values: [0, 1]
@@ -163,7 +163,9 @@ fn add_shards(count: usize) -> Case {
         output_shapes: vec![vec![count]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| optimiser::add_shards(plan, "case", [&i[0], &i[1]], &o[0])),
+        record: Box::new(|recording, i, o| {
+            optimiser::add_shards(recording, "case", [&i[0], &i[1]], &o[0])
+        }),
         expected: Box::new(|i, _| {
             vec![Expected {
                 values: reference::add_shards(&i[0], &i[1]),
@@ -198,7 +200,7 @@ fn multiply_add(threads: usize, rounds: u32, factor: f32) -> Case {
         format!("{threads} threads, {rounds} rounds"),
         Vec::new(),
         vec![vec![threads, 4]],
-        Box::new(move |plan, _, o| probe::multiply_add(plan, "case", chains, &o[0])),
+        Box::new(move |recording, _, o| probe::multiply_add(recording, "case", chains, &o[0])),
         Box::new(move |_, _| {
             vec![Expected {
                 values: answer(),
@@ -219,7 +221,7 @@ fn sgd(count: usize) -> Case {
         output_shapes: vec![vec![count]; 2],
         initial: vec![Some(noise("w", count)), Some(noise("m", count))],
         schedule,
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let state = AdamState {
                 weights: &o[0],
                 first_moment: &o[1],
@@ -229,7 +231,7 @@ fn sgd(count: usize) -> Case {
                 weight_decay: 0.5,
                 least_slope: 0.01,
             };
-            optimiser::sgd(plan, "case", &i[0], &state, 0..count);
+            optimiser::sgd(recording, "case", &i[0], &state, 0..count);
         }),
         expected: Box::new(move |i, before| {
             let state = [&before[0][..], &before[1]];
@@ -265,7 +267,7 @@ fn adam(count: usize, t: u64) -> Case {
             Some(second),
         ],
         schedule,
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let state = AdamState {
                 weights: &o[0],
                 first_moment: &o[1],
@@ -275,7 +277,7 @@ fn adam(count: usize, t: u64) -> Case {
                 weight_decay: 0.5,
                 least_slope: 0.01,
             };
-            optimiser::adam(plan, "case", &i[0], &state, 0..count);
+            optimiser::adam(recording, "case", &i[0], &state, 0..count);
         }),
         expected: Box::new(move |i, before| {
             let state = [&before[0][..], &before[1], &before[2]];

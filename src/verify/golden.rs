@@ -171,7 +171,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
     let table = Tensor::new(gpu, "spans", &[spans.table().len() / 4, 4])?;
     table.write(gpu, &spans.table());
     let [d_weights, d_quantiser] = [0..stored, stored..stored + 4].map(|r| gradients.range(r));
-    let mut plan = Recording::new(gpu.path()).all_in_textures();
+    let mut recording = Recording::new(gpu.path()).all_in_textures();
     let model = Quantised {
         quantiser: Quantiser::Gtc,
         spans: &spans,
@@ -181,10 +181,10 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
         values: &values,
         levels: &levels,
     };
-    quantiser_forward(&mut plan, "golden", &model);
+    quantiser_forward(&mut recording, "golden", &model);
     let targets = [&gradients, &d_quantiser];
     quantiser_backward(
-        &mut plan,
+        &mut recording,
         "golden",
         &model,
         &upstream,
@@ -192,7 +192,7 @@ async fn run(gpu: &Gpu, layer: &GoldenLayer, lambda_bits: f64) -> Result<Answer,
         targets,
     );
     let schedule = Schedule::new(1, 0.0, lambda_bits);
-    gpu.plan(plan)?.run(gpu, bytemuck::bytes_of(&schedule));
+    gpu.plan(recording)?.run(gpu, bytemuck::bytes_of(&schedule));
     let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<f64>>();
     let sums = wide(d_quantiser.read(gpu).await?);
     Ok(Answer {

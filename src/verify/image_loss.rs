@@ -80,7 +80,7 @@ fn image_loss(likelihood: Likelihood, [rows, width, channels]: [usize; 3], soft:
         output_shapes: vec![vec![rows, width], vec![rows, width], vec![rows, 4]],
         initial: vec![None; 3],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let outputs = LossOutputs {
                 d_logits: &o[0],
                 probabilities: &o[1],
@@ -88,7 +88,7 @@ fn image_loss(likelihood: Likelihood, [rows, width, channels]: [usize; 3], soft:
             };
             let inputs = [&i[0], &i[1], &i[2], &i[3]];
             loss::image_loss(
-                plan,
+                recording,
                 "case",
                 (likelihood, channels),
                 inputs,

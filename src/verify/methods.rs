@@ -222,7 +222,7 @@ impl Layers {
         inputs.extend(more);
         let name = format!("{}, {} layers", self.quantiser, self.weights.len());
         let (model, known) = (self.clone(), self.clone());
-        let record = move |plan: &mut Recording, i: &[Tensor], o: &[Tensor]| {
+        let record = move |recording: &mut Recording, i: &[Tensor], o: &[Tensor]| {
             let nowhere = Tensor::transient("nowhere", &[model.arena()]);
             let quantised = Quantised {
                 quantiser: model.quantiser,
@@ -233,7 +233,7 @@ impl Layers {
                 values: &nowhere,
                 levels: &i[2],
             };
-            record(plan, &quantised, &i[3..], &o[0]);
+            record(recording, &quantised, &i[3..], &o[0]);
         };
         Case {
             initial: vec![output.1],
@@ -256,7 +256,9 @@ fn statistics(layers: &Layers, second: u32) -> Case {
         &kernels::METHOD_STATISTICS,
         Vec::new(),
         (vec![spans, 4], None),
-        move |plan, model, _, partial| method_statistics_to(plan, "case", model, second, partial),
+        move |recording, model, _, partial| {
+            method_statistics_to(recording, "case", model, second, partial)
+        },
         move |layers, _| {
             let method = layers.method();
             let mut values = Vec::new();
@@ -285,10 +287,10 @@ fn scales(layers: &Layers) -> Case {
         layers.method().kernels().scales,
         Vec::new(),
         (vec![rows, 3, 4], Some(noise("before", 12 * rows))),
-        |plan, model, _, levels| {
+        |recording, model, _, levels| {
             let method = model.quantiser.method().unwrap_or_else(|| unreachable!());
             let model = Quantised { levels, ..*model };
-            method_scales(plan, "case", &model, &*method);
+            method_scales(recording, "case", &model, &*method);
         },
         |layers, _| Expected {
             values: layers.levels(),
@@ -303,10 +305,10 @@ fn forward(layers: &Layers) -> Case {
         layers.method().kernels().forward,
         Vec::new(),
         (vec![layers.arena()], Some(noise("before", layers.arena()))),
-        |plan, model, _, values| {
+        |recording, model, _, values| {
             let method = model.quantiser.method().unwrap_or_else(|| unreachable!());
             let model = Quantised { values, ..*model };
-            method_values(plan, "case", &model, &*method);
+            method_values(recording, "case", &model, &*method);
         },
         |layers, before| {
             let method = layers.method();
@@ -337,12 +339,14 @@ fn backward(layers: &Layers) -> Case {
         layers.method().kernels().backward,
         vec![(d_q, vec![layers.arena()])],
         (vec![layers.arena()], Some(layers.gradients("d_w"))),
-        |plan, model, more, gradients| {
+        |recording, model, more, gradients| {
             let method = model.quantiser.method().unwrap_or_else(|| unreachable!());
             let nowhere = Tensor::transient("nowhere", &model.quantisers.shape);
             let targets = [gradients, &nowhere];
             let lambda = LAMBDA_L2 as f32;
-            method_backward(plan, "case", model, &*method, &more[0], lambda, targets);
+            method_backward(
+                recording, "case", model, &*method, &more[0], lambda, targets,
+            );
         },
         move |layers, before| {
             let method = layers.method();
@@ -380,10 +384,10 @@ fn learned_backward(layers: &Layers) -> Case {
             (layers.gradients("d_w"), vec![layers.arena()]),
         ],
         (vec![rows, 4], None),
-        |plan, model, more, d_learned| {
+        |recording, model, more, d_learned| {
             let method = model.quantiser.method().unwrap_or_else(|| unreachable!());
             let targets = [&more[1], d_learned];
-            method_backward(plan, "case", model, &*method, &more[0], 0.0, targets);
+            method_backward(recording, "case", model, &*method, &more[0], 0.0, targets);
         },
         move |layers, _| {
             let method = layers.method();

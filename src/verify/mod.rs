@@ -87,7 +87,7 @@ pub struct Case {
     pub initial: Vec<Option<Vec<f32>>>,
     /// The schedule the kernel reads.
     pub schedule: Schedule,
-    /// Records the call: (plan, inputs, outputs).
+    /// Records the call: (recording, inputs, outputs).
     pub record: Record,
     /// The reference's answer: from inputs and initial outputs, as f64.
     pub expected: Answer,
@@ -185,7 +185,7 @@ fn stored(numbers: &[f32], storage: Storage) -> Vec<f32> {
 /// The reference's outputs from inputs and initial outputs.
 pub type Answer = Box<dyn Fn(&[Vec<f64>], &[Vec<f64>]) -> Vec<Expected>>;
 
-/// Records one kernel call into a plan.
+/// Records one kernel call into a recording.
 pub type Record = Box<dyn Fn(&mut Recording, &[Tensor], &[Tensor])>;
 
 /// How one case came out.
@@ -355,12 +355,12 @@ pub fn prepare(gpu: &Gpu, case: &Case) -> Result<(Plan, Vec<Tensor>), GpuError> 
 fn record(
     gpu: &Gpu,
     case: &Case,
-    mut plan: Recording,
+    mut recording: Recording,
     storages: Storages,
 ) -> Result<(Plan, Vec<Tensor>, usize), GpuError> {
-    let outputs = record_stored(gpu, case, &mut plan, storages)?;
-    let cores = most_cores(&plan, gpu.matrices());
-    Ok((gpu.plan(plan)?, outputs, cores))
+    let outputs = record_stored(gpu, case, &mut recording, storages)?;
+    let cores = most_cores(&recording, gpu.matrices());
+    Ok((gpu.plan(recording)?, outputs, cores))
 }
 
 /// Records the call of a case, and returns its outputs.
@@ -368,15 +368,15 @@ fn record(
 pub(crate) fn record_into(
     gpu: &Gpu,
     case: &Case,
-    plan: &mut Recording,
+    recording: &mut Recording,
 ) -> Result<Vec<Tensor>, GpuError> {
-    record_stored(gpu, case, plan, FLOATS)
+    record_stored(gpu, case, recording, FLOATS)
 }
 
 fn record_stored(
     gpu: &Gpu,
     case: &Case,
-    plan: &mut Recording,
+    recording: &mut Recording,
     storages: Storages,
 ) -> Result<Vec<Tensor>, GpuError> {
     let mut inputs = Vec::new();
@@ -402,7 +402,7 @@ fn record_stored(
         }
         outputs.push(whole);
     }
-    (case.record)(plan, &inputs, &outputs);
+    (case.record)(recording, &inputs, &outputs);
     Ok(outputs)
 }
 
@@ -460,8 +460,8 @@ async fn run_once(
     expected: &[Expected],
     report: &mut CaseReport,
 ) -> Result<usize, GpuError> {
-    let plan = Recording::new(gpu.path()).all_in_textures().with_core(core);
-    let (plan, outputs, cores) = record(gpu, case, plan, storages)?;
+    let recording = Recording::new(gpu.path()).all_in_textures().with_core(core);
+    let (plan, outputs, cores) = record(gpu, case, recording, storages)?;
     plan.run(gpu, bytemuck::bytes_of(&case.schedule));
     let value = |x: &f32| value_of(case.kernel.numbers, *x);
     for (number, (tensor, expected)) in outputs.iter().zip(expected).enumerate() {

@@ -98,13 +98,13 @@ fn momentum(sides: &[[usize; 2]]) -> Case {
         output_shapes: vec![vec![floats], vec![updates], vec![spans, 4]],
         initial: vec![Some(noise("m", floats)), None, None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let memory = MuonMemory {
                 updates: o[1].clone(),
                 partial: o[2].clone(),
-                ..MuonMemory::new(plan, &muon)
+                ..MuonMemory::new(recording, &muon)
             };
-            optimiser::momentum(plan, "case", &memory, [&i[0], &i[1]], &o[0]);
+            optimiser::momentum(recording, "case", &memory, [&i[0], &i[1]], &o[0]);
         }),
         expected: Box::new(move |i, before| {
             let mut new = before[0].clone();
@@ -138,13 +138,13 @@ fn unit(sides: &[[usize; 2]]) -> Case {
             name(sides),
             vec![(narrow(&table), vec![table.len() / 4, 4])],
             vec![vec![updates.len()]],
-            Box::new(move |plan, i, o| {
+            Box::new(move |recording, i, o| {
                 let memory = MuonMemory {
                     updates: o[0].clone(),
                     partial: i[0].clone(),
-                    ..MuonMemory::new(plan, &muon)
+                    ..MuonMemory::new(recording, &muon)
                 };
-                unit_norm(plan, "case", &memory);
+                unit_norm(recording, "case", &memory);
             }),
             Box::new(move |_, before| {
                 let mut rest = &before[0][..];
@@ -173,9 +173,9 @@ fn polynomial(sides: &[[usize; 2]]) -> Case {
         name(sides),
         vec![input("a"), input("aa")],
         vec![vec![floats]],
-        Box::new(move |plan, i, o| {
-            let memory = MuonMemory::new(plan, &muon);
-            newton_schulz(plan, "case", &memory.gram_spans, [&i[0], &i[1]], &o[0]);
+        Box::new(move |recording, i, o| {
+            let memory = MuonMemory::new(recording, &muon);
+            newton_schulz(recording, "case", &memory.gram_spans, [&i[0], &i[1]], &o[0]);
         }),
         Box::new(move |i, _| {
             let mut values = Vec::new();
@@ -216,12 +216,12 @@ fn step(sides: &[[usize; 2]]) -> Case {
                 (x.clone(), vec![x.len()]),
             ],
             vec![vec![weights.len()]],
-            Box::new(move |plan, i, o| {
+            Box::new(move |recording, i, o| {
                 let memory = MuonMemory {
                     partial: i[0].clone(),
-                    ..MuonMemory::new(plan, &muon)
+                    ..MuonMemory::new(recording, &muon)
                 };
-                optimiser::muon(plan, "case", &memory, &i[1], &o[0]);
+                optimiser::muon(recording, "case", &memory, &i[1], &o[0]);
             }),
             Box::new(move |i, before| {
                 let mut values = before[0].clone();

@@ -43,7 +43,7 @@ pub(crate) fn integer_case(
         output_shapes: vec![output],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| record(plan, i, &o[0])),
+        record: Box::new(move |recording, i, o| record(recording, i, &o[0])),
         expected: Box::new(move |i, _| {
             let whole = |v: &Vec<f64>| v.iter().map(|v| *v as i64).collect();
             vec![exactly(&answer(&i.iter().map(whole).collect::<Vec<_>>()))]

@@ -115,7 +115,9 @@ fn budget(layers: usize, bits: f32) -> Case {
             format!("{layers} layers, {bits} bits"),
             vec![(counts, vec![layers, 4])],
             vec![vec![layers, 3, 4]],
-            Box::new(move |plan, i, o| quantiser::budget(plan, "case", &i[0], bits, &o[0])),
+            Box::new(move |recording, i, o| {
+                quantiser::budget(recording, "case", &i[0], bits, &o[0])
+            }),
             Box::new(move |i, before| {
                 let rows = before[0].chunks(12).zip(i[0].chunks(4));
                 let layers: Vec<(f64, f64)> = rows.map(|(row, count)| (row[3], count[0])).collect();
@@ -263,7 +265,7 @@ impl Layers {
             output_shapes: vec![output.0],
             initial: vec![output.1],
             schedule: self.schedule,
-            record: Box::new(move |plan, i, o| {
+            record: Box::new(move |recording, i, o| {
                 let quantisers = i[0].range(model.length..i[0].len());
                 let nowhere = Tensor::transient("nowhere", &[model.arena()]);
                 let levels = Tensor::transient("levels", &[model.sizes.len(), 3, 4]);
@@ -276,7 +278,7 @@ impl Layers {
                     values: &nowhere,
                     levels: &levels,
                 };
-                record(plan, &quantised, &i[2..], &o[0]);
+                record(recording, &quantised, &i[2..], &o[0]);
             }),
             expected: Box::new(move |i, before| vec![expected(&known, i, before)]),
         }
@@ -293,12 +295,12 @@ fn forward(model: &Layers) -> Case {
         &kernels::QUANTISER_FORWARD,
         Vec::new(),
         (vec![model.arena()], Some(before)),
-        |plan, quantised, _, values| {
+        |recording, quantised, _, values| {
             let quantised = Quantised {
                 values,
                 ..*quantised
             };
-            quantiser::quantiser_forward(plan, "case", &quantised);
+            quantiser::quantiser_forward(recording, "case", &quantised);
         },
         |model, i, before| {
             let mut values = before[0].clone();
@@ -319,12 +321,12 @@ fn levels(model: &Layers) -> Case {
         &kernels::LEVELS,
         Vec::new(),
         (vec![model.sizes.len(), 3, 4], None),
-        |plan, quantised, _, levels| {
+        |recording, quantised, _, levels| {
             let quantised = Quantised {
                 levels,
                 ..*quantised
             };
-            quantiser::quantiser_forward(plan, "case", &quantised);
+            quantiser::quantiser_forward(recording, "case", &quantised);
         },
         |model, i, _| Expected {
             values: model.stored_levels(&i[0]),
@@ -348,7 +350,7 @@ fn backward(model: &Layers, identity: bool) -> Case {
         &kernels::QUANTISER_BACKWARD,
         more,
         (vec![model.arena()], Some(model.gradients("d_w"))),
-        move |plan, quantised, more, gradients| {
+        move |recording, quantised, more, gradients| {
             let quantised = Quantised {
                 levels: &more[1],
                 ..*quantised
@@ -359,7 +361,7 @@ fn backward(model: &Layers, identity: bool) -> Case {
                 lambda_l2: LAMBDA_L2 as f32,
                 identity,
             };
-            quantiser::quantiser_backward(plan, "case", &quantised, &more[0], pull, targets);
+            quantiser::quantiser_backward(recording, "case", &quantised, &more[0], pull, targets);
         },
         move |model, i, before| {
             let mut values = before[0].clone();
@@ -402,14 +404,14 @@ fn levels_backward(model: &Layers) -> Case {
         &kernels::LEVELS_BACKWARD,
         more,
         (vec![model.sizes.len(), 4], None),
-        |plan, quantised, more, d_quantisers| {
+        |recording, quantised, more, d_quantisers| {
             let quantised = Quantised {
                 levels: &more[1],
                 ..*quantised
             };
             let targets = [&more[2], d_quantisers];
             quantiser::quantiser_backward(
-                plan,
+                recording,
                 "case",
                 &quantised,
                 &more[0],

@@ -231,8 +231,8 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
         Some(noise) => network.in_parts_for(gpu).with_noise(noise),
         None => network.in_parts_for(gpu),
     };
-    let mut plan = Recording::new(gpu.path());
-    let prepared = network.prepare(&mut plan, &inputs, model.input);
+    let mut recording = Recording::new(gpu.path());
+    let prepared = network.prepare(&mut recording, &inputs, model.input);
     let read = Weights {
         name: "HP",
         weights: &weights,
@@ -242,12 +242,18 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
         round_norm: false,
         moments: None,
     };
-    let pass = network.forward(&mut plan, &prepared, read, mode);
+    let pass = network.forward(&mut recording, &prepared, read, mode);
     let shape = pass.logits().shape.clone();
     let [logits, nothing, d_logits] =
         ["logits", "nothing", "d_logits"].map(|label| tensor(label, &shape));
     // Logits lie in working memory: a sum with zeros brings them out of it.
-    add(&mut plan, "out", [pass.logits(), &nothing], false, &logits);
+    add(
+        &mut recording,
+        "out",
+        [pass.logits(), &nothing],
+        false,
+        &logits,
+    );
     let gradients = arena("gradients");
     if mode == Mode::Train && latent.is_none() {
         let mut rng = Philox::new(8, 8);
@@ -260,10 +266,10 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
             }
         });
         d_logits.write(gpu, &random.collect::<Vec<f32>>());
-        network.backward(&mut plan, &pass, read, &d_logits, &gradients);
+        network.backward(&mut recording, &pass, read, &d_logits, &gradients);
     }
     let schedule = Schedule::default().with_noise(1.0, 0, 0);
-    let plan = gpu.plan(plan).unwrap();
+    let plan = gpu.plan(recording).unwrap();
     plan.run(gpu, bytemuck::bytes_of(&schedule));
     Made {
         logits: block_on(logits.read(gpu)).unwrap(),

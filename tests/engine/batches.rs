@@ -154,9 +154,9 @@ fn places_beyond_two_to_the_22nd_are_found() {
     let y = Tensor::new(&gpu, "y", &shape.y()).unwrap();
     let pixels: Vec<f32> = (0..x.len()).map(|i| i as f32).collect();
     x.write(&gpu, &pixels);
-    let mut plan = Recording::new(gpu.path());
-    upsample_forward(&mut plan, "upsample", &shape, &x, &y);
-    gpu.plan(plan).unwrap().run(&gpu, &[0; 64]);
+    let mut recording = Recording::new(gpu.path());
+    upsample_forward(&mut recording, "upsample", &shape, &x, &y);
+    gpu.plan(recording).unwrap().run(&gpu, &[0; 64]);
     let found = block_on(y.read(&gpu)).unwrap();
     for (i, pixel) in found.chunks(60).enumerate() {
         let (line, column) = (i / 20, i % 20);

@@ -350,10 +350,10 @@ fn a_device_stores_16_bits_as_the_host_does() {
         Tensor::kept_of("half", &shape, storage),
         Tensor::kept("back", &shape),
     );
-    let mut plan = Recording::new(Path::Gpu);
-    add(&mut plan, "store", [&x, &zeros], false, &half);
-    add(&mut plan, "load", [&half, &zeros], false, &back);
-    let plan = gpu.plan(plan).unwrap();
+    let mut recording = Recording::new(Path::Gpu);
+    add(&mut recording, "store", [&x, &zeros], false, &half);
+    add(&mut recording, "load", [&half, &zeros], false, &back);
+    let plan = gpu.plan(recording).unwrap();
     plan.run(&gpu, &[]);
     let want = storage.decode(&storage.encode(&numbers), numbers.len());
     for got in [&half, &back] {

@@ -126,9 +126,9 @@ fn rates(gpu: &Gpu, least: Duration) -> Result<Rates, CliError> {
         Tensor::new(gpu, "y", &[floats])?,
         Tensor::new(gpu, "d_y", &[floats])?,
     );
-    let mut plan = Recording::new(gpu.path());
-    crate::op::relu_backward(&mut plan, "copy", &y, &d_y);
-    let times = timed_layer(gpu, &[gpu.plan(plan)?], least)?;
+    let mut recording = Recording::new(gpu.path());
+    crate::op::relu_backward(&mut recording, "copy", &y, &d_y);
+    let times = timed_layer(gpu, &[gpu.plan(recording)?], least)?;
     let bytes = 12.0 * floats as f64 / (times.fastest / 1e3);
     Ok(Rates { macs, bytes })
 }
@@ -151,17 +151,17 @@ fn f32_plan(gpu: &Gpu, shape: &ConvShape) -> Result<Plan, CliError> {
     let w = random(gpu, &shape.w(), float)?;
     let bias = random(gpu, &shape.w()[..1], float)?;
     let y = Tensor::new(gpu, "y", &shape.y())?;
-    let mut plan = Recording::new(gpu.path());
-    plan.constant(&w.buffer);
+    let mut recording = Recording::new(gpu.path());
+    recording.constant(&w.buffer);
     conv_forward(
-        &mut plan,
+        &mut recording,
         "f32",
         Windows::Plain(shape),
         [&x, &w, &bias],
         Epilogue::Relu,
         &y,
     );
-    Ok(gpu.plan(plan)?)
+    Ok(gpu.plan(recording)?)
 }
 
 fn packed_plan(
@@ -181,12 +181,12 @@ fn packed_plan(
     w.write(gpu, &words);
     let table = random(gpu, &[2, shape.w()[0]], |_| 8)?;
     let y = Tensor::new(gpu, "y", &shape.y())?;
-    let mut plan = Recording::new(gpu.path());
-    plan.constant(&w.buffer);
-    plan.constant(&table.buffer);
+    let mut recording = Recording::new(gpu.path());
+    recording.constant(&w.buffer);
+    recording.constant(&table.buffer);
     let how = (arithmetic, sharing, form);
     packed_conv(
-        &mut plan,
+        &mut recording,
         "packed",
         shape,
         how,
@@ -194,7 +194,7 @@ fn packed_plan(
         [0, 127],
         &y,
     );
-    Ok(gpu.plan(plan)?)
+    Ok(gpu.plan(recording)?)
 }
 
 /// Plans over operands of their own, enough of them to take turns.
@@ -362,9 +362,9 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
         targets: None,
         shard: Shard::default(),
     };
-    let mut plan = Recording::new(gpu.path());
-    plan.constant(&arena.buffer);
-    let input = network.prepare(&mut plan, &inputs, model.input);
+    let mut recording = Recording::new(gpu.path());
+    recording.constant(&arena.buffer);
+    let input = network.prepare(&mut recording, &inputs, model.input);
     let weights = Weights {
         name: "HP",
         weights: &arena,
@@ -374,8 +374,8 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
         round_norm: false,
         moments: None,
     };
-    network.forward(&mut plan, &input, weights, Mode::Test);
-    Ok(gpu.plan(plan)?)
+    network.forward(&mut recording, &input, weights, Mode::Test);
+    Ok(gpu.plan(recording)?)
 }
 
 fn model_rows(

@@ -56,7 +56,9 @@ fn forward(count: usize, function: Activate) -> Case {
         name(count, &function),
         vec![(input(count), vec![count])],
         vec![vec![count]],
-        Box::new(move |plan, i, o| activation_forward(plan, "case", &function, &i[0], &o[0])),
+        Box::new(move |recording, i, o| {
+            activation_forward(recording, "case", &function, &i[0], &o[0])
+        }),
         Box::new(move |i, _| {
             vec![Expected::exact(reference::activation_forward(
                 &function, &i[0],
@@ -74,8 +76,8 @@ fn backward(count: usize, function: Activate) -> Case {
             (noise("d_y", count), vec![count]),
         ],
         vec![vec![count]],
-        Box::new(move |plan, i, o| {
-            activation_backward(plan, "case", &function, [&i[0], &i[1]], &o[0]);
+        Box::new(move |recording, i, o| {
+            activation_backward(recording, "case", &function, [&i[0], &i[1]], &o[0]);
         }),
         Box::new(move |i, _| {
             vec![Expected::exact(reference::activation_backward(
@@ -97,7 +99,7 @@ fn backward_in_place(count: usize) -> Case {
         initial: vec![Some(noise(&name, count))],
         name,
         schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| relu_backward(plan, "case", &i[0], &o[0])),
+        record: Box::new(|recording, i, o| relu_backward(recording, "case", &i[0], &o[0])),
         expected: Box::new(|i, before| {
             vec![Expected {
                 values: reference::relu_backward(&i[0], &before[0]),

@@ -27,8 +27,16 @@ impl Integers for PackedActivation {
         }
     }
 
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
-        packed_activation(plan, label, &x[0], self.leak, self.shift, self.limits, y);
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
+        packed_activation(
+            recording,
+            label,
+            &x[0],
+            self.leak,
+            self.shift,
+            self.limits,
+            y,
+        );
     }
 
     fn bound(&self, most: i64) -> i128 {

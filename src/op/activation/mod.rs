@@ -101,7 +101,7 @@ struct ActivationForwardParams {
 
 /// y = the activation of x. Both have one shape.
 pub fn activation_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     activate: &Activate,
     x: &Tensor,
@@ -115,7 +115,7 @@ pub fn activation_forward(
         x_base: x.base(),
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &ACTIVATION_FORWARD,
         label,
         constants: &[],
@@ -143,7 +143,7 @@ struct ActivationBackwardParams {
 /// d_x = d_y times the slope of the activation at its input x: at x = 0 the slope of the negative half, at the
 /// ceiling 0. All three have one shape.
 pub fn activation_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     activate: &Activate,
     [x, d_y]: [&Tensor; 2],
@@ -158,7 +158,7 @@ pub fn activation_backward(
         d_y_base: d_y.base(),
         d_x_base: d_x.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &ACTIVATION_BACKWARD,
         label,
         constants: &[],

@@ -198,20 +198,20 @@ impl Recorder for Pointwise {
         self.shape.clone()
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
-            activation_forward(plan, at.label, &self.slopes, x, y);
+            activation_forward(recording, at.label, &self.slopes, x, y);
         }
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         if !at.wanted[0] {
             return vec![Gradient::None];
         }
         let d_x = at.room(&self.shape);
         for ((x, d_y), d_x) in at.x[0].parts().iter().zip(at.d_y.parts()).zip(d_x.parts()) {
-            activation_backward(plan, at.label, &self.slopes, [x, d_y], d_x);
+            activation_backward(recording, at.label, &self.slopes, [x, d_y], d_x);
         }
         vec![Gradient::Own(d_x)]
     }
@@ -223,10 +223,10 @@ impl Recorder for Pointwise {
 
 /// The gradient before a ReLU in memory of its own, from the output y of the ReLU and the gradient of y.
 pub(in crate::op) fn relu_backward_apart(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [y, d_y]: [&Tensor; 2],
     d_x: &Tensor,
 ) {
-    activation_backward(plan, label, &Activate::RELU, [y, d_y], d_x);
+    activation_backward(recording, label, &Activate::RELU, [y, d_y], d_x);
 }

@@ -41,7 +41,7 @@ struct PackedActivationParams {
 /// x and y have one shape. The caller guarantees that nothing leaves 32 bits, that shifts are below 32, and that the
 /// limits contain zero: the padding of channels then stays zero.
 pub fn packed_activation(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     x: &Tensor,
     leak: u32,
@@ -59,7 +59,7 @@ pub fn packed_activation(
         x_base: x.base(),
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &PACKED_ACTIVATION,
         label,
         constants: &[],

@@ -31,7 +31,7 @@ fn case([pixels, channels]: [usize; 2], leak: u32, shift: i32, limits: [i32; 2])
         format!("{pixels} pixels of {channels}, leak {leak}, shift {shift}, to {limits:?}"),
         vec![(shape.clone(), padded_integers("x", &shape, channels, most))],
         shape,
-        move |plan, i, y| packed_activation(plan, "case", &i[0], leak, shift, limits, y),
+        move |recording, i, y| packed_activation(recording, "case", &i[0], leak, shift, limits, y),
         move |i| packed_reference::packed_activation(&i[0], leak, shift, limits),
     )
 }

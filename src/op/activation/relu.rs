@@ -24,13 +24,13 @@ struct ReluParams {
 }
 
 /// Turns d_y into d_x: kept where the output y is positive. Both have one shape.
-pub fn relu_backward(plan: &mut Recording, label: &str, y: &Tensor, d_y: &Tensor) {
+pub fn relu_backward(recording: &mut Recording, label: &str, y: &Tensor, d_y: &Tensor) {
     let params = ReluParams {
         count: y.texels(),
         y_base: y.base(),
         d_base: d_y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &RELU_BACKWARD,
         label,
         constants: &[],

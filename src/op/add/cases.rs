@@ -22,7 +22,7 @@ pub(crate) fn of_shape(shape: [usize; 4], relu: bool) -> Case {
             (noise("b", count), shape.to_vec()),
         ],
         vec![shape.to_vec()],
-        Box::new(move |plan, i, o| add(plan, "case", [&i[0], &i[1]], relu, &o[0])),
+        Box::new(move |recording, i, o| add(recording, "case", [&i[0], &i[1]], relu, &o[0])),
         Box::new(move |i, _| vec![Expected::exact(reference::add(&i[0], &i[1], relu))]),
     )
 }

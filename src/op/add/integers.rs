@@ -51,7 +51,7 @@ impl Integers for PackedSum {
         }
     }
 
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let additions = self.additions();
         let mut sum = x[0].clone();
         for (number, addition) in additions.iter().enumerate() {
@@ -61,7 +61,7 @@ impl Integers for PackedSum {
             };
             let Addition { ups, shift, limits } = addition;
             packed_add(
-                plan,
+                recording,
                 label,
                 [&sum, &x[number + 1]],
                 *ups,

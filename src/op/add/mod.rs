@@ -56,7 +56,7 @@ struct AddParams {
 /// a and b.
 ///
 /// The gradient of a and of b is that of y. With `relu`, [`crate::op::relu_backward`] turns d_y into it.
-pub fn add(plan: &mut Recording, label: &str, [a, b]: [&Tensor; 2], relu: bool, y: &Tensor) {
+pub fn add(recording: &mut Recording, label: &str, [a, b]: [&Tensor; 2], relu: bool, y: &Tensor) {
     debug_assert!(a.len() == y.len() && b.len() == y.len());
     let params = AddParams {
         count: y.texels(),
@@ -65,7 +65,7 @@ pub fn add(plan: &mut Recording, label: &str, [a, b]: [&Tensor; 2], relu: bool, 
         b_base: b.base(),
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &ADD,
         label,
         constants: &[],

@@ -113,7 +113,7 @@ impl Recorder for Adder {
         self.relu
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, y) in at.y.parts().iter().enumerate() {
             let mut sum = at.x[0].part(number).clone();
             for (input, x) in at.x.iter().enumerate().skip(1) {
@@ -123,7 +123,7 @@ impl Recorder for Adder {
                     false => Tensor::transient_of("sum", &y.shape, at.storages.values),
                 };
                 add(
-                    plan,
+                    recording,
                     at.label,
                     [&sum, x.part(number)],
                     last && self.relu,
@@ -135,16 +135,16 @@ impl Recorder for Adder {
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let mut d_x = at.d_y.clone();
         if at.masks_own && at.d_y_shared {
             d_x = at.room(&self.shape);
             for ((y, d_y), d_x) in at.y.parts().iter().zip(at.d_y.parts()).zip(d_x.parts()) {
-                relu_backward_apart(plan, at.label, [y, d_y], d_x);
+                relu_backward_apart(recording, at.label, [y, d_y], d_x);
             }
         } else if at.masks_own {
             for (y, d_y) in at.y.parts().iter().zip(at.d_y.parts()) {
-                relu_backward(plan, at.label, y, d_y);
+                relu_backward(recording, at.label, y, d_y);
             }
         }
         let gradient = |wanted: &bool| match wanted {

@@ -39,7 +39,7 @@ struct PackedAddParams {
 /// All tensors have one shape. The caller guarantees that nothing leaves 32 bits, that shifts are below 32, and that
 /// the limits contain zero: the padding of channels then stays zero.
 pub fn packed_add(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [a, b]: [&Tensor; 2],
     ups: [u32; 2],
@@ -59,7 +59,7 @@ pub fn packed_add(
         b_base: b.base(),
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &PACKED_ADD,
         label,
         constants: &[],

@@ -31,7 +31,7 @@ fn case([pixels, channels]: [usize; 2], ups: [u32; 2], shift: i32, limits: [i32;
         format!("{pixels} pixels of {channels}, up {ups:?}, shift {shift}, to {limits:?}"),
         vec![of("a"), of("b")],
         shape.clone(),
-        move |plan, i, y| packed_add(plan, "case", [&i[0], &i[1]], ups, shift, limits, y),
+        move |recording, i, y| packed_add(recording, "case", [&i[0], &i[1]], ups, shift, limits, y),
         move |i| packed_reference::packed_add([&i[0], &i[1]], ups, shift, limits),
     )
 }

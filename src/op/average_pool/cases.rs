@@ -48,8 +48,8 @@ fn forward(s: WindowShape) -> Case {
         s.to_string(),
         vec![(padded_noise("x", &s.x(), s.channels), s.x().to_vec())],
         vec![s.y().to_vec()],
-        Box::new(move |plan, i, o| {
-            average_pool_forward(plan, "case", &s, factor(&s), &i[0], &o[0]);
+        Box::new(move |recording, i, o| {
+            average_pool_forward(recording, "case", &s, factor(&s), &i[0], &o[0]);
         }),
         Box::new(move |i, _| {
             vec![Expected {
@@ -66,8 +66,8 @@ fn backward(s: WindowShape) -> Case {
         s.to_string(),
         vec![(padded_noise("d_y", &s.y(), s.channels), s.y().to_vec())],
         vec![s.x().to_vec()],
-        Box::new(move |plan, i, o| {
-            average_pool_backward(plan, "case", &s, factor(&s), &i[0], &o[0]);
+        Box::new(move |recording, i, o| {
+            average_pool_backward(recording, "case", &s, factor(&s), &i[0], &o[0]);
         }),
         Box::new(move |i, _| {
             vec![Expected {

@@ -31,8 +31,16 @@ impl Integers for PackedAverage {
         }
     }
 
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
-        packed_average_pool(plan, label, &self.shape, self.shift, self.limits, &x[0], y);
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
+        packed_average_pool(
+            recording,
+            label,
+            &self.shape,
+            self.shift,
+            self.limits,
+            &x[0],
+            y,
+        );
     }
 
     fn bound(&self, most: i64) -> i128 {

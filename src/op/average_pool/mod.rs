@@ -55,7 +55,7 @@ pub static AVERAGE_POOL_BACKWARD: Kernel = kernels::elementwise(
 ///
 /// x and y are stored as [`WindowShape::x`] and [`WindowShape::y`] say.
 pub fn average_pool_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &WindowShape,
     factor: f32,
@@ -68,7 +68,7 @@ pub fn average_pool_forward(
         y_base: y.base(),
         ..WindowParams::new(shape, Side::Output)
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &AVERAGE_POOL_FORWARD,
         label,
         constants: &[],
@@ -84,7 +84,7 @@ pub fn average_pool_forward(
 /// d_x = `factor` times the sum of d_y over the windows that hold an input. The factor is that of
 /// [`average_pool_forward`].
 pub fn average_pool_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &WindowShape,
     factor: f32,
@@ -97,7 +97,7 @@ pub fn average_pool_backward(
         y_base: d_y.base(),
         ..WindowParams::new(shape, Side::Input)
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &AVERAGE_POOL_BACKWARD,
         label,
         constants: &[],

@@ -188,22 +188,22 @@ impl Recorder for Averager {
         self.0.y().to_vec()
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             let shape = self.0.of_images(x);
-            average_pool_forward(plan, at.label, &shape, factor(&shape), x, y);
+            average_pool_forward(recording, at.label, &shape, factor(&shape), x, y);
         }
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         if !at.wanted[0] {
             return vec![Gradient::None];
         }
         let d_x = at.room(&self.0.x());
         for (d_y, d_x) in at.d_y.parts().iter().zip(d_x.parts()) {
             let shape = self.0.of_images(d_x);
-            average_pool_backward(plan, at.label, &shape, factor(&shape), d_y, d_x);
+            average_pool_backward(recording, at.label, &shape, factor(&shape), d_y, d_x);
         }
         vec![Gradient::Own(d_x)]
     }

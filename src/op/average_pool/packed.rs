@@ -23,7 +23,7 @@ pub static PACKED_AVERAGE_POOL: Kernel = Kernel {
 /// x and y are stored as `shape` says. The caller guarantees that nothing leaves 32 bits, that the shift is below 32,
 /// and that the limits contain zero: the padding of channels then stays zero.
 pub fn packed_average_pool(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &WindowShape,
     shift: i32,
@@ -33,5 +33,5 @@ pub fn packed_average_pool(
 ) {
     requantise::check(&[shift], limits);
     let kernel = (&PACKED_AVERAGE_POOL, label);
-    packed_windows::record(plan, kernel, shape, (shift, limits), [x, y]);
+    packed_windows::record(recording, kernel, shape, (shift, limits), [x, y]);
 }

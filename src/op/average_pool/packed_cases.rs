@@ -25,7 +25,9 @@ fn case(shape: WindowShape, shift: i32, limits: [i32; 2]) -> Case {
         format!("{}, shift {shift}, to {limits:?}", case_name(&shape)),
         vec![(shape.x().to_vec(), x)],
         shape.y().to_vec(),
-        move |plan, i, y| packed_average_pool(plan, "case", &shape, shift, limits, &i[0], y),
+        move |recording, i, y| {
+            packed_average_pool(recording, "case", &shape, shift, limits, &i[0], y)
+        },
         move |i| packed_reference::packed_average_pool(&shape, shift, limits, &i[0]),
     )
 }

@@ -49,7 +49,7 @@ fn of_concat(pixels: usize, [a, b]: [usize; 2]) -> Case {
         format!("{pixels} pixels, {a} and {b} channels"),
         vec![input("a", a), input("b", b)],
         vec![vec![pixels, pad4(a + b)]],
-        Box::new(move |plan, i, o| concat(plan, "case", [(&i[0], a), (&i[1], b)], &o[0])),
+        Box::new(move |recording, i, o| concat(recording, "case", [(&i[0], a), (&i[1], b)], &o[0])),
         Box::new(move |i, _| vec![Expected::exact(reference::concat([(&i[0], a), (&i[1], b)]))]),
     )
 }
@@ -61,7 +61,7 @@ fn of_channels(pixels: usize, of: usize, (first, count): (usize, usize)) -> Case
         format!("{pixels} pixels, {count} of {of} channels from {first} on"),
         vec![(padded_noise("x", &shape, of), shape.to_vec())],
         vec![vec![pixels, pad4(count)]],
-        Box::new(move |plan, i, o| channels(plan, "case", &i[0], (first, count), &o[0])),
+        Box::new(move |recording, i, o| channels(recording, "case", &i[0], (first, count), &o[0])),
         Box::new(move |i, _| {
             vec![Expected::exact(reference::channels(
                 &i[0],

@@ -44,7 +44,7 @@ impl Integers for PackedJoin {
         }
     }
 
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let joins = self.joins();
         let mut joined = x[0].clone();
         for (number, [left, right]) in joins.iter().enumerate() {
@@ -58,7 +58,7 @@ impl Integers for PackedJoin {
                 (&joined, left.0, left.1),
                 (&x[number + 1], right.0, right.1),
             ];
-            packed_concat(plan, label, sides, self.limits, &to);
+            packed_concat(recording, label, sides, self.limits, &to);
             joined = to;
         }
     }

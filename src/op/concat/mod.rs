@@ -72,7 +72,7 @@ struct ConcatParams {
 ///
 /// More than two inputs are joined two at a time.
 pub fn concat(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [(a, a_channels), (b, b_channels)]: [(&Tensor, usize); 2],
     y: &Tensor,
@@ -89,7 +89,7 @@ pub fn concat(
         y_base: y.base(),
         inverse_y_texels: 1.0 / row_texels(y) as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &CONCAT,
         label,
         constants: &[],
@@ -121,7 +121,7 @@ struct ChannelsParams {
 ///
 /// The gradient of an input of [`concat`](fn@concat) is its channels of the gradient of y.
 pub fn channels(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     x: &Tensor,
     (first, count): (usize, usize),
@@ -137,7 +137,7 @@ pub fn channels(
         y_base: y.base(),
         inverse_y_texels: 1.0 / row_texels(y) as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &CHANNELS,
         label,
         constants: &[],

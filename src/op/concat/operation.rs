@@ -107,7 +107,7 @@ impl Recorder for Joiner {
         self.stored(self.channels.iter().sum())
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, y) in at.y.parts().iter().enumerate() {
             let (mut joined, mut width) = (at.x[0].part(number).clone(), self.channels[0]);
             for (input, channels) in self.channels.iter().enumerate().skip(1) {
@@ -118,14 +118,14 @@ impl Recorder for Joiner {
                     false => Tensor::transient_of("joined", &shape, at.storages.values),
                 };
                 let right = (at.x[input].part(number), *channels);
-                concat(plan, at.label, [(&joined, width), right], &to);
+                concat(recording, at.label, [(&joined, width), right], &to);
                 (joined, width) = (to, width + channels);
             }
         }
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let mut first = 0;
         let mut gradients = Vec::new();
         for (input, count) in self.channels.iter().enumerate() {
@@ -133,7 +133,7 @@ impl Recorder for Joiner {
                 true => {
                     let d_x = at.room(&self.stored(*count));
                     for (d_y, d_x) in at.d_y.parts().iter().zip(d_x.parts()) {
-                        channels(plan, at.label, d_y, (first, *count), d_x);
+                        channels(recording, at.label, d_y, (first, *count), d_x);
                     }
                     Gradient::Own(d_x)
                 }

@@ -46,7 +46,7 @@ struct PackedConcatParams {
 /// of channels need not be multiples of four. y is (pixels..., padded sum of channels), and its padding becomes
 /// zero. The caller guarantees that nothing leaves 32 bits and that shifts are below 32.
 pub fn packed_concat(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [a, b]: [(&Tensor, usize, i32); 2],
     limits: [i32; 2],
@@ -71,7 +71,7 @@ pub fn packed_concat(
         y_base: y.base(),
         inverse_channels: 1.0 / texels as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &PACKED_CONCAT,
         label,
         constants: &[],

@@ -37,9 +37,9 @@ fn case(pixels: usize, channels: [usize; 2], shifts: [i32; 2], limits: [i32; 2])
         format!("{pixels} pixels of {a} and {b}, shifts {shifts:?}, to {limits:?}"),
         vec![of("a", a), of("b", b)],
         vec![pixels, pad4(a + b)],
-        move |plan, i, y| {
+        move |recording, i, y| {
             let inputs = [(&i[0], a, a_shift), (&i[1], b, b_shift)];
-            packed_concat(plan, "case", inputs, limits, y);
+            packed_concat(recording, "case", inputs, limits, y);
         },
         move |i| {
             packed_reference::packed_concat([(&i[0], a, a_shift), (&i[1], b, b_shift)], limits)

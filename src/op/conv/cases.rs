@@ -171,14 +171,14 @@ fn forward(s: ConvShape, relu: bool, splits: usize) -> Case {
         output_shapes: vec![y.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let epilogue = if relu {
                 Epilogue::Relu
             } else {
                 Epilogue::Linear
             };
             let (windows, inputs) = (Windows::Plain(&s), [&i[0], &i[1], &i[2]]);
-            conv_forward_in(splits, plan, "case", windows, inputs, epilogue, &o[0]);
+            conv_forward_in(splits, recording, "case", windows, inputs, epilogue, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -210,9 +210,9 @@ fn backward_input(s: ConvShape, relu: bool, splits: usize) -> Case {
         output_shapes: vec![x.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let inputs = [&i[0], &i[1], &i[2]];
-            conv_backward_input_in(splits, plan, "case", &s, inputs, relu, &o[0]);
+            conv_backward_input_in(splits, recording, "case", &s, inputs, relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             let values = reference::conv_backward_input(&s, &i[0], &i[1]);
@@ -264,7 +264,7 @@ fn weight_case(
         output_shapes: vec![vec![outputs]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let partial = match splits {
                 1 => o[0].view(&[1, outputs]),
                 _ => Tensor::transient("partial", &[splits, outputs]),
@@ -274,9 +274,9 @@ fn weight_case(
                 d_y: &i[0],
                 argmax: pool.and(Some(&i[2])),
             };
-            op::conv_backward_weight(plan, "case", windows, d_y, &i[1], bias, &partial);
+            op::conv_backward_weight(recording, "case", windows, d_y, &i[1], bias, &partial);
             if splits > 1 {
-                op::sum_partials(plan, "case", &partial, &o[0]);
+                op::sum_partials(recording, "case", &partial, &o[0]);
             }
         }),
         expected: Box::new(move |i, _| {
@@ -329,7 +329,7 @@ fn shifts(s: ConvShape) -> Case {
         output_shapes: vec![s.shifts().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| op::shifts(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |recording, i, o| op::shifts(recording, "case", &s, &i[0], &o[0])),
         expected: Box::new(move |_, _| {
             vec![Expected {
                 values: reference::shifts(&s, &widened(&image)),
@@ -365,9 +365,9 @@ fn forward_of_shifts(s: ConvShape) -> Case {
         output_shapes: vec![y.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let (windows, inputs) = (Windows::Shifts(&s), [&i[0], &i[1], &i[2]]);
-            op::conv_forward(plan, "case", windows, inputs, Epilogue::Relu, &o[0]);
+            op::conv_forward(recording, "case", windows, inputs, Epilogue::Relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -464,14 +464,14 @@ fn forward_pooled(
         output_shapes: vec![vec![2 * length]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let windows = shifts.as_ref().map_or(Windows::Plain(&s), Windows::Shifts);
             let [y, argmax] = [0..length, length..2 * length].map(|range| o[0].range(range));
             let epilogue = Epilogue::MaxPool {
                 argmax: Some(&argmax),
             };
             let inputs = [&i[0], &i[1], &i[2]];
-            op::conv_forward(plan, "case", windows, inputs, epilogue, &y);
+            op::conv_forward(recording, "case", windows, inputs, epilogue, &y);
         }),
         expected: Box::new(move |i, _| {
             let before = reference::conv_forward(&s, &wide, &i[1], &i[2], true);

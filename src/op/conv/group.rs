@@ -51,25 +51,25 @@ impl Recorder for Grouped {
         self.relu
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let w = self.weight(at.weights.weights_of(&self.layer));
         let bias = self.layer.bias_of(at.weights.biases);
         let bias = bias.unwrap_or_else(|| at.weights.zeros.clone());
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             let shape = self.shape.of_images(x);
-            group_conv_forward(plan, at.label, &shape, [x, &w, &bias], self.relu, y);
+            group_conv_forward(recording, at.label, &shape, [x, &w, &bias], self.relu, y);
         }
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let mut d_y = at.d_y.clone();
         if at.masks_own {
             let apart = at.room(&self.output());
             for ((y, d_y), d_x) in at.y.parts().iter().zip(at.d_y.parts()).zip(apart.parts()) {
                 match at.d_y_shared {
-                    true => relu_backward_apart(plan, at.label, [y, d_y], d_x),
-                    false => relu_backward(plan, at.label, y, d_y),
+                    true => relu_backward_apart(recording, at.label, [y, d_y], d_x),
+                    false => relu_backward(recording, at.label, y, d_y),
                 }
             }
             if at.d_y_shared {
@@ -86,19 +86,19 @@ impl Recorder for Grouped {
         };
         let pieces = x.iter().zip(d_y.parts()).zip(&shapes);
         for (((x, d_y), shape), partial) in pieces.zip(cut(&partial, splits())) {
-            group_conv_backward_weight(plan, at.label, shape, d_y, x, bias, &partial);
+            group_conv_backward_weight(recording, at.label, shape, d_y, x, bias, &partial);
         }
         let mut gradient = Gradient::None;
         if at.wanted[0] {
             let d_x = at.room(&self.inputs()[0]);
             let w = self.weight(at.weights.weights_of(&self.layer));
             for ((d_y, shape), d_x) in d_y.parts().iter().zip(&shapes).zip(d_x.parts()) {
-                group_conv_backward_input(plan, at.label, shape, [d_y, &w], d_x);
+                group_conv_backward_input(recording, at.label, shape, [d_y, &w], d_x);
             }
             gradient = Gradient::Own(d_x);
         }
         if splits().sum::<usize>() > 1 {
-            sum_partials(plan, at.label, &partial, &total);
+            sum_partials(recording, at.label, &partial, &total);
         }
         vec![gradient]
     }

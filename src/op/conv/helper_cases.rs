@@ -37,7 +37,7 @@ fn im2col(s: ConvShape) -> Case {
         output_shapes: vec![shape.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| op::im2col(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |recording, i, o| op::im2col(recording, "case", &s, &i[0], &o[0])),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::im2col(&s, &i[0], shape[1]),
@@ -81,13 +81,13 @@ fn sum_case([splits, rows, channels]: [usize; 3], [bias, relu, mask]: [bool; 3])
         output_shapes: vec![vec![rows, channels]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let epilogue = op::SumEpilogue {
                 bias: bias.then_some(&i[1]),
                 relu,
                 mask: mask.then_some(&i[2]),
             };
-            op::sum_partials_then(plan, "case", &i[0], epilogue, &o[0]);
+            op::sum_partials_then(recording, "case", &i[0], epilogue, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             let mut values = reference::sum_partials(&i[0], count);

@@ -46,12 +46,18 @@ impl ConvShape {
 }
 
 /// rows (positions, window) from x (batch, height, width, channels), channels not padded.
-pub fn im2col(plan: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, rows: &Tensor) {
-    record(plan, &entries::IM2COL, label, shape, [x, rows]);
+pub fn im2col(
+    recording: &mut Recording,
+    label: &str,
+    shape: &ConvShape,
+    x: &Tensor,
+    rows: &Tensor,
+) {
+    record(recording, &entries::IM2COL, label, shape, [x, rows]);
 }
 
 pub(super) fn record(
-    plan: &mut Recording,
+    recording: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     shape: &ConvShape,
@@ -77,7 +83,7 @@ pub(super) fn record(
         inverse_output_width: 1.0 / shape.output_width() as f32,
         inverse_output_height: 1.0 / shape.output_height() as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel,
         label,
         constants: &[

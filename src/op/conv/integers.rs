@@ -93,14 +93,14 @@ impl Integers for PackedGroups {
         }
     }
 
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         let layer = &self.layer;
         let codes = GroupCodes::new(&self.shape, layer.bits, layer.zero);
         let words = codes.store(&self.shape, &layer.codes);
-        let w = plan.constant_of(label, &codes.shape(), &words);
-        let table = plan.constant_of("table", &[2, pad4(layer.shape[0])], &table(layer));
+        let w = recording.constant_of(label, &codes.shape(), &words);
+        let table = recording.constant_of("table", &[2, pad4(layer.shape[0])], &table(layer));
         packed_group_conv(
-            plan,
+            recording,
             label,
             &self.shape,
             &codes,

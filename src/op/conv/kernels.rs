@@ -202,7 +202,7 @@ impl<'a> From<&'a Tensor> for OutputGradient<'a> {
 
 /// y = x * w + bias, then the epilogue.
 pub fn conv_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     windows: Windows<'_>,
     operands: [&Tensor; 3],
@@ -216,17 +216,20 @@ pub fn conv_forward(
     let splits = match windows {
         Windows::Plain(_) if !pooled => {
             let size = [windows.positions(pooled), channels];
-            plan.path().backend().splits(size, height * width * inputs)
+            recording
+                .path()
+                .backend()
+                .splits(size, height * width * inputs)
         }
         _ => 1,
     };
-    conv_forward_in(splits, plan, label, windows, operands, epilogue, y);
+    conv_forward_in(splits, recording, label, windows, operands, epilogue, y);
 }
 
 /// [`conv_forward`] in so many ranges of its depth. With more than one, windows are plain and there is no max pool.
 pub(super) fn conv_forward_in(
     splits: usize,
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     windows: Windows<'_>,
     [x, w, bias]: [&Tensor; 3],
@@ -253,7 +256,7 @@ pub(super) fn conv_forward_in(
         splits: splits as u32,
         ..windows.params(pooled)
     };
-    let path = plan.path();
+    let path = recording.path();
     let order = shape.order(path, !pooled && shape.has_edges());
     let constants = [
         ("INSIDE", f64::from(shape.is_inside())),
@@ -263,7 +266,7 @@ pub(super) fn conv_forward_in(
     let constants = [&constants[..], &order, &windows.constants(pooled)].concat();
     let rows = windows.positions(pooled);
     let output = argmax.map_or(Write::New(product), |argmax| Write::Both(product, argmax));
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::CONV_FORWARD,
         label,
         constants: &constants,
@@ -283,7 +286,7 @@ pub(super) fn conv_forward_in(
             relu,
             mask: None,
         };
-        sum_partials_then(plan, label, &partial, epilogue, y);
+        sum_partials_then(recording, label, &partial, epilogue, y);
     }
 }
 
@@ -295,7 +298,7 @@ fn partial_of(splits: usize, total: &Tensor) -> Option<Tensor> {
 
 /// d_x from d_y and w; with `relu`, x came out of a ReLU and d_x is the gradient before it.
 pub fn conv_backward_input(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &ConvShape,
     operands: [&Tensor; 3],
@@ -306,17 +309,17 @@ pub fn conv_backward_input(
     let rows = 4 * shape.stride * shape.stride * shape.phase_rows();
     let [outputs, height, width, _] = shape.w();
     let taps = height.div_ceil(shape.stride) * width.div_ceil(shape.stride);
-    let splits = plan
+    let splits = recording
         .path()
         .backend()
         .splits([rows, channels], taps * outputs);
-    conv_backward_input_in(splits, plan, label, shape, operands, relu, d_x);
+    conv_backward_input_in(splits, recording, label, shape, operands, relu, d_x);
 }
 
 /// [`conv_backward_input`] in so many ranges of its depth.
 pub(super) fn conv_backward_input_in(
     splits: usize,
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &ConvShape,
     [d_y, w, x]: [&Tensor; 3],
@@ -335,7 +338,7 @@ pub(super) fn conv_backward_input_in(
         ..ConvParams::new(shape)
     };
     let (path, rows) = (
-        plan.path(),
+        recording.path(),
         4 * shape.stride * shape.stride * shape.phase_rows(),
     );
     let constants = [
@@ -346,7 +349,7 @@ pub(super) fn conv_backward_input_in(
     ];
     let order = shape.order(path, shape.has_transposed_edges());
     let constants = [&constants[..], &order].concat();
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::CONV_BACKWARD_INPUT,
         label,
         constants: &constants,
@@ -365,14 +368,14 @@ pub(super) fn conv_backward_input_in(
             mask: relu.then_some(x),
             ..Default::default()
         };
-        sum_partials_then(plan, label, &partial, epilogue, d_x);
+        sum_partials_then(recording, label, &partial, epilogue, d_x);
     }
 }
 
 /// Partial sums of d_w, and with `bias` of d_bias behind it, from the gradient of y and from x: `partial` is
 /// (splits, weights, or weights + outputs). With one split they are d_w and d_bias.
 pub fn conv_backward_weight(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     windows: Windows<'_>,
     OutputGradient { d_y, argmax }: OutputGradient<'_>,
@@ -394,7 +397,7 @@ pub fn conv_backward_weight(
     };
     let inside = shape.is_inside() && windows.positions(pooled).is_multiple_of(4);
     let in_order = pooled || matches!(windows, Windows::Shifts(_)) || shape.is_points();
-    let fours = !in_order && shape.in_fours(plan.path());
+    let fours = !in_order && shape.in_fours(recording.path());
     let columns = kernel_height * kernel_width * inputs + if bias { 4 } else { 0 };
     let constants = [
         ("EDGES", f64::from(!pooled && shape.has_edges())),
@@ -404,7 +407,7 @@ pub fn conv_backward_weight(
         ("FOURS", f64::from(fours)),
     ];
     let constants = [&constants[..], &windows.constants(pooled)].concat();
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::CONV_BACKWARD_WEIGHT,
         label,
         constants: &constants,

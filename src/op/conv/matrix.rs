@@ -56,7 +56,12 @@ impl Matrix {
 
     /// The gradients of what the products of all micro-batches gave, behind their epilogues, spread over what
     /// a fused max pool read.
-    fn spread(&self, plan: &mut Recording, at: &Backward<'_>, d_y: &PartedTensor) -> Vec<Tensor> {
+    fn spread(
+        &self,
+        recording: &mut Recording,
+        at: &Backward<'_>,
+        d_y: &PartedTensor,
+    ) -> Vec<Tensor> {
         let (Some(pool), Some(argmax)) = (&self.pool, &at.kept.argmax) else {
             return d_y.parts().to_vec();
         };
@@ -67,26 +72,32 @@ impl Matrix {
                 ..*pool
             };
             let d_x = Tensor::transient_of("unpooled", &shape.x(), at.storages.gradients);
-            max_unpool(plan, at.label, &shape, [d_y, argmax.part(number)], &d_x);
+            max_unpool(
+                recording,
+                at.label,
+                &shape,
+                [d_y, argmax.part(number)],
+                &d_x,
+            );
             spread.push(d_x);
         }
         spread
     }
 
     /// The gradient before this layer's own ReLU, where nobody else applied it.
-    fn before_relu(&self, plan: &mut Recording, at: &Backward<'_>) -> PartedTensor {
+    fn before_relu(&self, recording: &mut Recording, at: &Backward<'_>) -> PartedTensor {
         if !at.masks_own {
             return at.d_y.clone();
         }
         if at.d_y_shared {
             let d_x = at.room(&self.output());
             for ((y, d_y), d_x) in at.y.parts().iter().zip(at.d_y.parts()).zip(d_x.parts()) {
-                relu_backward_apart(plan, at.label, [y, d_y], d_x);
+                relu_backward_apart(recording, at.label, [y, d_y], d_x);
             }
             return d_x;
         }
         for (y, d_y) in at.y.parts().iter().zip(at.d_y.parts()) {
-            relu_backward(plan, at.label, y, d_y);
+            relu_backward(recording, at.label, y, d_y);
         }
         at.d_y.clone()
     }
@@ -94,12 +105,12 @@ impl Matrix {
     /// Records the gradients of weights and bias, or what is left to be summed to them: (splits, total).
     fn weight_gradient(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         label: &str,
         products: &[(Product, OutputGradient<'_>, &Tensor)],
         total: &Tensor,
     ) -> Option<Tensor> {
-        let path = plan.path();
+        let path = recording.path();
         let splits_of = |product: &Product| product.shape.weight_splits(path, products.len());
         let splits = products
             .iter()
@@ -112,7 +123,7 @@ impl Matrix {
         let lengths = products.iter().map(|(product, ..)| splits_of(product));
         for ((product, d_y, x), partial) in products.iter().zip(cut(&partial, lengths)) {
             let bias = self.layer.has_bias();
-            conv_backward_weight(plan, label, product.windows(), *d_y, x, bias, &partial);
+            conv_backward_weight(recording, label, product.windows(), *d_y, x, bias, &partial);
         }
         (splits > 1).then_some(partial)
     }
@@ -149,7 +160,7 @@ impl Recorder for Matrix {
         true
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let weights = at.weights;
         let w = self
             .layer
@@ -167,7 +178,7 @@ impl Recorder for Matrix {
                 (None, false) => Epilogue::Linear,
             };
             conv_forward(
-                plan,
+                recording,
                 at.label,
                 product.windows(),
                 [x, &w, &bias],
@@ -178,14 +189,14 @@ impl Recorder for Matrix {
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let x = at.x[0].parts();
-        let d_y = self.before_relu(plan, at);
+        let d_y = self.before_relu(recording, at);
         let argmax = at.kept.argmax.as_ref();
         // First, so that everything that is read of the gradient is copied to its texture at once.
         let wanted = at.wanted[0];
         let spread = match wanted {
-            true => self.spread(plan, at, &d_y),
+            true => self.spread(recording, at, &d_y),
             false => Vec::new(),
         };
         let products = x
@@ -199,7 +210,7 @@ impl Recorder for Matrix {
             });
         let products: Vec<_> = products.collect();
         let total = self.layer.product_of(at.gradients);
-        let partial = self.weight_gradient(plan, at.label, &products, &total);
+        let partial = self.weight_gradient(recording, at.label, &products, &total);
         let gradient = match wanted {
             true => {
                 let d_x = at.room(&self.inputs()[0]);
@@ -209,7 +220,7 @@ impl Recorder for Matrix {
                 let relu = at.masks || self.shape.is_points() && at.input_has_relu;
                 for ((x, d_y), d_x) in x.iter().zip(&spread).zip(d_x.parts()) {
                     let shape = self.shape.of_images(x);
-                    conv_backward_input(plan, at.label, &shape, [d_y, &w, x], relu, d_x);
+                    conv_backward_input(recording, at.label, &shape, [d_y, &w, x], relu, d_x);
                 }
                 Gradient::Own(d_x)
             }
@@ -217,7 +228,7 @@ impl Recorder for Matrix {
         };
         // Last, so that all results of a layer are copied to their texture at once.
         if let Some(partial) = partial {
-            sum_partials(plan, at.label, &partial, &total);
+            sum_partials(recording, at.label, &partial, &total);
         }
         vec![gradient]
     }

@@ -178,7 +178,7 @@ fn kernel(arithmetic: Arithmetic, sharing: Sharing, path: Path) -> (&'static Ker
 /// y = requantised x * w. `w` holds codes (blocks of four outputs, row of texels); `table`
 /// (2, outputs) biases and shifts; results are clamped to `limits`.
 pub fn packed_conv(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &ConvShape,
     (arithmetic, sharing, codes): (Arithmetic, Sharing, CodeShape),
@@ -186,7 +186,7 @@ pub fn packed_conv(
     limits: [i32; 2],
     y: &Tensor,
 ) {
-    let path = plan.path();
+    let path = recording.path();
     let (kernel, activations) = kernel(arithmetic, sharing, path);
     let ([batch, height, width, channels], stored) = (shape.y(), shape.x());
     let pixels = stored[..3].iter().product();
@@ -194,7 +194,7 @@ pub fn packed_conv(
     let (x, inputs, code_inputs) = match activations {
         Activations::Words => (x, stored[3] / 4, codes.inputs / 4),
         Activations::Bytes => {
-            packed_bytes(plan, label, &x.view(&[pixels, stored[3]]), &bytes);
+            packed_bytes(recording, label, &x.view(&[pixels, stored[3]]), &bytes);
             (&bytes, codes.inputs / GROUP, codes.inputs / GROUP)
         }
     };
@@ -233,7 +233,7 @@ pub fn packed_conv(
     if sharing == Sharing::Tile {
         constants.extend(shape.order(path, shape.has_edges()));
     }
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel,
         label,
         constants: &constants,
@@ -261,7 +261,7 @@ struct PackedBytesParams {
 }
 
 /// `bytes` (rows, words) from x (rows, channels), whose numbers fit into int8; a word holds four.
-pub fn packed_bytes(plan: &mut Recording, label: &str, x: &Tensor, bytes: &Tensor) {
+pub fn packed_bytes(recording: &mut Recording, label: &str, x: &Tensor, bytes: &Tensor) {
     let groups = bytes.shape[1] / 4;
     let params = PackedBytesParams {
         rows: x.shape[0] as u32,
@@ -271,7 +271,7 @@ pub fn packed_bytes(plan: &mut Recording, label: &str, x: &Tensor, bytes: &Tenso
         y_base: bytes.base(),
         inverse_groups: 1.0 / groups as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::PACKED_BYTES,
         label,
         constants: &[],
@@ -286,11 +286,11 @@ pub fn packed_bytes(plan: &mut Recording, label: &str, x: &Tensor, bytes: &Tenso
 
 /// [`super::im2col`] of integers.
 pub fn packed_im2col(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &ConvShape,
     x: &Tensor,
     rows: &Tensor,
 ) {
-    im2col::record(plan, &entries::PACKED_IM2COL, label, shape, [x, rows]);
+    im2col::record(recording, &entries::PACKED_IM2COL, label, shape, [x, rows]);
 }

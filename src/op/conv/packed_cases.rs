@@ -117,10 +117,10 @@ pub(crate) fn of_layer(
                 output_shapes: vec![s.y().to_vec()],
                 initial: vec![None],
                 schedule: Schedule::default(),
-                record: Box::new(move |plan, i, o| {
+                record: Box::new(move |recording, i, o| {
                     let how = (arithmetic, sharing, form);
                     let operands = [&i[0], &i[1], &i[2]];
-                    op::packed_conv(plan, "case", &s, how, operands, limits, &o[0]);
+                    op::packed_conv(recording, "case", &s, how, operands, limits, &o[0]);
                 }),
                 expected: Box::new(move |i, _| {
                     let whole = |v: &[f64]| v.iter().map(|v| *v as i64).collect::<Vec<i64>>();
@@ -146,7 +146,7 @@ fn to_bytes(rows: usize, channels: usize) -> Case {
         output_shapes: vec![vec![rows, words]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(|plan, i, o| op::packed_bytes(plan, "case", &i[0], &o[0])),
+        record: Box::new(|recording, i, o| op::packed_bytes(recording, "case", &i[0], &o[0])),
         expected: Box::new(move |i, _| {
             let x: Vec<i64> = i[0].iter().map(|v| *v as i64).collect();
             let bytes = reference::packed_bytes(&x, channels, words);
@@ -168,7 +168,9 @@ fn im2col(s: ConvShape) -> Case {
         output_shapes: vec![shape.to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| op::packed_im2col(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |recording, i, o| {
+            op::packed_im2col(recording, "case", &s, &i[0], &o[0])
+        }),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::im2col(&s, &i[0], shape[1]),

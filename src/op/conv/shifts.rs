@@ -44,7 +44,7 @@ impl ConvShape {
 }
 
 /// Four copies of every channel of x (batch, height, width, channels), channels not padded.
-pub fn shifts(plan: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, y: &Tensor) {
+pub fn shifts(recording: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, y: &Tensor) {
     let [batch, _, rows, row] = shape.shifts();
     let (channels, texels) = (shape.input_channels, row / 4);
     let params = ShiftsParams {
@@ -64,7 +64,7 @@ pub fn shifts(plan: &mut Recording, label: &str, shape: &ConvShape, x: &Tensor, 
         inverse_texels: 1.0 / texels as f32,
         inverse_channels: 1.0 / channels as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::SHIFTS,
         label,
         constants: &[("CHANNELS", channels as f64)],

@@ -30,13 +30,13 @@ pub struct SumEpilogue<'a> {
 }
 
 /// total = the sum of `partial` (splits, total...) over its splits, in their order.
-pub fn sum_partials(plan: &mut Recording, label: &str, partial: &Tensor, total: &Tensor) {
-    sum_partials_then(plan, label, partial, SumEpilogue::default(), total);
+pub fn sum_partials(recording: &mut Recording, label: &str, partial: &Tensor, total: &Tensor) {
+    sum_partials_then(recording, label, partial, SumEpilogue::default(), total);
 }
 
 /// [`sum_partials`], then the epilogue.
 pub fn sum_partials_then(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     partial: &Tensor,
     epilogue: SumEpilogue<'_>,
@@ -59,7 +59,7 @@ pub fn sum_partials_then(
         ("RELU", f64::from(relu)),
         ("MASK", f64::from(mask.is_some())),
     ];
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::SUM_PARTIALS,
         label,
         constants: &constants,

@@ -43,15 +43,23 @@ fn results(gpu: &Gpu, s: &ConvShape, core: usize) -> (Vec<Vec<u32>>, Vec<String>
     let bias = filled("bias", &s.w()[..1]);
     let [y, d_x] = [("y", s.y()), ("d_x", s.x())].map(|(l, s)| tensor(l, &s));
     let d_w = tensor("d_w", &[1, w.len()]);
-    let mut plan = Recording::new(Path::Gpu).with_core(core);
+    let mut recording = Recording::new(Path::Gpu).with_core(core);
     let (windows, inputs) = (Windows::Plain(s), [&x, &w, &bias]);
-    conv_forward_in(1, &mut plan, "y", windows, inputs, Epilogue::Relu, &y);
-    conv_backward_input_in(1, &mut plan, "d_x", s, [&d_y, &w, &x], true, &d_x);
-    conv_backward_weight(&mut plan, "d_w", windows, (&d_y).into(), &x, false, &d_w);
-    let cores = crate::recording::cores::choose(&plan, &gpu.tiles(), None);
+    conv_forward_in(1, &mut recording, "y", windows, inputs, Epilogue::Relu, &y);
+    conv_backward_input_in(1, &mut recording, "d_x", s, [&d_y, &w, &x], true, &d_x);
+    conv_backward_weight(
+        &mut recording,
+        "d_w",
+        windows,
+        (&d_y).into(),
+        &x,
+        false,
+        &d_w,
+    );
+    let cores = crate::recording::cores::choose(&recording, &gpu.tiles(), None);
     let tiles = cores.iter().filter_map(|shared| shared.core);
     let tiles = tiles.map(|core| core.tile_name()).collect();
-    let plan = gpu.plan(plan).unwrap_or_else(|e| panic!("{e}"));
+    let plan = gpu.plan(recording).unwrap_or_else(|e| panic!("{e}"));
     plan.run(gpu, &[]);
     let bits = |tensor: &Tensor| {
         let numbers = block_on(tensor.read(gpu)).unwrap_or_else(|e| panic!("{e}"));
@@ -82,15 +90,15 @@ fn tiles_of_gpus_decide_no_bits() {
 fn recorded(path: Path, s: &ConvShape) -> Vec<(&'static str, usize)> {
     let [x, w, y] = [("x", s.x()), ("w", s.w()), ("y", s.y())].map(|(l, s)| Tensor::kept(l, &s));
     let bias = Tensor::kept("bias", &s.w()[..1]);
-    let mut plan = Recording::new(path);
+    let mut recording = Recording::new(path);
     let (windows, inputs) = (Windows::Plain(s), [&x, &w, &bias]);
-    conv_forward(&mut plan, "y", windows, inputs, Epilogue::Relu, &y);
-    conv_backward_input(&mut plan, "d_x", s, [&y, &w, &x], true, &x);
+    conv_forward(&mut recording, "y", windows, inputs, Epilogue::Relu, &y);
+    conv_backward_input(&mut recording, "d_x", s, [&y, &w, &x], true, &x);
     let splits = |grid| match grid {
         Grid::Product { splits, .. } => splits,
         Grid::Threads(_) | Grid::Groups(_) => 1,
     };
-    let calls = plan.calls();
+    let calls = recording.calls();
     calls
         .map(|call| (call.kernel.name, splits(call.grid)))
         .collect()

@@ -23,8 +23,8 @@ pub(crate) fn of_size(count: usize, probability: f32) -> Case {
         second: 5,
         fourth: 11,
     };
-    let record = move |plan: &mut Recording, i: &[Tensor], o: &[Tensor]| {
-        dropout(plan, "case", (probability, counter), &i[0], &o[0]);
+    let record = move |recording: &mut Recording, i: &[Tensor], o: &[Tensor]| {
+        dropout(recording, "case", (probability, counter), &i[0], &o[0]);
     };
     let case = Case::new(
         &DROPOUT,

@@ -65,7 +65,7 @@ fn threshold_and_scale(probability: f32) -> (u32, f32) {
 /// is this function of d_y with the same probability and counter. Every node needs a counter of its own; blocks
 /// count up from `counter.first`, one for each texel.
 pub fn dropout(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     (probability, counter): (f32, Counter),
     x: &Tensor,
@@ -83,7 +83,7 @@ pub fn dropout(
         counter_1: counter.second,
         counter_3: counter.fourth,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &DROPOUT,
         label,
         constants: &[],

@@ -94,7 +94,7 @@ impl Dropper {
     /// A shard has the numbers that it would have within a whole batch.
     fn record(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         (label, shard): (&str, Shard),
         probability: f32,
         [x, y]: [&[Tensor]; 2],
@@ -102,7 +102,7 @@ impl Dropper {
         let mut first = shard.number * self.shape.iter().product::<usize>() / 4;
         for (x, y) in x.iter().zip(y) {
             dropout(
-                plan,
+                recording,
                 label,
                 (probability, counter(self.number, first)),
                 x,
@@ -122,23 +122,23 @@ impl Recorder for Dropper {
         self.shape.clone()
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let probability = match at.mode {
             Mode::Train => self.probability,
             Mode::Test => 0.0,
         };
         let tensors = [at.x[0].parts(), at.y.parts()];
-        self.record(plan, (at.label, at.shard), probability, tensors);
+        self.record(recording, (at.label, at.shard), probability, tensors);
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         if !at.wanted[0] {
             return vec![Gradient::None];
         }
         let d_x = at.room(&self.shape);
         let tensors = [at.d_y.parts(), d_x.parts()];
-        self.record(plan, (at.label, at.shard), self.probability, tensors);
+        self.record(recording, (at.label, at.shard), self.probability, tensors);
         vec![Gradient::Own(d_x)]
     }
 

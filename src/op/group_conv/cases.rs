@@ -119,8 +119,8 @@ fn forward(s: GroupShape, relu: bool) -> Case {
         format!("{}{}", name(&s), if relu { ", ReLU" } else { "" }),
         vec![x(&s), w(&s), (bias, vec![outputs])],
         vec![s.conv.y().to_vec()],
-        Box::new(move |plan, i, o| {
-            group_conv_forward(plan, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
+        Box::new(move |recording, i, o| {
+            group_conv_forward(recording, "case", &s, [&i[0], &i[1], &i[2]], relu, &o[0]);
         }),
         Box::new(move |i, _| {
             vec![Expected {
@@ -138,8 +138,8 @@ fn backward_input(s: GroupShape) -> Case {
         name(&s),
         vec![d_y(&s), w(&s)],
         vec![s.conv.x().to_vec()],
-        Box::new(move |plan, i, o| {
-            group_conv_backward_input(plan, "case", &s, [&i[0], &i[1]], &o[0]);
+        Box::new(move |recording, i, o| {
+            group_conv_backward_input(recording, "case", &s, [&i[0], &i[1]], &o[0]);
         }),
         Box::new(move |i, _| {
             vec![Expected {
@@ -161,14 +161,14 @@ fn backward_weight(s: GroupShape, splits: usize, bias: bool) -> Case {
         format!("{}{also}, {splits} splits", name(&s)),
         vec![d_y(&s), x(&s)],
         vec![vec![length]],
-        Box::new(move |plan, i, o| {
+        Box::new(move |recording, i, o| {
             let partial = match splits {
                 1 => o[0].view(&[1, length]),
                 _ => Tensor::transient("partial", &[splits, length]),
             };
-            group_conv_backward_weight(plan, "case", &s, &i[0], &i[1], bias, &partial);
+            group_conv_backward_weight(recording, "case", &s, &i[0], &i[1], bias, &partial);
             if splits > 1 {
-                op::sum_partials(plan, "case", &partial, &o[0]);
+                op::sum_partials(recording, "case", &partial, &o[0]);
             }
         }),
         Box::new(move |i, _| {

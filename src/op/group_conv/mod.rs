@@ -247,7 +247,7 @@ impl GroupShape {
 /// y = x * w + bias; with `relu`, y = max(y, 0). x and y are stored as [`crate::op::ConvShape`] says, w as
 /// [`GroupShape::w`] says, the bias is (padded outputs).
 pub fn group_conv_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &GroupShape,
     [x, w, bias]: [&Tensor; 3],
@@ -263,7 +263,7 @@ pub fn group_conv_forward(
         ..GroupParams::new(shape).with_strips(shape.conv.output_width())
     };
     let aligned = shape.inputs_per_group().is_multiple_of(4);
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &GROUP_CONV_FORWARD,
         label,
         constants: &[&shape.constants()[..], &[("ALIGNED", f64::from(aligned))]].concat(),
@@ -278,7 +278,7 @@ pub fn group_conv_forward(
 
 /// d_x from d_y and w.
 pub fn group_conv_backward_input(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &GroupShape,
     [d_y, w]: [&Tensor; 2],
@@ -290,7 +290,7 @@ pub fn group_conv_backward_input(
         y_base: d_y.base(),
         ..GroupParams::new(shape).with_strips(shape.conv.input_width)
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &GROUP_CONV_BACKWARD_INPUT,
         label,
         constants: &shape.constants(),
@@ -307,7 +307,7 @@ pub fn group_conv_backward_input(
 /// stored weights + padded outputs). [`crate::op::sum_partials`] adds the splits up; with one split `partial`
 /// is the result. [`GroupShape::weight_splits`] says how many there should be.
 pub fn group_conv_backward_weight(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &GroupShape,
     d_y: &Tensor,
@@ -325,7 +325,7 @@ pub fn group_conv_backward_weight(
         y_base: d_y.base(),
         ..GroupParams::new(shape)
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &GROUP_CONV_BACKWARD_WEIGHT,
         label,
         constants: &[&shape.constants()[..], &[("BIAS", f64::from(bias))]].concat(),

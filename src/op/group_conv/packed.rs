@@ -120,7 +120,7 @@ struct PackedGroupConvParams {
 /// [`GroupCodes::shape`]. `table` (2, padded outputs) holds the biases, then the shifts. The padding of y becomes zero. The
 /// caller guarantees that nothing leaves 32 bits and that shifts are below 32.
 pub fn packed_group_conv(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &GroupShape,
     codes: &GroupCodes,
@@ -164,7 +164,7 @@ pub fn packed_group_conv(
     };
     let depthwise = inputs == 1 && outputs == 1;
     let whole_groups = inputs.is_multiple_of(4) && outputs.is_multiple_of(4);
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &PACKED_GROUP_CONV,
         label,
         constants: &[

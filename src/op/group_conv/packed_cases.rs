@@ -123,8 +123,16 @@ fn case(layer: Layer, most: i32) -> Case {
             (vec![2, stored], [bias, shifts].concat()),
         ],
         conv.y().to_vec(),
-        move |plan, i, y| {
-            packed_group_conv(plan, "case", &s, &form, [&i[0], &i[1], &i[2]], limits, y);
+        move |recording, i, y| {
+            packed_group_conv(
+                recording,
+                "case",
+                &s,
+                &form,
+                [&i[0], &i[1], &i[2]],
+                limits,
+                y,
+            );
         },
         move |i| {
             let table = i[2].split_at(stored);

@@ -57,7 +57,7 @@ fn philox(schedule: Schedule, counter: Counter, count: usize) -> Case {
         output_shapes: vec![vec![count]],
         initial: vec![None],
         schedule,
-        record: Box::new(move |plan, _, o| op::philox(plan, "case", counter, &o[0])),
+        record: Box::new(move |recording, _, o| op::philox(recording, "case", counter, &o[0])),
         expected: Box::new(move |_, _| {
             let words = reference::philox(&schedule, counter, count);
             vec![Expected {
@@ -77,8 +77,8 @@ fn standard_normal(schedule: Schedule, count: usize) -> Case {
         output_shapes: vec![vec![count]],
         initial: vec![None],
         schedule,
-        record: Box::new(move |plan, _, o| {
-            op::standard_normal(plan, "case", TRAINING_NOISE, &o[0]);
+        record: Box::new(move |recording, _, o| {
+            op::standard_normal(recording, "case", TRAINING_NOISE, &o[0]);
         }),
         // Numbers reach 5.8 and are made by a dozen roundings of 6e-8.
         expected: Box::new(move |_, _| {
@@ -116,8 +116,8 @@ fn reparameterise_forward(rows: usize, latent: usize) -> Case {
         output_shapes: vec![vec![rows, width]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::reparameterise_forward(plan, "case", latent, [&i[0], &i[1]], &o[0]);
+        record: Box::new(move |recording, i, o| {
+            op::reparameterise_forward(recording, "case", latent, [&i[0], &i[1]], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -143,9 +143,9 @@ fn reparameterise_backward(rows: usize, latent: usize) -> Case {
         output_shapes: vec![vec![rows, wide]],
         initial: vec![Some(padded_noise("d", &[rows, wide], 2 * latent))],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let inputs = [&i[0], &i[1], &i[2]];
-            op::reparameterise_backward(plan, "case", latent, inputs, &o[0]);
+            op::reparameterise_backward(recording, "case", latent, inputs, &o[0]);
         }),
         expected: Box::new(move |i, before| {
             let inputs = [&i[0][..], &i[1], &i[2], &before[0]];
@@ -183,10 +183,10 @@ fn gaussian_kl(rows: usize, latent: usize, prior: bool) -> Case {
         output_shapes: vec![vec![rows, wide], vec![rows, 4]],
         initial: vec![None; 2],
         schedule,
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let p = (!prior).then_some(&i[1]);
             let inputs = (&i[0], p, &i[2]);
-            op::gaussian_kl(plan, "case", latent, inputs, scale, [&o[0], &o[1]]);
+            op::gaussian_kl(recording, "case", latent, inputs, scale, [&o[0], &o[1]]);
         }),
         expected: Box::new(move |i, _| {
             let counted: Vec<f64> = i[2].chunks(12).map(|row| row.iter().sum()).collect();

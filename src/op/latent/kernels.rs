@@ -48,17 +48,17 @@ struct NoiseParams {
 }
 
 /// Random words of 32 bits, four for each texel of y, as integers.
-pub fn philox(plan: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
-    record_noise(plan, &entries::PHILOX, label, counter, y);
+pub fn philox(recording: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
+    record_noise(recording, &entries::PHILOX, label, counter, y);
 }
 
 /// y = numbers drawn from N(0, 1), from the same words.
-pub fn standard_normal(plan: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
-    record_noise(plan, &entries::STANDARD_NORMAL, label, counter, y);
+pub fn standard_normal(recording: &mut Recording, label: &str, counter: Counter, y: &Tensor) {
+    record_noise(recording, &entries::STANDARD_NORMAL, label, counter, y);
 }
 
 fn record_noise(
-    plan: &mut Recording,
+    recording: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     counter: Counter,
@@ -71,7 +71,7 @@ fn record_noise(
         counter_1: counter.second,
         counter_3: counter.fourth,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel,
         label,
         constants: &[],
@@ -102,7 +102,7 @@ struct ReparameteriseForwardParams {
 
 /// z (rows, padded latent) = mean + exp(log variance / 2) noise.
 pub fn reparameterise_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     latent: usize,
     [posterior, noise]: [&Tensor; 2],
@@ -117,7 +117,7 @@ pub fn reparameterise_forward(
         noise_base: noise.base(),
         z_base: z.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::REPARAMETERISE_FORWARD,
         label,
         constants: &[],
@@ -145,7 +145,7 @@ struct ReparameteriseBackwardParams {
 
 /// Adds to d_posterior what d_z says of means and log variances.
 pub fn reparameterise_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     latent: usize,
     [posterior, noise, d_z]: [&Tensor; 3],
@@ -161,7 +161,7 @@ pub fn reparameterise_backward(
         d_z_base: d_z.base(),
         d_posterior_base: d_posterior.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::REPARAMETERISE_BACKWARD,
         label,
         constants: &[],
@@ -193,7 +193,7 @@ struct GaussianKlParams {
 /// `kl_weight` weighs the divergence. `outcome` is (rows, 4): weighted KL(q || p), KL(q || N(0, 1)),
 /// zero, 1 if the row of `labels` counts. d_q = `scale` times the weighted gradient.
 pub fn gaussian_kl(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     latent: usize,
     (q, p, labels): (&Tensor, Option<&Tensor>, &Tensor),
@@ -214,7 +214,7 @@ pub fn gaussian_kl(
         d_q_base: d_q.base(),
         outcome_base: outcome.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::GAUSSIAN_KL,
         label,
         constants: &[("PRIOR", f64::from(u8::from(prior)))],

@@ -103,17 +103,17 @@ impl Recorder for Sampler {
         vec![self.batch, pad4(self.size)]
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         let noise = at
             .noise
             .expect("the noise of an auto-encoder is allocated with it");
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
-            reparameterise_forward(plan, at.label, self.size, [x, noise.part(number)], y);
+            reparameterise_forward(recording, at.label, self.size, [x, noise.part(number)], y);
         }
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let noise = at
             .noise
             .expect("the noise of an auto-encoder is allocated with it");
@@ -123,7 +123,7 @@ impl Recorder for Sampler {
         let d_x = PartedTensor::whole(d_posterior, at.parts);
         for (number, (x, d_y)) in at.x[0].parts().iter().zip(at.d_y.parts()).enumerate() {
             let inputs = [x, noise.part(number), d_y];
-            reparameterise_backward(plan, at.label, self.size, inputs, d_x.part(number));
+            reparameterise_backward(recording, at.label, self.size, inputs, d_x.part(number));
         }
         vec![Gradient::Own(d_x)]
     }

@@ -68,9 +68,9 @@ fn max_pool_forward(s: PoolShape, relu: bool) -> Case {
         output_shapes: vec![vec![2 * length]],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let [y, argmax] = [0..length, length..2 * length].map(|range| o[0].range(range));
-            op::max_pool_forward(plan, "case", &s, &i[0], (&y, Some(&argmax)), relu);
+            op::max_pool_forward(recording, "case", &s, &i[0], (&y, Some(&argmax)), relu);
         }),
         expected: Box::new(move |i, _| {
             let mut values = reference::max_pool_forward(&s, &i[0]);
@@ -97,8 +97,8 @@ fn max_unpool(s: PoolShape) -> Case {
         output_shapes: vec![s.x().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::max_unpool(plan, "case", &s, [&i[0], &i[1]], &o[0]);
+        record: Box::new(move |recording, i, o| {
+            op::max_unpool(recording, "case", &s, [&i[0], &i[1]], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -118,7 +118,9 @@ fn packed(s: PoolShape) -> Case {
         output_shapes: vec![s.y().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| op::packed_max_pool(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |recording, i, o| {
+            op::packed_max_pool(recording, "case", &s, &i[0], &o[0])
+        }),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::max_pool_forward(&s, &i[0]),

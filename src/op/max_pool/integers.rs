@@ -21,10 +21,10 @@ impl Integers for PackedMaxPool {
         Form::Maximum { shape: self.shape }
     }
 
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
         match &self.tiles {
-            Some(tiles) => packed_max_pool(plan, label, tiles, &x[0], y),
-            None => packed_window_max_pool(plan, label, &self.shape, &x[0], y),
+            Some(tiles) => packed_max_pool(recording, label, tiles, &x[0], y),
+            None => packed_window_max_pool(recording, label, &self.shape, &x[0], y),
         }
     }
 

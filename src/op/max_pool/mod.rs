@@ -207,15 +207,22 @@ impl Recorder for Tiles {
         true
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
             let outputs = (y, at.argmax.as_ref().map(|argmax| argmax.part(number)));
-            max_pool_forward(plan, at.label, &self.0.of_images(x), x, outputs, at.masks);
+            max_pool_forward(
+                recording,
+                at.label,
+                &self.0.of_images(x),
+                x,
+                outputs,
+                at.masks,
+            );
         }
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let argmax = at.kept.argmax.as_ref().filter(|_| at.wanted[0]);
         let Some(argmax) = argmax else {
             return vec![Gradient::None];
@@ -227,7 +234,13 @@ impl Recorder for Tiles {
             .zip(at.d_y.parts())
             .zip(argmax.parts());
         for (((x, d_y), argmax), d_x) in pieces.zip(d_x.parts()) {
-            max_unpool(plan, at.label, &self.0.of_images(x), [d_y, argmax], d_x);
+            max_unpool(
+                recording,
+                at.label,
+                &self.0.of_images(x),
+                [d_y, argmax],
+                d_x,
+            );
         }
         vec![Gradient::Own(d_x)]
     }
@@ -253,15 +266,15 @@ impl Recorder for Windows {
         Argmax::Apart
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
             let argmax = at.argmax.as_ref().map(|argmax| argmax.part(number));
-            window_max_pool_forward(plan, at.label, &self.0.of_images(x), x, y, argmax);
+            window_max_pool_forward(recording, at.label, &self.0.of_images(x), x, y, argmax);
         }
         None
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let argmax = at.kept.argmax.as_ref().filter(|_| at.wanted[0]);
         let Some(argmax) = argmax else {
             return vec![Gradient::None];
@@ -270,7 +283,7 @@ impl Recorder for Windows {
         let pieces = at.d_y.parts().iter().zip(argmax.parts());
         for ((d_y, argmax), d_x) in pieces.zip(d_x.parts()) {
             let shape = self.0.of_images(d_x);
-            window_max_pool_backward(plan, at.label, &shape, [d_y, argmax], d_x);
+            window_max_pool_backward(recording, at.label, &shape, [d_y, argmax], d_x);
         }
         vec![Gradient::Own(d_x)]
     }

@@ -87,7 +87,7 @@ impl PoolParams {
 /// y = the largest x of each window, and, in the same buffer, which of them that is: what the backward pass
 /// needs. With `relu`, x came out of a ReLU, whose gradient the backward pass takes along.
 pub fn max_pool_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &PoolShape,
     x: &Tensor,
@@ -95,11 +95,11 @@ pub fn max_pool_forward(
     relu: bool,
 ) {
     let kernel = &entries::MAX_POOL_FORWARD;
-    record_forward(plan, kernel, label, shape, x, (y, argmax, relu));
+    record_forward(recording, kernel, label, shape, x, (y, argmax, relu));
 }
 
 pub(super) fn record_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     shape: &PoolShape,
@@ -112,7 +112,7 @@ pub(super) fn record_forward(
         argmax_base: argmax.map_or(NOWHERE, Tensor::base),
         ..PoolParams::new(shape, x, y)
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel,
         label,
         constants: &[("SIZE", shape.size as f64)],
@@ -127,7 +127,7 @@ pub(super) fn record_forward(
 
 /// d_x from d_y and what [`max_pool_forward`] or [`crate::op::conv_forward`] kept as argmax.
 pub fn max_unpool(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &PoolShape,
     [d_y, argmax]: [&Tensor; 2],
@@ -141,7 +141,7 @@ pub fn max_unpool(
         inverse_windows_high: 1.0 / rows as f32,
         ..PoolParams::new(shape, d_x, d_y)
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::MAX_UNPOOL,
         label,
         constants: &[("SIZE", shape.size as f64)],
@@ -156,14 +156,14 @@ pub fn max_unpool(
 
 /// [`max_pool_forward`] of integers.
 pub fn packed_max_pool(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &PoolShape,
     x: &Tensor,
     y: &Tensor,
 ) {
     record_forward(
-        plan,
+        recording,
         &entries::PACKED_MAX_POOL,
         label,
         shape,

@@ -153,8 +153,8 @@ pub(crate) fn of_pool(x: [usize; 4]) -> [Case; 3] {
         name.clone(),
         vec![x_values.clone(), statistics.clone()],
         vec![y],
-        Box::new(move |plan, i, o| {
-            op::norm_pool_forward(plan, "case", [&i[0], &i[1]], width, &o[0]);
+        Box::new(move |recording, i, o| {
+            op::norm_pool_forward(recording, "case", [&i[0], &i[1]], width, &o[0]);
         }),
         Box::new(move |i, _| {
             vec![Expected {
@@ -168,9 +168,9 @@ pub(crate) fn of_pool(x: [usize; 4]) -> [Case; 3] {
         format!("{name} in {}", output.splits),
         vec![x_values.clone(), d_y.clone(), statistics.clone()],
         vec![output.partial()],
-        Box::new(move |plan, i, o| {
+        Box::new(move |recording, i, o| {
             let (inputs, range) = ([&i[0], &i[1], &i[2]], output.range());
-            op::norm_pool_backward_sums(plan, "case", inputs, width, range, &o[0]);
+            op::norm_pool_backward_sums(recording, "case", inputs, width, range, &o[0]);
         }),
         Box::new(move |i, _| {
             let splits = output.splits;
@@ -185,9 +185,9 @@ pub(crate) fn of_pool(x: [usize; 4]) -> [Case; 3] {
         name,
         vec![x_values, d_y, statistics, sums],
         vec![x.to_vec()],
-        Box::new(move |plan, i, o| {
+        Box::new(move |recording, i, o| {
             let inputs = [&i[0], &i[1], &i[2], &i[3]];
-            op::norm_pool_backward(plan, "case", inputs, width, input.rows, &o[0]);
+            op::norm_pool_backward(recording, "case", inputs, width, input.rows, &o[0]);
         }),
         Box::new(move |i, _| {
             vec![Expected {
@@ -229,8 +229,8 @@ fn statistics(s: Size) -> Case {
         output_shapes: vec![s.partial()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::norm_statistics(plan, "case", &i[0], s.range(), &o[0]);
+        record: Box::new(move |recording, i, o| {
+            op::norm_statistics(recording, "case", &i[0], s.range(), &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -259,9 +259,16 @@ fn combine(s: Size, round: bool) -> Case {
         output_shapes: vec![s.block(5), s.block(2)],
         initial: vec![None, Some(s.running())],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
-            op::norm_combine(plan, "case", inputs, (s.rows, s.range()), round, outputs);
+            op::norm_combine(
+                recording,
+                "case",
+                inputs,
+                (s.rows, s.range()),
+                round,
+                outputs,
+            );
         }),
         expected: Box::new(move |i, before| {
             let sizes = (s.rows, s.splits);
@@ -286,9 +293,16 @@ fn shard(s: Size, round: bool) -> Case {
         output_shapes: vec![s.block(5), s.block(2)],
         initial: vec![None, None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let (inputs, outputs) = ([&i[0], &i[1], &i[2]], [&o[0], &o[1]]);
-            op::norm_shard(plan, "case", inputs, (s.rows, s.range()), round, outputs);
+            op::norm_shard(
+                recording,
+                "case",
+                inputs,
+                (s.rows, s.range()),
+                round,
+                outputs,
+            );
         }),
         expected: Box::new(move |i, _| {
             let sizes = (s.rows, s.splits);
@@ -315,8 +329,8 @@ fn running(s: Size, round: bool) -> Case {
         output_shapes: vec![s.block(5)],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::norm_running(plan, "case", [&i[0], &i[1]], round, &o[0]);
+        record: Box::new(move |recording, i, o| {
+            op::norm_running(recording, "case", [&i[0], &i[1]], round, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -340,8 +354,8 @@ fn forward(s: Size, relu: bool) -> Case {
         output_shapes: vec![s.x()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::norm_forward(plan, "case", [&i[0], &i[1]], relu, &o[0]);
+        record: Box::new(move |recording, i, o| {
+            op::norm_forward(recording, "case", [&i[0], &i[1]], relu, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -361,9 +375,9 @@ fn backward_sums(s: Size, relu: bool) -> Case {
         output_shapes: vec![s.partial()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let inputs = [&i[0], &i[1], &i[2]];
-            op::norm_backward_sums(plan, "case", inputs, relu, s.range(), &o[0]);
+            op::norm_backward_sums(recording, "case", inputs, relu, s.range(), &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -383,9 +397,9 @@ fn gradients(s: Size) -> Case {
         initial: vec![None, None],
         name: s.name(""),
         schedule: Schedule::default().with_lambda_norm(LAMBDA_NORM.into()),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let (inputs, outputs) = ([&i[0], &i[1]], [&o[0], &o[1]]);
-            op::norm_gradients(plan, "case", inputs, s.splits, outputs);
+            op::norm_gradients(recording, "case", inputs, s.splits, outputs);
         }),
         expected: Box::new(move |i, _| {
             let tolerance = Tolerance::sum_of(2 + 2 * s.splits);
@@ -410,9 +424,9 @@ fn backward(s: Size, relu: bool) -> Case {
         output_shapes: vec![s.x()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
+        record: Box::new(move |recording, i, o| {
             let inputs = [&i[0], &i[1], &i[2], &i[3]];
-            op::norm_backward(plan, "case", inputs, relu, s.rows, &o[0]);
+            op::norm_backward(recording, "case", inputs, relu, s.rows, &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {

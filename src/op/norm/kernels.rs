@@ -40,8 +40,8 @@ pub(super) fn matrix(tensor: &Tensor) -> (usize, usize) {
 
 /// The value of the shaders' constant `TOGETHER` for so many ranges, and the threads that add them for so many texels of
 /// channels, see `shaders/shared/ranges.wgsl`. As few as the threads of a workgroup are added in order everywhere.
-fn adders(plan: &Recording, splits: u32, channels: u32) -> (f64, Grid) {
-    match plan.path().backend().row_ranges.together && splits > WORKGROUP {
+fn adders(recording: &Recording, splits: u32, channels: u32) -> (f64, Grid) {
+    match recording.path().backend().row_ranges.together && splits > WORKGROUP {
         true => (1.0, Grid::Threads(channels * WORKGROUP)),
         false => (0.0, Grid::Threads(channels)),
     }
@@ -61,7 +61,7 @@ struct NormStatisticsParams {
 /// Mean and sum of squared differences of x (rows, channels) over ranges of `rows_per_split` rows:
 /// `partial` is (splits, 2, channels).
 pub fn norm_statistics(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     x: &Tensor,
     rows_per_split: usize,
@@ -76,7 +76,7 @@ pub fn norm_statistics(
         x_base: x.base(),
         partial_base: partial.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_STATISTICS,
         label,
         constants: &[],
@@ -109,7 +109,7 @@ struct NormCombineParams {
 /// in `parameters` (2, channels); moves `running` (2, channels) towards them. With `round` the
 /// factor is a power of two.
 pub fn norm_combine(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [partial, parameters]: [&Tensor; 2],
     (rows, rows_per_split): (usize, usize),
@@ -130,8 +130,8 @@ pub fn norm_combine(
         momentum: NORM_MOMENTUM as f32,
         round: u32::from(round),
     };
-    let (together, grid) = adders(plan, params.splits, params.channels);
-    plan.dispatch(Dispatch {
+    let (together, grid) = adders(recording, params.splits, params.channels);
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_COMBINE,
         label,
         constants: &[("TOGETHER", together)],
@@ -165,7 +165,7 @@ struct NormShardParams {
 /// `parameters` (2, channels), and its `moments` (2, channels), of which [`norm_combine`] makes those of the batch.
 /// `running` (2, channels) decides, together with them, which power of two a factor is with `round`.
 pub fn norm_shard(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [partial, parameters, running]: [&Tensor; 3],
     (rows, rows_per_split): (usize, usize),
@@ -187,8 +187,8 @@ pub fn norm_shard(
         momentum: NORM_MOMENTUM as f32,
         round: u32::from(round),
     };
-    let (together, grid) = adders(plan, params.splits, params.channels);
-    plan.dispatch(Dispatch {
+    let (together, grid) = adders(recording, params.splits, params.channels);
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_SHARD,
         label,
         constants: &[("TOGETHER", together)],
@@ -214,7 +214,7 @@ struct NormRunningParams {
 
 /// `statistics` (5, channels) for a test, from the running ones and γ and β (2, channels).
 pub fn norm_running(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [running, parameters]: [&Tensor; 2],
     round: bool,
@@ -229,7 +229,7 @@ pub fn norm_running(
         epsilon: NORM_EPSILON as f32,
         round: u32::from(round),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_RUNNING,
         label,
         constants: &[],
@@ -280,7 +280,7 @@ struct NormForwardParams {
 
 /// y = (x - mean) factor + β, then ReLU when asked. x and y are (rows, channels).
 pub fn norm_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [x, statistics]: [&Tensor; 2],
     relu: bool,
@@ -297,7 +297,7 @@ pub fn norm_forward(
         statistics_base: statistics.base(),
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_FORWARD,
         label,
         constants: &[],
@@ -327,7 +327,7 @@ struct NormBackwardSumsParams {
 /// Sums of g and g (x - mean) / σ over ranges of `rows_per_split` rows, g being d_y before the ReLU:
 /// `partial` is (splits, 2, channels).
 pub fn norm_backward_sums(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [x, d_y, statistics]: [&Tensor; 3],
     relu: bool,
@@ -346,7 +346,7 @@ pub fn norm_backward_sums(
         statistics_base: statistics.base(),
         partial_base: partial.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_BACKWARD_SUMS,
         label,
         constants: &[],
@@ -373,7 +373,7 @@ struct NormGradientsParams {
 /// `sums` (2, channels) of `partial` (splits, 2, channels), and the gradients of γ and β
 /// (2, channels). The schedule's `lambda_norm` draws γ to the one that a rounded factor stands for.
 pub fn norm_gradients(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [partial, statistics]: [&Tensor; 2],
     splits: usize,
@@ -388,8 +388,8 @@ pub fn norm_gradients(
         sums_base: sums.base(),
         gradient_base: gradients.base(),
     };
-    let (together, grid) = adders(plan, params.splits, params.channels);
-    plan.dispatch(Dispatch {
+    let (together, grid) = adders(recording, params.splits, params.channels);
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_GRADIENTS,
         label,
         constants: &[("TOGETHER", together)],
@@ -421,7 +421,7 @@ struct NormBackwardParams {
 /// d_x from x, d_y (rows, channels), the statistics and the sums of [`norm_gradients`], which are those of
 /// `batch_rows` rows.
 pub fn norm_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [x, d_y, statistics, sums]: [&Tensor; 4],
     relu: bool,
@@ -442,7 +442,7 @@ pub fn norm_backward(
         d_x_base: d_x.base(),
         inverse_rows: 1.0 / batch_rows as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_BACKWARD,
         label,
         constants: &[],

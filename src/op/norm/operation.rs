@@ -161,10 +161,10 @@ impl Normaliser {
     }
 
     /// The moments of all shards, once those of other processes have come: (shards, 2, channels).
-    fn gathered(&self, plan: &mut Recording, moments: &Moments<'_>) -> Tensor {
+    fn gathered(&self, recording: &mut Recording, moments: &Moments<'_>) -> Tensor {
         let all = self.norm.moments_of(moments.arena, moments.shards.count);
         if moments.shards.are_elsewhere() {
-            plan.exchange(Exchange {
+            recording.exchange(Exchange {
                 gathers: vec![all.clone()],
                 ..Exchange::default()
             });
@@ -176,7 +176,7 @@ impl Normaliser {
     /// (5, channels) of them.
     fn join(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         label: &str,
         weights: Weights<'_>,
         (all, shards): (&Tensor, usize),
@@ -186,37 +186,43 @@ impl Normaliser {
         let running = self.norm.running_of(weights.running);
         let (inputs, outputs) = ([all, &parameters], [&statistics, &running]);
         let sizes = (self.rows * shards, self.rows);
-        norm_combine(plan, label, inputs, sizes, weights.round_norm, outputs);
+        norm_combine(recording, label, inputs, sizes, weights.round_norm, outputs);
         statistics
     }
 
     /// Records the statistics (5, channels) that normalise the input.
-    fn statistics(&self, plan: &mut Recording, at: &Forward<'_>) -> Tensor {
+    fn statistics(&self, recording: &mut Recording, at: &Forward<'_>) -> Tensor {
         let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, self.channels]);
         let parameters = self.norm.parameters_of(at.weights.biases);
         let running = self.norm.running_of(at.weights.running);
         let round = at.weights.round_norm;
         match at.mode {
             Mode::Test => {
-                norm_running(plan, at.label, [&running, &parameters], round, &statistics);
+                norm_running(
+                    recording,
+                    at.label,
+                    [&running, &parameters],
+                    round,
+                    &statistics,
+                );
             }
             Mode::Train => {
-                let partials = self.partials(plan.path(), at.parts, 1);
+                let partials = self.partials(recording.path(), at.parts, 1);
                 for (x, partial) in at.x[0].parts().iter().zip(&partials.of_parts) {
-                    norm_statistics(plan, at.label, x, partials.range, partial);
+                    norm_statistics(recording, at.label, x, partials.range, partial);
                 }
                 let sizes = (self.rows, partials.range);
                 let partial = &partials.all;
                 match &at.weights.moments {
                     None => {
                         let (inputs, outputs) = ([partial, &parameters], [&statistics, &running]);
-                        norm_combine(plan, at.label, inputs, sizes, round, outputs);
+                        norm_combine(recording, at.label, inputs, sizes, round, outputs);
                     }
                     Some(moments) => {
                         let moments = self.moments(moments, at.shard);
                         let inputs = [partial, &parameters, &running];
                         let outputs = [&statistics, &moments];
-                        norm_shard(plan, at.label, inputs, sizes, round, outputs);
+                        norm_shard(recording, at.label, inputs, sizes, round, outputs);
                     }
                 }
             }
@@ -225,12 +231,12 @@ impl Normaliser {
     }
 
     /// Records the output from the statistics (5, channels).
-    fn normalise(&self, plan: &mut Recording, at: &Forward<'_>, statistics: &Tensor) {
+    fn normalise(&self, recording: &mut Recording, at: &Forward<'_>, statistics: &Tensor) {
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             let inputs = [x, statistics];
             match self.pooled_width {
-                Some(width) => norm_pool_forward(plan, at.label, inputs, width, y),
-                None => norm_forward(plan, at.label, inputs, self.relu, y),
+                Some(width) => norm_pool_forward(recording, at.label, inputs, width, y),
+                None => norm_forward(recording, at.label, inputs, self.relu, y),
             }
         }
     }
@@ -244,29 +250,29 @@ fn statistics_of<'a>(at: &Backward<'a>) -> &'a Tensor {
 
 impl Normaliser {
     /// Records the sums (2, channels) that the gradient of the input needs, and the gradients of γ and β.
-    fn sums(&self, plan: &mut Recording, at: &Backward<'_>, sums: &Tensor) {
+    fn sums(&self, recording: &mut Recording, at: &Backward<'_>, sums: &Tensor) {
         let statistics = statistics_of(at);
         let gradients = self.norm.parameters_of(at.gradients);
         let pixels = if self.pooled_width.is_some() { 4 } else { 1 };
-        let partials = self.partials(plan.path(), at.parts, pixels);
+        let partials = self.partials(recording.path(), at.parts, pixels);
         let pieces = at.x[0].parts().iter().zip(at.d_y.parts());
         for ((x, d_y), partial) in pieces.zip(&partials.of_parts) {
             let (inputs, range) = ([x, d_y, statistics], partials.range);
             match self.pooled_width {
                 Some(width) => {
-                    norm_pool_backward_sums(plan, at.label, inputs, width, range, partial);
+                    norm_pool_backward_sums(recording, at.label, inputs, width, range, partial);
                 }
-                None => norm_backward_sums(plan, at.label, inputs, self.relu, range, partial),
+                None => norm_backward_sums(recording, at.label, inputs, self.relu, range, partial),
             }
         }
         let (inputs, outputs) = ([&partials.all, statistics], [sums, &gradients]);
-        norm_gradients(plan, at.label, inputs, partials.all.shape[0], outputs);
+        norm_gradients(recording, at.label, inputs, partials.all.shape[0], outputs);
     }
 
     /// Records the gradient of the input from the sums of all `rows` rows that were normalised together.
     fn input_gradient(
         &self,
-        plan: &mut Recording,
+        recording: &mut Recording,
         at: &Backward<'_>,
         sums: &Tensor,
         rows: usize,
@@ -279,8 +285,8 @@ impl Normaliser {
         for ((x, d_y), d_x) in pieces.zip(d_x.parts()) {
             let inputs = [x, d_y, statistics_of(at), sums];
             match self.pooled_width {
-                Some(width) => norm_pool_backward(plan, at.label, inputs, width, rows, d_x),
-                None => norm_backward(plan, at.label, inputs, self.relu, rows, d_x),
+                Some(width) => norm_pool_backward(recording, at.label, inputs, width, rows, d_x),
+                None => norm_backward(recording, at.label, inputs, self.relu, rows, d_x),
             }
         }
         vec![Gradient::Own(d_x)]
@@ -296,65 +302,79 @@ impl Recorder for Normaliser {
         self.output.clone()
     }
 
-    fn forward(&self, plan: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
-        let statistics = self.statistics(plan, at);
-        self.normalise(plan, at, &statistics);
+    fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
+        let statistics = self.statistics(recording, at);
+        self.normalise(recording, at, &statistics);
         Some(statistics)
     }
 
-    fn backward(&self, plan: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
+    fn backward(&self, recording: &mut Recording, at: &Backward<'_>) -> Vec<Gradient> {
         let sums = Tensor::transient("sums", &[2, self.channels]);
-        self.sums(plan, at, &sums);
-        self.input_gradient(plan, at, &sums, self.rows)
+        self.sums(recording, at, &sums);
+        self.input_gradient(recording, at, &sums, self.rows)
     }
 
-    fn forward_together(&self, plan: &mut Recording, at: &[Forward<'_>]) -> Vec<Option<Tensor>> {
+    fn forward_together(
+        &self,
+        recording: &mut Recording,
+        at: &[Forward<'_>],
+    ) -> Vec<Option<Tensor>> {
         let moments = match (at[0].mode, at[0].weights.moments) {
             (Mode::Train, Some(moments)) if moments.shards.sync_norm => moments,
-            _ => return at.iter().map(|at| self.forward(plan, at)).collect(),
+            _ => return at.iter().map(|at| self.forward(recording, at)).collect(),
         };
         for at in at {
             // Of the shard alone nobody needs the statistics.
-            self.statistics(plan, at);
+            self.statistics(recording, at);
         }
-        let all = self.gathered(plan, &moments);
+        let all = self.gathered(recording, &moments);
         let shards = (&all, moments.shards.count);
-        let statistics = self.join(plan, at[0].label, at[0].weights, shards);
+        let statistics = self.join(recording, at[0].label, at[0].weights, shards);
         for at in at {
-            self.normalise(plan, at, &statistics);
+            self.normalise(recording, at, &statistics);
         }
         vec![Some(statistics); at.len()]
     }
 
-    fn backward_together(&self, plan: &mut Recording, at: &[Backward<'_>]) -> Vec<Vec<Gradient>> {
+    fn backward_together(
+        &self,
+        recording: &mut Recording,
+        at: &[Backward<'_>],
+    ) -> Vec<Vec<Gradient>> {
         let moments = match at[0].weights.moments {
             Some(moments) if moments.shards.sync_norm => moments,
-            _ => return at.iter().map(|at| self.backward(plan, at)).collect(),
+            _ => return at.iter().map(|at| self.backward(recording, at)).collect(),
         };
         for at in at {
             // The moments' memory is free for the sums: nothing reads what the forward pass left there any more.
             let sums = self.moments(&moments, at.shard);
-            self.sums(plan, at, &sums);
+            self.sums(recording, at, &sums);
         }
-        let all = self.gathered(plan, &moments);
+        let all = self.gathered(recording, &moments);
         let sums = Tensor::transient("sums", &[2, self.channels]);
         let unused = Tensor::transient("gradients of all", &[2, self.channels]);
         let statistics = statistics_of(&at[0]);
         let (inputs, outputs) = ([&all, statistics], [&sums, &unused]);
-        norm_gradients(plan, at[0].label, inputs, moments.shards.count, outputs);
+        norm_gradients(
+            recording,
+            at[0].label,
+            inputs,
+            moments.shards.count,
+            outputs,
+        );
         let rows = self.rows * moments.shards.count;
         at.iter()
-            .map(|at| self.input_gradient(plan, at, &sums, rows))
+            .map(|at| self.input_gradient(recording, at, &sums, rows))
             .collect()
     }
 
-    fn join_norms(&self, plan: &mut Recording, label: &str, weights: Weights<'_>) {
+    fn join_norms(&self, recording: &mut Recording, label: &str, weights: Weights<'_>) {
         if let Some(moments) = &weights.moments
             && !moments.shards.sync_norm
         {
             let count = moments.shards.count;
             let all = self.norm.moments_of(moments.arena, count);
-            self.join(plan, label, weights, (&all, count));
+            self.join(recording, label, weights, (&all, count));
         }
     }
 

@@ -25,7 +25,7 @@ struct NormPoolForwardParams {
 /// y (images, height / 2, width / 2, channels) is the largest of each square of what [`super::norm_forward`] makes of x (images,
 /// height, width, channels) with a ReLU. Height and width are even.
 pub fn norm_pool_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [x, statistics]: [&Tensor; 2],
     width: usize,
@@ -43,7 +43,7 @@ pub fn norm_pool_forward(
         statistics_base: statistics.base(),
         y_base: y.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_POOL_FORWARD,
         label,
         constants: &[],
@@ -73,7 +73,7 @@ struct NormPoolBackwardSumsParams {
 
 /// [`super::norm_backward_sums`] over ranges of `rows_per_split` squares, d_y being the gradient of what the max pool gave.
 pub fn norm_pool_backward_sums(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [x, d_y, statistics]: [&Tensor; 3],
     width: usize,
@@ -93,7 +93,7 @@ pub fn norm_pool_backward_sums(
         statistics_base: statistics.base(),
         partial_base: partial.base(),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_POOL_BACKWARD_SUMS,
         label,
         constants: &[],
@@ -125,7 +125,7 @@ struct NormPoolBackwardParams {
 
 /// [`super::norm_backward`] from the gradient of what the max pool gave; `batch_rows` are pixels of the input.
 pub fn norm_pool_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     [x, d_y, statistics, sums]: [&Tensor; 4],
     width: usize,
@@ -147,7 +147,7 @@ pub fn norm_pool_backward(
         d_x_base: d_x.base(),
         inverse_rows: 1.0 / batch_rows as f32,
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &entries::NORM_POOL_BACKWARD,
         label,
         constants: &[],

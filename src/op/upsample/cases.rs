@@ -48,8 +48,8 @@ pub(crate) fn of_upsample(shape: UpsampleShape) -> [Case; 2] {
         output_shapes: vec![s.y().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::upsample_forward(plan, "case", &s, &i[0], &o[0]);
+        record: Box::new(move |recording, i, o| {
+            op::upsample_forward(recording, "case", &s, &i[0], &o[0]);
         }),
         expected: Box::new(move |i, _| {
             vec![Expected {
@@ -66,8 +66,8 @@ pub(crate) fn of_upsample(shape: UpsampleShape) -> [Case; 2] {
         output_shapes: vec![s.x().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| {
-            op::upsample_backward(plan, "case", &s, &i[0], &o[0]);
+        record: Box::new(move |recording, i, o| {
+            op::upsample_backward(recording, "case", &s, &i[0], &o[0]);
         }),
         // Few numbers on a grid of 2^-10: their sum is exact.
         expected: Box::new(move |i, _| {
@@ -92,7 +92,9 @@ fn packed(s: UpsampleShape) -> Case {
         output_shapes: vec![s.y().to_vec()],
         initial: vec![None],
         schedule: Schedule::default(),
-        record: Box::new(move |plan, i, o| op::packed_upsample(plan, "case", &s, &i[0], &o[0])),
+        record: Box::new(move |recording, i, o| {
+            op::packed_upsample(recording, "case", &s, &i[0], &o[0])
+        }),
         expected: Box::new(move |i, _| {
             vec![Expected {
                 values: reference::upsample_forward(&s, &i[0]),

@@ -14,8 +14,8 @@ impl Integers for PackedSquares {
         Form::Repeat { size: self.0.size }
     }
 
-    fn record(&self, plan: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
-        packed_upsample(plan, label, &self.0, &x[0], y);
+    fn record(&self, recording: &mut Recording, label: &str, x: &[Tensor], y: &Tensor) {
+        packed_upsample(recording, label, &self.0, &x[0], y);
     }
 
     fn bound(&self, most: i64) -> i128 {

@@ -63,31 +63,31 @@ struct UpsampleParams {
 
 /// y = every x as a square of equal numbers.
 pub fn upsample_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &UpsampleShape,
     x: &Tensor,
     y: &Tensor,
 ) {
     let kernel = &entries::UPSAMPLE_FORWARD;
-    record(plan, kernel, label, shape, [x, y], [x, y]);
+    record(recording, kernel, label, shape, [x, y], [x, y]);
 }
 
 /// d_x = the sum of d_y over each square.
 pub fn upsample_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &UpsampleShape,
     d_y: &Tensor,
     d_x: &Tensor,
 ) {
     let kernel = &entries::UPSAMPLE_BACKWARD;
-    record(plan, kernel, label, shape, [d_x, d_y], [d_y, d_x]);
+    record(recording, kernel, label, shape, [d_x, d_y], [d_y, d_x]);
 }
 
 /// `sides` are what lies at the input's and at the output's side.
 pub(super) fn record(
-    plan: &mut Recording,
+    recording: &mut Recording,
     kernel: &'static Kernel,
     label: &str,
     shape: &UpsampleShape,
@@ -112,7 +112,7 @@ pub(super) fn record(
         inverse_height: inverse(counted[1]),
         inverse_size: inverse(shape.size),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel,
         label,
         constants: &[],
@@ -127,12 +127,12 @@ pub(super) fn record(
 
 /// [`upsample_forward`] of integers.
 pub fn packed_upsample(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &UpsampleShape,
     x: &Tensor,
     y: &Tensor,
 ) {
     let kernel = &entries::PACKED_UPSAMPLE;
-    record(plan, kernel, label, shape, [x, y], [x, y]);
+    record(recording, kernel, label, shape, [x, y], [x, y]);
 }

@@ -35,8 +35,8 @@ fn forward(s: WindowShape) -> Case {
         s.to_string(),
         vec![(input(&s), s.x().to_vec())],
         vec![s.y().to_vec()],
-        Box::new(move |plan, i, o| {
-            window_max_pool_forward(plan, "case", &s, &i[0], &o[0], None);
+        Box::new(move |recording, i, o| {
+            window_max_pool_forward(recording, "case", &s, &i[0], &o[0], None);
         }),
         Box::new(move |i, _| {
             let [y, _] = reference::window_max_pool_forward(&s, &i[0]);
@@ -51,8 +51,8 @@ fn argmax(s: WindowShape) -> Case {
         format!("{s}, argmax"),
         vec![(input(&s), s.x().to_vec())],
         vec![s.y().to_vec(), s.y().to_vec()],
-        Box::new(move |plan, i, o| {
-            window_max_pool_forward(plan, "case", &s, &i[0], &o[0], Some(&o[1]));
+        Box::new(move |recording, i, o| {
+            window_max_pool_forward(recording, "case", &s, &i[0], &o[0], Some(&o[1]));
         }),
         Box::new(move |i, _| {
             reference::window_max_pool_forward(&s, &i[0])
@@ -74,8 +74,8 @@ fn backward(s: WindowShape) -> Case {
             (argmax, s.y().to_vec()),
         ],
         vec![s.x().to_vec()],
-        Box::new(move |plan, i, o| {
-            window_max_pool_backward(plan, "case", &s, [&i[0], &i[1]], &o[0]);
+        Box::new(move |recording, i, o| {
+            window_max_pool_backward(recording, "case", &s, [&i[0], &i[1]], &o[0]);
         }),
         // Few numbers on a grid of 2^-10: their sum is exact.
         Box::new(move |i, _| {

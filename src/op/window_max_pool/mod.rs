@@ -62,7 +62,7 @@ pub static WINDOW_MAX_POOL_BACKWARD: Kernel = kernels::elementwise(
 /// `argmax` is what the backward pass needs, a tensor of the shape of y in another buffer: the number
 /// row · window width + column of the first largest x within its window.
 pub fn window_max_pool_forward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &WindowShape,
     x: &Tensor,
@@ -83,7 +83,7 @@ pub fn window_max_pool_forward(
             vec![Write::New(y), Write::New(argmax)],
         ),
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel,
         label,
         constants: &[],
@@ -99,7 +99,7 @@ pub fn window_max_pool_forward(
 /// d_x = the sum of d_y over the windows in which an input won, from what [`window_max_pool_forward`] wrote as
 /// `argmax`.
 pub fn window_max_pool_backward(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &WindowShape,
     [d_y, argmax]: [&Tensor; 2],
@@ -111,7 +111,7 @@ pub fn window_max_pool_backward(
         argmax_base: argmax.base(),
         ..WindowParams::new(shape, Side::Input)
     };
-    plan.dispatch(Dispatch {
+    recording.dispatch(Dispatch {
         kernel: &WINDOW_MAX_POOL_BACKWARD,
         label,
         constants: &[],

@@ -23,7 +23,7 @@ pub static PACKED_WINDOW_MAX_POOL: Kernel = Kernel {
 /// x and y are stored as `shape` says. The padding must be smaller than the window, so that every window has a pixel
 /// of the image.
 pub fn packed_window_max_pool(
-    plan: &mut Recording,
+    recording: &mut Recording,
     label: &str,
     shape: &WindowShape,
     x: &Tensor,
@@ -31,5 +31,5 @@ pub fn packed_window_max_pool(
 ) {
     debug_assert!((0..2).all(|axis| shape.padding[axis] < shape.window[axis]));
     let kernel = (&PACKED_WINDOW_MAX_POOL, label);
-    packed_windows::record(plan, kernel, shape, (0, [0, 0]), [x, y]);
+    packed_windows::record(recording, kernel, shape, (0, [0, 0]), [x, y]);
 }

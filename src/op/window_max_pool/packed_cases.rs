@@ -24,7 +24,7 @@ fn case(shape: WindowShape, negative: bool) -> Case {
         format!("{}{sign}", case_name(&shape)),
         vec![(shape.x().to_vec(), x)],
         shape.y().to_vec(),
-        move |plan, i, y| packed_window_max_pool(plan, "case", &shape, &i[0], y),
+        move |recording, i, y| packed_window_max_pool(recording, "case", &shape, &i[0], y),
         move |i| packed_reference::packed_window_max_pool(&shape, &i[0]),
     )
 }
