@@ -4,7 +4,7 @@
 
 help:
 	@echo "make train   set up what is missing, build, teach LeNet-5 the digits in the repository"
-	@echo "make test    set up what is missing, run every test, those of the page in a browser too"
+	@echo "make test    set up what is missing, run the tests, those of the page in a browser too"
 	@echo "make lint    formatting and clippy"
 	@echo "make doc     the library's documentation"
 	@echo "make web     the browser demo, into dist/"

@@ -1,4 +1,4 @@
-//! `gtc` trains neural networks whose weights are all powers of two, on any GPU, with every kernel
+//! `gtc` trains neural networks whose weights are all powers of two, on GPUs of every vendor, with every kernel
 //! in WGSL (Generalized Ternary Connect: Parajuli, Raghavan, Chai 2018, arXiv 1811.04985).
 //!
 //! Each layer learns how many levels it needs and where they lie, together with the weights. Two
@@ -13,7 +13,7 @@
 //! data  ->  graph of ops  ->  model  ->  train  ->  checkpoint  ->  pack  ->  infer
 //!                               \          \                                  /
 //!                                `----------`----------->  gpu  <------------'
-//!         a Recording is a step as data, a Plan is it on a device: a fixed list of dispatches
+//!         a Recording is a step as data, a Plan a Recording compiled for a device: a fixed list of dispatches
 //! ```
 //!
 //! A model is a [`graph`] of operations; everything about one operation lies in its folder of [`op`].
@@ -24,7 +24,7 @@
 //! numbers every few steps. Nothing is allocated, compiled or decided while training. Profiling,
 //! tracing and printing are other ways to walk the same list.
 //!
-//! A kernel is four things of one name: a file in `shaders/`, a `static` [`gpu::Kernel`], a plain `f64` function, and a table of
+//! A kernel is four things of one name: a file in `shaders/`, a `static` [`gpu::Kernel`], a plain function on the CPU (`f64`, or `i64` over integers), and a table of
 //! cases. Of an operation the last three lie in its folder of [`op`]; of all others in [`kernels`], [`reference`](mod@reference)
 //! and [`verify`].
 //!

@@ -60,21 +60,6 @@ pub(crate) struct EvalArgs {
     pictures: PictureArgs,
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct EvalReport {
-    images: usize,
-    /// Numbers of a network that did not learn are absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hp_accuracy: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lp_accuracy: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hp_loss: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lp_loss: Option<f64>,
-}
-
 /// What `--json` prints of a packed model.
 #[derive(Serialize)]
 struct PackedReport {
@@ -453,13 +438,7 @@ fn trained(args: &EvalArgs, checkpoint: &Checkpoint) -> Result<ExitCode, CliErro
     if evaluator.model().likelihood.is_some() {
         return auto_encoder(args, checkpoint, &progress, &data, &gpu);
     }
-    let report = EvalReport {
-        images: data.test.count(),
-        hp_accuracy: trained[0].then(|| progress.hp.accuracy()),
-        lp_accuracy: trained[1].then(|| progress.lp.accuracy()),
-        hp_loss: trained[0].then(|| progress.hp.mean_label_loss()),
-        lp_loss: trained[1].then(|| progress.lp.mean_label_loss()),
-    };
+    let report = progress.tested(trained);
     if args.json {
         print_json(&report)?;
     } else {

@@ -74,7 +74,7 @@ Examples:
 
 Exit codes: 0 done, 1 a check failed, 2 something to mend (the message says what).";
 
-/// Train neural networks whose weights are powers of two, on any GPU.
+/// Train neural networks whose weights are powers of two, on GPUs of every vendor.
 #[derive(Parser)]
 #[command(name = "gtc", version, after_help = EXAMPLES)]
 struct Cli {
@@ -309,7 +309,7 @@ fn packed_already(path: &Path, packed: &PackedModel, reason: &str) -> String {
 /// A path argument that names a trained auto-encoder, or where its decoder suffices a packed one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AutoEncoderArg {
-    /// An auto-encoder: a .safetensors file or the folder of a run; `gtc sample` takes a packed .gtc file, too
+    /// An auto-encoder: a .safetensors file or the folder of a run
     #[arg(value_name = "MODEL")]
     model: PathBuf,
 }

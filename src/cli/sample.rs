@@ -18,6 +18,7 @@ use crate::pack::PackedModel;
 const BATCH: usize = 100;
 
 #[derive(clap::Args)]
+#[command(mut_arg("model", |model| model.help("An auto-encoder: a .safetensors file, the folder of a run, or a packed .gtc file")))]
 pub(crate) struct SampleArgs {
     #[command(flatten)]
     model: AutoEncoderArg,

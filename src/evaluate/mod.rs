@@ -4,7 +4,7 @@ mod memory;
 mod results;
 
 pub(crate) use memory::{Batch, Memory, Teacher};
-pub use results::{LayerBits, Predictions, Progress, Totals};
+pub use results::{LayerBits, Predictions, Progress, Tested, Totals};
 
 use std::ops::Range;
 

@@ -99,6 +99,18 @@ impl Progress {
         }
     }
 
+    /// Accuracy and loss of a classifier, without the numbers of a network that did not learn (HP, LP).
+    pub fn tested(&self, learned: [bool; 2]) -> Tested {
+        let [hp, lp] = learned;
+        Tested {
+            images: self.hp.images.max(self.lp.images) as usize,
+            hp_accuracy: hp.then(|| self.hp.accuracy()),
+            lp_accuracy: lp.then(|| self.lp.accuracy()),
+            hp_loss: hp.then(|| self.hp.mean_label_loss()),
+            lp_loss: lp.then(|| self.lp.mean_label_loss()),
+        }
+    }
+
     /// Σ 2^bits
     pub fn bit_loss(&self) -> f64 {
         self.layers.iter().map(|l| f64::from(l.bits).exp2()).sum()
@@ -108,6 +120,25 @@ impl Progress {
     pub fn mean_bits(&self) -> f64 {
         self.layers.iter().map(|l| f64::from(l.bits)).sum::<f64>() / self.layers.len().max(1) as f64
     }
+}
+
+/// What a classifier reached on test images. Numbers of a network that did not learn are absent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tested {
+    /// Test images.
+    pub images: usize,
+    /// Share of them that HP names rightly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hp_accuracy: Option<f64>,
+    /// The same of LP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lp_accuracy: Option<f64>,
+    /// HP's mean cross entropy with the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hp_loss: Option<f64>,
+    /// The same of LP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lp_loss: Option<f64>,
 }
 
 /// What the low-precision network made of every test image.

@@ -92,12 +92,6 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether it waits for other processes.
-    pub fn has_exchanges(&self) -> bool {
-        let mut commands = self.commands.iter();
-        commands.any(|command| matches!(command, Command::Exchange(_)))
-    }
-
     fn submit(&self, gpu: &Gpu, commands: &[Command]) {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let mut commands = commands.iter().peekable();

@@ -72,17 +72,6 @@ impl Model {
         self.graph.nodes[at].op.operation().latent()
     }
 
-    /// Layers with weights before the latent; none of a classifier.
-    pub fn encoder_weights(&self) -> usize {
-        let Some(at) = self.graph.latent() else {
-            return 0;
-        };
-        let encoder = self.graph.nodes[..at].iter();
-        encoder
-            .filter(|node| node.op.operation().weights(Shape::row(1)).is_some())
-            .count()
-    }
-
     /// The part of an auto-encoder after its latent as a model of its own, which takes latents
     /// (1, 1, numbers); `None` for a classifier.
     pub fn decoder(&self) -> Option<Self> {

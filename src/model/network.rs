@@ -107,13 +107,13 @@ pub struct Network {
 /// What the forward pass of a network leaves for the backward pass. The recording that both are
 /// recorded in decides where it lies.
 pub struct Pass {
-    /// By value; none of those that nobody stores because they are fused away.
+    /// By the number of the value; `None` of those that are never stored, because a kernel does several nodes at once.
     pub(super) values: Vec<Option<PartedTensor>>,
     /// How the images were laid out.
     pub(super) images: Vec<PartedTensor>,
     /// Which shard they are.
     pub(super) shard: Shard,
-    /// Of every step.
+    /// What every step keeps for its backward pass.
     pub(super) kept: Vec<Kept>,
     /// The output.
     pub(super) output: Value,
@@ -138,10 +138,7 @@ impl Pass {
         }
     }
 
-    /// What the last step reads, for the judge.
-    ///
-    /// # Panics
-    /// Never: a network has a step.
+    /// What the last step reads, for the judge; the forward pass has noted it.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn penultimate(&self) -> &PartedTensor {
         self.penultimate.as_ref().expect("a network has a step")
@@ -156,10 +153,7 @@ impl Pass {
         self.values[value].as_ref()
     }
 
-    /// (batch, padded classes)
-    ///
-    /// # Panics
-    /// Never: the outputs of a network lie in one tensor.
+    /// (batch, padded classes): the outputs of a network, which always lie in one tensor.
     pub fn logits(&self) -> &Tensor {
         let output = self.values[self.output].as_ref();
         output

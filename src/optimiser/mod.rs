@@ -103,8 +103,8 @@ impl Schedule {
         }
     }
 
-    /// The same where a layer pays for its bits only while one exponent more would need more than `bits` of them:
-    /// then it does not hover at an edge. Two bits have no such place, for one exponent fewer is one bit.
+    /// The same where a layer pays for its bits only while it uses more exponents than [`free_exponents`] gives: 2^(bits - 1) - 1,
+    /// one fewer than so many bits hold, so that noise does not take it over the edge. With two bits it is both that they hold.
     pub fn with_target_bits(self, bits: u32) -> Self {
         Self {
             free_exponents: free_exponents(bits),

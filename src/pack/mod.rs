@@ -490,7 +490,7 @@ fn pack_layer(
     let weights = source.weights(parameters, trained.weights)?;
     let factors = source.factors(trained);
     let fan_in: usize = source.shape[1..].iter().product();
-    // The sign of every weight, with its output's, and its exponent; none is zero.
+    // The sign of every weight, with its output's, and its exponent: `None` of a weight of zero.
     let weights: Vec<(bool, Option<i32>)> = weights
         .iter()
         .enumerate()

@@ -12,7 +12,7 @@ use crate::tensor::Tensor;
 /// Two numbers that a layer learns besides its weights. A method that learns fewer leaves them at zero.
 pub type Learned = [f64; 2];
 
-/// What a method makes of a layer before it looks at single weights; what they are the method says.
+/// Up to four numbers of a layer, computed from all of its weights before any is quantised; each method defines what they mean.
 pub type Scales = [f64; 4];
 
 /// Gradients with respect to a weight, and what it adds to those of the two learned numbers.

@@ -49,6 +49,14 @@ impl TrainOptions {
         before / (u64::from(epochs) * steps_per_epoch) as f64
     }
 
+    /// Whether a run of `epochs` epochs has ended with the first `done` steps of this one, in which LP was to learn and
+    /// has not yet.
+    pub fn ends_without_low_precision(&self, done: u64, steps_per_epoch: u64, epochs: u32) -> bool {
+        let total = u64::from(self.epochs) * steps_per_epoch;
+        let over = done > 0 && done >= u64::from(epochs) * steps_per_epoch;
+        over && self.objective.low_precision() && !self.low_precision_at(done, total)
+    }
+
     /// How many times dearer bits have become because of a target size.
     fn pressure(&self, done: f64) -> f64 {
         /// Part of a run in which the price doubles.

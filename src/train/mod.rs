@@ -2,7 +2,7 @@
 //!
 //! L = CE(labels, HP) + λ_d CE(softmax(HP) as constants, LP) + λ_b Σ 2^bits + λ_w ½Σ‖w‖²
 //!
-//! With target bits, layers that have no more are left out of the third sum. HP runs on the weights, LP on their
+//! With target bits N, a layer is left out of the third term while it uses at most 2^(N-1) - 1 exponents (two for N = 2). HP runs on the weights, LP on their
 //! quantised values; both see every batch.
 //!
 //! Of a variational auto-encoder HP minimises the negative evidence lower bound (Kingma, Welling
@@ -26,7 +26,7 @@ pub use options::{
 
 use crate::data::{Images, epoch_order};
 use crate::evaluate::{Calibration, Evaluator, Predictions, Progress};
-use crate::gpu::{Buffer, Gpu, GpuError, Plan, Pool, Timing, Trace};
+use crate::gpu::{Buffer, Gpu, GpuError, Plan, Pool, Timing};
 use crate::graph::Model;
 use crate::model::Parameters;
 use crate::optimiser::Schedule;
@@ -428,20 +428,6 @@ impl<'g> Trainer<'g> {
         let schedule = self.next_batch(images);
         self.plan()
             .profile(self.evaluator.gpu, bytemuck::bytes_of(&schedule))
-            .await
-    }
-
-    /// Learns from the next batch, one dispatch at a time, and returns every output.
-    ///
-    /// # Panics
-    /// On one of several ranks.
-    ///
-    /// # Errors
-    /// [`GpuError::Lost`] when the device fails meanwhile.
-    pub async fn trace_step(&mut self, images: &Images) -> Result<Trace, GpuError> {
-        let schedule = self.next_batch(images);
-        self.plan()
-            .trace(self.evaluator.gpu, bytemuck::bytes_of(&schedule))
             .await
     }
 

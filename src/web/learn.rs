@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use super::{Engine, failed, json, lost, named};
 use crate::checkpoint::{self, Checkpoint, Header, VERSION};
 use crate::data::Dataset;
-use crate::evaluate::{Progress, Totals};
+use crate::evaluate::{Progress, Tested, Totals};
 use crate::graph::Description;
 use crate::inspect::{LayerReport, inspect};
 use crate::model::{Model, Parameters};
@@ -50,20 +50,12 @@ impl Part {
     }
 }
 
-/// Accuracy and loss on the held-out digits.
+/// Accuracy and loss on the held-out digits after a step.
 #[derive(Serialize)]
-struct Tested {
+struct TestedAt {
     step: u64,
-    images: usize,
-    /// Absent of a network that does not learn yet, as the others.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hp_accuracy: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lp_accuracy: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hp_loss: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lp_loss: Option<f64>,
+    #[serde(flatten)]
+    tested: Tested,
 }
 
 /// Weights of a layer as floats and as levels.
@@ -235,15 +227,10 @@ impl Learner {
     /// When the device fails.
     pub async fn test(&mut self) -> Result<String, js_sys::Error> {
         let tested = self.trainer.test(&self.digits.test, |_| ()).await;
-        let (Progress { hp, lp, .. }, _) = tested.map_err(|e| self.error(e))?;
-        let [of_hp, of_lp] = self.trainer.learned();
-        json(&Tested {
+        let (progress, _) = tested.map_err(|e| self.error(e))?;
+        json(&TestedAt {
             step: self.trainer.steps_done(),
-            images: self.digits.test.count(),
-            hp_accuracy: of_hp.then(|| hp.accuracy()),
-            lp_accuracy: of_lp.then(|| lp.accuracy()),
-            hp_loss: of_hp.then(|| hp.mean_label_loss()),
-            lp_loss: of_lp.then(|| lp.mean_label_loss()),
+            tested: progress.tested(self.trainer.learned()),
         })
     }
 

@@ -190,6 +190,28 @@ fn low_precision_joins_when_it_is_told_to() {
     assert_eq!(joined, [false, false, false, true], "at the latest");
 }
 
+/// A run that is cut short to what is done must not end with levels that never learned.
+#[test]
+fn a_run_may_end_once_low_precision_has_learned() {
+    let late = TrainOptions {
+        epochs: 4,
+        lp_start: 0.5,
+        ..options()
+    };
+    let ends = |done, epochs| late.ends_without_low_precision(done, 10, epochs);
+    assert!(ends(10, 1) && ends(20, 2), "before it joins");
+    assert!(!ends(30, 3), "it learned in the third epoch");
+    assert!(!ends(10, 2) && !ends(0, 1), "there are steps to come");
+    let float = TrainOptions {
+        objective: Objective::Float,
+        ..late
+    };
+    assert!(
+        !float.ends_without_low_precision(10, 10, 1),
+        "nor has it any"
+    );
+}
+
 #[test]
 fn weights_decay_to_zero_and_levels_do_not() {
     let gpu = block_on(Gpu::open(&GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"));

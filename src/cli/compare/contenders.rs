@@ -192,10 +192,10 @@ impl Contender {
             Self::Float => "it stays as it is",
             Self::GtcChain => Quantiser::Gtc.summary(),
             Self::Gtc(_) => {
-                "the same with the settings of the model's preset, and so many bits to keep"
+                "as gtc-chain, with the settings of the model's preset, and so many bits to keep"
             }
             Self::GtcDirect(_) => {
-                "the same from the labels alone, without a float network that teaches"
+                "as gtc, from the labels alone, without a float network that teaches"
             }
             Self::GtcEnds(_) => "as gtc, with up to 4 bits in the first and the last layer",
             Self::Method(quantiser) => quantiser.summary(),

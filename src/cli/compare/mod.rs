@@ -33,7 +33,7 @@ pub(crate) struct CompareArgs {
     /// Learn from the first N training images only
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Seeds to train each method with; 0 to 9 differ in initial weights and in the order of the images
+    /// Seeds to train each method with: a seed decides the initial weights and the order of the images
     #[arg(
         long,
         value_name = "N,N,...",
@@ -41,7 +41,7 @@ pub(crate) struct CompareArgs {
         default_value = "1,2,3"
     )]
     seeds: Vec<u64>,
-    /// What to compare [default: all of --list that are marked]
+    /// What to compare [default: those with "yes" under "usual" in --list]
     #[arg(long, value_name = "METHOD,...", value_delimiter = ',')]
     methods: Option<Vec<Contender>>,
     /// Keep the first and the last layer with weights in float, as is usual in the literature
@@ -188,10 +188,10 @@ fn run_of(plan: &Plan, lp_start: f64, (contender, seed): (&Contender, u64)) -> R
 
 /// All that can be compared.
 fn list() {
-    say!("  method        bits  packs  usual  what a weight becomes");
+    say!("  method         bits  packs  usual  what a weight becomes");
     for contender in known() {
         say!(
-            "  {:12}  {:>4}  {:5}  {:5}  {}",
+            "  {:12}  {:>5}  {:5}  {:5}  {}",
             contender.to_string(),
             contender.bits(),
             if contender.packs() { "yes" } else { "no" },

@@ -108,8 +108,8 @@ pub(super) fn render(plan: &Plan, rows: &[Row]) -> Result<String, CliError> {
         "<p>Bits a weight are those of the codes that are stored; entropy is what an ideal code of fixed statistics would take. \
         The file is the packed file, or for a method that cannot be packed one like it with four bytes for each factor; of \
         float its weights. Operations are those of one image: products with zeros are left out; a method with a factor keeps \
-        one multiplication for each output. Energies are those of {ACCELERATOR}. On the front: no other method is as accurate with fewer bits a weight, among all \
-        or among those that pack.</p></main></body></html>"
+        one multiplication for each output. Energies are those of {ACCELERATOR}. On the front: no other method is at least as accurate with fewer bits a weight, or more accurate \
+        with as many, among all or among those that pack.</p></main></body></html>"
     )?;
     Ok(page)
 }

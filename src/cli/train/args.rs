@@ -55,13 +55,13 @@ pub(crate) struct TrainArgs {
     /// cooperative matrices ("tensor cores"), whose sums have 32 bits, on GPUs that have them (`gtc adapters`)
     #[arg(long, value_parser = ["full", "mixed", "cooperative"])]
     precision: Option<String>,
-    /// Adam's step size at the start
+    /// Adam's step size, before --warm-up and --decay scale it
     #[arg(long, value_name = "X")]
     learning_rate: Option<f64>,
-    /// Muon's step size at the start; larger batches want a larger one
+    /// Muon's step size, before --warm-up and --decay scale it; larger batches need a larger one
     #[arg(long, value_name = "X")]
     muon_rate: Option<f64>,
-    /// Step size of sgd at the start
+    /// Step size of sgd, before --warm-up and --decay scale it
     #[arg(long, value_name = "X")]
     sgd_rate: Option<f64>,
     /// Part of the run over which the step sizes rise from zero, 0 to 1
@@ -78,8 +78,8 @@ pub(crate) struct TrainArgs {
     /// Price of a layer's 2^bits: more makes fewer levels
     #[arg(long, value_name = "X")]
     lambda_bits: Option<f64>,
-    /// Bits that each layer may keep: it pays for them only while another level would need more.
-    /// 1: bits are always paid for. Layers may have their own, and those at the ends are also called first and last:
+    /// Bits that each layer may keep: it pays for them only while it uses more than 2^(N-1) - 1 powers of two (N = 2: more
+    /// than 2). 1: bits are always paid for. Layers may have their own, and those at the ends are also called first and last:
     /// 2,conv1=4,last=3
     #[arg(long, value_name = "N,LAYER=N,...", value_delimiter = ',')]
     target_bits: Option<Vec<String>>,

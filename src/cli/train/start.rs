@@ -249,6 +249,18 @@ fn check_continuation(
         )
         .into());
     }
+    let ends = |epochs| {
+        let old_options = &old.options;
+        old_options.ends_without_low_precision(old.step, per_epoch, epochs)
+    };
+    if ends(config.options.epochs) {
+        return Err(format!(
+            "{shown}: low precision has not joined in the {epochs} epochs that are done, and a run that ends here would have no \
+             levels. Name more: --epochs {}, for example",
+            epochs + 1
+        )
+        .into());
+    }
     for change in changed {
         say!("from step {} on: {change}", change.step);
         let repeats = |old: &Change| (old.step, &old.setting) == (change.step, &change.setting);
