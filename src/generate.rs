@@ -84,7 +84,7 @@ impl<'g> Generator<'g> {
         let mut pool = Pool::default();
         let mut half = |decode: bool, network: usize| -> Result<Half, GpuError> {
             let mut recording = Recording::new(gpu.path());
-            let weights = memory.weights_of(network);
+            let weights = memory.arenas_of(network);
             let output = if decode {
                 memory.network.decode(&mut recording, &latents, weights)
             } else {

@@ -12,7 +12,7 @@ use crate::tensor::{Tensor, pad4};
 use crate::tune::{self, Tuning};
 
 /// Up to so many positions the threads of a layer share its depth, where nothing was measured.
-const FEW_POSITIONS: usize = 16;
+const VECTOR_UNMEASURED: usize = 16;
 
 /// A way to run a layer.
 pub(crate) type Candidate = (Arithmetic, Sharing);
@@ -117,7 +117,7 @@ fn choose(
     let allowed = |(kernel, sharing): Candidate| {
         forced.is_none_or(|forced| forced == kernel)
             && exact(kernel).is_ok()
-            && (sharing == Sharing::Tile || positions(shape) <= tune::FEW_POSITIONS)
+            && (sharing == Sharing::Tile || positions(shape) <= tune::VECTOR_TRIED)
     };
     let width = layer.bits.next_power_of_two();
     let measured = match basis {
@@ -126,7 +126,7 @@ fn choose(
         Basis::LeastCode => Some((forced.unwrap_or(Arithmetic::Shift), Sharing::Vector)),
     };
     let usual = || {
-        let sharing = match positions(shape) <= FEW_POSITIONS {
+        let sharing = match positions(shape) <= VECTOR_UNMEASURED {
             true => Sharing::Vector,
             false => Sharing::Tile,
         };

@@ -50,7 +50,7 @@ impl<'g> Judge<'g> {
         let input = memory
             .network
             .prepare(&mut recording, &memory.inputs[0], model.input);
-        let weights = memory.weights_of(0);
+        let weights = memory.arenas_of(0);
         let pass = memory
             .network
             .forward(&mut recording, &input, weights, Mode::Test);

@@ -30,6 +30,11 @@ pub struct ExponentRange {
     pub top: i32,
 }
 
+/// The whole exponent nearest to one, of two as near the even one, and at most what a normal `f32` has.
+pub(crate) fn nearest_exponent(exponent: f64) -> f64 {
+    exponent.round_ties_even().clamp(SMALLEST, LARGEST)
+}
+
 impl LevelRule {
     /// The rule of a layer whose quantiser is (intercept, slope).
     pub fn new([intercept, slope]: [f32; 2]) -> Self {
@@ -45,11 +50,7 @@ impl LevelRule {
         if is_zero(weight) {
             return None;
         }
-        let exact = (self.intercept + self.slope * log2_size(weight)).clamp(SMALLEST, LARGEST);
-        let below = exact.floor();
-        let past = exact - below;
-        let up = past > 0.5 || (past == 0.5 && below.rem_euclid(2.0) == 1.0);
-        Some(below as i32 + i32::from(up))
+        Some(nearest_exponent(self.intercept + self.slope * log2_size(weight)) as i32)
     }
 
     /// Q(w), zero or ±2^e.

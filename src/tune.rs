@@ -33,8 +33,8 @@ pub(crate) fn version_of(kernels: impl Iterator<Item = &'static Kernel>, paths: 
 
 /// Multiply-adds of one trial, at most: what a CPU driver does in a few hundredths of a second.
 const MOST_MACS: u64 = 256_000_000;
-/// Up to so many positions the threads of a layer may share its depth.
-pub(crate) const FEW_POSITIONS: usize = 64;
+/// Up to so many positions it is tried to let the threads of a layer share its depth.
+pub(crate) const VECTOR_TRIED: usize = 64;
 /// Timed runs after one that is not; the fastest counts.
 const RUNS: usize = 3;
 
@@ -186,7 +186,7 @@ impl Operands {
 async fn try_all(gpu: &Gpu, shape: &ConvShape, bits: u32) -> Result<Vec<Trial>, GpuError> {
     let operands = Operands::new(gpu, shape, bits)?;
     let [batch, height, width, _] = shape.y();
-    let few = batch * height * width <= FEW_POSITIONS;
+    let few = batch * height * width <= VECTOR_TRIED;
     let mut trials = Vec::new();
     let mut definition = Vec::new();
     // The definition comes first; the others are held against it.

@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::gpu::{Gpu, GpuError};
 use crate::loss::{Lesson, LossOutputs, image_loss, metrics, softmax_cross_entropy};
 use crate::model::{
-    BitBudget, Images, Inputs, Mode, Model, Moments, Network, NormParameters, Parameters, Pass,
-    Prices, Shard, Shards, Storages, Weights, check_positions,
+    BitBudget, Images, Inputs, Mode, Model, Moments, Network, NetworkArenas, NormParameters,
+    Parameters, Pass, Prices, Shard, Shards, Storages, check_positions,
 };
 use crate::op::{Counter, TEST_NOISE, TRAINING_NOISE, gaussian_kl, standard_normal};
 use crate::quantiser::{Quantised, Spans, budget, quantiser_forward};
@@ -277,11 +277,11 @@ impl Memory {
     }
 
     /// What a network reads. 0 is HP, 1 is LP; they share biases.
-    pub fn weights_of(&self, network: usize) -> Weights<'_> {
-        Weights {
+    pub fn arenas_of(&self, network: usize) -> NetworkArenas<'_> {
+        NetworkArenas {
             name: ["HP", "LP"][network],
             weights: [&self.weights, &self.values][network],
-            biases: &self.weights,
+            floats: &self.weights,
             running: &self.running[network],
             zeros: &self.zeros,
             round_norm: network == 1 && self.round_norm,
@@ -382,7 +382,7 @@ impl Memory {
         teacher: Teacher<'_>,
         lesson: Lesson,
     ) -> (Vec<Pass>, Vec<Tensor>) {
-        let weights = self.weights_of(network);
+        let weights = self.arenas_of(network);
         let images: Vec<&Images> = batches.iter().map(|batch| &batch.input).collect();
         let mut passes = self
             .network
@@ -421,7 +421,7 @@ impl Memory {
             probabilities: &self.probabilities[own][network],
             outcome,
         };
-        let label = format!("{} loss", self.weights_of(network).name);
+        let label = format!("{} loss", self.arenas_of(network).name);
         let labels = &self.inputs[own].labels;
         if let (Some(likelihood), Some(latent), Some(posterior)) = (
             self.model.likelihood,
@@ -468,7 +468,7 @@ impl Memory {
     /// Records that running statistics of these networks follow all shards.
     pub fn join_norms(&self, recording: &mut Recording, networks: Range<usize>) {
         for network in networks {
-            self.network.join_norms(recording, self.weights_of(network));
+            self.network.join_norms(recording, self.arenas_of(network));
         }
     }
 

@@ -288,7 +288,7 @@ impl<'g> Evaluator<'g> {
         if let Some(noise) = self.memory.noise() {
             network = network.with_noise(noise);
         }
-        let weights = self.memory.weights_of(used);
+        let weights = self.memory.arenas_of(used);
         let mut recording = Recording::new(self.gpu.path());
         if let Some(noise) = self.memory.noise() {
             standard_normal(&mut recording, "noise", TEST_NOISE, noise);
@@ -330,7 +330,7 @@ impl<'g> Evaluator<'g> {
         let network = Network::unfused(&self.model, self.batch).in_parts_for(self.gpu);
         let mut recording = Recording::new(self.gpu.path());
         let input = network.prepare(&mut recording, &self.memory.inputs[0], self.model.input);
-        let pass = network.forward_keeping(&mut recording, &input, self.memory.weights_of(number));
+        let pass = network.forward_keeping(&mut recording, &input, self.memory.arenas_of(number));
         let plan = self.gpu.plan_in(recording, &mut self.pool)?;
         Ok(Tracer {
             network,

@@ -1,7 +1,7 @@
 //! Levels for weights that were trained without any: the quantiser of a layer fitted to them, so that
 //! the sum of squared errors Σ (w − Q(w))² is smallest for a given number of bits.
 
-use crate::levels::{LevelRule, is_zero, log2_size};
+use crate::levels::{LevelRule, is_zero, log2_size, nearest_exponent};
 use crate::model::{LayerValues, Parameters};
 use crate::quantiser::EPSILON;
 
@@ -84,9 +84,7 @@ impl Sizes {
             false => return None,
         };
         let squared = self.bins.iter().map(|bin| {
-            let e = (rule.intercept + rule.slope * bin.logs / bin.count)
-                .round_ties_even()
-                .clamp(-126.0, 127.0);
+            let e = nearest_exponent(rule.intercept + rule.slope * bin.logs / bin.count);
             let q = match smallest {
                 Some(smallest) if e < f64::from(smallest) => 0.0,
                 _ => e.exp2(),

@@ -1,6 +1,6 @@
 //! The backward pass of a network, as recorded dispatches.
 
-use super::network::{Network, Pass, Weights};
+use super::network::{Network, NetworkArenas, Pass};
 use super::parted_tensor::PartedTensor;
 use crate::graph::{INPUT, Value};
 use crate::op::add::add;
@@ -23,7 +23,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         pass: &Pass,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
         d_logits: &Tensor,
         gradients: &Tensor,
     ) {
@@ -36,7 +36,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         passes: &[&Pass],
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
         d_logits: &[&Tensor],
         gradients: &[&Tensor],
     ) {

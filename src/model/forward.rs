@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Shard;
-use super::network::{Inputs, Mode, Network, Pass, Step, Weights, padded};
+use super::network::{Inputs, Mode, Network, NetworkArenas, Pass, Step, padded};
 use super::parted_tensor::PartedTensor;
 use crate::gpu::Storage;
 use crate::graph::Value;
@@ -110,7 +110,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         images: &Images,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
         mode: Mode,
     ) -> Pass {
         let mut passes = self.forward_together(recording, &[images], weights, mode);
@@ -122,7 +122,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         images: &[&Images],
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
         mode: Mode,
     ) -> Vec<Pass> {
         let starts: Vec<Start<'_>> = images.iter().map(|images| Start::Images(images)).collect();
@@ -135,7 +135,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         images: &Images,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
     ) -> Pass {
         let all = (0..self.steps.len(), Memory::Kept);
         let starts = [Start::Images(images)];
@@ -148,7 +148,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         images: &Images,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
     ) -> Tensor {
         let encoder = (0..self.latent(), Memory::Transient);
         let starts = [Start::Images(images)];
@@ -161,7 +161,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         latents: &Tensor,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
     ) -> Tensor {
         let pass = self.decode_in(recording, latents, weights, Memory::Transient);
         pass.logits().clone()
@@ -172,7 +172,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         latents: &Tensor,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
     ) -> Pass {
         let memory = Memory::Kept;
         self.decode_in(recording, latents, weights, memory)
@@ -182,7 +182,7 @@ impl Network {
         &self,
         recording: &mut Recording,
         latents: &Tensor,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
         memory: Memory,
     ) -> Pass {
         let at = self.latent();
@@ -200,7 +200,7 @@ impl Network {
         recording: &mut Recording,
         (steps, memory): (Range<usize>, Memory),
         starts: &[Start<'_>],
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
         mode: Mode,
     ) -> Vec<Pass> {
         let end = steps.end;
@@ -291,7 +291,7 @@ impl Network {
 
     /// Records that running statistics follow the moments of all shards, joined in their order; nothing where they have
     /// followed those of the whole batch already.
-    pub fn join_norms(&self, recording: &mut Recording, weights: Weights<'_>) {
+    pub fn join_norms(&self, recording: &mut Recording, weights: NetworkArenas<'_>) {
         for step in &self.steps {
             let label = format!("{} {}", weights.name, step.name);
             step.recorder.join_norms(recording, &label, weights);

@@ -10,7 +10,7 @@ mod parted_tensor;
 mod shards;
 
 pub use forward::Images;
-pub use network::{Inputs, Mode, Network, Pass, Weights, whole_batch};
+pub use network::{Inputs, Mode, Network, NetworkArenas, Pass, whole_batch};
 pub use parameters::{
     BitBudget, LayerParameters, LayerValues, NormParameters, Parameters, Prices, SlopesPay,
 };

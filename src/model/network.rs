@@ -21,16 +21,16 @@ pub struct Inputs {
     pub shard: Shard,
 }
 
-/// What one network, HP or LP, reads.
+/// The buffers that one network, HP or LP, reads.
 #[derive(Clone, Copy)]
-pub struct Weights<'a> {
+pub struct NetworkArenas<'a> {
     /// HP or LP, for listings.
     pub name: &'a str,
     /// Weights, or their quantised values.
     pub weights: &'a Tensor,
-    /// The arena of weights as they are: biases, gammas and betas, and layers that stay in float, which both
-    /// networks share.
-    pub biases: &'a Tensor,
+    /// The arena of what both networks share in float: biases, gammas and betas, and weights of layers that are not
+    /// quantised.
+    pub floats: &'a Tensor,
     /// This network's arena of running statistics.
     pub running: &'a Tensor,
     /// Zeros, for layers without a bias.
@@ -42,12 +42,12 @@ pub struct Weights<'a> {
     pub moments: Option<Moments<'a>>,
 }
 
-impl<'a> Weights<'a> {
+impl<'a> NetworkArenas<'a> {
     /// The arena in which a layer finds its weights.
-    pub(crate) fn weights_of(&self, layer: &LayerParameters) -> &'a Tensor {
+    pub(crate) fn arena_of(&self, layer: &LayerParameters) -> &'a Tensor {
         match layer.is_quantised() {
             true => self.weights,
-            false => self.biases,
+            false => self.floats,
         }
     }
 }

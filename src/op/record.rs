@@ -2,7 +2,7 @@
 
 use crate::graph::{Fused, Shape};
 use crate::model::{LayerParameters, Mode, NormParameters, PartedTensor, Parts, Shard};
-use crate::model::{Storages, Weights};
+use crate::model::{NetworkArenas, Storages};
 use crate::op::{ConvShape, PoolShape, Windows};
 use crate::recording::Recording;
 use crate::tensor::{Tensor, pad4};
@@ -81,7 +81,7 @@ pub struct Forward<'a> {
     /// How values are stored.
     pub storages: Storages,
     /// What the network, HP or LP, reads.
-    pub weights: Weights<'a>,
+    pub weights: NetworkArenas<'a>,
     /// Where normalisations take their statistics from.
     pub mode: Mode,
     /// Name for listings.
@@ -107,7 +107,7 @@ pub struct Backward<'a> {
     /// How values and their gradients are stored.
     pub storages: Storages,
     /// What the network, HP or LP, reads.
-    pub weights: Weights<'a>,
+    pub weights: NetworkArenas<'a>,
     /// Name for listings.
     pub label: &'a str,
     /// Which shard of the batch this is.
@@ -218,7 +218,7 @@ pub trait Recorder {
     }
 
     /// Records what a normalisation makes of the moments that all shards of a batch have left.
-    fn join_norms(&self, _plan: &mut Recording, _label: &str, _weights: Weights<'_>) {}
+    fn join_norms(&self, _recording: &mut Recording, _label: &str, _weights: NetworkArenas<'_>) {}
 
     /// The matrix product that it is, if it is one, for benchmarks.
     fn product(&self) -> Option<MatrixProduct> {

@@ -3,6 +3,7 @@
 
 use super::gtc::EPSILON;
 use super::method::{Learned, Method, MethodKernels, Scales, kernels_of, mean_size, sign_or_zero};
+use crate::levels::nearest_exponent;
 
 /// Q = a sgn(w), a the mean of |w| over the layer. Scales: a.
 pub(super) struct Binary {
@@ -29,7 +30,7 @@ impl Method for Binary {
 
     fn scales(&self, weights: &[f64], _: Learned) -> Scales {
         let mean = mean_size(weights).max(EPSILON);
-        let rounded = mean.log2().round_ties_even().clamp(-126.0, 127.0).exp2();
+        let rounded = nearest_exponent(mean.log2()).exp2();
         [
             if self.power_of_two { rounded } else { mean },
             0.0,

@@ -276,13 +276,7 @@ fn record_shards(
         |recording: &mut Recording, network, passes: &[Pass], d_logits: &[Tensor], to| {
             let passes: Vec<&Pass> = passes.iter().collect();
             let d_logits: Vec<&Tensor> = d_logits.iter().collect();
-            net.backward_together(
-                recording,
-                &passes,
-                memory.weights_of(network),
-                &d_logits,
-                to,
-            );
+            net.backward_together(recording, &passes, memory.arenas_of(network), &d_logits, to);
         };
     let high_precision = |recording: &mut Recording| {
         if !objective.high_precision() {

@@ -9,7 +9,7 @@ use gtc::evaluate::Evaluator;
 use gtc::gpu::{Gpu, Path};
 use gtc::graph::{Description, Model};
 use gtc::infer::{Inference, fits};
-use gtc::model::{Inputs, Mode, Network, Parameters, Shard, Weights};
+use gtc::model::{Inputs, Mode, Network, NetworkArenas, Parameters, Shard};
 use gtc::op::Arithmetic;
 use gtc::op::add;
 use gtc::optimiser::Schedule;
@@ -233,10 +233,10 @@ fn run(gpu: &Gpu, model: &Model, network: Network, mode: Mode) -> Made {
     };
     let mut recording = Recording::new(gpu.path());
     let prepared = network.prepare(&mut recording, &inputs, model.input);
-    let read = Weights {
+    let read = NetworkArenas {
         name: "HP",
         weights: &weights,
-        biases: &weights,
+        floats: &weights,
         running: &running,
         zeros: &zeros,
         round_norm: false,

@@ -8,7 +8,7 @@ use crate::cli::{CliError, tuning};
 use crate::evaluate::Evaluator;
 use crate::generate::draw_latents;
 use crate::gpu::{Gpu, Path, Plan};
-use crate::model::{Inputs, LayerValues, Mode, Model, Network, Parameters, Shard, Weights};
+use crate::model::{Inputs, LayerValues, Mode, Model, Network, NetworkArenas, Parameters, Shard};
 use crate::op::{
     Arithmetic, CodeShape, ConvShape, Epilogue, Sharing, Windows, conv_forward, packed_conv,
 };
@@ -365,10 +365,10 @@ fn f32_model_plan(gpu: &Gpu, model: &Model, batch: usize) -> Result<Plan, CliErr
     let mut recording = Recording::new(gpu.path());
     recording.constant(&arena.buffer);
     let input = network.prepare(&mut recording, &inputs, model.input);
-    let weights = Weights {
+    let weights = NetworkArenas {
         name: "HP",
         weights: &arena,
-        biases: &arena,
+        floats: &arena,
         running: &statistics,
         zeros: &zeros,
         round_norm: false,

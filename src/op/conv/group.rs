@@ -52,8 +52,8 @@ impl Recorder for Grouped {
     }
 
     fn forward(&self, recording: &mut Recording, at: &Forward<'_>) -> Option<Tensor> {
-        let w = self.weight(at.weights.weights_of(&self.layer));
-        let bias = self.layer.bias_of(at.weights.biases);
+        let w = self.weight(at.weights.arena_of(&self.layer));
+        let bias = self.layer.bias_of(at.weights.floats);
         let bias = bias.unwrap_or_else(|| at.weights.zeros.clone());
         for (x, y) in at.x[0].parts().iter().zip(at.y.parts()) {
             let shape = self.shape.of_images(x);
@@ -91,7 +91,7 @@ impl Recorder for Grouped {
         let mut gradient = Gradient::None;
         if at.wanted[0] {
             let d_x = at.room(&self.inputs()[0]);
-            let w = self.weight(at.weights.weights_of(&self.layer));
+            let w = self.weight(at.weights.arena_of(&self.layer));
             for ((d_y, shape), d_x) in d_y.parts().iter().zip(&shapes).zip(d_x.parts()) {
                 group_conv_backward_input(recording, at.label, shape, [d_y, &w], d_x);
             }

@@ -164,9 +164,9 @@ impl Recorder for Matrix {
         let weights = at.weights;
         let w = self
             .layer
-            .weight_of(weights.weights_of(&self.layer))
+            .weight_of(weights.arena_of(&self.layer))
             .view(&self.shape.w());
-        let bias = self.layer.bias_of(weights.biases);
+        let bias = self.layer.bias_of(weights.floats);
         let bias = bias.unwrap_or_else(|| weights.zeros.clone());
         for (number, (x, y)) in at.x[0].parts().iter().zip(at.y.parts()).enumerate() {
             let product = Product::of(&self.shape, self.shifts(), x);
@@ -214,7 +214,7 @@ impl Recorder for Matrix {
         let gradient = match wanted {
             true => {
                 let d_x = at.room(&self.inputs()[0]);
-                let arena = at.weights.weights_of(&self.layer);
+                let arena = at.weights.arena_of(&self.layer);
                 let w = self.layer.weight_of(arena).view(&self.shape.w());
                 // A max pool stops the same gradients; among dense layers one pipeline is enough.
                 let relu = at.masks || self.shape.is_points() && at.input_has_relu;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::plain::PlainNorm;
 use crate::gpu::Path;
 use crate::graph::Shape;
-use crate::model::{Mode, Moments, NormParameters, Parts, Shard, Weights};
+use crate::model::{Mode, Moments, NetworkArenas, NormParameters, Parts, Shard};
 use crate::onnx::{Attribute, FloatNode, FloatWriter};
 use crate::op::ConvShape;
 use crate::op::GroupShape;
@@ -178,11 +178,11 @@ impl Normaliser {
         &self,
         recording: &mut Recording,
         label: &str,
-        weights: Weights<'_>,
+        weights: NetworkArenas<'_>,
         (all, shards): (&Tensor, usize),
     ) -> Tensor {
         let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, self.channels]);
-        let parameters = self.norm.parameters_of(weights.biases);
+        let parameters = self.norm.parameters_of(weights.floats);
         let running = self.norm.running_of(weights.running);
         let (inputs, outputs) = ([all, &parameters], [&statistics, &running]);
         let sizes = (self.rows * shards, self.rows);
@@ -193,7 +193,7 @@ impl Normaliser {
     /// Records the statistics (5, channels) that normalise the input.
     fn statistics(&self, recording: &mut Recording, at: &Forward<'_>) -> Tensor {
         let statistics = Tensor::transient("statistics", &[NORM_STATISTICS, self.channels]);
-        let parameters = self.norm.parameters_of(at.weights.biases);
+        let parameters = self.norm.parameters_of(at.weights.floats);
         let running = self.norm.running_of(at.weights.running);
         let round = at.weights.round_norm;
         match at.mode {
@@ -368,7 +368,7 @@ impl Recorder for Normaliser {
             .collect()
     }
 
-    fn join_norms(&self, recording: &mut Recording, label: &str, weights: Weights<'_>) {
+    fn join_norms(&self, recording: &mut Recording, label: &str, weights: NetworkArenas<'_>) {
         if let Some(moments) = &weights.moments
             && !moments.shards.sync_norm
         {
