@@ -188,7 +188,7 @@ mod tests {
         for layer in &parameters.layers {
             let weights: Vec<f32> = (0..layer.weights()).map(&change).collect();
             let values = crate::model::LayerValues {
-                weights: &weights,
+                weights,
                 ..Default::default()
             };
             layer.place(&mut arena, &values);

@@ -6,7 +6,7 @@
 //! largest is one, and what reads its outputs is brought back: networks that compute the same get the same levels.
 
 use crate::graph::{INPUT, Value};
-use crate::model::{LayerValues, Model, Parameters};
+use crate::model::{Model, Parameters};
 use crate::op::NORM_EPSILON;
 
 /// Largest factor by which values are moved: products stay far from a float's limits.
@@ -25,30 +25,20 @@ pub fn rescale(model: &Model, arena: &mut [f32], running: &mut [f32]) {
         let before = scales[node.inputs[0]];
         let output = number + 1;
         scales[output] = if let Some(layer) = layer_of(&parameters, number) {
-            let mut weights = parameters.layers[layer].weight_values(arena);
-            let largest = weights.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+            let layer = &parameters.layers[layer];
+            let mut values = layer.values(arena);
+            let largest = values
+                .weights
+                .iter()
+                .fold(0.0f32, |most, w| most.max(w.abs()));
             // Outputs are as the weights and the inputs together.
             let after = match free[output] && largest > 0.0 && largest.is_finite() {
                 true => (before / f64::from(largest)).clamp(1.0 / MOST, MOST),
                 false => 1.0,
             };
             let own = after / before;
-            weights.iter_mut().for_each(|w| *w = times(*w, own));
-            let layer = &parameters.layers[layer];
-            let mut bias = match layer.has_bias() {
-                true => layer.bias_values(arena),
-                false => Vec::new(),
-            };
-            bias.iter_mut().for_each(|b| *b = times(*b, after));
-            let quantiser = match layer.is_quantised() {
-                true => layer.quantiser_values(arena).to_vec(),
-                false => Vec::new(),
-            };
-            let values = LayerValues {
-                weights: &weights,
-                bias: &bias,
-                quantiser: &quantiser,
-            };
+            values.weights.iter_mut().for_each(|w| *w = times(*w, own));
+            values.bias.iter_mut().for_each(|b| *b = times(*b, after));
             layer.place(arena, &values);
             after
         } else if let Some(norm) = norm_of(&parameters, number) {

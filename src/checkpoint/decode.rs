@@ -185,20 +185,16 @@ impl<'d> Source<'d> {
         let mut arena = vec![0.0; pad4(parameters.layout.len())];
         for layer in &parameters.layers {
             let name = |suffix| format!("{part}{}.{suffix}", layer.name);
-            let weights = self.read(&name("weight"), &layer.shape)?;
-            let bias = match layer.has_bias() {
-                true => self.read(&name("bias"), &[layer.shape[0]])?,
-                false => Vec::new(),
+            let mut values = LayerValues {
+                weights: self.read(&name("weight"), &layer.shape)?,
+                ..LayerValues::default()
             };
-            let quantiser = match layer.is_quantised() {
-                true => self.read(&name("quantiser"), &[2])?,
-                false => Vec::new(),
-            };
-            let values = LayerValues {
-                weights: &weights,
-                bias: &bias,
-                quantiser: &quantiser,
-            };
+            if layer.has_bias() {
+                values.bias = self.read(&name("bias"), &[layer.shape[0]])?;
+            }
+            if layer.is_quantised() {
+                values.quantiser = self.read(&name("quantiser"), &[2])?;
+            }
             layer.place(&mut arena, &values);
         }
         for (norm, of_norm) in parameters.norms.iter().zip(norm_names) {

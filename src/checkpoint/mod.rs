@@ -321,9 +321,8 @@ mod tests {
         let layer = &Parameters::new(&lenet).layers[0];
         let arena = &mut quantised.snapshot.weights;
         let values = LayerValues {
-            weights: &layer.weight_values(arena),
-            bias: &layer.bias_values(arena),
-            quantiser: &[0.5, 1.0],
+            quantiser: vec![0.5, 1.0],
+            ..LayerValues::default()
         };
         layer.place(arena, &values);
         assert_eq!(quantised.learned(&lenet), [true, true]);

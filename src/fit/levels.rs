@@ -2,7 +2,7 @@
 //! the sum of squared errors Σ (w − Q(w))² is smallest for a given number of bits.
 
 use crate::levels::{LevelRule, is_zero, log2_size, nearest_exponent};
-use crate::model::{LayerValues, Parameters};
+use crate::model::Parameters;
 use crate::quantiser::EPSILON;
 
 /// Bins an octave, for the search.
@@ -141,21 +141,17 @@ pub fn fit(weights: &[f32], bits: u32) -> Fit {
 pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: &[u32]) -> Vec<Fit> {
     let mut fits = Vec::new();
     for (layer, bits) in parameters.quantised().zip(bits) {
-        let mut weights = layer.weight_values(arena);
-        let fit = fit(&weights, *bits);
+        let mut values = layer.values(arena);
+        let fit = fit(&values.weights, *bits);
         let rule = LevelRule::new([fit.intercept, fit.slope]);
         if let Some(smallest) = fit.smallest {
-            for w in &mut weights {
+            for w in &mut values.weights {
                 if rule.exponent(f64::from(*w)).is_some_and(|e| e < smallest) {
                     *w = 0.0;
                 }
             }
         }
-        let values = LayerValues {
-            weights: &weights,
-            bias: &layer.bias_values(arena),
-            quantiser: &[fit.intercept, fit.slope],
-        };
+        values.quantiser = vec![fit.intercept, fit.slope];
         layer.place(arena, &values);
         fits.push(fit);
     }

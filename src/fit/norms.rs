@@ -25,8 +25,8 @@ pub fn align_norms(model: &Model, arena: &mut [f32], running: &mut [f32]) {
         let [gamma, _] = norm.values(arena);
         let mut statistics = norm.running_values(running);
         let (means, variances) = statistics.split_at_mut(norm.channels);
-        let mut weights = layer.weight_values(arena);
-        let mut bias = layer.bias_values(arena);
+        let mut values = layer.values(arena);
+        let LayerValues { weights, bias, .. } = &mut values;
         let each = weights.len() / norm.channels;
         for (channel, row) in weights.chunks_mut(each).enumerate() {
             let deviation = (f64::from(variances[channel]) + NORM_EPSILON).sqrt();
@@ -45,12 +45,6 @@ pub fn align_norms(model: &Model, arena: &mut [f32], running: &mut [f32]) {
             bias.get_mut(channel).map(times);
             variances[channel] = variance as f32;
         }
-        let levels = layer.quantiser_values(arena);
-        let values = LayerValues {
-            weights: &weights,
-            bias: &bias,
-            quantiser: &levels,
-        };
         layer.place(arena, &values);
         norm.place_running(running, &statistics);
     }

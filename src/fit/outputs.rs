@@ -227,9 +227,9 @@ impl Fitter<'_, '_> {
         let [intercept, slope] = levels.quantiser();
         let narrow = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
         let values = LayerValues {
-            weights: &stored,
-            bias: &narrow(&bias),
-            quantiser: &[intercept, slope],
+            weights: stored,
+            bias: narrow(&bias),
+            quantiser: vec![intercept, slope],
         };
         layer.place(&mut self.weights, &values);
         let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();

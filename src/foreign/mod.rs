@@ -362,19 +362,13 @@ impl Reader<'_> {
             Some(_) => self.array(name, &[vec![outputs]])?.values,
             None => vec![0.0; outputs],
         };
-        layer.place(
-            arena,
-            &LayerValues {
-                weights: &ours,
-                bias: if layer.has_bias() { &bias } else { &[] },
-                quantiser: if layer.is_quantised() {
-                    &[INTERCEPT, SLOPE]
-                } else {
-                    &[]
-                },
-            },
-        );
-        Ok(bias)
+        let values = LayerValues {
+            weights: ours,
+            bias,
+            quantiser: vec![INTERCEPT, SLOPE],
+        };
+        layer.place(arena, &values);
+        Ok(values.bias)
     }
 
     /// Places a normalisation. `moved`: what a bias before it, which the model does not have, adds to what it reads.

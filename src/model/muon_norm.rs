@@ -1,6 +1,6 @@
 //! Weights from elsewhere for Muon, which keeps weights at a norm.
 
-use super::{LayerValues, Model, Parameters};
+use super::{Model, Parameters};
 
 impl Parameters {
     /// Brings weights that Muon did not learn to the norm that it keeps them at. What low precision reads with GTC stays as it is,
@@ -17,26 +17,18 @@ impl Parameters {
         let readers = model.graph.readers();
         let method = self.quantiser.method();
         for layer in self.layers.iter().filter(|layer| layer.is_whole()) {
-            let mut weights = layer.weight_values(arena);
-            let squares: f64 = weights.iter().map(|w| f64::from(*w).powi(2)).sum();
+            let mut values = layer.values(arena);
+            let squares: f64 = values.weights.iter().map(|w| f64::from(*w).powi(2)).sum();
             let factor = layer.norm() / squares.sqrt();
             if !factor.is_finite() {
                 continue;
             }
-            weights
-                .iter_mut()
-                .for_each(|w| *w = (f64::from(*w) * factor) as f32);
-            let bias = match layer.has_bias() {
-                true => layer.bias_values(arena),
-                false => Vec::new(),
-            };
-            let mut quantiser = match layer.is_quantised() {
-                true => layer.quantiser_values(arena).to_vec(),
-                false => Vec::new(),
-            };
+            for weight in &mut values.weights {
+                *weight = (f64::from(*weight) * factor) as f32;
+            }
             // Whether what low precision reads becomes as much larger as the weights.
             let mut grows = !layer.is_quantised();
-            match (&method, &mut quantiser[..]) {
+            match (&method, &mut values.quantiser[..]) {
                 (None, [intercept, slope]) => *intercept -= *slope * factor.log2() as f32,
                 (Some(method), [first, second]) => {
                     let learned = [*first, *second].map(f64::from);
@@ -47,11 +39,6 @@ impl Parameters {
                 }
                 _ => (),
             }
-            let values = LayerValues {
-                weights: &weights,
-                bias: &bias,
-                quantiser: &quantiser,
-            };
             layer.place(arena, &values);
             let [reader] = readers[layer.node + 1][..] else {
                 continue;
@@ -64,7 +51,7 @@ impl Parameters {
                 let mut statistics = norm.running_values(running);
                 let (means, variances) = statistics.split_at_mut(norm.channels);
                 for (channel, (mean, variance)) in means.iter_mut().zip(variances).enumerate() {
-                    let offset = bias.get(channel).copied().map_or(0.0, f64::from);
+                    let offset = values.bias.get(channel).copied().map_or(0.0, f64::from);
                     *mean = (factor * (f64::from(*mean) - offset) + offset) as f32;
                     *variance = (factor * factor * f64::from(*variance)) as f32;
                 }
@@ -79,6 +66,7 @@ mod tests {
     use super::*;
     use crate::foreign::WeightPrecision;
     use crate::graph::Description;
+    use crate::model::LayerValues;
     use crate::reference::logits;
 
     /// What Muon's norm does to weights from elsewhere changes neither network.
@@ -98,14 +86,14 @@ nodes = [
         let mut arena = parameters.initial(3);
         // As a quantised network comes: weights of another size, levels of their own, biases.
         for (number, layer) in parameters.layers.iter().enumerate() {
-            let weights = layer.weight_values(&arena);
-            let weights: Vec<f32> = weights.iter().map(|w| 5.3 * w).collect();
-            let bias = vec![0.3; if layer.has_bias() { layer.shape[0] } else { 0 }];
-            let quantiser = [0.2 + number as f32, 0.7];
             let values = LayerValues {
-                weights: &weights,
-                bias: &bias,
-                quantiser: &quantiser[..if layer.is_quantised() { 2 } else { 0 }],
+                weights: layer
+                    .weight_values(&arena)
+                    .iter()
+                    .map(|w| 5.3 * w)
+                    .collect(),
+                bias: vec![0.3; layer.shape[0]],
+                quantiser: vec![0.2 + number as f32, 0.7],
             };
             layer.place(&mut arena, &values);
         }

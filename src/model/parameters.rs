@@ -53,15 +53,16 @@ pub struct NormParameters {
     running: usize,
 }
 
-/// The logical numbers of one layer, for [`LayerParameters::place`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LayerValues<'a> {
+/// The logical numbers of one layer: what [`LayerParameters::values`] takes out of an arena, and
+/// [`LayerParameters::place`] puts into one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerValues {
     /// (outputs, kernel height, kernel width, inputs that one output reads)
-    pub weights: &'a [f32],
+    pub weights: Vec<f32>,
     /// (outputs), or empty for a layer without a bias
-    pub bias: &'a [f32],
+    pub bias: Vec<f32>,
     /// Intercept and slope, or empty for a layer that stays in float
-    pub quantiser: &'a [f32],
+    pub quantiser: Vec<f32>,
 }
 
 fn part(arena: &Tensor, offset: usize, shape: Vec<usize>) -> Tensor {
@@ -190,9 +191,20 @@ impl LayerParameters {
         self.quantiser.map_or([0.0, SLOPE], values)
     }
 
-    /// Puts logical numbers into a whole arena's floats.
-    pub fn place(&self, arena: &mut [f32], values: &LayerValues<'_>) {
-        for (at, value) in self.places().zip(values.weights) {
+    /// All logical numbers out of a whole arena's floats.
+    pub fn values(&self, arena: &[f32]) -> LayerValues {
+        let quantiser = |at: usize| arena[at..at + 2].to_vec();
+        LayerValues {
+            weights: self.weight_values(arena),
+            bias: self.bias_values(arena),
+            quantiser: self.quantiser.map(quantiser).unwrap_or_default(),
+        }
+    }
+
+    /// Puts logical numbers into a whole arena's floats. What is empty stays as it is there; a bias or a quantiser
+    /// that the layer does not have is left out.
+    pub fn place(&self, arena: &mut [f32], values: &LayerValues) {
+        for (at, value) in self.places().zip(&values.weights) {
             arena[at] = *value;
         }
         let mut put = |at: Option<usize>, values: &[f32]| {
@@ -200,8 +212,8 @@ impl LayerParameters {
                 arena[at..at + values.len()].copy_from_slice(values);
             }
         };
-        put(self.bias, values.bias);
-        put(self.quantiser, values.quantiser);
+        put(self.bias, &values.bias);
+        put(self.quantiser, &values.quantiser);
     }
 }
 
@@ -421,9 +433,8 @@ impl Parameters {
             let mut weights = vec![0.0; layer.weights()];
             rng.fill_normal(&mut weights, deviation);
             let values = LayerValues {
-                weights: &weights,
-                bias: &[],
-                quantiser: &[],
+                weights,
+                ..LayerValues::default()
             };
             layer.place(&mut arena, &values);
         }

@@ -54,9 +54,9 @@ pub fn random_weights(model: &Model, slope: f32) -> Vec<f32> {
         let outputs = layer.shape[0];
         let bias: Vec<f32> = (0..outputs).map(|_| 0.1 * rng.normal() as f32).collect();
         let values = LayerValues {
-            weights: &weights,
-            bias: if layer.has_bias() { &bias } else { &[] },
-            quantiser: &[-3.0, slope],
+            weights,
+            bias,
+            quantiser: vec![-3.0, slope],
         };
         layer.place(&mut arena, &values);
     }

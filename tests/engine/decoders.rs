@@ -106,9 +106,9 @@ fn in_the_middle(model: &Model, weights: &[f32]) -> Vec<f32> {
             layer.name
         );
         let values = LayerValues {
-            weights: &values,
-            bias: &layer.bias_values(weights),
-            quantiser: &quantiser,
+            weights: values,
+            bias: Vec::new(),
+            quantiser: quantiser.to_vec(),
         };
         layer.place(&mut moved, &values);
     }
@@ -145,13 +145,11 @@ fn convolutional_decoders_draw_what_the_floats_draw() {
         let parameters = Parameters::new(&model);
         let mut weights = parameters.initial(3);
         for layer in &parameters.layers {
-            let kept = weights.clone();
             // Around the exponent of a standard deviation.
             let intercept = 0.25 * (2.0 / layer.fan_in() as f32).log2();
             let values = LayerValues {
-                weights: &layer.weight_values(&kept),
-                bias: &layer.bias_values(&kept),
-                quantiser: &[intercept, 0.5],
+                quantiser: vec![intercept, 0.5],
+                ..LayerValues::default()
             };
             layer.place(&mut weights, &values);
         }

@@ -128,12 +128,7 @@ fn in_float(found: &ForeignModel) -> (Model, Vec<f32>) {
     let (from, to) = (Parameters::new(&found.model), Parameters::new(&model));
     let mut weights = vec![0.0; to.layout.len().next_multiple_of(4)];
     for (from, to) in from.layers.iter().zip(&to.layers) {
-        let values = LayerValues {
-            weights: &from.weight_values(&found.weights),
-            bias: &from.bias_values(&found.weights),
-            quantiser: &[],
-        };
-        to.place(&mut weights, &values);
+        to.place(&mut weights, &from.values(&found.weights));
     }
     for (from, to) in from.norms.iter().zip(&to.norms) {
         let [gamma, beta] = from.values(&found.weights);
@@ -223,10 +218,8 @@ fn random_checkpoint(model: &Model, seed: u64) -> Checkpoint {
     for layer in &parameters.layers {
         if layer.has_bias() {
             let values = LayerValues {
-                weights: &layer.weight_values(&weights),
-                bias: &numbers(layer.shape[0], -0.1),
-                quantiser: &layer.quantiser_values(&weights)
-                    [..if layer.is_quantised() { 2 } else { 0 }],
+                bias: numbers(layer.shape[0], -0.1),
+                ..LayerValues::default()
             };
             layer.place(&mut weights, &values);
         }

@@ -84,11 +84,9 @@ fn files_are_as_small_as_their_bits_promise() {
     for (slope, bits, share) in [(0.0, 1, 26), (0.04, 2, 14)] {
         let mut weights = parameters.initial(3);
         for layer in &parameters.layers {
-            let kept = weights.clone();
             let values = LayerValues {
-                weights: &layer.weight_values(&kept),
-                bias: &layer.bias_values(&kept),
-                quantiser: &[-3.25, slope],
+                quantiser: vec![-3.25, slope],
+                ..LayerValues::default()
             };
             layer.place(&mut weights, &values);
         }

@@ -320,9 +320,9 @@ pub(in crate::cli) fn random_packed(
             })
             .collect();
         let values = LayerValues {
-            weights: &powers,
-            bias: &[],
-            quantiser: &[0.0, 1.0],
+            weights: powers,
+            bias: Vec::new(),
+            quantiser: vec![0.0, 1.0],
         };
         layer.place(&mut weights, &values);
     }

@@ -14,7 +14,7 @@ use crate::cli::run_folder::is_of_run;
 use crate::cli::{CliError, archives, facts_of, quoted};
 use crate::data::Dataset;
 use crate::graph::{Model, vae_colour};
-use crate::model::{LayerValues, Parameters};
+use crate::model::Parameters;
 use crate::pack::is_packed;
 use crate::ranks::Communicator;
 use crate::rescale::{is_far_off, rescale};
@@ -362,16 +362,7 @@ fn with_fresh_end(found: &Model, model: &Model, old: &Snapshot, seed: u64) -> Sn
         if from.shape != to.shape {
             continue;
         }
-        let levels = match from.is_quantised() {
-            true => from.quantiser_values(&old.weights).to_vec(),
-            false => Vec::new(),
-        };
-        let values = LayerValues {
-            weights: &from.weight_values(&old.weights),
-            bias: &from.bias_values(&old.weights),
-            quantiser: &levels,
-        };
-        to.place(&mut weights, &values);
+        to.place(&mut weights, &from.values(&old.weights));
     }
     for (from, to) in from.norms.iter().zip(&to.norms) {
         if from.channels != to.channels {

@@ -470,18 +470,12 @@ impl<'f, 'd> Importer<'f, 'd> {
         for layer in &parameters.layers {
             let own = self.layers.remove(&layer.node).unwrap_or_default();
             check_finite(&layer.name, &[&own.weights, &own.bias])?;
-            layer.place(
-                &mut weights,
-                &LayerValues {
-                    weights: &own.weights,
-                    bias: &own.bias,
-                    quantiser: if layer.is_quantised() {
-                        &[INTERCEPT, SLOPE]
-                    } else {
-                        &[]
-                    },
-                },
-            );
+            let values = LayerValues {
+                weights: own.weights,
+                bias: own.bias,
+                quantiser: vec![INTERCEPT, SLOPE],
+            };
+            layer.place(&mut weights, &values);
         }
         for norm in &parameters.norms {
             let Some(own) = self.norms.remove(&norm.node) else {

@@ -68,17 +68,11 @@ fn training_goes_on_from_weights_of_any_scale() {
     let times = |name: &str, factor: f32, weights: &mut [f32]| {
         let layer = parameters.layers.iter().find(|l| l.name == name).unwrap();
         let scale = |values: Vec<f32>| values.into_iter().map(|v| v * factor).collect::<Vec<f32>>();
-        let (w, b) = (
-            scale(layer.weight_values(weights)),
-            layer.bias_values(weights),
-        );
-        let b = if name == "conv2" { scale(b) } else { b };
-        let quantiser = layer.quantiser_values(weights);
-        let values = gtc::model::LayerValues {
-            weights: &w,
-            bias: &b,
-            quantiser: &quantiser,
-        };
+        let mut values = layer.values(weights);
+        values.weights = scale(values.weights);
+        if name == "conv2" {
+            values.bias = scale(values.bias);
+        }
         layer.place(weights, &values);
     };
     times("conv2", 1e7, &mut checkpoint.snapshot.weights);
