@@ -107,7 +107,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
                     model.input,
                     &classes,
                     seen_by(&args.model.model, &checkpoint.header),
-                ),
+                )?,
             )?;
             let found = match images.count() {
                 0 => Vec::new(),
@@ -119,7 +119,7 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<ExitCode, CliError> {
             args.model.refuse_decoder(&model)?;
             let classes = model.classes.clone();
             let (images, files) =
-                load_all(args, Reads::new(model.model.input, &classes, model.seen))?;
+                load_all(args, Reads::new(model.model.input, &classes, model.seen)?)?;
             let found = match images.count() {
                 0 => Vec::new(),
                 _ => packed(args, *model, &images)?,

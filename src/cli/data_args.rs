@@ -90,6 +90,18 @@ impl PictureArgs {
         }
     }
 
+    /// The options that read pictures in this way.
+    fn of(reading: Reading) -> Self {
+        let [red, green, blue] = reading.background;
+        Self {
+            resize: Some(reading.resize.name().to_owned()),
+            test_fraction: reading.test_fraction,
+            background: Some(format!("#{red:02x}{green:02x}{blue:02x}")),
+            no_exif: !reading.exif,
+            ..Self::default()
+        }
+    }
+
     /// Refuses options that were given for data that are no pictures: of the folder, or the digits inside the program.
     pub fn refuse_idle(&self, folder: Option<&Path>) -> Result<(), CliError> {
         let given = [
@@ -245,6 +257,8 @@ pub(crate) struct Learned<'l> {
     pub classes: &'l [String],
     /// (height, width, channels) of its images.
     pub input: [usize; 3],
+    /// How they were made of pictures, if its file says so.
+    pub reading: Option<Reading>,
 }
 
 impl<'l> Learned<'l> {
@@ -255,6 +269,7 @@ impl<'l> Learned<'l> {
             data: &header.data,
             classes: &header.classes,
             input: model.input,
+            reading: header.seen.and_then(|seen| seen.reading),
         }
     }
 
@@ -271,7 +286,8 @@ impl<'l> Learned<'l> {
     ) -> Result<Dataset, CliError> {
         let folder = self.folder(flag, given)?;
         pictures.refuse_idle(folder.as_deref())?;
-        let pictures = pictures.or_of_run(self.path);
+        let of_file = self.reading.map(PictureArgs::of).unwrap_or_default();
+        let pictures = pictures.or_of_run(self.path).or(&of_file);
         let classes = (!self.classes.is_empty()).then_some(self.classes);
         let data = load_data(folder.as_deref(), &pictures, Some(self.input), classes)?;
         if !self.classes.is_empty() && data.classes != self.classes {

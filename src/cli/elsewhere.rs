@@ -8,7 +8,7 @@ use super::model_files::{find_model_alone, read_description};
 use super::output::say_error;
 use super::{CliError, packed_already};
 use crate::checkpoint::{self, Checkpoint, Header};
-use crate::foreign::{self, ForeignModel, Tensors};
+use crate::foreign::{self, ForeignModel, Pixels, Tensors};
 use crate::graph::{Description, Scaling};
 use crate::onnx;
 use crate::pack;
@@ -80,6 +80,16 @@ impl ScalingArgs {
     }
 }
 
+/// How a model reads pixels, in words.
+pub(crate) fn scaling_text(scaling: &Scaling) -> String {
+    match *scaling {
+        Scaling::NONE => "as numbers from 0 to 1".to_owned(),
+        Scaling { mean, deviation } => {
+            format!("as (pixel - mean) / deviation, with mean {mean:?} and deviation {deviation:?}")
+        }
+    }
+}
+
 /// Whether bytes look like an ONNX model: a message that begins with the version of the format and a text.
 fn is_onnx(path: &Path, data: &[u8]) -> bool {
     let named = path.extension().is_some_and(|suffix| suffix == "onnx");
@@ -89,6 +99,13 @@ fn is_onnx(path: &Path, data: &[u8]) -> bool {
 /// Whether a file is an ONNX model.
 pub(crate) fn is_onnx_file(path: &Path) -> bool {
     path.is_file() && std::fs::read(path).is_ok_and(|data| is_onnx(path, &data))
+}
+
+/// Whether a path names a trained model of this program.
+pub(crate) fn is_own(path: &Path) -> bool {
+    path.join("model.safetensors").exists()
+        || std::fs::read(path)
+            .is_ok_and(|data| checkpoint::is_checkpoint(&data) || pack::is_packed(&data))
 }
 
 /// Reads a network from ONNX, with the files beside it that hold its weights.
@@ -136,6 +153,10 @@ pub(crate) fn read_float(
 ) -> Result<(Checkpoint, Vec<String>), CliError> {
     let file = path.display().to_string();
     let own = |checkpoint: Checkpoint| match described.is_some() || scaling.is_some() {
+        true if checkpoint.header.data.is_empty() => Err(format!(
+            "{file}: imported already; --model, --mean, --deviation and --range are said when it is: gtc import THE_FILE_IT_CAME_FROM \
+             --range 0..255 -o {file}"
+        )),
         true => Err(format!(
             "{file}: a model of this program, which knows what it is and how it reads pixels; --model, --mean, \
              --deviation and --range are for models from elsewhere"
@@ -170,8 +191,25 @@ pub(crate) fn read_float(
         }
     };
     let notes = std::mem::take(&mut found.notes);
-    if let Some(scaling) = scaling {
-        found.model.scaling = scaling;
+    if let Some(first) = scaling {
+        let own = found.model.scaling;
+        found.model.scaling = match found.pixels {
+            Pixels::Nothing => first,
+            Pixels::Floats => own.after(&first),
+            Pixels::Bytes => {
+                return Err(format!(
+                    "{file}: its input is bytes, 0 to 255, so that nothing is to be said of its pixels; leave --mean, --deviation \
+                     and --range away"
+                )
+                .into());
+            }
+        };
+        if !found.model.scaling.is_usable() {
+            return Err(format!(
+                "{file}: with what it does to its pixels itself, --mean, --deviation or --range give no usable numbers"
+            )
+            .into());
+        }
     }
     Ok((checkpoint_of(found), notes))
 }

@@ -105,6 +105,7 @@ fn packed(args: &EvalArgs, model: PackedModel) -> Result<ExitCode, CliError> {
         data: &model.data,
         classes: &model.classes,
         input: model.model.input,
+        reading: model.seen.and_then(|seen| seen.reading),
     };
     let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
     model.model.check_images(&data.test)?;

@@ -4,6 +4,7 @@ use crate::cli::output::say;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::data_args::seen_by;
 use super::model_files::packed_of;
 use super::verilog::{self, VerilogArgs};
 use super::{CliError, human_bytes, load_trained, outputs, quoted};
@@ -62,10 +63,12 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, CliError> {
         _ => (),
     }
     outputs::check(&args.out, &outputs::SAFETENSORS, &[&args.model])?;
-    let checkpoint = load_trained(
+    let mut checkpoint = load_trained(
         &args.model,
         "has none left to export, only integers: --to c or --to onnx",
     )?;
+    // What the folder of the run says, because the file leaves it.
+    checkpoint.header.seen = seen_by(&args.model, &checkpoint.header);
     let (file, what) = match args.to.as_str() {
         "gtc" => (encode_weights(&checkpoint, args.half)?, "HP and LP"),
         _ => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::elsewhere::{ScalingArgs, read_float_aloud};
+use super::elsewhere::{ScalingArgs, read_float_aloud, scaling_text};
 use super::output::say;
 use super::{CliError, human_bytes, outputs, quoted};
 use crate::checkpoint::encode_weights;
@@ -46,7 +46,13 @@ pub(super) fn run(args: &ImportArgs) -> Result<ExitCode, CliError> {
         model.multiply_adds()
     );
     say!("  images   {height} x {width} pixels, {channels} channel(s)");
-    say!("  pixels   {}", scaling_text(&model.scaling));
+    let unsaid = match model.scaling {
+        Scaling::NONE => {
+            "; if it was trained on others, say so here: --range, or --mean and --deviation"
+        }
+        _ => "",
+    };
+    say!("  pixels   {}{unsaid}", scaling_text(&model.scaling));
     say!("  classes  {}", model.classes);
     say!("model   {out} ({})", human_bytes(file.len() as u64));
     say!(
@@ -54,15 +60,4 @@ pub(super) fn run(args: &ImportArgs) -> Result<ExitCode, CliError> {
     );
     say!("        gtc train --from {out} --data DIR                         or with");
     Ok(ExitCode::SUCCESS)
-}
-
-fn scaling_text(scaling: &Scaling) -> String {
-    match *scaling {
-        Scaling::NONE => {
-            "as numbers from 0 to 1, if nothing else is said to `gtc quantise`".to_owned()
-        }
-        Scaling { mean, deviation } => {
-            format!("(pixel - mean) / deviation, with mean {mean:?} and deviation {deviation:?}")
-        }
-    }
 }

@@ -44,7 +44,7 @@ pub(super) fn run(args: &InterpolateArgs) -> Result<ExitCode, CliError> {
         model.input,
         &checkpoint.header.classes,
         seen_by(&args.model.model, &checkpoint.header),
-    );
+    )?;
     let mut ends = reads.none();
     for path in [&args.from, &args.to] {
         ends.pixels.extend(reads.read_shown(path)?.pixels);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::output::say_error;
 use super::{AnyModel, CliError, elsewhere, load_any, quoted};
+use crate::foreign::Tensors;
 use crate::graph::{DataFacts, Description, MOST_TEXT, Model};
 use crate::pack::PackedModel;
 
@@ -32,7 +33,9 @@ impl<'n> Place<'n> {
             Some("toml") => Self::Text(path),
             Some("onnx") => Self::Onnx(path),
             Some("safetensors") => Self::Trained(path),
-            _ if path.join("model.safetensors").exists() => Self::Trained(path),
+            _ if path.join("model.safetensors").exists() || Tensors::is_index(path) => {
+                Self::Trained(path)
+            }
             _ => Self::Name(name),
         }
     }

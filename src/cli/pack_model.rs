@@ -103,7 +103,7 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
     if !checkpoint.has_no_levels(model) {
         return Ok(());
     }
-    let (shown, name) = (args.model.model.display(), &model.name);
+    let shown = args.model.model.display();
     let word = quoted(&args.model.model);
     let (trained, go_on) = match checkpoint.header.options.objective {
         Objective::Float => ("trained as floats (--objective float)", String::new()),
@@ -126,7 +126,7 @@ fn check_levels(args: &PackArgs, checkpoint: &Checkpoint, model: &Model) -> Resu
         Some(_) => String::new(),
     };
     Err(format!(
-        "{what}. Give it levels first, with {go_on}{quantise}`gtc train {name} --from {word}` (it learns them); \
+        "{what}. Give it levels first, with {go_on}{quantise}`gtc train --from {word}` (it learns them); \
          --force packs it as it is"
     )
     .into())

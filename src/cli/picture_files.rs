@@ -88,12 +88,26 @@ pub(super) struct Reads {
 
 impl Reads {
     /// What a model of that input and those classes reads, which learned from images that look so.
-    pub fn new(input: [usize; 3], classes: &[String], seen: Option<Seen>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If no picture is such an input.
+    pub fn new(
+        input: [usize; 3],
+        classes: &[String],
+        seen: Option<Seen>,
+    ) -> Result<Self, CliError> {
+        let channels = input[2];
+        if channels != 1 && channels != 3 {
+            return Err(format!(
+                "the model reads images of {channels} channels, and pictures have 1 (grey) or 3 (red, green, blue)"
+            )
+            .into());
+        }
+        Ok(Self {
             look: Look::of(input, classes),
             input,
             seen,
-        }
+        })
     }
 
     /// A picture file as the model reads it: as the pictures that it learned from, if it learned from a folder of them.

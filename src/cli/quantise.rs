@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use serde::Serialize;
 
-use super::data_args::{Learned, PictureArgs, reading};
-use super::elsewhere::{ScalingArgs, read_float_aloud};
+use super::data_args::{Learned, PictureArgs, reading, seen_by};
+use super::elsewhere::{ScalingArgs, is_onnx_file, is_own, read_float_aloud};
 use super::pictures::slice;
 use super::{CliError, DeviceArgs, outputs, print_json, quoted};
 use crate::checkpoint::{self, Checkpoint};
@@ -103,13 +103,18 @@ fn check_scaling(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     data: &Dataset,
-    used: &Model,
+    (used, file): (&Model, &Path),
 ) -> Result<(), CliError> {
     let few = slice(&data.test, 0..data.test.count().min(JUDGED));
     let usual = usual_scalings();
     let bar = ProgressBar::new(usual.len() as u64).with_style(ProgressStyle::with_template(
         "trying scalings of pixels {bar:24} {pos}/{len}",
     )?);
+    // Of ONNX a scaling comes before what the network does to its pixels itself.
+    let of = |first: Scaling| match is_onnx_file(file) {
+        true => used.scaling.after(&first),
+        false => first,
+    };
     let accuracy = |scaling: Scaling| -> Result<f64, CliError> {
         let model = Model {
             scaling,
@@ -127,9 +132,9 @@ fn check_scaling(
     let mut best = (found, "");
     for (flags, scaling) in usual.iter().copied() {
         bar.inc(1);
-        let other = match scaling == used.scaling {
+        let other = match of(scaling) == used.scaling {
             true => found,
-            false => accuracy(scaling)?,
+            false => accuracy(of(scaling))?,
         };
         if other > best.0 {
             best = (other, flags);
@@ -140,11 +145,20 @@ fn check_scaling(
     if most < found + CLEARLY {
         return Ok(());
     }
-    let same = usual.iter().find(|(_, scaling)| *scaling == used.scaling);
+    let same = usual
+        .iter()
+        .find(|(_, scaling)| of(*scaling) == used.scaling);
     let keep = same.map_or("--mean and --deviation", |(flags, _)| *flags);
+    let (shown, where_to) = (
+        file.display(),
+        match is_own(file) {
+            true => " Import it again and say",
+            false => " Say",
+        },
+    );
     Err(format!(
-        "the float network names {:.1} % of {} test images rightly, and {:.1} % with {flags}: it was trained on other \
-         pixels. Say which it reads: {flags}, or {keep} to leave it as it is",
+        "{shown}: the float network names {:.1} % of {} test images rightly, and {:.1} % with {flags}: it was trained on other \
+         pixels.{where_to} which it reads: {flags}, or {keep} to leave it as it is",
         100.0 * found,
         few.count(),
         100.0 * most
@@ -296,6 +310,7 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     let learned = Learned::of(&args.model, &checkpoint.header, &model);
     let data = learned.load("--data", args.data.as_deref(), &args.pictures)?;
     let from_elsewhere = checkpoint.header.data.is_empty();
+    checkpoint.header.seen = seen_by(&args.model, &checkpoint.header);
     if from_elsewhere {
         checkpoint.header.data.clone_from(&data.name);
         checkpoint.header.classes.clone_from(&data.classes);
@@ -307,8 +322,11 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     model.check_data(&data)?;
     let own = own_bits(&args.bits, &model)?;
     let gpu = args.device.open()?;
-    if from_elsewhere && args.scaling.scaling()?.is_none() {
-        check_scaling(&gpu, &checkpoint, &data, &model)?;
+    // What was imported with a scaling was told it, or brings it.
+    let imported = is_own(&args.model);
+    let is_said = args.scaling.scaling()?.is_some() || (imported && model.scaling != Scaling::NONE);
+    if from_elsewhere && !is_said {
+        check_scaling(&gpu, &checkpoint, &data, (&model, &args.model))?;
     }
     let snapshot = &mut checkpoint.snapshot;
     rescale(&model, &mut snapshot.weights, &mut snapshot.running[0]);

@@ -62,7 +62,7 @@ pub(super) fn run(args: &ReconstructArgs) -> Result<ExitCode, CliError> {
             model.input,
             &checkpoint.header.classes,
             seen_by(&args.model.model, &checkpoint.header),
-        )
+        )?
         .read_all(&images)?
     };
     let gpu = args.device.open()?;

@@ -142,10 +142,17 @@ impl RunFolder {
             _lock: own(&path, LOCK, "trains the run in this folder")?,
             path,
         };
+        let shown = folder.path.display();
         if folder.model().exists() || folder.file("config.toml").exists() {
-            let shown = folder.path.display();
             return Err(format!(
                 "{shown} already holds a run. Continue it with --resume {shown}, or name another folder with --out."
+            )
+            .into());
+        }
+        let is_there = |name: &&&str| **name != LOCK && folder.file(name).exists();
+        if let Some(name) = OWN.iter().find(is_there) {
+            return Err(format!(
+                "{shown} holds a file called {name}, which a run would replace. Name another folder with --out."
             )
             .into());
         }

@@ -39,7 +39,7 @@ impl Resize {
 }
 
 /// How the pictures of a folder became images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// How they got their size.
     pub resize: Resize,
@@ -47,6 +47,9 @@ pub struct Reading {
     pub background: [u8; 3],
     /// Whether they were turned the way their EXIF orientation says.
     pub exif: bool,
+    /// Part of each class that became test images, where the folder had no test images of its own. Unknown of older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
 }
 
 /// Mean and standard deviation, over images, of what is said of each image. Pixels count from 0 to 1.

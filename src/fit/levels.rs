@@ -40,8 +40,8 @@ struct Sizes {
     largest: f64,
     least: f64,
     squares: f64,
-    /// Whether some weights are zero already.
-    zeros: bool,
+    /// Weights that are zero already.
+    zeros: usize,
 }
 
 impl Sizes {
@@ -66,7 +66,7 @@ impl Sizes {
             largest,
             least,
             squares: wide().map(|w| w * w).sum(),
-            zeros: seen().count() < weights.len(),
+            zeros: weights.len() - seen().count(),
         }
     }
 
@@ -76,7 +76,9 @@ impl Sizes {
         let rule = LevelRule::new([intercept, slope]);
         let [top, low] = [self.largest, self.least].map(|w| rule.exponent(w).unwrap_or(0));
         let codes = 1 << (bits - 1);
-        let fits_whole = top - low < codes - i32::from(self.zeros);
+        // With one bit there is no code for zeros: they get the one level, too.
+        let a_code_for_zeros = i32::from(self.zeros > 0 && bits > 1);
+        let fits_whole = top - low < codes - a_code_for_zeros;
         let smallest = match fits_whole {
             true => None,
             // The zero takes a code; one bit has none to give.
@@ -91,11 +93,15 @@ impl Sizes {
             };
             bin.squares - 2.0 * q * bin.sum + q * q * bin.count
         });
+        let from_zero = match bits {
+            1 => self.zeros as f64 * f64::from(top).exp2().powi(2),
+            _ => 0.0,
+        };
         Some(Fit {
             intercept,
             slope,
             smallest,
-            error: squared.sum::<f64>() / self.squares.max(f64::MIN_POSITIVE),
+            error: (squared.sum::<f64>() + from_zero) / self.squares.max(f64::MIN_POSITIVE),
         })
     }
 }
@@ -137,7 +143,8 @@ pub fn fit(weights: &[f32], bits: u32) -> Fit {
 }
 
 /// Fits every quantised layer of an arena, in place, each to its own of `bits`, and returns the fits. Weights too small for the
-/// smallest level become zero.
+/// smallest level become zero. With one bit, which has no code for them, weights of zero become as small as the smallest other
+/// one, in turns above and below zero.
 pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: &[u32]) -> Vec<Fit> {
     let mut fits = Vec::new();
     for (layer, bits) in parameters.quantised().zip(bits) {
@@ -149,6 +156,19 @@ pub fn fit_all(parameters: &Parameters, arena: &mut [f32], bits: &[u32]) -> Vec<
                 if rule.exponent(f64::from(*w)).is_some_and(|e| e < smallest) {
                     *w = 0.0;
                 }
+            }
+        }
+        let sizes = values.weights.iter().map(|w| w.abs());
+        let least = sizes
+            .filter(|w| !is_zero(f64::from(*w)))
+            .min_by(f32::total_cmp);
+        if let (1, Some(least)) = (*bits, least) {
+            let zeros = values
+                .weights
+                .iter_mut()
+                .filter(|w| is_zero(f64::from(**w)));
+            for (number, zero) in zeros.enumerate() {
+                *zero = if number % 2 == 0 { least } else { -least };
             }
         }
         values.quantiser = vec![fit.intercept, fit.slope];
@@ -212,6 +232,43 @@ mod tests {
             .collect();
         let fit = fit(&weights, 3);
         assert!(error(&weights, &fit) < 1e-12, "{fit:?}");
+    }
+
+    /// One bit has no code for a zero.
+    #[test]
+    fn zeros_take_the_one_level_of_one_bit() {
+        let mut rng = Philox::new(3, 0);
+        let mut weights: Vec<f32> = (0..1000).map(|_| 0.05 * rng.normal() as f32).collect();
+        weights.iter_mut().step_by(20).for_each(|w| *w = 0.0);
+        let dense: Vec<f32> = weights.iter().copied().filter(|w| *w != 0.0).collect();
+        let [with, without] = [&weights, &dense].map(|weights| fit(weights, 1));
+        assert!(
+            without.error < with.error && with.error < without.error + 0.1,
+            "{with:?}"
+        );
+        assert!(
+            (with.error - error(&weights, &with)).abs() < 0.1,
+            "{with:?}"
+        );
+        let model = crate::model::Model::by_name("lenet-small").unwrap();
+        let parameters = Parameters::new(&model);
+        let mut arena = parameters.initial(1);
+        let layer = &parameters.layers[0];
+        let mut values = layer.values(&arena);
+        values.weights.iter_mut().step_by(9).for_each(|w| *w = 0.0);
+        layer.place(&mut arena, &values);
+        fit_all(&parameters, &mut arena, &vec![1; parameters.layers.len()]);
+        let rule = LevelRule::new(layer.quantiser_values(&arena));
+        let fitted = layer.weight_values(&arena);
+        let exponents: Vec<_> = fitted
+            .iter()
+            .map(|w| rule.exponent(f64::from(*w)))
+            .collect();
+        assert!(exponents[0].is_some(), "{:?}", fitted[0]);
+        assert!(
+            exponents.iter().all(|e| *e == exponents[0]),
+            "{exponents:?}"
+        );
     }
 
     #[test]

@@ -38,8 +38,21 @@ pub struct ForeignModel {
     pub weights: Vec<f32>,
     /// The arena of running statistics.
     pub running: Vec<f32>,
+    /// What the file says of its pixels.
+    pub pixels: Pixels,
     /// What a person should know of how it was read.
     pub notes: Vec<String>,
+}
+
+/// What a file says of the numbers that a network gets as pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pixels {
+    /// Nothing: it holds tensors alone, and the model's scaling is that of its description.
+    Nothing,
+    /// It takes floats of a range that it does not name. What its first operations do to them is the model's scaling.
+    Floats,
+    /// It takes bytes, 0 to 255. What its first operations do to them is part of the model's scaling.
+    Bytes,
 }
 
 /// Reads the model whose tensors these are: `wanted`, or that of this crate's classifiers which fits.
@@ -295,6 +308,7 @@ impl<'m> Matching<'m> {
             model: self.model.clone(),
             weights,
             running,
+            pixels: Pixels::Nothing,
             notes: self.notes,
         })
     }

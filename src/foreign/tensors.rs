@@ -8,6 +8,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use super::other_format;
 use crate::checkpoint::{CheckpointError, check_finite};
 
+/// The file that names the files of a network in several.
+#[cfg(not(target_arch = "wasm32"))]
+const INDEX: &str = "model.safetensors.index.json";
 /// Prefixes that wrappers of networks put before the names of all tensors.
 const WRAPPERS: [&str; 9] = [
     "module.",
@@ -62,6 +65,12 @@ impl Tensors {
         Ok(tensors)
     }
 
+    /// Whether a path is an index of several files, or a folder with one, for [`Tensors::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn is_index(path: &std::path::Path) -> bool {
+        path.join(INDEX).exists() || path.to_string_lossy().ends_with(".index.json")
+    }
+
     /// Reads a file, or all files that an index (`model.safetensors.index.json`) or the folder with one names.
     ///
     /// # Errors
@@ -75,7 +84,7 @@ impl Tensors {
             })
         };
         let index = match path.is_dir() {
-            true => path.join("model.safetensors.index.json"),
+            true => path.join(INDEX),
             false => path.to_owned(),
         };
         let shown = index.display().to_string();

@@ -33,6 +33,18 @@ impl Scaling {
         (low < high && scaling.is_usable()).then_some(scaling)
     }
 
+    /// This scaling of what `first` makes of pixels, as one.
+    pub fn after(&self, first: &Self) -> Self {
+        let wide = |values: [f32; 3]| values.map(f64::from);
+        let (mean, deviation) = (wide(self.mean), wide(self.deviation));
+        let (first_mean, first_deviation) = (wide(first.mean), wide(first.deviation));
+        let at = |of: &dyn Fn(usize) -> f64| [0, 1, 2].map(|channel| of(channel) as f32);
+        Self {
+            mean: at(&|c| first_mean[c] + first_deviation[c] * mean[c]),
+            deviation: at(&|c| first_deviation[c] * deviation[c]),
+        }
+    }
+
     /// The pixels of an image, bytes (pixels, channels), as networks read them.
     pub fn apply(&self, image: &[u8], channels: usize) -> Vec<f32> {
         let each = image.iter().enumerate();
@@ -51,5 +63,26 @@ impl Scaling {
             .chain(&self.deviation)
             .all(|v| v.is_finite());
         finite && self.deviation.iter().all(|d| *d > 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_scalings_are_as_one() {
+        let first = Scaling::to_range(0.0, 255.0).unwrap();
+        let then = Scaling {
+            mean: [127.5, 100.0, 3.0],
+            deviation: [127.5, 50.0, 255.0],
+        };
+        let image = [0, 128, 255, 7, 99, 200];
+        let between = first.apply(&image, 3);
+        let both = then.after(&first).apply(&image, 3);
+        for (i, (between, both)) in between.iter().zip(both).enumerate() {
+            let wanted = (between - then.mean[i % 3]) / then.deviation[i % 3];
+            assert!((wanted - both).abs() < 1e-5, "{wanted} and {both}");
+        }
     }
 }

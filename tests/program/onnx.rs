@@ -59,6 +59,39 @@ fn a_network_comes_in_and_says_what_it_is() {
         "-1..1",
     ]);
     assert!(said.contains("deviation [0.5"), "{said}");
+    // What is said comes first, and what the network does itself after it: ((255 x) - mean) / deviation.
+    let own = checkpoint::load(Path::new(&out)).unwrap().header;
+    assert_eq!(own.model().unwrap().scaling.deviation, [0.5; 3]);
+    let scaled = fixture("scaled-input-17");
+    let scaling = |more: &[&str]| {
+        succeed(&[&["import", &scaled, "-o", &out], more].concat());
+        let header = checkpoint::load(Path::new(&out)).unwrap().header;
+        header.model().unwrap().scaling
+    };
+    let (plain, of_bytes) = (scaling(&[]), scaling(&["--range", "0..255"]));
+    for channel in 0..3 {
+        for (found, wanted) in [
+            (of_bytes.mean[channel], plain.mean[channel] / 255.0),
+            (
+                of_bytes.deviation[channel],
+                plain.deviation[channel] / 255.0,
+            ),
+        ] {
+            assert!((found - wanted).abs() < 1e-6, "{found} and {wanted}");
+        }
+    }
+    // It is said when a network comes in, and not again.
+    refuse(
+        &[
+            "quantise",
+            &out,
+            "-o",
+            &place.at("q.safetensors"),
+            "--range",
+            "0..255",
+        ],
+        &["imported already", "gtc import"],
+    );
     let (_, _, notes) = run(&["import", &fixture("uneven-pad-17"), "-o", &out]);
     assert!(notes.contains("uneven pads"), "{notes}");
 }

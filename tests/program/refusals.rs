@@ -79,6 +79,17 @@ fn a_folder_that_holds_a_run_is_not_overwritten() {
         std::fs::read(Path::new(run).join("model.safetensors")).unwrap(),
         before
     );
+    // Nor a file of the user's that is called as one of a run's.
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("model.toml");
+    let text = succeed(&["models", "show", "lenet-small"]) + "# mine\n";
+    std::fs::write(&own, &text).unwrap();
+    let out = folder.path().display().to_string();
+    refuse(
+        &["train", own.to_str().unwrap(), "--out", &out],
+        &["holds a file called model.toml", "--out"],
+    );
+    assert_eq!(std::fs::read_to_string(own).unwrap(), text);
 }
 
 #[test]

@@ -316,6 +316,7 @@ fn count_zeros(
         data: &model.data,
         classes: &model.classes,
         input: model.model.input,
+        reading: model.seen.and_then(|seen| seen.reading),
     };
     let data = match learned.load("--data", args.data.as_deref(), &args.pictures) {
         Ok(data) => data,

@@ -95,6 +95,9 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
     let mut trainer = together(ranks, made.map_err(CliError::from))?;
     let stop = Stop { asked: stop, ranks };
     let resumed = old.as_ref().map(|old| &old.checkpoint);
+    if resumed.is_none() {
+        config.reading = reading(config.data.as_deref(), &config.pictures)?;
+    }
     let (data_name, classes) = match resumed {
         // The same images under another name do not make another run.
         Some(checkpoint) => (&checkpoint.header.data, &checkpoint.header.classes),
@@ -108,7 +111,10 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
         classes: classes.clone(),
         images: data.train.count(),
         data_hash: Some(data_hash),
-        seen: Seen::of(&data.train),
+        seen: Seen::of(&data.train).map(|seen| Seen {
+            reading: config.reading,
+            ..seen
+        }),
         step: 0,
         learned: None,
         options: config.options.clone(),
@@ -135,7 +141,6 @@ fn run_on(args: &TrainArgs, group: &Group) -> Result<ExitCode, CliError> {
                 folder
             }
             None => {
-                config.reading = reading(config.data.as_deref(), &config.pictures)?;
                 let folder = RunFolder::create(args.out.as_deref(), &config, &described)?;
                 if start.is_some() {
                     let weights = block_on(trainer.weights())?;

@@ -4,18 +4,17 @@ use std::path::Path;
 
 use super::TrainArgs;
 use super::shared::Old;
-use crate::checkpoint::{Checkpoint, CheckpointError, is_checkpoint};
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::cli::config::{Change, Config, changes};
 use crate::cli::data_args::{fingerprint, load_data};
-use crate::cli::elsewhere::{is_onnx_file, read_float_aloud};
+use crate::cli::elsewhere::{is_onnx_file, is_own, read_float_aloud, scaling_text};
 use crate::cli::model_files::{find_model, input_of, is_file};
 use crate::cli::output::{say, say_error};
 use crate::cli::run_folder::is_of_run;
 use crate::cli::{CliError, archives, facts_of, quoted};
 use crate::data::Dataset;
-use crate::graph::{Model, vae_colour};
+use crate::graph::{Model, Scaling, vae_colour};
 use crate::model::Parameters;
-use crate::pack::is_packed;
 use crate::ranks::Communicator;
 use crate::rescale::{is_far_off, rescale};
 use crate::train::{Objective, Snapshot};
@@ -53,6 +52,7 @@ pub(super) fn prepare(
         None => find_model(&config.model, Some(&facts_of(&data)))?,
     };
     let from_file = resumed.is_none() && is_file(&config.model);
+    let is_description = config.model.ends_with(".toml");
     // A file in PyTorch's layout names no model: it is read as the one that is named, else as the one whose shapes fit.
     let named = match &config.from {
         Some(from) if from.display().to_string() == config.model => None,
@@ -98,12 +98,12 @@ pub(super) fn prepare(
         check_continuation(&old.path, &old.checkpoint, &mut config, &data, &data_hash)?;
     }
     let start = match (resumed, &config.from) {
-        (None, Some(path)) => Some(starting_weights(
-            path,
-            named.as_deref(),
-            &model,
-            config.options.seed,
-        )?),
+        (None, Some(path)) => {
+            let (start, scaling) =
+                starting_weights(path, named.as_deref(), &model, config.options.seed)?;
+            take_scaling(&mut model, scaling, (path, is_description))?;
+            Some(start)
+        }
         _ => None,
     };
     Ok(Prepared {
@@ -226,8 +226,15 @@ fn check_continuation(
     let joined = old
         .options
         .joined_as_before(old.step, per_epoch, config.options.epochs);
-    // Written by a continuation that ended before its first checkpoint.
-    if config.options.lp_start == joined {
+    // Written by a continuation that ended before its first checkpoint, maybe for another number of epochs.
+    let written = |change: &Change| {
+        let to = Some(config.options.lp_start.into());
+        (change.step, change.setting.as_str(), &change.to) == (old.step, "lp_start", &to)
+    };
+    if config.change.iter().any(written) {
+        let of_now =
+            |change: &Change| (change.step, change.setting.as_str()) == (old.step, "lp_start");
+        config.change.retain(|change| !of_now(change));
         config.options.lp_start = old.options.lp_start;
     }
     let mut changed = changes(old.step, &old.options, &config.options)
@@ -281,13 +288,40 @@ fn take_described(config: &mut Config, args: &TrainArgs, model: &Model) {
     }
 }
 
-/// What `--from` names, if it fits the model that is to learn. `named` is what the user calls that model.
+/// Lets the pixels of a model be scaled as those were that its weights from `from` learned from.
+///
+/// # Errors
+/// If its description says otherwise.
+fn take_scaling(
+    model: &mut Model,
+    learned: Scaling,
+    (from, is_description): (&Path, bool),
+) -> Result<(), CliError> {
+    if model.scaling == learned {
+        return Ok(());
+    }
+    let (shown, text) = (from.display(), scaling_text(&learned));
+    if is_description && model.scaling != Scaling::NONE {
+        return Err(format!(
+            "{shown}: its weights learned from pixels {text}, and the description has pixels {}. Write the first into it, or leave \
+             its `scaling` out",
+            scaling_text(&model.scaling)
+        )
+        .into());
+    }
+    say_error!("note: {shown}: it reads pixels {text}, and so will this run");
+    model.scaling = learned;
+    Ok(())
+}
+
+/// What `--from` names, if it fits the model that is to learn, and how its pixels were scaled. `named` is what the user calls
+/// that model.
 fn starting_weights(
     path: &Path,
     named: Option<&str>,
     model: &Model,
     seed: u64,
-) -> Result<Snapshot, CliError> {
+) -> Result<(Snapshot, Scaling), CliError> {
     // Checkpoints, packed files and ONNX say themselves what they are; only PyTorch's layout needs the name.
     let described = match is_own(path) {
         true => None,
@@ -311,7 +345,7 @@ fn starting_weights(
             model.classes
         );
         snapshot = with_fresh_end(&found, model, &snapshot, seed);
-    } else if found.graph != model.graph && found.latent() == model.latent() {
+    } else if found.graph != model.graph && !differs_in_latent(&found, model) {
         return Err(CheckpointError::OtherModel {
             file: shown.to_string(),
             found: found.name,
@@ -319,9 +353,8 @@ fn starting_weights(
         }
         .into());
     }
-    if let (Some(found), Some(wanted)) = (found.latent(), model.latent())
-        && found != wanted
-    {
+    if differs_in_latent(&found, model) {
+        let [found, wanted] = [&found, model].map(|model| model.latent().unwrap_or(0));
         return Err(format!(
             "{shown}: its latent is {found} numbers, not {wanted}. Say --latent {found} to start from it."
         )
@@ -344,13 +377,12 @@ fn starting_weights(
     if found.quantiser != model.quantiser {
         Parameters::new(model).start_quantisers(&mut snapshot.weights);
     }
-    Ok(snapshot)
+    Ok((snapshot, found.scaling))
 }
 
-/// Whether a path names a trained model of this program.
-fn is_own(path: &Path) -> bool {
-    path.join("model.safetensors").exists()
-        || std::fs::read(path).is_ok_and(|data| is_checkpoint(&data) || is_packed(&data))
+/// Whether both are auto-encoders and their latents differ.
+fn differs_in_latent(found: &Model, model: &Model) -> bool {
+    matches!((found.latent(), model.latent()), (Some(found), Some(wanted)) if found != wanted)
 }
 
 /// What was learned for other classes, with a new last layer.

@@ -80,6 +80,7 @@ impl FolderOptions {
             resize: self.resize,
             background: self.background,
             exif: self.exif,
+            test_fraction: Some(self.test_fraction),
         }
     }
 }

@@ -23,13 +23,14 @@ impl Importer<'_, '_> {
         // What decides the type of numbers does not have to be known.
         let needed = if kind == "CastLike" { 1 } else { inputs.len() };
         let mut known = Vec::new();
-        for input in inputs.iter().take(needed).flatten() {
+        for input in inputs.iter().take(needed) {
             match input {
-                Known::Constant(constant) => known.push(&**constant),
-                Known::Flow(_) => return Ok(None),
+                Some(Known::Constant(constant)) => known.push(Some(&**constant)),
+                Some(Known::Flow(_)) => return Ok(None),
+                None => known.push(None),
             }
         }
-        let Some(first) = known.first().copied() else {
+        let Some(first) = known.first().copied().flatten() else {
             return Ok(None);
         };
         let of = Operator { node, known };
@@ -41,7 +42,10 @@ impl Importer<'_, '_> {
                 Some(Some(Known::Constant(like))) => first.cast(like.as_whole().is_some()),
                 _ => first.cast(false),
             },
-            "Concat" => Constant::joined(&of.known)?,
+            "Concat" => {
+                let parts: Option<Vec<&Constant>> = of.known.iter().copied().collect();
+                Constant::joined(&parts.ok_or("one of its inputs is missing")?)?
+            }
             "Add" | "Sub" | "Mul" | "Div" => Constant::combined(kind, first, of.second()?)?,
             "Neg" => Constant::combined(
                 "Mul",
@@ -105,18 +109,22 @@ fn sides(shape: &Constant) -> Result<Vec<usize>, Misfit> {
 /// An operator whose inputs are constants.
 struct Operator<'n, 'd> {
     node: &'n Node<'d>,
-    known: Vec<&'n Constant>,
+    /// By place; `None` where an optional input is left out.
+    known: Vec<Option<&'n Constant>>,
 }
 
 impl Operator<'_, '_> {
     fn second(&self) -> Result<&Constant, Misfit> {
-        let second = self.known.get(1).copied();
+        let second = self.known.get(1).copied().flatten();
         Ok(second.ok_or("its second input is missing")?)
     }
 
     /// Whole numbers that are a setting of the operator or, in later opsets, an input.
     fn numbers(&self, name: &str, at: usize) -> Result<Option<Vec<i64>>, Misfit> {
-        match (ints(self.node, name)?, self.known.get(at)) {
+        match (
+            ints(self.node, name)?,
+            self.known.get(at).copied().flatten(),
+        ) {
             (Some(values), _) => Ok(Some(values)),
             (None, Some(values)) => Ok(values.as_whole().map(<[i64]>::to_vec)),
             (None, None) => Ok(None),

@@ -26,7 +26,7 @@ use flow::{Axis, Flow};
 use super::names::Names;
 use super::read::{File, Node, Port, Setting, Side, is_default};
 use super::{OnnxError, shown};
-use crate::foreign::ForeignModel;
+use crate::foreign::{ForeignModel, Pixels};
 use crate::graph::{Graph, INPUT, MOST_NODES, Model, Node as GraphNode, Scaling, Shape, Value};
 use crate::model::{LayerValues, Parameters};
 use crate::op::Op;
@@ -123,6 +123,7 @@ struct Importer<'f, 'd> {
     layers: BTreeMap<usize, Layer>,
     norms: BTreeMap<usize, NormValues>,
     scaling: Scaling,
+    pixels: Pixels,
     /// What an operation without weights is called: in files of this program as there, else by what it does.
     usual_name: String,
     notes: Vec<String>,
@@ -152,6 +153,7 @@ impl<'f, 'd> Importer<'f, 'd> {
             layers: BTreeMap::new(),
             norms: BTreeMap::new(),
             scaling: Scaling::NONE,
+            pixels: Pixels::Floats,
             usual_name: String::new(),
             notes: Vec::new(),
         }
@@ -262,6 +264,7 @@ impl<'f, 'd> Importer<'f, 'd> {
                 if let Some(scaling) = Scaling::to_range(0.0, 255.0) {
                     self.scaling = scaling;
                 }
+                self.pixels = Pixels::Bytes;
             }
             kind => {
                 return Err(refused(format!(
@@ -492,6 +495,7 @@ impl<'f, 'd> Importer<'f, 'd> {
             model,
             weights,
             running,
+            pixels: self.pixels,
             notes: self.notes,
         })
     }

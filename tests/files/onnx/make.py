@@ -152,6 +152,12 @@ def assembled():
         node("Squeeze", ["e", "axes"], ["f"]),
         node("MatMul", ["f", "v"], ["y"]),
     ], {"w": normal(4, 2, 3, 3), "b": normal(4), "v": normal(4, 3)}, {"pads": [0, 0, 1, 0, 0, 0, 0, 2], "axes": [2, 3]}, image(2, 5, 5), logits
+    # Every other row, with the axes left out and the steps behind them.
+    yield "sliced-weights", (1, 4, 4), [
+        node("Slice", ["rows", "starts", "ends", "", "steps"], ["w"]),
+        node("Flatten", ["x"], ["a"]),
+        node("Gemm", ["a", "w"], ["y"], transB=1),
+    ], {"rows": normal(6, 16)}, {"starts": [0, 0], "ends": [6, 16], "steps": [2, 1]}, image(1, 4, 4), logits
 
 
 def settle(net):

@@ -199,6 +199,24 @@ fn pictures_are_read_as_those_that_were_learned_from() {
             }
         }
     }
+    // Wherever the files go, test pictures are read like those of training, which cropped ones are not.
+    let away = at("away.safetensors");
+    succeed(&["export", &out, "--to", "gtc", "-o", &away]);
+    fs::create_dir(at("elsewhere")).unwrap();
+    let moved = at("elsewhere/net.gtc");
+    fs::copy(&packed, &moved).unwrap();
+    for (there, file) in [(&out, &away), (&packed, &moved)] {
+        let [here, there] =
+            [file, there].map(|model| json(&["eval", model, "--data", &pictures, "--json"]));
+        assert_eq!(here, there, "{file}");
+    }
+    let [as_read, cropped] = ["pad", "crop"].map(|resize| {
+        json(&[
+            "eval", &away, "--data", &pictures, "--resize", resize, "--json",
+        ])
+    });
+    assert_eq!(as_read, json(&["eval", &out, "--json"]));
+    assert_ne!(as_read, cropped);
 }
 
 #[test]

@@ -162,6 +162,20 @@ fn a_longer_run_keeps_both_networks() {
     assert_eq!(joined, [false, true, true, true, true, true, true, true]);
     let config = place.text("run/config.toml");
     assert!(config.contains("lp_start = 0.125"), "{config}");
+    // Killed before the first step, a continuation leaves a part of the run of its own length: any other length may follow.
+    let other = config
+        .replace("epochs = 8", "epochs = 20")
+        .replace("lp_start = 0.125", "lp_start = 0.05")
+        .replace("to = 0.125", "to = 0.05");
+    let step = "step = 32\nsetting = \"lp_start\"\nfrom = 0.125\nto = 0.05\n";
+    fs::write(
+        place.at("run/config.toml"),
+        format!("{other}\n[[change]]\n{step}"),
+    )
+    .unwrap();
+    let text = succeed(&["train", "--resume", &run, "--epochs", "8"]);
+    assert!(!text.contains("lp_start"), "{text}");
+    fs::write(place.at("run/config.toml"), &config).unwrap();
     // Said again, nothing is changed; device flags are for the one time.
     succeed(&["train", "--resume", &run, "--checked"]);
     assert_eq!(place.text("run/config.toml"), config);
