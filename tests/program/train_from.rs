@@ -69,7 +69,16 @@ fn only_the_same_model_can_be_begun_with() {
     for (model, from) in [("lenet-small", &vae[..]), ("vae-mlp", old)] {
         refuse(
             &[
-                "train", model, "--data", &data, "--from", from, "--out", &out,
+                "train",
+                model,
+                "--data",
+                &data,
+                "--batch-size",
+                "20",
+                "--from",
+                from,
+                "--out",
+                &out,
             ],
             &["not", model],
         );
