@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use super::{Engine, failed, json, lost, named};
 use crate::checkpoint::{self, Checkpoint, Header, VERSION};
 use crate::data::Dataset;
-use crate::evaluate::{Progress, Tested, Totals};
+use crate::evaluate::{Tested, Totals};
 use crate::graph::Description;
 use crate::inspect::{LayerReport, inspect};
 use crate::model::{Model, Parameters};
