@@ -427,7 +427,7 @@ struct Walk<'a> {
     batch: usize,
     /// (height, width, channels)
     image: [usize; 3],
-    /// By value.
+    /// The integers of every value of the graph that is computed already.
     values: Vec<Option<Tensor>>,
     choices: Vec<Choice>,
 }

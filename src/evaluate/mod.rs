@@ -22,8 +22,8 @@ use crate::tensor::{Tensor, pad4};
 /// Numbers that pass through a trained low-precision network, from which units are chosen.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
-    /// By value of the graph that is packed, of an auto-encoder that of its decoder: the numbers of some images, with
-    /// the padding of channels. The first value holds normalised pixels, or of an auto-encoder samples of the
+    /// What every value of the packed graph (of an auto-encoder, of its decoder) was for some images, with the padding of
+    /// channels; the index is the value's number. The first value holds normalised pixels, or of an auto-encoder samples of the
     /// posteriors and of the prior. Values that nobody stores are empty.
     pub values: Vec<Vec<f32>>,
 }

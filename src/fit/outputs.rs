@@ -94,10 +94,11 @@ fn batches_for(inputs: usize, windows: usize, batch: usize, images: usize) -> us
 
 struct Fitter<'g, 'i> {
     evaluator: Evaluator<'g>,
-    /// Of HP and LP.
+    /// One that runs HP, and one that runs LP.
     tracers: Vec<Tracer>,
-    /// By value.
+    /// The shape of every value.
     shapes: Vec<Shape>,
+    /// The value that holds the numbers of every value: of a view that of what it reads.
     places: Vec<Value>,
     images: &'i Images,
     /// Images of a batch, and batches of [`IMAGES`].

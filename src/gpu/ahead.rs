@@ -113,7 +113,7 @@ fn work(
 struct Workshop {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    /// By binding, because none may be written under two names.
+    /// A buffer for each binding, because none may be written under two names.
     storage: Vec<wgpu::Buffer>,
     uniform: wgpu::Buffer,
     /// As floats, as integers.

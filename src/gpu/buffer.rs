@@ -30,7 +30,7 @@ struct Inner {
     storage: Storage,
     transient: bool,
     place: OnceLock<Place>,
-    /// Of a buffer that may lie in one memory with another, see [`Buffer::kept_pair`].
+    /// Which half it is, if it may lie in one memory with another, see [`Buffer::kept_pair`].
     half: Option<Half>,
 }
 

@@ -164,7 +164,7 @@ pub(super) struct Blueprint {
     pub path: Path,
     pub core: Option<Core>,
     pub operands: Operands,
-    /// Of a dispatch for two networks.
+    /// Set in a dispatch that works for two networks.
     pub twins: Option<Twins>,
     /// Whether it reads one half of a piece of memory and writes the other.
     pub reads_written: bool,

@@ -229,7 +229,7 @@ impl Kernel {
     }
 }
 
-/// Of the ways to share a product of so many rows and columns in `splits` ranges of its depth, with so many operations, the one
+/// Chooses, of the ways to share a product of so many rows and columns in `splits` ranges of its depth, with so many operations, the one
 /// that should be fastest, unless one of `known`, for which there is a pipeline, loses little by it. `None` if there is no way.
 pub(crate) fn fastest(
     cores: &[Core],

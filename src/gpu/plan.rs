@@ -35,7 +35,7 @@ pub(super) enum Command {
         pipeline: Arc<Pipeline>,
         bind_group: wgpu::BindGroup,
         row: usize,
-        /// Of each network, what a trace calls it and what is written.
+        /// What a trace calls the dispatch and what it writes, one entry for each network.
         outputs: Vec<(String, Vec<Tensor>)>,
     },
     /// Copies a buffer to its texture, so that the next kernels can read it fast.

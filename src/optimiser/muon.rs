@@ -91,7 +91,7 @@ impl Muon {
         spans
     }
 
-    /// Of each layer: first span, spans, norm, 0.
+    /// A row for each layer: first span, spans, norm, 0.
     fn layer_rows(&self) -> Vec<[f32; 4]> {
         let mut first = 0;
         let row = |layer: &MuonLayer| {

@@ -26,9 +26,9 @@ pub struct PackedStep<'a> {
 /// The steps of a graph, and for each value the one in whose memory it lies: nodes that only see numbers in another
 /// shape are left out.
 pub struct Steps<'a> {
-    /// In order.
+    /// The steps, in the order in which they run.
     pub steps: Vec<PackedStep<'a>>,
-    /// By value.
+    /// The value that holds the integers of every value: of a view that of what it reads.
     pub places: Vec<Value>,
 }
 

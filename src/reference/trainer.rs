@@ -110,9 +110,9 @@ struct Op {
 
 /// What a forward pass leaves.
 struct Pass {
-    /// By value.
+    /// The numbers of every value of the graph.
     values: Vec<Vec<f64>>,
-    /// Of every node.
+    /// What every node keeps for its backward pass.
     kept: Vec<Vec<f64>>,
 }
 

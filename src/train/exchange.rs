@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 pub(super) struct Exchanger<'g> {
     gpu: &'g Gpu,
     pub ranks: &'g dyn Communicator,
-    /// By their floats.
+    /// Memory that gradients are read back into, by the number of their floats.
     staging: RefCell<HashMap<usize, Readback>>,
 }
 

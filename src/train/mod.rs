@@ -115,7 +115,7 @@ pub struct Trainer<'g> {
     /// The step before LP joins, where it joins later.
     alone: Option<Plan>,
     exchanger: Exchanger<'g>,
-    /// Of the device, in a step that could not be waited for.
+    /// How the device failed in a step that could not be waited for.
     failure: Option<GpuError>,
     order: Vec<u32>,
     step: u64,

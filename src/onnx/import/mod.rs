@@ -116,9 +116,9 @@ struct Importer<'f, 'd> {
     names: Names,
     /// Numbers that were computed without an image.
     computed: usize,
-    /// By value.
+    /// The shape of every value of the graph so far.
     shapes: Vec<Shape>,
-    /// Values that several nodes of the file read, by value.
+    /// Whether several nodes of the file read a value, for every value.
     shared: Vec<bool>,
     layers: BTreeMap<usize, Layer>,
     norms: BTreeMap<usize, NormValues>,
