@@ -1,11 +1,12 @@
 """Trains two networks in PyTorch, as its users do, and writes them as ONNX with their batch normalisations kept.
 
-    python trained_networks.py DIGITS CIFAR10 FOLDER SEED
+    python trained_networks.py DIGITS CIFAR10 FOLDER SEED [CHANNELS]
 
 DIGITS is the folder of the digits in this repository (assets/digits), CIFAR10 one with the binary files of CIFAR-10.
 FOLDER gets lenet5.onnx, a LeNet-5 of the 6,000 digits, and vgg.onnx, a VGG of three stages that learned from the first
 10,000 images. Both read pixels as numbers from 0 to 1. Prints what they reach on the test images. docs/EXCHANGE.md says
-what `gtc quantise` makes of them. Two minutes on two CPU cores.
+what `gtc quantise` makes of them. Two minutes on two CPU cores. With the four numbers of CHANNELS, such as 64,128,256,256, it
+trains a VGG of such convolutions alone, which takes as many times longer as it has more weights.
 """
 
 import gzip
@@ -48,15 +49,15 @@ def lenet5():
     )
 
 
-def vgg():
+def vgg(a, b, c, d):
     layers, channels = [], 3
-    for outputs in [24, "pool", 48, "pool", 96, 96, "pool"]:
+    for outputs in [a, "pool", b, "pool", c, d, "pool"]:
         if outputs == "pool":
             layers.append(nn.MaxPool2d(2))
         else:
             layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
             channels = outputs
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 4 * 4, 10))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(d * 4 * 4, 10))
 
 
 def moved(images):
@@ -88,5 +89,7 @@ def train(name, net, learn, test, epochs, change):
 
 
 torch.manual_seed(seed)
-train("lenet5", lenet5(), part_of_digits("train"), part_of_digits("test"), 8, lambda images: images)
-train("vgg", vgg(), part_of_cifar10("data_batch_1"), part_of_cifar10("test_batch"), 12, moved)
+channels = [int(number) for number in sys.argv[5].split(",")] if len(sys.argv) > 5 else [24, 48, 96, 96]
+if len(sys.argv) <= 5:
+    train("lenet5", lenet5(), part_of_digits("train"), part_of_digits("test"), 8, lambda images: images)
+train("vgg", vgg(*channels), part_of_cifar10("data_batch_1"), part_of_cifar10("test_batch"), 12, moved)
