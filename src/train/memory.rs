@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::step::prices;
+use super::check::check_for;
+use super::prices::prices;
 use super::{Objective, Precision, TrainError, TrainOptions};
 use crate::evaluate::Memory;
 use crate::gpu::Gpu;
@@ -17,6 +18,7 @@ pub(super) fn memory_of(
     options: &TrainOptions,
     own: Range<usize>,
 ) -> Result<Memory, TrainError> {
+    check_for(options, model, gpu)?;
     let shards = Shards {
         count: options.shards,
         own,
@@ -25,43 +27,7 @@ pub(super) fn memory_of(
     let batch = options.shard_size();
     let mut memory = Memory::new(gpu, model, batch, !options.exact_norm)?.with_shards(shards);
     if options.precision != Precision::Full {
-        let cooperative = options.precision.needs_matrices();
-        let wrong = |remedy: String| TrainError::BadOption {
-            option: "precision",
-            value: if cooperative { "cooperative" } else { "mixed" }.to_owned(),
-            remedy,
-        };
-        if gpu.path().reads_textures() {
-            return Err(wrong(format!(
-                "it is for GPUs: kernels of the path {} read textures of 32 bits a number. Leave it out; --path gpu runs \
-                     here what a GPU would, slowly",
-                gpu.path().name()
-            )));
-        }
-        if cooperative != gpu.matrices().is_some() {
-            let remedy = match cooperative {
-                true => {
-                    "the device was not opened for it (GpuOptions::cooperative; browsers cannot)"
-                }
-                false => "the device was opened for cooperative",
-            };
-            return Err(wrong(remedy.to_owned()));
-        }
         memory = memory.with_storages(options.storages(model));
-    }
-    for (option, value, usual) in [
-        ("mix-up", options.mix_up, 0.0),
-        ("label-smoothing", options.label_smoothing, 0.0),
-        ("lp-labels", options.lp_labels, 0.0),
-        ("temperature", options.temperature, 1.0),
-    ] {
-        if value != usual && model.likelihood.is_some() {
-            return Err(TrainError::BadOption {
-                option,
-                value: value.to_string(),
-                remedy: "it is about labels, and an auto-encoder learns none".to_owned(),
-            });
-        }
     }
     if options.mix_up > 0.0 || options.label_smoothing > 0.0 {
         memory = memory.with_targets();

@@ -9,12 +9,14 @@
 //! 2013, Eq. 10 with one sample), and λ_d weighs what LP learns of HP with the same noise:
 //! CE(pixels of HP as constants, LP) + KL(q_LP(z|x) || q_HP(z|x)), both summed over an image.
 
+mod check;
 mod course;
 mod error;
 mod exchange;
 mod memory;
 mod options;
 mod presets;
+mod prices;
 mod step;
 mod testing;
 

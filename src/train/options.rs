@@ -158,7 +158,7 @@ fn is_one(shards: &usize) -> bool {
 pub const MAX_LATENT: usize = 1024;
 
 /// Bits of a layer with every exponent of a float.
-const MAX_BITS: u32 = 9;
+pub(super) const MAX_BITS: u32 = 9;
 
 /// Everything that decides what is learned, given the data and the adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -311,105 +311,6 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// Checks every number against what makes sense for `images` training images.
-    ///
-    /// # Errors
-    /// [`TrainError::BadOption`], naming option, value and remedy.
-    pub fn check(&self, images: usize) -> Result<(), TrainError> {
-        let bad = |option: &'static str, value: String, remedy: String| {
-            Err(TrainError::BadOption {
-                option,
-                value,
-                remedy,
-            })
-        };
-        if self.batch_size == 0 || self.batch_size > images {
-            let remedy = format!("it must be 1 to {images}, the number of training images");
-            return bad("batch-size", self.batch_size.to_string(), remedy);
-        }
-        if !self.shards.is_power_of_two() || self.shards > MAX_SHARDS {
-            let remedy = format!("it must be a power of two, at most {MAX_SHARDS}");
-            return bad("shards", self.shards.to_string(), remedy);
-        }
-        if !self.batch_size.is_multiple_of(self.shards) {
-            let (size, shards) = (self.batch_size, self.shards);
-            let near = (size / shards * shards).max(shards);
-            let remedy = format!(
-                "a batch of {size} images cannot be cut into {shards} equal shards. Use --batch-size {near}, or fewer shards"
-            );
-            return bad("shards", shards.to_string(), remedy);
-        }
-        if self.shift > 16 {
-            let remedy = "it must be 0 to 16 pixels".to_owned();
-            return bad("shift", self.shift.to_string(), remedy);
-        }
-        if !(0.05..=1.0).contains(&self.random_crop) {
-            let remedy =
-                "it must be 0.05 to 1, the smallest part of the area that is shown".to_owned();
-            return bad("random-crop", self.random_crop.to_string(), remedy);
-        }
-        if self.cutout > 512 {
-            let remedy = "it must be 0 to 512 pixels".to_owned();
-            return bad("cutout", self.cutout.to_string(), remedy);
-        }
-        if self.latent == 0 || self.latent > MAX_LATENT {
-            let remedy = format!("it must be at least 1 and at most {MAX_LATENT} numbers");
-            return bad("latent", self.latent.to_string(), remedy);
-        }
-        if !(1..=MAX_BITS).contains(&self.target_bits) {
-            let remedy = format!("it must be 1 to {MAX_BITS} bits");
-            return bad("target-bits", self.target_bits.to_string(), remedy);
-        }
-        if let QuantiserRate::Times(times) = self.quantiser_rate
-            && !(0.0..=1e4).contains(&times)
-        {
-            let remedy = "it must be 0 to 10000, or auto".to_owned();
-            return bad("quantiser-rate", times.to_string(), remedy);
-        }
-        if !(0.1..=100.0).contains(&self.temperature) {
-            let remedy = "it must be 0.1 to 100".to_owned();
-            return bad("temperature", self.temperature.to_string(), remedy);
-        }
-        for (layer, bits) in &self.layer_bits {
-            if !(1..=MAX_BITS).contains(bits) {
-                let remedy = format!("it must be 1 to {MAX_BITS} bits");
-                return bad("target-bits", format!("{layer}={bits}"), remedy);
-            }
-        }
-        if self.epochs == 0 {
-            return bad("epochs", "0".to_owned(), "it must be at least 1".to_owned());
-        }
-        for (option, value, limit) in [
-            ("learning-rate", self.learning_rate, 1e30),
-            ("muon-rate", self.muon_rate, 1e30),
-            ("sgd-rate", self.sgd_rate, 1e30),
-            ("warm-up", self.warm_up, 1.0),
-            ("lambda-bits", self.lambda_bits, 1e6),
-            ("lambda-distill", self.lambda_distill, 1e6),
-            ("lp-labels", self.lp_labels, 1.0),
-            ("lambda-l2", self.lambda_l2, 1e6),
-            ("weight-decay", self.weight_decay, 1e3),
-            ("lp-start", self.lp_start, 0.99),
-            ("lambda-norm", self.lambda_norm, 1e6),
-            ("freeze-levels", self.freeze_levels, 1.0),
-            ("bits-ramp", self.bits_ramp, 1.0),
-            ("augment-until", self.augment_until, 1.0),
-            ("jitter", self.jitter, 1.0),
-            ("mix-up", self.mix_up, 1.0),
-            ("label-smoothing", self.label_smoothing, 1.0),
-            ("kl-warmup", self.kl_warmup, 1.0),
-        ] {
-            if !(0.0..=limit).contains(&value) {
-                return bad(
-                    option,
-                    value.to_string(),
-                    format!("it must be 0 to {limit}"),
-                );
-            }
-        }
-        Ok(())
-    }
-
     /// [`TrainOptions::layer_bits`] by the names of `layers`, which are all that are quantised, in order: unless a layer is
     /// called so, `first` and `last` are the ends of the network.
     pub fn bits_of_layers(&self, layers: &[&str]) -> BTreeMap<String, u32> {

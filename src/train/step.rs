@@ -2,87 +2,15 @@
 
 use std::ops::Range;
 
-use super::{Objective, Optimiser, StraightThrough, TrainError, TrainOptions};
+use super::{Objective, Optimiser, StraightThrough, TrainOptions};
 use crate::evaluate::{Batch, Memory, Teacher};
 use crate::gpu::Path;
-use crate::graph::Model;
 use crate::loss::Lesson;
-use crate::model::{BitBudget, Mode, Parameters, Pass, Prices, SlopesPay};
+use crate::model::{Mode, Pass};
 use crate::optimiser::{AdamState, Muon, adam, add_shards, least_slope, orthogonalise, sgd};
-use crate::pack::PackedSize;
 use crate::quantiser::{Pull, quantiser_backward};
 use crate::recording::{Exchange, Recording};
 use crate::tensor::Tensor;
-
-/// How the layers of a model pay for their bits.
-pub(super) fn prices(model: &Model, options: &TrainOptions) -> Result<Prices, TrainError> {
-    let parameters = Parameters::new(model);
-    let quantiser = model.quantiser;
-    let priced = if options.target_size > 0 {
-        Some(("target-size", options.target_size.to_string()))
-    } else {
-        let layers = options.layer_bits.keys();
-        layers.last().map(|layer| ("target-bits", layer.clone()))
-    };
-    if let (Some((option, value)), false) = (priced, quantiser.is_gtc()) {
-        let remedy =
-            format!("layers choose their bits with --quantiser gtc alone, not {quantiser}");
-        return Err(TrainError::BadOption {
-            option,
-            value,
-            remedy,
-        });
-    }
-    let names: Vec<&str> = parameters
-        .quantised()
-        .map(|layer| layer.name.as_str())
-        .collect();
-    let layer_bits = options.bits_of_layers(&names);
-    for (name, bits) in &layer_bits {
-        if !names.contains(&name.as_str()) {
-            return Err(TrainError::BadOption {
-                option: "target-bits",
-                value: format!("{name}={bits}"),
-                remedy: format!(
-                    "quantised layers of {} are {}, or first and last",
-                    model.name,
-                    names.join(", ")
-                ),
-            });
-        }
-    }
-    let budget = match options.target_size {
-        0 => None,
-        target => {
-            let size = PackedSize::of(model)?;
-            let least = size.bytes(names.iter().map(|_| 1));
-            let target = target as usize;
-            if least > target {
-                return Err(TrainError::BadOption {
-                    option: "target-size",
-                    value: format!("{target}"),
-                    remedy: format!(
-                        "with one bit for every weight the packed file of {} has {least} bytes",
-                        model.name
-                    ),
-                });
-            }
-            Some(BitBudget {
-                bits: 8.0 * (target - size.rest) as f32,
-                weights: size.weights,
-            })
-        }
-    };
-    Ok(Prices {
-        slopes_pay: match (options.straight_through, options.optimiser) {
-            (StraightThrough::Identity, _) => SlopesPay::All,
-            (_, Optimiser::Muon) => SlopesPay::Matrices,
-            _ => SlopesPay::None,
-        },
-        bits: layer_bits,
-        budget,
-    })
-}
 
 /// What Adam walks.
 pub(super) fn adam_state<'a>(

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::gpu::{Cooperative, Core, Storage, Tiles};
-use crate::graph::{Builder, NAMES, resnet20};
-use crate::model::Shards;
+use crate::graph::{Builder, Model, NAMES, resnet20};
+use crate::model::{Parameters, Shards};
 use crate::op::{Conv, Dense, MaxPool, Pair};
 use crate::recording::cores;
 use crate::recording::tests::follow;
