@@ -231,7 +231,7 @@ fn check_continuation(
         let to = Some(config.options.lp_start.into());
         (change.step, change.setting.as_str(), &change.to) == (old.step, "lp_start", &to)
     };
-    if config.change.iter().any(written) {
+    if config.options.lp_start != old.options.lp_start && config.change.iter().any(written) {
         let of_now =
             |change: &Change| (change.step, change.setting.as_str()) == (old.step, "lp_start");
         config.change.retain(|change| !of_now(change));
