@@ -290,7 +290,9 @@ impl<'l> Learned<'l> {
         let pictures = pictures.or_of_run(self.path).or(&of_file);
         let classes = (!self.classes.is_empty()).then_some(self.classes);
         let data = load_data(folder.as_deref(), &pictures, Some(self.input), classes)?;
-        if !self.classes.is_empty() && data.classes != self.classes {
+        // Of a network from elsewhere only the number of classes is known.
+        let unnamed = self.data.is_empty() && data.classes.len() == self.classes.len();
+        if !self.classes.is_empty() && data.classes != self.classes && !unnamed {
             let few = |classes: &[String]| {
                 let dots = if classes.len() > 3 { ", ..." } else { "" };
                 format!("{}{dots}", classes[..classes.len().min(3)].join(", "))
