@@ -174,7 +174,7 @@ fn a_float_model_is_packed_only_by_force_or_with_levels() {
         &run,
         "trained as floats",
         "gtc quantise",
-        "gtc train lenet-small --from",
+        "gtc train --from",
         "--force",
     ];
     refuse(&pack_run, &words);
