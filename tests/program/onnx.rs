@@ -80,6 +80,12 @@ fn a_network_comes_in_and_says_what_it_is() {
             assert!((found - wanted).abs() < 1e-6, "{found} and {wanted}");
         }
     }
+    // Pictures have one channel or three.
+    let four = place.at("four.safetensors");
+    succeed(&["import", &fixture("grouped-17"), "-o", &four]);
+    let picture = place.at("picture.png");
+    image::RgbImage::new(4, 4).save(&picture).unwrap();
+    refuse(&["classify", &four, &picture], &["images of 4 channels"]);
     // It is said when a network comes in, and not again.
     refuse(
         &[
