@@ -98,13 +98,14 @@ const JUDGED: usize = 1000;
 /// By how much another scaling must be better, in accuracy, so that the one in use is taken for a mistake.
 const CLEARLY: f64 = 0.02;
 
-/// Refuses a scaling of pixels that was not asked for, if another one that is often used fits a model from elsewhere better.
-fn check_scaling(
+/// What speaks against a scaling of pixels that was not asked for: another one that is often used fits a model from elsewhere
+/// better.
+fn doubt_scaling(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     data: &Dataset,
     (used, file): (&Model, &Path),
-) -> Result<(), CliError> {
+) -> Result<Option<String>, CliError> {
     let few = slice(&data.test, 0..data.test.count().min(JUDGED));
     let usual = usual_scalings();
     let bar = ProgressBar::new(usual.len() as u64).with_style(ProgressStyle::with_template(
@@ -127,7 +128,7 @@ fn check_scaling(
     };
     let found = accuracy(used.scaling)?;
     if found + CLEARLY > 1.0 {
-        return Ok(());
+        return Ok(None);
     }
     let mut best = (found, "");
     for (flags, scaling) in usual.iter().copied() {
@@ -143,27 +144,24 @@ fn check_scaling(
     bar.finish_and_clear();
     let (most, flags) = best;
     if most < found + CLEARLY {
-        return Ok(());
+        return Ok(None);
     }
     let same = usual
         .iter()
         .find(|(_, scaling)| of(*scaling) == used.scaling);
     let keep = same.map_or("--mean and --deviation", |(flags, _)| *flags);
-    let (shown, where_to) = (
-        file.display(),
-        match is_own(file) {
-            true => " Import it again and say",
-            false => " Say",
-        },
-    );
-    Err(format!(
+    let shown = file.display();
+    let say = match is_own(file) {
+        true => "Import it again and say",
+        false => "Say",
+    };
+    Ok(Some(format!(
         "{shown}: the float network names {:.1} % of {} test images rightly, and {:.1} % with {flags}: it was trained on other \
-         pixels.{where_to} which it reads: {flags}, or {keep} to leave it as it is",
+         pixels. {say} which it reads: {flags}, or {keep} to leave it as it is",
         100.0 * found,
         few.count(),
         100.0 * most
-    )
-    .into())
+    )))
 }
 
 /// A number of bits, of one layer or of all that have no own.
@@ -325,8 +323,15 @@ pub(super) fn run(args: &QuantiseArgs) -> Result<ExitCode, CliError> {
     // What was imported with a scaling was told it, or brings it.
     let imported = is_own(&args.model);
     let is_said = args.scaling.scaling()?.is_some() || (imported && model.scaling != Scaling::NONE);
-    if from_elsewhere && !is_said {
-        check_scaling(&gpu, &checkpoint, &data, (&model, &args.model))?;
+    if from_elsewhere
+        && !is_said
+        && let Some(doubt) = doubt_scaling(&gpu, &checkpoint, &data, (&model, &args.model))?
+    {
+        match imported {
+            // Nobody can tell whether 0 to 1 was said when it came in.
+            true => say_error!("note: {doubt}"),
+            false => return Err(doubt.into()),
+        }
     }
     let snapshot = &mut checkpoint.snapshot;
     rescale(&model, &mut snapshot.weights, &mut snapshot.running[0]);

@@ -256,14 +256,14 @@ fn check_continuation(
         )
         .into());
     }
-    let ends = |epochs| {
-        let old_options = &old.options;
-        old_options.ends_without_low_precision(old.step, per_epoch, epochs)
-    };
-    if ends(config.options.epochs) {
+    let wanted = config.options.epochs;
+    if old
+        .options
+        .ends_without_low_precision(old.step, per_epoch, wanted)
+    {
         return Err(format!(
-            "{shown}: low precision has not joined in the {epochs} epochs that are done, and a run that ends here would have no \
-             levels. Name more: --epochs {}, for example",
+            "{shown}: low precision has not joined in the {epochs} epochs that are done, and a run that ends here would have levels \
+             that never learned. Name more: --epochs {}, for example",
             epochs + 1
         )
         .into());

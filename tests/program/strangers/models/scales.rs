@@ -117,6 +117,33 @@ fn the_scaling_of_pixels_is_found_out_and_not_guessed() {
     weights.iter_mut().for_each(|w| *w /= 255.0);
     let theirs = Foreign::new(&write(&tensors, Dtype::F32));
     theirs.refused(&[], &["--range 0..255", "--range 0..1", "other pixels"]);
+    // What was imported is named, but may be meant so.
+    let (imported, out) = (
+        theirs.at("imported.safetensors"),
+        theirs.at("out.safetensors"),
+    );
+    let file = theirs.at("theirs.safetensors");
+    succeed(&[
+        "import",
+        &file,
+        "--model",
+        &mine().description,
+        "-o",
+        &imported,
+    ]);
+    let quantise = [
+        "quantise",
+        &imported,
+        "-o",
+        &out,
+        "--bits",
+        "3",
+        "--data",
+        &mine().data,
+    ];
+    let (code, _, stderr) = run(&quantise);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("Import it again and say"), "{stderr}");
     let accuracy = |report: Value| report["float_accuracy"].as_f64().unwrap();
     let wanted = mine().report["float_accuracy"].as_f64().unwrap();
     let found = accuracy(theirs.report(&["--range", "0..255"]));
